@@ -1,0 +1,3 @@
+//! pi-agent
+
+fn main() {}

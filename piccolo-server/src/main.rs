@@ -1,0 +1,3 @@
+//! piccolo-server
+
+fn main() {}
