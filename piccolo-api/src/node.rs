@@ -1,0 +1,69 @@
+//! Signs of life, and the replies that carry no content.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Failure, Load, Observation};
+
+/// Body of [`KEEPALIVE`](crate::path::KEEPALIVE).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeepaliveRequest {
+    /// The holder, `ip:port`.
+    pub host: String,
+    /// Its group. The Go agent writes it with a capital.
+    #[serde(rename(serialize = "Group"))]
+    pub group: String,
+    /// Epoch of the set that the agent believes the server has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// Number of the last change of that set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// How busy the holder is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// What peers delivered since the last report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observations: Vec<Observation>,
+    /// Which peers failed since the last report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+}
+
+/// Body of [`LEAVE`](crate::path::LEAVE).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveRequest {
+    /// The holder, `ip:port`.
+    pub host: String,
+    /// Its group.
+    #[serde(rename(serialize = "Group"))]
+    pub group: String,
+}
+
+/// Reply of the calls that write: advertise, sync, keepalive, leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Whether the call took effect.
+    pub success: bool,
+    /// What happened.
+    pub message: String,
+    /// The server does not have the set that the caller's epoch and seq speak of; a sync is due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
+}
+
+/// Reply of a find that failed for the request's or the server's sake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// What was wrong.
+    pub error: String,
+}
+
+/// Reply of a find for a key that nobody has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageReply {
+    /// What was looked for.
+    pub message: String,
+}
+
+/// Reply of [`HEALTH`](crate::path::HEALTH).
+pub type HealthReply = MessageReply;
