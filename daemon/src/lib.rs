@@ -1,1 +1,24 @@
-//! daemon
+//! What both processes do alike: life cycle, telemetry, readiness, listeners, HTTP client.
+//!
+//! Nothing here knows of images, peers or ranking.
+
+pub mod admin;
+pub mod client;
+pub mod clock;
+pub mod cycle;
+pub mod readiness;
+pub mod retry;
+pub mod scope;
+pub mod serve;
+pub mod settings;
+pub mod telemetry;
+
+/// Version, commit and target, as `--version` prints them.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("PICCOLO_COMMIT"),
+    ", ",
+    env!("PICCOLO_TARGET"),
+    ")"
+);

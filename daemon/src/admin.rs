@@ -1,0 +1,54 @@
+//! The admin endpoints that both processes have: `/healthz`, `/readyz` and `/metrics`.
+
+use axum::{
+    Router,
+    extract::{RawQuery, State},
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::readiness::Readiness;
+
+/// Routes to which the process adds its own.
+pub fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
+    let ready = get(ready).with_state(readiness);
+    let scrape = get(scrape).with_state(metrics);
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", ready)
+        .route("/metrics", scrape)
+}
+
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(readiness): State<Readiness>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    let ready = readiness.is_ready();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let verbose = query.is_some_and(|q| q.split('&').any(|p| p == "verbose" || p == "verbose=1"));
+    let verdict = if ready { "ready\n" } else { "not ready\n" };
+    // Whoever sees a 503 wants the reason without asking again.
+    let body = if verbose || !ready {
+        readiness.verbose() + verdict
+    } else {
+        verdict.to_owned()
+    };
+    (status, body)
+}
+
+async fn scrape(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        metrics.render(),
+    )
+}

@@ -1,0 +1,166 @@
+//! A JSON client for plain HTTP, with a deadline on every call and bounded replies.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Longest reply that is read.
+const MAX_REPLY: usize = 8 << 20;
+
+/// A client whose clones share their connections.
+#[derive(Debug, Clone)]
+pub struct JsonClient(Client<HttpConnector, Full<Bytes>>);
+
+/// A reply: its status, and its body as far as it was small enough.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// Why a call has no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The request could not be written: a bad URL, or a body that is no JSON.
+    #[error("the request to {url} could not be made")]
+    Request {
+        /// The URL of the call.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No connection, or one that broke.
+    #[error("no reply from {url}")]
+    Connection {
+        /// The URL of the call.
+        url: String,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The deadline passed.
+    #[error("no reply from {url} within {deadline:?}")]
+    Deadline {
+        /// The URL of the call.
+        url: String,
+        /// The deadline that passed.
+        deadline: Duration,
+    },
+}
+
+/// A reply's body that is not what was expected.
+#[derive(Debug, thiserror::Error)]
+#[error("the reply (status {status}) is not understood")]
+pub struct ReplyError {
+    status: StatusCode,
+    #[source]
+    source: serde_json::Error,
+}
+
+impl JsonClient {
+    /// A client that opens a connection within `dial` and keeps a few of them.
+    pub fn new(dial: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(dial));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(4)
+            .build(connector);
+        Self(client)
+    }
+
+    /// Gets `url`.
+    ///
+    /// # Errors
+    /// When there is no reply within `deadline`. Any status is a reply.
+    pub async fn get(&self, url: &str, deadline: Duration) -> Result<Reply, CallError> {
+        self.call(Method::GET, url, Bytes::new(), deadline).await
+    }
+
+    /// Posts `body` as JSON to `url`.
+    ///
+    /// # Errors
+    /// When there is no reply within `deadline`. Any status is a reply.
+    pub async fn post<B: Serialize + Sync>(
+        &self,
+        url: &str,
+        body: &B,
+        deadline: Duration,
+    ) -> Result<Reply, CallError> {
+        let body = serde_json::to_vec(body).map_err(|e| CallError::Request {
+            url: url.to_owned(),
+            source: e.into(),
+        })?;
+        self.call(Method::POST, url, body.into(), deadline).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Reply, CallError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|e| CallError::Request {
+                url: url.to_owned(),
+                source: e.into(),
+            })?;
+        let broken = |source| CallError::Connection {
+            url: url.to_owned(),
+            source,
+        };
+        let exchange = async {
+            let response = self
+                .0
+                .request(request)
+                .await
+                .map_err(|e| broken(e.into()))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_REPLY)
+                .collect()
+                .await
+                .map_err(broken)?;
+            Ok(Reply {
+                status: head.status,
+                body: body.to_bytes(),
+            })
+        };
+        match tokio::time::timeout(deadline, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(CallError::Deadline {
+                url: url.to_owned(),
+                deadline,
+            }),
+        }
+    }
+}
+
+impl Reply {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// When the body is not the JSON of a `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ReplyError> {
+        serde_json::from_slice(&self.body).map_err(|source| ReplyError {
+            status: self.status,
+            source,
+        })
+    }
+}

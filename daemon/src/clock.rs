@@ -1,0 +1,54 @@
+//! The wall clock as a parameter.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Gives the time since the Unix epoch. Deadlines use tokio's clock instead, which tests pause.
+#[derive(Debug, Clone)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    System,
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `now` until [`advance`](Self::advance) moves it.
+    pub fn manual(now: Duration) -> Self {
+        Self(Source::Manual(Arc::new(AtomicU64::new(millis(now)))))
+    }
+
+    /// Time since the Unix epoch, to the millisecond; zero on a clock set before 1970.
+    pub fn now(&self) -> Duration {
+        match &self.0 {
+            Source::System => {
+                #[expect(clippy::disallowed_methods, reason = "this is the place that reads it")]
+                let now = SystemTime::now();
+                Duration::from_millis(millis(now.duration_since(UNIX_EPOCH).unwrap_or_default()))
+            }
+            Source::Manual(now) => Duration::from_millis(now.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Moves a manual clock on; the system's clock takes no notice.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Manual(now) = &self.0 {
+            now.fetch_add(millis(by), Ordering::Relaxed);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,95 @@
+//! The two global things: the tracing subscriber and the metrics recorder.
+
+use std::{fmt, str::FromStr};
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, filter::ParseError, util::SubscriberInitExt};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What keeps telemetry from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is no list of `target=level`.
+    #[error("log filter {filter:?} is not understood; examples: info, pi_agent=debug,warn")]
+    Filter {
+        /// The filter as it was given.
+        filter: String,
+        /// What the parser says.
+        #[source]
+        source: ParseError,
+    },
+    /// Another subscriber is installed.
+    #[error("the log could not be set up")]
+    Subscriber(#[source] tracing_subscriber::util::TryInitError),
+    /// The recorder could not be installed.
+    #[error("the metrics could not be set up")]
+    Recorder(#[source] BuildError),
+}
+
+/// Seconds; from a cache hit to a pull through a slow link.
+const SECONDS: [f64; 16] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 30.0,
+];
+/// Counts: holders of a find, keys or rows of a batch.
+const COUNTS: [f64; 10] = [0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0];
+
+/// Installs the subscriber; call it once, in `main`. Lines go to standard error.
+///
+/// # Errors
+/// When the filter is bad or a subscriber is there already.
+pub fn init_log(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+    let filter_error = |source| TelemetryError::Filter {
+        filter: filter.to_owned(),
+        source,
+    };
+    let filter = EnvFilter::from_str(filter).map_err(filter_error)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(false).finish().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    }
+    .map_err(TelemetryError::Subscriber)
+}
+
+/// Installs the metrics recorder; call it once, in `main`. Histograms whose name ends in
+/// `_seconds` have buckets of time, the others of counts.
+///
+/// # Errors
+/// When a recorder is there already.
+pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .and_then(|builder| builder.set_buckets(&COUNTS))
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(TelemetryError::Recorder)
+}
+
+/// Writes an error with all its causes on one line: `what: why: why of that`.
+pub fn chain<'a>(error: &'a (dyn std::error::Error + 'a)) -> impl fmt::Display + 'a {
+    Chain(error)
+}
+
+struct Chain<'a>(&'a (dyn std::error::Error + 'a));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
