@@ -1,3 +1,3 @@
-//! pi-agent
+//! pi-agent: reads the settings, then hands over to the library.
 
 fn main() {}

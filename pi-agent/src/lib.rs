@@ -1,0 +1,8 @@
+//! The node agent: containerd's first mirror, the server of this node's content to its peers, and
+//! the meter of what each peer really delivers.
+//!
+//! The crate is a library so that its parts are tested through public edges; `main.rs` only wires.
+
+pub mod content;
+pub mod digest;
+pub mod discovery;
