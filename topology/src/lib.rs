@@ -1,1 +1,31 @@
-//! topology
+//! Where hosts stand in the network, what the links between them carry, and whom to ask first.
+//!
+//! A pure library: no input or output, no clock, no randomness of its own. Time is a parameter,
+//! as the time since an origin that the caller keeps; randomness is a seed.
+
+mod address;
+mod candidate;
+mod estimate;
+mod mix;
+mod model;
+mod numbers;
+mod path;
+mod place;
+mod rack;
+mod rank;
+mod ranking;
+mod rate;
+mod sample;
+mod table;
+
+pub use address::{closeness, common_prefix_bits};
+pub use candidate::{Candidate, Load, State};
+pub use estimate::{Estimate, Estimates, Row, Sums};
+pub use model::Topology;
+pub use path::Link;
+pub use place::{Place, Uplink};
+pub use rack::RackId;
+pub use rank::{Query, attractive_racks, rank};
+pub use ranking::{Ranking, Weights};
+pub use rate::Rate;
+pub use sample::{Bound, Sample, Verdict};

@@ -1,0 +1,142 @@
+//! Whom to ask first: the order of the holders of a key for one requester.
+//!
+//! Each candidate gets a score from its closeness, the bandwidth of the path from it, and its
+//! load. Scores nearly as good as the best form a tier; within a tier a seeded hash of requester,
+//! key and holder gives the order, so that no holder is everybody's first, and of each two the
+//! less loaded goes first. A few places are kept for other racks.
+
+mod score;
+mod spread;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::candidate::{Candidate, Group};
+use crate::estimate::Estimates;
+use crate::model::Topology;
+use crate::numbers::within;
+use crate::rank::score::Scorer;
+use crate::{RackId, mix};
+
+/// Who asks, for what, and for how many.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    pub requester: IpAddr,
+    pub key: &'a [u8],
+    /// Varies the order within tiers. With the same seed the order is the same.
+    pub seed: u64,
+    pub now: Duration,
+    /// The most candidates to answer.
+    pub limit: usize,
+}
+
+/// Brings the best candidates to the front, best first, and gives their number: at most the
+/// query's limit. The order of those behind it means nothing.
+///
+/// The requester itself and holders behind forbidden paths are never among them. Allocates
+/// nothing.
+pub fn rank(
+    candidates: &mut [Candidate],
+    query: &Query<'_>,
+    topology: &Topology,
+    estimates: &Estimates,
+) -> usize {
+    score_all(candidates, query, topology, estimates);
+    let order = |a: &Candidate, b: &Candidate| a.order().cmp(&b.order());
+    let usable = candidates
+        .iter()
+        .filter(|candidate| candidate.is_usable())
+        .count();
+    let limit = query.limit.min(usable);
+    if limit < candidates.len() {
+        candidates.select_nth_unstable_by(limit, order);
+    }
+    spread::keep_remote(candidates, limit, usable, topology.ranking().remote_share);
+    let Some(answer) = candidates.get_mut(..limit) else {
+        return 0;
+    };
+    answer.sort_unstable_by(order);
+    spread::best_of_two(answer);
+    limit
+}
+
+/// The racks whose holders are worth looking for, whatever their addresses: best first, at most
+/// `limit`, the requester's own among them, none behind a forbidden path.
+///
+/// It goes through every rack there is; keep the result for a moment.
+pub fn attractive_racks(
+    topology: &Topology,
+    estimates: &Estimates,
+    now: Duration,
+    requester: RackId,
+    limit: usize,
+) -> Vec<RackId> {
+    let racks = score::racks(topology, estimates, now, requester);
+    racks
+        .into_iter()
+        .map(|(_, rack)| rack)
+        .take(limit)
+        .collect()
+}
+
+fn score_all(
+    candidates: &mut [Candidate],
+    query: &Query<'_>,
+    topology: &Topology,
+    estimates: &Estimates,
+) {
+    let seed = mix::bytes(
+        mix::address(query.seed, query.requester.to_canonical()),
+        query.key,
+    );
+    let mut scorer = Scorer::new(query, topology, estimates);
+    for candidate in &mut *candidates {
+        candidate.place = scorer.standing(candidate);
+        candidate.place.spread = mix::fold(
+            mix::address(seed, candidate.holder.ip()),
+            u64::from(candidate.holder.port()),
+        );
+    }
+    let width = within(topology.ranking().tier_width, 1e-4, 1.0, 0.05);
+    let mut best = [f64::NEG_INFINITY; 2];
+    for candidate in &*candidates {
+        if let Some(best) = best.get_mut(candidate.place.group.index()) {
+            *best = best.max(candidate.place.score);
+        }
+    }
+    for Candidate { place, .. } in candidates {
+        let best = best
+            .get(place.group.index())
+            .copied()
+            .unwrap_or(place.score);
+        place.tier = spread::tier(best, place.score, width);
+    }
+}
+
+impl Group {
+    fn index(self) -> usize {
+        match self {
+            Self::Complete => 0,
+            Self::Fetching => 1,
+            Self::Forbidden | Self::Requester => 2,
+        }
+    }
+}
+
+impl Candidate {
+    fn is_usable(&self) -> bool {
+        self.place.group < Group::Forbidden
+    }
+
+    /// The order before the load is looked at. No two holders are equal.
+    fn order(&self) -> impl Ord + use<> {
+        let Self { holder, place, .. } = self;
+        (
+            place.group,
+            place.tier,
+            place.spread,
+            holder.ip(),
+            holder.port(),
+        )
+    }
+}
