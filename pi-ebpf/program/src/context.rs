@@ -1,0 +1,183 @@
+//! One callback of one socket, as the kernel shows it.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::{
+        BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG, BPF_SOCK_OPS_RTT_CB_FLAG,
+        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, bpf_sock,
+    },
+    helpers::generated::bpf_sock_ops_cb_flags_set,
+    programs::SockOpsContext,
+};
+use pi_ebpf::{PeerKey, Position, Tcp};
+
+const AF_INET: u32 = 2;
+/// A TCP header without options.
+const HEADER: usize = 20;
+/// What is asked for, of a connection that is counted.
+///
+/// - `RTT`: acknowledgements, once per round trip.
+/// - `WRITE_HDR_OPT`: before every segment is sent, pure acknowledgements included. No option is
+///   reserved, so nothing changes on the wire.
+/// - `STATE`: the end.
+/// - `PARSE_ALL_HDR_OPT`: segments off the fast path, among them every FIN.
+const CALLBACKS: u32 = BPF_SOCK_OPS_RTT_CB_FLAG
+    | BPF_SOCK_OPS_STATE_CB_FLAG
+    | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG
+    | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG;
+
+/// One callback.
+pub(crate) struct Callback {
+    pub(crate) context: SockOpsContext,
+}
+
+/// Where a FIN lies in what came in.
+pub(crate) struct Header {
+    pub(crate) sequence: u32,
+    pub(crate) payload: u32,
+}
+
+/// Reads a field of the context.
+///
+/// LLVM may neither move nor merge such a read with another branch's: two reads at different offsets
+/// would become one at a computed offset, which the verifier refuses.
+macro_rules! field {
+    ($callback:expr, $($path:tt)+) => {{
+        // SAFETY: the kernel hands a valid context to the program, and lets it read this field.
+        unsafe { ptr::read_volatile(&raw const (*$callback.context.ops).$($path)+) }
+    }};
+}
+
+impl Callback {
+    pub(crate) fn new(context: SockOpsContext) -> Self {
+        Self { context }
+    }
+
+    /// Which callback it is.
+    #[inline(always)]
+    pub(crate) fn op(&self) -> u32 {
+        field!(self, op)
+    }
+
+    /// The socket; null where it is not a full one.
+    #[inline(always)]
+    pub(crate) fn socket(&self) -> *mut bpf_sock {
+        // SAFETY: as in `field`; this one the verifier wants read once, and checked for null.
+        unsafe { (*self.context.ops).__bindgen_anon_2.sk }
+    }
+
+    /// Whether one end of the connection has this port.
+    #[inline(always)]
+    pub(crate) fn has_port(&self, port: u32) -> bool {
+        field!(self, local_port) == port || u32::from_be(field!(self, remote_port)) == port
+    }
+
+    #[inline(always)]
+    pub(crate) fn peer(&self) -> PeerKey {
+        let v4 = field!(self, remote_ip4);
+        let v6 = [
+            field!(self, remote_ip6[0]),
+            field!(self, remote_ip6[1]),
+            field!(self, remote_ip6[2]),
+            field!(self, remote_ip6[3]),
+        ];
+        if field!(self, family) == AF_INET {
+            PeerKey::v4(v4)
+        } else {
+            PeerKey::v6(v6)
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            bytes_received: field!(self, bytes_received),
+            receive_next: field!(self, rcv_nxt),
+            bytes_acked: field!(self, bytes_acked),
+            send_unacked: field!(self, snd_una),
+            send_next: field!(self, snd_nxt),
+        }
+    }
+
+    /// The state the socket goes to, in a callback about its state.
+    #[inline(always)]
+    pub(crate) fn next_state(&self) -> u32 {
+        field!(self, __bindgen_anon_1.args[1])
+    }
+
+    /// Smoothed round-trip time, microseconds.
+    #[inline(always)]
+    pub(crate) fn srtt_us(&self) -> u32 {
+        field!(self, srtt_us) >> 3
+    }
+
+    /// Least round-trip time, microseconds.
+    #[inline(always)]
+    pub(crate) fn min_rtt_us(&self) -> u32 {
+        field!(self, rtt_min)
+    }
+
+    #[inline(always)]
+    pub(crate) fn retransmits(&self) -> u32 {
+        field!(self, total_retrans)
+    }
+
+    /// Whether everything that was sent has been acknowledged.
+    #[inline(always)]
+    pub(crate) fn nothing_in_flight(&self) -> bool {
+        field!(self, packets_out) == 0
+    }
+
+    /// Bytes of the segment the callback is about: payload where it is about to be sent, header and
+    /// payload where it came in, 0 where there is none.
+    #[inline(always)]
+    pub(crate) fn segment_bytes(&self) -> u32 {
+        field!(self, skb_len)
+    }
+
+    /// Whether that segment carries a FIN.
+    #[inline(always)]
+    pub(crate) fn segment_has_fin(&self) -> bool {
+        field!(self, skb_tcp_flags) & Tcp::FIN != 0
+    }
+
+    /// The header of the segment that came in.
+    #[inline(always)]
+    pub(crate) fn segment_header(&self) -> Option<Header> {
+        let start = field!(self, __bindgen_anon_3.skb_data)
+            .cast_const()
+            .cast::<u8>();
+        let end = field!(self, __bindgen_anon_4.skb_data_end)
+            .cast_const()
+            .cast::<u8>();
+        // SAFETY: the verifier knows these as the bounds of a packet, and the comparison makes the
+        // header readable.
+        if unsafe { start.add(HEADER) } > end {
+            return None;
+        }
+        // SAFETY: within the header; a volatile byte-wise read asks for no alignment.
+        let sequence = unsafe { ptr::read_volatile(start.add(4).cast::<u32>()) };
+        // SAFETY: within the header.
+        let words = unsafe { ptr::read_volatile(start.add(12)) } >> 4;
+        let payload = self.segment_bytes().wrapping_sub(u32::from(words) * 4);
+        Some(Header {
+            sequence: u32::from_be(sequence),
+            payload,
+        })
+    }
+
+    /// Asks for the callbacks of this socket, beside those that others have asked for.
+    #[inline(always)]
+    pub(crate) fn watch(&self) -> Result<(), Refused> {
+        let flags = field!(self, bpf_sock_ops_cb_flags) | CALLBACKS;
+        // SAFETY: the context is the kernel's own.
+        match unsafe { bpf_sock_ops_cb_flags_set(self.context.ops, flags.cast_signed()) } {
+            0 => Ok(()),
+            _ => Err(Refused),
+        }
+    }
+}
+
+/// The kernel does not know all the callbacks.
+pub(crate) struct Refused;

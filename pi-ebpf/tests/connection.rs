@@ -1,0 +1,330 @@
+//! Connections as lists of events: what the kernel shows at each callback, and what comes of it.
+
+use std::cell::Cell;
+
+use pi_ebpf::{Connection, Counters, Growth, Policy, Position};
+use proptest::prelude::*;
+
+const MS: u64 = 1_000_000;
+const KIB: u64 = 1024;
+/// Where both directions' sequence numbers begin: near their end, so that every test wraps them.
+const ISN: u32 = u32::MAX - 1000;
+
+/// The counters of one peer.
+type Peer = Counters<Cell<u64>>;
+
+/// One socket of a peer.
+struct Socket {
+    connection: Connection,
+    position: Position,
+}
+
+/// What the application or the network does.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// New data is sent.
+    Sends(u64),
+    /// A segment is sent again.
+    Repeats,
+    /// Sent data is acknowledged.
+    Acknowledged(u64),
+    /// Data is received in order.
+    Receives(u64),
+    /// A FIN with this much data before it is received.
+    ReceivesEnd(u64),
+    /// A FIN with this much data before it is sent.
+    SendsEnd(u64),
+    /// Everything sent, a FIN too, is acknowledged.
+    AllAcknowledged,
+}
+
+fn low(n: u64) -> u32 {
+    u32::try_from(n & u64::from(u32::MAX)).expect("32 bits")
+}
+
+impl Socket {
+    /// A connection that this side opened: its SYN has been counted as acknowledged.
+    fn opened(now_ns: u64) -> Self {
+        let position = Position {
+            bytes_received: 0,
+            receive_next: ISN,
+            bytes_acked: 1,
+            send_unacked: ISN,
+            send_next: ISN,
+        };
+        let mut connection = Connection::default();
+        connection.start(&position, 0, now_ns);
+        Self {
+            connection,
+            position,
+        }
+    }
+
+    fn at(&mut self, peer: &Peer, now_ns: u64, event: Event) -> Growth {
+        match event {
+            Event::Sends(n) => {
+                self.callback(peer, now_ns, true);
+                self.position.send_next = self.position.send_next.wrapping_add(low(n));
+                return Growth::default();
+            }
+            Event::Repeats => return self.callback(peer, now_ns, true),
+            Event::SendsEnd(n) => {
+                self.connection
+                    .sent
+                    .fin
+                    .goes(self.position.send_next, low(n));
+                self.callback(peer, now_ns, n != 0);
+                self.position.send_next = self.position.send_next.wrapping_add(low(n + 1));
+                return Growth::default();
+            }
+            Event::ReceivesEnd(n) => {
+                self.connection
+                    .received
+                    .fin
+                    .comes(self.position.receive_next, low(n));
+                self.received(n + 1);
+            }
+            Event::Receives(n) => self.received(n),
+            Event::Acknowledged(n) => self.acknowledged(n),
+            Event::AllAcknowledged => {
+                let all = self
+                    .position
+                    .send_next
+                    .wrapping_sub(self.position.send_unacked);
+                self.acknowledged(u64::from(all));
+            }
+        }
+        self.callback(peer, now_ns, false)
+    }
+
+    fn received(&mut self, n: u64) {
+        self.position.bytes_received += n;
+        self.position.receive_next = self.position.receive_next.wrapping_add(low(n));
+    }
+
+    fn acknowledged(&mut self, n: u64) {
+        self.position.bytes_acked += n;
+        self.position.send_unacked = self.position.send_unacked.wrapping_add(low(n));
+    }
+
+    fn callback(&mut self, peer: &Peer, now_ns: u64, sending: bool) -> Growth {
+        let growth = self.connection.advance(&self.position);
+        self.connection.notice(&self.position);
+        if growth.sent != 0 {
+            self.connection
+                .acknowledge(peer, &Policy::DEFAULT, now_ns, growth.sent);
+        }
+        if growth.received != 0 {
+            self.connection
+                .receive(peer, &Policy::DEFAULT, now_ns, growth.received);
+        }
+        if sending {
+            self.connection.sends(now_ns);
+        }
+        growth
+    }
+}
+
+fn run(events: &[(u64, Event)]) -> Counters {
+    let (peer, mut socket) = (Peer::default(), Socket::opened(0));
+    for &(at_ms, event) in events {
+        socket.at(&peer, at_ms * MS, event);
+    }
+    peer.snapshot()
+}
+
+#[track_caller]
+fn check_bytes(events: &[Event], received: u64, sent: u64) {
+    let timed: Vec<_> = (1..).zip(events.iter().copied()).collect();
+    let counters = run(&timed);
+    assert_eq!(
+        (counters.received.bytes, counters.sent.bytes),
+        (received, sent),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn bytes_are_exact_whichever_way_a_connection_ends() {
+    use Event::{AllAcknowledged, Receives, ReceivesEnd, Sends, SendsEnd};
+    // The peer closes right after its data.
+    check_bytes(
+        &[
+            Sends(8),
+            AllAcknowledged,
+            ReceivesEnd(1000),
+            SendsEnd(0),
+            AllAcknowledged,
+        ],
+        1000,
+        8,
+    );
+    // This side closes right after its data: acknowledged together with the FIN.
+    check_bytes(
+        &[Receives(8), SendsEnd(1000), AllAcknowledged, ReceivesEnd(0)],
+        8,
+        1000,
+    );
+    // This side half-closes, then the answer comes.
+    check_bytes(
+        &[
+            SendsEnd(8),
+            AllAcknowledged,
+            Receives(500),
+            Receives(500),
+            ReceivesEnd(0),
+        ],
+        1000,
+        8,
+    );
+    check_bytes(
+        &[SendsEnd(8), AllAcknowledged, Receives(500), ReceivesEnd(1)],
+        501,
+        8,
+    );
+    // Both FINs cross.
+    check_bytes(
+        &[Sends(8), SendsEnd(0), ReceivesEnd(8), AllAcknowledged],
+        8,
+        8,
+    );
+    // No FIN at all.
+    check_bytes(&[Sends(8), AllAcknowledged, Receives(1)], 1, 8);
+    check_bytes(&[Receives(1), Sends(1), AllAcknowledged], 1, 1);
+}
+
+#[test]
+fn a_fin_ahead_of_missing_data_is_taken_out_when_it_counts() {
+    let (peer, mut socket) = (Peer::default(), Socket::opened(0));
+    let ahead = socket.position.receive_next.wrapping_add(500);
+    socket.connection.received.fin.comes(ahead, 100);
+    assert_eq!(socket.at(&peer, MS, Event::Receives(500)).received, 500);
+    assert_eq!(socket.at(&peer, 2 * MS, Event::Receives(101)).received, 100);
+}
+
+#[test]
+fn a_fin_refused_by_the_queue_is_not_taken_out_early() {
+    let (peer, mut socket) = (Peer::default(), Socket::opened(0));
+    socket.at(&peer, MS, Event::Sends(100));
+    socket
+        .connection
+        .sent
+        .fin
+        .goes(socket.position.send_next, 0);
+    assert_eq!(socket.at(&peer, 2 * MS, Event::Acknowledged(100)).sent, 100);
+    socket.at(&peer, 3 * MS, Event::SendsEnd(0));
+    assert_eq!(socket.at(&peer, 4 * MS, Event::AllAcknowledged).sent, 0);
+}
+
+#[test]
+fn idle_time_between_answers_does_not_count() {
+    let counters = run(&[
+        (1000, Event::Sends(8)),
+        (1000, Event::Repeats),
+        (1100, Event::Receives(500 * KIB)),
+        (5000, Event::Sends(8)),
+        (5000, Event::Repeats),
+        (5100, Event::Receives(500 * KIB)),
+    ]);
+    assert_eq!(counters.received.busy_ns, 200 * MS);
+    assert_eq!(counters.received.rated_bytes, 1000 * KIB);
+    assert_eq!(counters.received.bursts, 2);
+}
+
+#[test]
+fn a_stall_inside_an_answer_counts_up_to_the_limit() {
+    let stalled = |ms: u64| {
+        run(&[
+            (0, Event::Sends(8)),
+            (100, Event::Receives(100 * KIB)),
+            (100 + ms, Event::Receives(100 * KIB)),
+        ])
+        .received
+        .busy_ns
+    };
+    assert_eq!(stalled(300), 400 * MS);
+    assert_eq!(stalled(6000), 100 * MS);
+}
+
+#[test]
+fn requests_and_pings_have_no_rate() {
+    let counters = run(&[(0, Event::Sends(8)), (100, Event::Receives(17))]);
+    assert_eq!(counters.received.bytes, 17);
+    assert_eq!(
+        (counters.received.rated_bytes, counters.received.busy_ns),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_segment_sent_again_asks_for_nothing() {
+    let counters = run(&[
+        (0, Event::Sends(8)),
+        (100, Event::Receives(100 * KIB)),
+        (1000, Event::Repeats),
+        (1001, Event::Repeats),
+        (1200, Event::Receives(100 * KIB)),
+    ]);
+    assert_eq!(counters.received.busy_ns, 1200 * MS);
+}
+
+#[test]
+fn a_tail_noticed_late_is_dated_back() {
+    let (peer, mut socket) = (Peer::default(), Socket::opened(0));
+    socket.at(&peer, MS, Event::Sends(100));
+    assert_eq!(socket.connection.tail_acked_ns(2000, 900 * MS), 3 * MS);
+    assert_eq!(socket.connection.tail_acked_ns(2000, 2 * MS), 2 * MS);
+}
+
+#[test]
+fn retransmissions_before_the_start_are_not_ours() {
+    let mut connection = Connection::default();
+    connection.start(&Position::default(), 5, 0);
+    assert_eq!(connection.retransmitted(7), 2);
+    assert_eq!(connection.retransmitted(7), 0);
+}
+
+fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let event = prop_oneof![
+        (1_u64..200_000).prop_map(Event::Sends),
+        Just(Event::Repeats),
+        Just(Event::AllAcknowledged),
+        (1_u64..200_000).prop_map(Event::Receives),
+    ];
+    prop::collection::vec((0_u64..8_000, event), 1..60).prop_map(|mut events| {
+        events.sort_by_key(|&(at, _)| at);
+        events
+    })
+}
+
+proptest! {
+    #[test]
+    fn counters_only_grow_and_stay_within_the_wall_span(
+        connections in prop::collection::vec(events(), 1..5)
+    ) {
+        let peer = Peer::default();
+        let mut sockets: Vec<_> = connections.iter().map(|_| Socket::opened(0)).collect();
+        let mut order: Vec<_> = (0..).zip(&connections)
+            .flat_map(|(index, events)| events.iter().map(move |&(at, event)| (at, index, event)))
+            .collect();
+        order.sort_by_key(|&(at, ..)| at);
+        let mut expected = Growth::default();
+        for (at, index, event) in order {
+            let before = peer.snapshot();
+            let socket: &mut Socket = sockets.get_mut::<usize>(index).expect("one per list");
+            let growth = socket.at(&peer, at * MS, event);
+            let after = peer.snapshot();
+            expected.received += growth.received;
+            expected.sent += growth.sent;
+            for (before, after) in [(before.received, after.received), (before.sent, after.sent)] {
+                prop_assert!(after.busy_ns >= before.busy_ns);
+                prop_assert!(after.busy_ns <= at * MS);
+                prop_assert!(after.rated_bytes >= before.rated_bytes);
+                prop_assert!(after.rated_bytes <= after.bytes);
+            }
+        }
+        let end = peer.snapshot();
+        prop_assert_eq!(end.received.bytes, expected.received);
+        prop_assert_eq!(end.sent.bytes, expected.sent);
+    }
+}
