@@ -1,1 +1,45 @@
-//! Placeholder module doc.
+//! A cluster on one machine, for the system tests and the demo.
+//!
+//! Nodes are network namespaces behind shaped racks; each runs a real containerd with a content
+//! store of its own, and the registry is a real one. Everything that is made belongs to a [`Run`],
+//! whose cleaner removes it again however the program ends.
+//!
+//! It needs root, `iproute2`, and what the parts in use need: `docker-registry`, `containerd`.
+
+mod agent;
+mod apt;
+mod bed;
+mod binaries;
+mod cache;
+mod cgroup;
+mod containerd;
+mod cri;
+mod exec;
+mod hosts;
+mod http;
+mod image;
+mod netns;
+mod network;
+mod process;
+mod rate;
+mod registry;
+mod run;
+mod server;
+mod wait;
+
+pub use agent::{Agent, AgentSetup, PeerBytes};
+pub use bed::{Bed, BedSetup, Node};
+pub use binaries::binary;
+pub use containerd::{Containerd, Release};
+pub use cri::{Cri, ImageRecord};
+pub use hosts::Hosts;
+pub use http::{Answer, get};
+pub use image::{Image, ImageSpec, Layer, Packing};
+pub use netns::Netns;
+pub use network::{Host, Network, Plan};
+pub use process::Process;
+pub use rate::Rate;
+pub use registry::{AccessEntry, Registry};
+pub use run::Run;
+pub use server::Server;
+pub use wait::wait_until;

@@ -1,0 +1,182 @@
+//! The whole bed: network, registry, server, and nodes with containerd and agent.
+
+use anyhow::{Context, Result};
+
+use crate::agent::{Agent, AgentSetup};
+use crate::containerd::{Containerd, Release};
+use crate::hosts::Hosts;
+use crate::network::{Host, Network, Plan};
+use crate::registry::Registry;
+use crate::run::Run;
+use crate::server::Server;
+
+/// The registry's name in image names. It resolves to nothing: only hosts.toml leads to it.
+const REGISTRY_NAME: &str = "registry.test";
+const GROUP: &str = "bed";
+
+/// What a bed is made of.
+#[derive(Clone, Debug)]
+pub struct BedSetup {
+    /// The network.
+    pub plan: Plan,
+    /// The containerd of every node.
+    pub release: Release,
+}
+
+/// A bed. Dropping it removes it.
+#[derive(Debug)]
+pub struct Bed {
+    // Processes go before the run that cleans up after them.
+    /// The server, once started.
+    pub server: Option<Server>,
+    /// The nodes, rack by rack.
+    pub nodes: Vec<Node>,
+    /// The registry.
+    pub registry: Registry,
+    server_host: Host,
+    network: Network,
+    run: Run,
+}
+
+/// One node of a bed.
+#[derive(Debug)]
+pub struct Node {
+    /// Its place in the network.
+    pub host: Host,
+    /// Its agent, once started.
+    pub agent: Option<Agent>,
+    /// Its containerd.
+    pub containerd: Containerd,
+}
+
+impl Bed {
+    /// Builds the network, starts the registry, and prepares the nodes without starting anything
+    /// on them.
+    ///
+    /// # Errors
+    ///
+    /// When a part cannot be made.
+    pub fn prepare(run: Run, setup: &BedSetup) -> Result<Self> {
+        let mut network = Network::build(&run, &setup.plan).context("building the network")?;
+        let registry_host = network.add_core_host("registry", setup.plan.registry)?;
+        let server_host = network.add_core_host("server", None)?;
+        let registry = Registry::start(&run, &registry_host).context("starting the registry")?;
+        let mut nodes = Vec::new();
+        for host in network.nodes() {
+            let containerd = Containerd::prepare(&run, host, setup.release)
+                .with_context(|| format!("preparing {}", host.name))?;
+            nodes.push(Node {
+                host: host.clone(),
+                agent: None,
+                containerd,
+            });
+        }
+        Ok(Self {
+            server: None,
+            nodes,
+            registry,
+            server_host,
+            network,
+            run,
+        })
+    }
+
+    /// [`Bed::prepare`], and containerd started on every node.
+    ///
+    /// # Errors
+    ///
+    /// When a part cannot be made or does not come up.
+    pub fn start(run: Run, setup: &BedSetup) -> Result<Self> {
+        let mut bed = Self::prepare(run, setup)?;
+        for node in &mut bed.nodes {
+            node.containerd.start()?;
+        }
+        Ok(bed)
+    }
+
+    /// The run it belongs to.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The network, to add hosts to.
+    pub fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// The name under which nodes pull what was pushed as `name`.
+    pub fn image_name(name: &str) -> String {
+        format!("{REGISTRY_NAME}/{name}")
+    }
+
+    /// The group of the agents.
+    pub fn group() -> &'static str {
+        GROUP
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_server(&mut self, arguments: &[&str]) -> Result<()> {
+        let server = Server::start(&self.run, &self.server_host, arguments);
+        self.server = Some(server.context("starting the server")?);
+        Ok(())
+    }
+
+    /// Where the server is or would be reached.
+    pub fn server_url(&self) -> String {
+        Server::url_at(&self.server_host)
+    }
+
+    /// Starts the agent of a node.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or the agent does not come up.
+    pub fn start_agent(&mut self, node: usize, arguments: &[&str]) -> Result<()> {
+        let setup = AgentSetup {
+            servers: vec![self.server_url()],
+            group: GROUP.to_owned(),
+            arguments: arguments
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect(),
+        };
+        let node = self.nodes.get_mut(node).context("no such node")?;
+        let agent = Agent::start(&self.run, &node.host, &node.containerd, &setup);
+        node.agent = Some(agent.with_context(|| format!("starting agent of {}", node.host.name))?);
+        Ok(())
+    }
+
+    /// Starts the agents of all nodes and waits until they are ready.
+    ///
+    /// # Errors
+    ///
+    /// When one does not come up.
+    pub fn start_agents(&mut self, arguments: &[&str]) -> Result<()> {
+        for node in 0..self.nodes.len() {
+            self.start_agent(node, arguments)?;
+        }
+        for node in &mut self.nodes {
+            node.agent.as_mut().map_or(Ok(()), Agent::wait_ready)?;
+        }
+        Ok(())
+    }
+
+    /// Tells every containerd where to look for images, first choice first.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn set_hosts(&self, urls: &[String]) -> Result<()> {
+        let hosts = Hosts {
+            registry: REGISTRY_NAME.to_owned(),
+            urls: urls.to_vec(),
+        };
+        self.nodes
+            .iter()
+            .try_for_each(|node| hosts.write(&node.containerd.hosts_directory()))
+    }
+}

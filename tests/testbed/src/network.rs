@@ -1,0 +1,174 @@
+//! The network of the bed: a core bridge, a bridge per rack, shaped uplinks and shaped nodes.
+//!
+//! All bridges live in one namespace, the fabric; every host has a namespace with one interface.
+//! Nothing has a route out. The addresses are those of RFC 2544, which are nobody's:
+//! 198.18.0.0/24 for the core, 198.18.R.0/24 for rack R.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Context, Result};
+
+use crate::exec::run_line;
+use crate::netns::Netns;
+use crate::rate::Rate;
+use crate::run::Run;
+
+/// What the network looks like. A rate of `None` leaves the link unshaped.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many nodes each rack has.
+    pub racks: Vec<u8>,
+    /// The link of each node.
+    pub node: Option<Rate>,
+    /// The link from each rack to the core.
+    pub uplink: Option<Rate>,
+    /// The link of the registry.
+    pub registry: Option<Rate>,
+}
+
+/// One machine of the network.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its short name, for instance `n1`.
+    pub name: String,
+    /// The rack it stands in, `core` for what stands in none.
+    pub rack: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its namespace.
+    pub netns: Netns,
+}
+
+/// The built network.
+#[derive(Debug)]
+pub struct Network {
+    run: Run,
+    fabric: Netns,
+    nodes: Vec<Host>,
+    core_hosts: u8,
+}
+
+impl Plan {
+    /// Racks of unshaped nodes.
+    pub fn unshaped(racks: &[u8]) -> Self {
+        Self {
+            racks: racks.to_vec(),
+            node: None,
+            uplink: None,
+            registry: None,
+        }
+    }
+}
+
+impl Network {
+    /// Builds the racks and their nodes.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` or `tc` refuse.
+    pub fn build(run: &Run, plan: &Plan) -> Result<Self> {
+        let fabric = Netns::create(run, "fabric")?;
+        add_bridge(&fabric, "core")?;
+        let mut network = Self {
+            run: run.clone(),
+            fabric,
+            nodes: Vec::new(),
+            core_hosts: 0,
+        };
+        for (rack, nodes) in (1_u8..).zip(&plan.racks) {
+            network.add_rack(rack, plan.uplink)?;
+            for node in 1..=*nodes {
+                let name = format!("n{}", network.nodes.len() + 1);
+                let address = Ipv4Addr::new(198, 18, rack, 10 + node);
+                let host = network.add_host(&name, &format!("rack{rack}"), address, plan.node)?;
+                network.nodes.push(host);
+            }
+        }
+        Ok(network)
+    }
+
+    /// The nodes, rack by rack.
+    pub fn nodes(&self) -> &[Host] {
+        &self.nodes
+    }
+
+    /// Adds a host that stands beside the racks, on the core.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` or `tc` refuse, or there are too many.
+    pub fn add_core_host(&mut self, name: &str, rate: Option<Rate>) -> Result<Host> {
+        self.core_hosts = self
+            .core_hosts
+            .checked_add(1)
+            .context("too many hosts on the core")?;
+        self.add_host(
+            name,
+            "core",
+            Ipv4Addr::new(198, 18, 0, self.core_hosts),
+            rate,
+        )
+    }
+
+    fn add_rack(&self, rack: u8, uplink: Option<Rate>) -> Result<()> {
+        let bridge = format!("rack{rack}");
+        add_bridge(&self.fabric, &bridge)?;
+        // Each end of the pair shapes what leaves its bridge: up to the core, and down to the rack.
+        let (up, down) = (format!("up{rack}"), format!("down{rack}"));
+        let fabric = &self.fabric;
+        ip(fabric, &format!("link add {up} type veth peer name {down}"))?;
+        for (interface, master) in [(&up, bridge.as_str()), (&down, "core")] {
+            ip(fabric, &format!("link set {interface} master {master} up"))?;
+            shape(fabric, interface, uplink)?;
+        }
+        Ok(())
+    }
+
+    fn add_host(
+        &self,
+        name: &str,
+        rack: &str,
+        address: Ipv4Addr,
+        rate: Option<Rate>,
+    ) -> Result<Host> {
+        let netns = Netns::create(&self.run, name)?;
+        let port = format!("p-{name}");
+        let peer = netns.name();
+        ip(
+            &self.fabric,
+            &format!("link add {port} type veth peer name eth0 netns {peer}"),
+        )?;
+        ip(&self.fabric, &format!("link set {port} master {rack} up"))?;
+        ip(&netns, &format!("addr add {address}/16 dev eth0"))?;
+        ip(&netns, "link set eth0 up")?;
+        shape(&self.fabric, &port, rate)?;
+        shape(&netns, "eth0", rate)?;
+        let (name, rack) = (name.to_owned(), rack.to_owned());
+        Ok(Host {
+            name,
+            rack,
+            address: IpAddr::V4(address),
+            netns,
+        })
+    }
+}
+
+fn add_bridge(netns: &Netns, name: &str) -> Result<()> {
+    ip(netns, &format!("link add {name} type bridge"))?;
+    ip(netns, &format!("link set {name} up"))
+}
+
+fn ip(netns: &Netns, arguments: &str) -> Result<()> {
+    run_line(&format!("ip -n {} {arguments}", netns.name())).map(drop)
+}
+
+fn shape(netns: &Netns, interface: &str, rate: Option<Rate>) -> Result<()> {
+    let Some(rate) = rate else { return Ok(()) };
+    let (name, bits) = (netns.name(), rate.bits_per_second());
+    // The burst has to hold the largest segment that offloading builds (64 KiB) several times.
+    let filter = format!("root tbf rate {bits}bit burst 256k latency 50ms");
+    run_line(&format!(
+        "tc -n {name} qdisc replace dev {interface} {filter}"
+    ))
+    .map(drop)
+}

@@ -1,0 +1,115 @@
+//! A real registry (`docker-registry`) in a namespace of its own.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::http;
+use crate::image::Image;
+use crate::network::Host;
+use crate::process::Process;
+use crate::run::Run;
+
+mod log;
+mod push;
+
+pub use log::AccessEntry;
+
+const PORT: u16 = 5000;
+const START: Duration = Duration::from_secs(20);
+
+/// A running registry. Dropping it kills it.
+#[derive(Debug)]
+pub struct Registry {
+    host: Host,
+    process: Process,
+}
+
+impl Registry {
+    /// Starts an empty one.
+    ///
+    /// # Errors
+    ///
+    /// When `docker-registry` is missing or does not come up.
+    pub fn start(run: &Run, host: &Host) -> Result<Self> {
+        let storage = run.make_directory(&format!("{}-storage", host.name))?;
+        let config = run.directory().join(format!("{}.yml", host.name));
+        fs::write(&config, configuration(&storage)).context("writing the registry's settings")?;
+        let program = Path::new("docker-registry");
+        let arguments = ["serve".as_ref(), config.as_os_str()];
+        let mut process = Process::start(run, &host.netns, &host.name, program, arguments)?;
+        let local = local();
+        process.wait_ready(START, || {
+            Ok(http::get(&host.netns, local, "/v2/").is_ok_and(|answer| answer.status == 200))
+        })?;
+        Ok(Self {
+            host: host.clone(),
+            process,
+        })
+    }
+
+    /// Where nodes reach it.
+    pub fn url(&self) -> String {
+        format!("http://{}", SocketAddr::new(self.host.address, PORT))
+    }
+
+    /// Puts an image under a name, for instance `lib/app:v1`, from the registry's own namespace:
+    /// its link is not used.
+    ///
+    /// # Errors
+    ///
+    /// When the registry refuses a part.
+    pub fn push(&self, image: &Image, name: &str) -> Result<()> {
+        push::push(&self.host.netns, local(), image, name)
+            .with_context(|| format!("pushing {name}"))
+    }
+
+    /// What it has answered so far, oldest first.
+    pub fn access_log(&self) -> Vec<AccessEntry> {
+        log::parse(&self.process.log())
+    }
+
+    /// The bytes of all bodies sent to a client so far.
+    pub fn bytes_to(&self, client: IpAddr) -> u64 {
+        self.access_log()
+            .iter()
+            .filter(|entry| entry.client == client)
+            .map(|entry| entry.bytes)
+            .sum()
+    }
+
+    /// The bytes of all bodies sent to other machines so far.
+    pub fn bytes(&self) -> u64 {
+        self.access_log()
+            .iter()
+            .filter(|e| !e.client.is_loopback())
+            .map(|entry| entry.bytes)
+            .sum()
+    }
+}
+
+fn local() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT)
+}
+
+fn configuration(storage: &Path) -> String {
+    format!(
+        "version: 0.1
+log:
+  level: info
+  formatter: json
+  accesslog:
+    disabled: true
+storage:
+  filesystem:
+    rootdirectory: {storage}
+http:
+  addr: 0.0.0.0:{PORT}
+  secret: testbed
+",
+        storage = storage.display()
+    )
+}

@@ -1,0 +1,54 @@
+//! Reads what the registry has answered from its log.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+
+/// One answered request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccessEntry {
+    /// Who asked.
+    pub client: IpAddr,
+    /// `GET`, `HEAD`.
+    pub method: String,
+    /// The path with its query.
+    pub uri: String,
+    /// The status code.
+    pub status: u16,
+    /// The bytes of the body that were sent, also of one that was cut short.
+    pub bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "http.request.remoteaddr")]
+    client: SocketAddr,
+    #[serde(rename = "http.request.method")]
+    method: String,
+    #[serde(rename = "http.request.uri")]
+    uri: String,
+    #[serde(rename = "http.response.status")]
+    status: u16,
+    #[serde(rename = "http.response.written", default)]
+    written: u64,
+}
+
+/// Lines that do not tell of an answer are not for us.
+pub(super) fn parse(log: &str) -> Vec<AccessEntry> {
+    log.lines()
+        .filter_map(|line| serde_json::from_str::<Line>(line).ok())
+        .map(AccessEntry::from)
+        .collect()
+}
+
+impl From<Line> for AccessEntry {
+    fn from(line: Line) -> Self {
+        Self {
+            client: line.client.ip(),
+            method: line.method,
+            uri: line.uri,
+            status: line.status,
+            bytes: line.written,
+        }
+    }
+}

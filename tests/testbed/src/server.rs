@@ -1,0 +1,151 @@
+//! A running piccolo-server.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::binaries::binary;
+use crate::http::{Answer, get};
+use crate::network::Host;
+use crate::process::Process;
+use crate::run::Run;
+
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(20);
+const API: u16 = 7789;
+const ADMIN: u16 = 7790;
+
+/// A piccolo-server over a database file in the run's directory. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    host: Host,
+    process: Process,
+}
+
+impl Server {
+    /// Starts one on a host and waits until it is ready. Its database outlives it, so a second
+    /// start goes on where the first ended.
+    ///
+    /// # Errors
+    ///
+    /// When it has not been built or does not come up.
+    pub fn start(run: &Run, host: &Host, arguments: &[&str]) -> Result<Self> {
+        let database = run.directory().join(format!("{}.sqlite", host.name));
+        let listen = SocketAddr::new(host.address, API).to_string();
+        let admin = SocketAddr::new(host.address, ADMIN).to_string();
+        let database = format!("sqlite://{}", database.display());
+        let mut all = vec![
+            "serve",
+            "--listen",
+            &listen,
+            "--admin-listen",
+            &admin,
+            "--database",
+            &database,
+        ];
+        all.extend(arguments);
+        let program = binary("piccolo-server")?;
+        let process = Process::start(run, &host.netns, &host.name, &program, &all)?;
+        let mut server = Self {
+            host: host.clone(),
+            process,
+        };
+        let page = server.page("/readyz");
+        server
+            .process
+            .wait_ready(START, || Ok(page.get()?.status == 200))?;
+        Ok(server)
+    }
+
+    /// Where agents reach it.
+    pub fn url(&self) -> String {
+        Self::url_at(&self.host)
+    }
+
+    /// Where agents would reach one on this host.
+    pub(crate) fn url_at(host: &Host) -> String {
+        format!("http://{}", SocketAddr::new(host.address, API))
+    }
+
+    /// Asks its API.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub fn api(&self, target: &str) -> Result<Answer> {
+        get(
+            &self.host.netns,
+            SocketAddr::new(self.host.address, API),
+            target,
+        )
+    }
+
+    /// Whether it knows of holders of a key in a group, and how many.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, or not as agreed.
+    pub fn holders(&self, group: &str, key: &str) -> Result<usize> {
+        let target = format!("/api/v1/distribution/findkey?group={group}&key={key}");
+        let answer = self.api(&target)?;
+        if answer.status == 404 {
+            return Ok(0);
+        }
+        ensure!(
+            answer.status == 200,
+            "findkey answered {}: {}",
+            answer.status,
+            answer.text()
+        );
+        let found: serde_json::Value = serde_json::from_slice(&answer.body)?;
+        Ok(found
+            .get("holders")
+            .and_then(|holders| holders.as_array())
+            .map_or(0, Vec::len))
+    }
+
+    /// Its metrics page.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub fn metrics(&self) -> Result<String> {
+        Ok(self.page("/metrics").get()?.text())
+    }
+
+    /// The running program.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Asks it to end and waits for that.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end.
+    pub fn stop(self) -> Result<()> {
+        self.process.stop(STOP)
+    }
+
+    fn page(&self, target: &'static str) -> Page {
+        let address = SocketAddr::new(self.host.address, ADMIN);
+        Page {
+            host: self.host.clone(),
+            address,
+            target,
+        }
+    }
+}
+
+struct Page {
+    host: Host,
+    address: SocketAddr,
+    target: &'static str,
+}
+
+impl Page {
+    fn get(&self) -> Result<Answer> {
+        get(&self.host.netns, self.address, self.target)
+    }
+}
