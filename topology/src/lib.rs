@@ -6,6 +6,7 @@
 mod address;
 mod candidate;
 mod estimate;
+mod file;
 mod mix;
 mod model;
 mod numbers;
@@ -21,6 +22,7 @@ mod table;
 pub use address::{closeness, common_prefix_bits};
 pub use candidate::{Candidate, Load, State};
 pub use estimate::{Estimate, Estimates, Row, Sums};
+pub use file::{FileError, FileErrors, Problem, schema};
 pub use model::Topology;
 pub use path::Link;
 pub use place::{Place, Uplink};
