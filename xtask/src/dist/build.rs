@@ -1,0 +1,117 @@
+//! Builds the programs statically, for this architecture and across.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{apt, facts::Facts, metadata::Metadata};
+
+/// The programs that are given away.
+pub(crate) const PROGRAMS: [&str; 2] = ["pi-agent", "piccolo-server"];
+
+/// An architecture that is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Arch {
+    /// 64-bit Intel and AMD.
+    #[value(name = "x86_64")]
+    X86_64,
+    /// 64-bit ARM.
+    #[value(name = "aarch64")]
+    Aarch64,
+}
+
+impl Arch {
+    /// As `uname -m` names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+
+    /// As the OCI names it.
+    pub(crate) fn oci(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+
+    /// As Rust names it, with the C library that is linked in.
+    pub(crate) fn target(self) -> String {
+        format!("{}-unknown-linux-gnu", self.name())
+    }
+
+    fn is_native(self) -> bool {
+        std::env::consts::ARCH == self.name()
+    }
+}
+
+/// Builds a program and gives its file.
+///
+/// The C library is glibc, whose allocator and resolver are the ones the programs are measured
+/// with; since 2.34 its `files` and `dns` name services need no shared library.
+pub(crate) fn program(facts: &Facts, name: &str, arch: Arch) -> Result<PathBuf> {
+    let target = arch.target();
+    let directory = facts.root.join("target/dist-build");
+    let mut flags = vec!["-C target-feature=+crt-static".to_owned()];
+    flags.extend(remappings(facts, arch)?);
+    let mut cargo;
+    if arch.is_native() {
+        cargo = Command::new(env!("CARGO"));
+    } else {
+        let sysroot = apt::sysroot(facts, arch)?;
+        flags.push(format!("--sysroot {}", sysroot.display()));
+        // The distribution's own compiler, which fits the standard library it has for others.
+        cargo = Command::new("/usr/bin/cargo");
+        cargo
+            .env("RUSTC", "/usr/bin/rustc")
+            .env_remove("RUSTUP_TOOLCHAIN");
+        cargo.env("CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS", "fallback");
+        let linker = format!("{}-linux-gnu-gcc", arch.name());
+        cargo.env(variable(&target, "LINKER"), linker);
+    }
+    cargo.args([
+        "build",
+        "--locked",
+        "--release",
+        "--package",
+        name,
+        "--target",
+        &target,
+    ]);
+    cargo
+        .arg("--target-dir")
+        .arg(&directory)
+        .current_dir(&facts.root);
+    cargo.env(variable(&target, "RUSTFLAGS"), flags.join(" "));
+    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    cargo.env(
+        "PICCOLO_COMMIT",
+        facts.commit.get(..12).unwrap_or(&facts.commit),
+    );
+    let status = cargo.status().context("starting cargo")?;
+    ensure!(
+        status.success(),
+        "{name} does not build for {}",
+        arch.name()
+    );
+    Ok(directory.join(target).join("release").join(name))
+}
+
+/// Flags that keep this machine's directories out of the programs.
+fn remappings(facts: &Facts, arch: Arch) -> Result<[String; 2]> {
+    let sources = Metadata::load(facts, arch)?.sources()?;
+    let remap = |from: &Path, to| format!("--remap-path-prefix={}={to}", from.display());
+    Ok([remap(&facts.root, "/piccolo"), remap(&sources, "/cargo")])
+}
+
+fn variable(target: &str, name: &str) -> String {
+    format!(
+        "CARGO_TARGET_{}_{name}",
+        target.to_uppercase().replace('-', "_")
+    )
+}

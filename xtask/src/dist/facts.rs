@@ -1,0 +1,80 @@
+//! What every artefact says of its origin. Nothing here depends on when or where it is built.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The origin of what is built.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// The workspace.
+    pub(crate) root: PathBuf,
+    /// The version of all crates.
+    pub(crate) version: &'static str,
+    /// The commit, in full.
+    pub(crate) commit: String,
+    /// The commit's time in seconds since 1970: the time of every file.
+    pub(crate) epoch: u64,
+    /// The same as RFC 3339 writes it.
+    pub(crate) created: String,
+}
+
+impl Facts {
+    /// Asks git.
+    ///
+    /// # Errors
+    ///
+    /// When this is no clone.
+    pub(crate) fn gather() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        let root = root.context("xtask has no directory above it")?.to_owned();
+        let format = "--format=%H%n%ct%n%cd";
+        let mut git = Command::new("git");
+        git.args([
+            "log",
+            "-1",
+            format,
+            "--date=format-local:%Y-%m-%dT%H:%M:%SZ",
+        ]);
+        let text = run(git.env("TZ", "UTC").current_dir(&root))?;
+        let mut lines = text.lines();
+        let mut next = || {
+            lines
+                .next()
+                .context("git log has fewer lines than were asked for")
+        };
+        Ok(Self {
+            root,
+            version: env!("CARGO_PKG_VERSION"),
+            commit: next()?.to_owned(),
+            epoch: next()?.parse().context("a commit's time")?,
+            created: next()?.to_owned(),
+        })
+    }
+
+    /// Where artefacts go.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be made.
+    pub(crate) fn output(&self) -> Result<PathBuf> {
+        let output = self.root.join("target/dist");
+        fs::create_dir_all(&output).context("making target/dist")?;
+        Ok(output)
+    }
+}
+
+/// Runs a command that has to succeed, and gives what it wrote.
+pub(super) fn run(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("starting {}", program.display()))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} failed:\n{stderr}");
+    String::from_utf8(output.stdout).with_context(|| format!("{} wrote no text", program.display()))
+}

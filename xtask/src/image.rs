@@ -1,0 +1,91 @@
+//! Small OCI images of the programs, made without a container engine.
+//!
+//! An image is one layer with one static program in it. It is written as an archive that
+//! `ctr images import`, `skopeo copy oci-archive:` and their like take.
+
+mod layer;
+mod layout;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::dist::{self, Arch, Facts, bill_of_materials};
+
+use layout::Layout;
+
+/// What is in an image and how it starts.
+#[derive(Debug, Clone, Copy)]
+struct Recipe {
+    program: &'static str,
+    description: &'static str,
+    /// The user, unless the manifest says otherwise, and its only directory.
+    user: u64,
+    directory: &'static str,
+    command: &'static str,
+    ports: &'static [u16],
+}
+
+const RECIPES: [Recipe; 2] = [
+    Recipe {
+        program: "pi-agent",
+        description: "Piccolo's node agent",
+        // containerd's socket and content belong to user 0.
+        user: 0,
+        directory: "/",
+        command: "run",
+        ports: &[7786, 7787, 7788],
+    },
+    Recipe {
+        program: "piccolo-server",
+        description: "Piccolo's discovery server",
+        user: 65532,
+        directory: "/var/lib/piccolo",
+        command: "serve",
+        ports: &[7789, 7790],
+    },
+];
+
+/// Builds both images for the architectures and writes them below `target/dist`.
+///
+/// # Errors
+///
+/// When a program does not build or a file cannot be written.
+pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
+    let facts = Facts::gather()?;
+    let mut files = Vec::new();
+    for recipe in RECIPES {
+        files.push(write(&facts, recipe, arches, registry)?);
+        for &arch in arches {
+            let name = format!(
+                "{}-{}-{}.cdx.json",
+                recipe.program,
+                facts.version,
+                arch.name()
+            );
+            let bill = bill_of_materials(&facts, recipe.program, arch)?;
+            files.push(dist::write(&facts, &name, &bill)?);
+        }
+    }
+    dist::report(&files)
+}
+
+fn write(facts: &Facts, recipe: Recipe, arches: &[Arch], registry: &str) -> Result<PathBuf> {
+    let mut layout = Layout::default();
+    for &arch in arches {
+        let program = dist::program(facts, recipe.program, arch)?;
+        layout.add_image(facts, recipe, arch, &layer::make(facts, recipe, &program)?)?;
+    }
+    let name = format!(
+        "{}/{}:{}",
+        registry.trim_end_matches('/'),
+        recipe.program,
+        facts.version
+    );
+    let archive = layout.archive(facts, &name)?;
+    dist::write(
+        facts,
+        &format!("{}-{}.oci.tar", recipe.program, facts.version),
+        &archive,
+    )
+}
