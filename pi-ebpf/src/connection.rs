@@ -129,6 +129,12 @@ impl Connection {
         self.segment_ns = now_ns;
     }
 
+    /// New data is sent, which is known at once: where the data path itself counts.
+    #[inline]
+    pub fn asks(&mut self, now_ns: u64) {
+        self.asked_ns = now_ns;
+    }
+
     /// When the peer most likely acknowledged everything, if that is noticed only at `now_ns`: one
     /// round trip after the last segment. The kernel reports acknowledgements once per round trip, so
     /// the tail of a burst often shows only when the connection is used again.

@@ -1,0 +1,327 @@
+//! One interface to whatever counts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use daemon::telemetry::chain;
+use pi_ebpf::{
+    Counters,
+    names::{Failure, PEERS_CAPACITY},
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    cgroup,
+    choice::Choice,
+    error::AccountingError,
+    kernel::Kernel,
+    ledger::Ledger,
+    metrics::{self, PeerMetrics},
+    mode::{InForce, Mode, Reason},
+    own,
+    sockets::SocketTable,
+    view::{PeerReport, PeerView},
+};
+
+/// How peers are to be counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// What the operator asks for.
+    pub choice: Choice,
+    /// The peers' port: connections with it as local or remote port are counted.
+    pub port: u16,
+    /// The number of peers that are counted; further ones are not.
+    pub capacity: u32,
+    /// The number of peers that have a name of their own in the metrics.
+    pub named: usize,
+    /// How long a peer is remembered after its last byte.
+    pub idle: Duration,
+}
+
+/// Counts what each peer delivers, and what is delivered to it.
+#[derive(Debug)]
+pub struct Accounting {
+    choice: Choice,
+    sockets: SocketTable,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    source: Source,
+    mode: Mode,
+    ledger: Ledger,
+    metrics: PeerMetrics,
+    own: BTreeSet<IpAddr>,
+}
+
+/// Where the counters come from.
+#[derive(Debug)]
+enum Source {
+    Kernel(Box<Kernel>),
+    Sockets(SocketTable),
+    Nothing,
+}
+
+/// How long a connection to ourselves may take.
+const SELF_TEST: Duration = Duration::from_secs(1);
+
+impl Settings {
+    /// The defaults for a peer port.
+    pub fn new(choice: Choice, port: u16) -> Self {
+        Self {
+            choice,
+            port,
+            capacity: PEERS_CAPACITY,
+            named: 50,
+            idle: Duration::from_hours(1),
+        }
+    }
+}
+
+impl Accounting {
+    /// Begins to count. To be called when the peer port is bound but before it is listened on, and
+    /// before the first connection to a peer: earlier connections are not counted.
+    ///
+    /// # Errors
+    ///
+    /// When eBPF is asked for by name and cannot be had. [`Choice::Auto`] makes do with `TCP_INFO`.
+    pub fn attach(settings: &Settings, now: Instant) -> Result<Self, AccountingError> {
+        let capacity = usize::try_from(settings.capacity).unwrap_or(usize::MAX);
+        let sockets = SocketTable::new(capacity, now);
+        let (source, mode) = choose(settings, &sockets)?;
+        announce(None, &mode);
+        let state = State {
+            source,
+            mode,
+            ledger: Ledger::new(settings.idle, now),
+            metrics: PeerMetrics::new(settings.named),
+            own: BTreeSet::new(),
+        };
+        Ok(Self {
+            choice: settings.choice,
+            sockets,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Makes one connection to the agent's own peer port, at `listening`, and sees whether the
+    /// kernel's program counts it. To be called once the port is listened on; blocks for a second
+    /// at most.
+    ///
+    /// # Errors
+    ///
+    /// When eBPF is asked for by name and the connection is not counted. [`Choice::Auto`] makes do
+    /// with `TCP_INFO` from then on.
+    pub fn check(&self, listening: SocketAddr) -> Result<(), AccountingError> {
+        let mut state = self.lock();
+        let Source::Kernel(kernel) = &mut state.source else {
+            return Ok(());
+        };
+        let Err(error) = self_test(kernel, listening) else {
+            return Ok(());
+        };
+        if self.choice == Choice::Ebpf {
+            return Err(error);
+        }
+        let mode = fallen_back(&error);
+        announce(Some(&state.mode), &mode);
+        state.mode = mode;
+        self.sockets.activate();
+        state.source = Source::Sockets(self.sockets.clone());
+        Ok(())
+    }
+
+    /// What is in force, and why.
+    pub fn mode(&self) -> Mode {
+        self.lock().mode.clone()
+    }
+
+    /// Where connections with peers are to be registered, in case they have to be counted in user
+    /// space.
+    pub fn sockets(&self) -> SocketTable {
+        self.sockets.clone()
+    }
+
+    /// Reads the counters of all peers and enters what passed. To be called once per interval, from
+    /// where blocking is allowed: about two microseconds for each peer.
+    pub fn pass(&self, now: Instant) {
+        let start = Instant::now();
+        let mut state = self.lock();
+        let state = &mut *state;
+        match state.source.read() {
+            Ok(counters) => state.enter(counters, now),
+            Err(error) => {
+                metrics::count_unread();
+                debug!(error = %chain(&error), "the counters could not be read");
+            }
+        }
+        metrics::show_pass(state.ledger.len(), start);
+    }
+
+    /// All peers, as of the last pass.
+    pub fn peers(&self) -> Vec<PeerView> {
+        self.lock().ledger.view()
+    }
+
+    /// What passed since the last report, as of the last pass: of the `most` peers with the most
+    /// bytes, the others' sums stay for the next report.
+    pub fn take_reports(&self, most: usize, now: Instant) -> Vec<PeerReport> {
+        self.lock().ledger.take_reports(most, now)
+    }
+
+    /// Puts back reports that did not arrive, to be part of the next.
+    pub fn give_back(&self, reports: &[PeerReport]) {
+        self.lock().ledger.give_back(reports);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A pass that panicked has lost at most its own growth.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enter(&mut self, mut counters: BTreeMap<IpAddr, Counters>, now: Instant) {
+        match own::addresses() {
+            Ok(own) => self.own = own,
+            Err(error) => debug!(%error, "this node's addresses could not be listed"),
+        }
+        counters.retain(|&peer, _| !own::is_own(peer, &self.own));
+        let look = self.ledger.look(&counters, now);
+        for moved in &look.moved {
+            self.metrics.record(moved);
+        }
+        for peer in look.forgotten {
+            self.metrics.forget(peer);
+            self.source.remove(peer);
+        }
+    }
+}
+
+impl Source {
+    fn read(&mut self) -> Result<BTreeMap<IpAddr, Counters>, AccountingError> {
+        match self {
+            Self::Kernel(kernel) => {
+                kernel.flush_log();
+                metrics::show_failures(kernel.failures()?);
+                kernel.read()
+            }
+            Self::Sockets(sockets) => {
+                let counters = sockets.read();
+                let full = sockets.full();
+                let count = |kind| if kind == Failure::PeersFull { full } else { 0 };
+                metrics::show_failures(Failure::ALL.map(|kind| (kind, count(kind))));
+                Ok(counters)
+            }
+            Self::Nothing => Ok(BTreeMap::new()),
+        }
+    }
+
+    fn remove(&mut self, peer: IpAddr) {
+        match self {
+            Self::Kernel(kernel) => kernel.remove(peer),
+            Self::Sockets(sockets) => sockets.remove(peer),
+            Self::Nothing => {}
+        }
+    }
+}
+
+fn choose(settings: &Settings, sockets: &SocketTable) -> Result<(Source, Mode), AccountingError> {
+    let asked = |in_force| {
+        let detail = "the settings ask for it".to_owned();
+        Mode {
+            in_force,
+            reason: Reason::Asked,
+            detail,
+        }
+    };
+    let in_sockets = |mode| {
+        sockets.activate();
+        Ok((Source::Sockets(sockets.clone()), mode))
+    };
+    match settings.choice {
+        Choice::Off => return Ok((Source::Nothing, asked(InForce::Off))),
+        Choice::TcpInfo => return in_sockets(asked(InForce::TcpInfo)),
+        Choice::Auto | Choice::Ebpf => {}
+    }
+    match attach(settings) {
+        Ok((kernel, mode)) => Ok((Source::Kernel(Box::new(kernel)), mode)),
+        Err(error) if settings.choice == Choice::Ebpf => Err(error),
+        Err(error) => in_sockets(fallen_back(&error)),
+    }
+}
+
+fn attach(settings: &Settings) -> Result<(Kernel, Mode), AccountingError> {
+    let group = cgroup::own().map_err(AccountingError::Cgroup)?;
+    let kernel = Kernel::attach(&group, settings.port, settings.capacity)?;
+    let reason = if settings.choice == Choice::Ebpf {
+        Reason::Asked
+    } else {
+        Reason::Best
+    };
+    let detail = format!("attached to {}, port {}", group.display(), settings.port);
+    Ok((
+        kernel,
+        Mode {
+            in_force: InForce::Ebpf,
+            reason,
+            detail,
+        },
+    ))
+}
+
+fn fallen_back(error: &AccountingError) -> Mode {
+    debug!(error = %chain(error), "the kernel's accounting is not to be had");
+    // The verifier's log can be long; the debug log has all of it.
+    let mut detail: String = chain(error).to_string();
+    if let Some((end, _)) = detail.char_indices().nth(400) {
+        detail.truncate(end);
+    }
+    Mode {
+        in_force: InForce::TcpInfo,
+        reason: error.reason(),
+        detail,
+    }
+}
+
+fn announce(before: Option<&Mode>, now: &Mode) {
+    metrics::show_mode(before, now);
+    let (mode, reason, detail) = (now.in_force.name(), now.reason.name(), &now.detail);
+    match now.reason {
+        Reason::Asked | Reason::Best => info!(mode, reason, detail, "counting peers"),
+        _ => warn!(
+            mode,
+            reason, detail, "counting peers in user space, without the kernel"
+        ),
+    }
+}
+
+/// Connects to the agent itself: established on this side is counted before `connect` returns.
+fn self_test(kernel: &mut Kernel, listening: SocketAddr) -> Result<(), AccountingError> {
+    let mut address = listening;
+    if address.ip().is_unspecified() {
+        address.set_ip(match listening {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let before = kernel.opened(address.ip())?;
+    TcpStream::connect_timeout(&address, SELF_TEST)
+        .map_err(|source| AccountingError::Connect { address, source })?;
+    let refused = |&(kind, count): &(Failure, u64)| kind == Failure::NoCallbacks && count != 0;
+    if kernel.failures()?.iter().any(refused) {
+        return Err(AccountingError::Callbacks);
+    }
+    if kernel.opened(address.ip())? == before {
+        return Err(AccountingError::NotCounted { address });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The interface, where no privilege is needed.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+};
+
+use super::*;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+fn attach(choice: Choice) -> Accounting {
+    Accounting::attach(&Settings::new(choice, 7787), Instant::now()).expect("accounting")
+}
+
+#[test]
+fn off_counts_nothing_and_says_so() {
+    let accounting = attach(Choice::Off);
+    let mode = accounting.mode();
+    assert_eq!((mode.in_force, mode.reason), (InForce::Off, Reason::Asked));
+    accounting.pass(Instant::now());
+    assert!(accounting.peers().is_empty());
+}
+
+#[test]
+fn user_space_counts_what_is_registered() {
+    let accounting = attach(Choice::TcpInfo);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    accounting.check(address).expect("nothing to check");
+    let mut client = TcpStream::connect(address).expect("a connection");
+    let (mut server, _) = listener.accept().expect("the connection");
+    let registered = accounting.sockets().register((PEER, 7787).into(), &client);
+    server.write_all(b"hello").expect("sent");
+    client.read_exact(&mut [0; 5]).expect("received");
+    registered.received(5);
+
+    accounting.pass(Instant::now());
+    let peers = accounting.peers();
+    assert_eq!(peers.len(), 1);
+    assert_eq!((peers[0].address, peers[0].received.bytes), (PEER, 5));
+    let reports = accounting.take_reports(10, Instant::now());
+    assert_eq!(reports.len(), 1);
+    assert!(accounting.take_reports(10, Instant::now()).is_empty());
+    accounting.give_back(&reports);
+    assert_eq!(
+        accounting.take_reports(10, Instant::now())[0]
+            .received
+            .bytes,
+        5
+    );
+}
+
+#[test]
+fn this_node_is_no_peer() {
+    let accounting = attach(Choice::TcpInfo);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let client = TcpStream::connect(address).expect("a connection");
+    let _registered = accounting.sockets().register(address, &client);
+    accounting.pass(Instant::now());
+    assert!(accounting.peers().is_empty());
+}

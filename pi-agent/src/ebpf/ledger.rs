@@ -1,0 +1,239 @@
+//! From counters that grow, and sometimes begin anew, to what passed.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use pi_ebpf::Counters;
+
+use super::{
+    sums::{FlowSums, Sums},
+    view::{FlowView, PeerReport, PeerView},
+};
+
+/// What is known of all peers.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    peers: BTreeMap<IpAddr, Peer>,
+    idle: Duration,
+    looked: Instant,
+    reported: Instant,
+}
+
+/// What one look brought.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// Peers with which something passed.
+    pub(crate) moved: Vec<Moved>,
+    /// Peers that were forgotten, because nothing has passed for long.
+    pub(crate) forgotten: Vec<IpAddr>,
+}
+
+/// What passed with one peer since the look before.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) peer: IpAddr,
+    pub(crate) growth: Sums,
+    /// Bytes both ways since the agent started.
+    pub(crate) total_bytes: u64,
+    pub(crate) rtt_us: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// The counters at the last look.
+    counters: Sums,
+    /// Since the agent started, restarts of the counters evened out.
+    total: Sums,
+    /// Since the last report.
+    pending: Sums,
+    rates: Rates,
+    rtt_us: Option<u64>,
+    min_rtt_us: Option<u64>,
+    moved: Instant,
+}
+
+/// Rates by direction.
+#[derive(Debug, Default)]
+struct Rates {
+    received: Rate,
+    sent: Rate,
+}
+
+/// Bytes per second.
+#[derive(Debug, Default)]
+struct Rate {
+    average: u64,
+    throughput: Option<u64>,
+}
+
+impl Ledger {
+    /// An empty ledger that forgets peers with which nothing passed for `idle`.
+    pub(crate) fn new(idle: Duration, now: Instant) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            idle,
+            looked: now,
+            reported: now,
+        }
+    }
+
+    /// Enters the counters of all peers.
+    pub(crate) fn look(&mut self, counters: &BTreeMap<IpAddr, Counters>, now: Instant) -> Look {
+        let interval = now.saturating_duration_since(self.looked);
+        self.looked = now;
+        let mut look = Look::default();
+        for peer in self.peers.values_mut() {
+            peer.rates.received.average = 0;
+            peer.rates.sent.average = 0;
+        }
+        for (&address, counters) in counters {
+            let peer = self.peers.entry(address).or_insert_with(|| Peer::new(now));
+            let growth = peer.enter(counters, interval, now);
+            if !growth.is_zero() {
+                look.moved.push(Moved {
+                    peer: address,
+                    growth,
+                    total_bytes: peer.total.bytes(),
+                    rtt_us: peer.rtt_us,
+                });
+            }
+        }
+        let idle = self.idle;
+        let stays = |peer: &Peer| now.saturating_duration_since(peer.moved) < idle;
+        let gone = self.peers.iter().filter(|(_, peer)| !stays(peer));
+        look.forgotten = gone.map(|(&address, _)| address).collect();
+        self.peers.retain(|_, peer| stays(peer));
+        look
+    }
+
+    /// The number of peers.
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// All peers, for people.
+    pub(crate) fn view(&self) -> Vec<PeerView> {
+        self.peers
+            .iter()
+            .map(|(&address, peer)| peer.view(address))
+            .collect()
+    }
+
+    /// What passed since the last report, of the `most` peers with the most bytes; the others' sums
+    /// stay for the next.
+    pub(crate) fn take_reports(&mut self, most: usize, now: Instant) -> Vec<PeerReport> {
+        let interval = now.saturating_duration_since(self.reported);
+        self.reported = now;
+        let mut waiting: Vec<_> = self
+            .peers
+            .iter_mut()
+            .filter(|(_, peer)| peer.pending.bytes() != 0)
+            .collect();
+        waiting.sort_by_key(|(_, peer)| std::cmp::Reverse(peer.pending.bytes()));
+        waiting.truncate(most);
+        waiting
+            .into_iter()
+            .map(|(&address, peer)| {
+                let sums = std::mem::take(&mut peer.pending);
+                PeerReport {
+                    peer: address,
+                    interval,
+                    received: sums.received,
+                    sent: sums.sent,
+                    retransmits: sums.retransmits,
+                    rtt_us: peer.rtt_us,
+                }
+            })
+            .collect()
+    }
+
+    /// Puts back reports that did not arrive, to be part of the next.
+    pub(crate) fn give_back(&mut self, reports: &[PeerReport]) {
+        for report in reports {
+            let Some(peer) = self.peers.get_mut(&report.peer) else {
+                continue;
+            };
+            peer.pending.add(&Sums {
+                received: report.received,
+                sent: report.sent,
+                retransmits: report.retransmits,
+                ..Sums::default()
+            });
+        }
+        if let Some(first) = reports.first() {
+            self.reported = self
+                .reported
+                .checked_sub(first.interval)
+                .unwrap_or(self.reported);
+        }
+    }
+}
+
+impl Peer {
+    fn new(now: Instant) -> Self {
+        Self {
+            counters: Sums::default(),
+            total: Sums::default(),
+            pending: Sums::default(),
+            rates: Rates::default(),
+            rtt_us: None,
+            min_rtt_us: None,
+            moved: now,
+        }
+    }
+
+    fn enter(&mut self, counters: &Counters, interval: Duration, now: Instant) -> Sums {
+        let sums = Sums::from(counters);
+        let growth = sums.since(&self.counters);
+        self.counters = sums;
+        if growth.is_zero() {
+            return growth;
+        }
+        self.moved = now;
+        self.total.add(&growth);
+        self.pending.add(&growth);
+        self.rates.received.enter(&growth.received, interval);
+        self.rates.sent.enter(&growth.sent, interval);
+        self.rtt_us = known(counters.srtt_us).or(self.rtt_us);
+        self.min_rtt_us = known(counters.min_rtt_us).or(self.min_rtt_us);
+        growth
+    }
+
+    fn view(&self, address: IpAddr) -> PeerView {
+        let flow = |sums: &FlowSums, rate: &Rate| FlowView {
+            bytes: sums.bytes,
+            rate: rate.average,
+            throughput: rate.throughput,
+        };
+        PeerView {
+            address,
+            received: flow(&self.total.received, &self.rates.received),
+            sent: flow(&self.total.sent, &self.rates.sent),
+            retransmits: self.total.retransmits,
+            opened: self.total.opened + self.total.adopted,
+            closed: self.total.closed,
+            rtt_us: self.rtt_us,
+            min_rtt_us: self.min_rtt_us,
+        }
+    }
+}
+
+impl Rate {
+    fn enter(&mut self, growth: &FlowSums, interval: Duration) {
+        let millis = interval.as_millis().max(1);
+        let average = u128::from(growth.bytes) * 1000 / millis;
+        self.average = u64::try_from(average).unwrap_or(u64::MAX);
+        self.throughput = growth.throughput().or(self.throughput);
+    }
+}
+
+/// The kernel's zero is "not measured yet".
+fn known(micros: u64) -> Option<u64> {
+    (micros != 0).then_some(micros)
+}
+
+#[cfg(test)]
+mod tests;
