@@ -1,3 +1,44 @@
-//! xtask
+//! The one entry point of development: `cargo xtask --help`.
 
-fn main() {}
+mod ci;
+mod cli;
+mod demo;
+mod deploy;
+mod dist;
+mod image;
+mod setup;
+mod shell;
+mod tests;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Task};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    match task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Sweep => testbed::Run::sweep_kept(),
+        Task::Test { filter } => tests::run(&filter),
+        Task::Ci => ci::run_all(),
+        Task::Tidy => tidy::run(),
+        Task::Deploy { render: true } => deploy::render(),
+        Task::Deploy { render: false } => deploy::check(),
+        Task::Dist(targets) => dist::run(&targets.arch),
+        Task::Image { targets, registry } => image::run(&targets.arch, &registry),
+    }
+}

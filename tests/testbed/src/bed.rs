@@ -94,6 +94,18 @@ impl Bed {
         Ok(bed)
     }
 
+    /// Leaves the bed running after this program has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the run cannot be kept.
+    pub fn keep(self) -> Result<()> {
+        self.run.keep()?;
+        // Dropping the parts would end them.
+        std::mem::forget(self);
+        Ok(())
+    }
+
     /// The run it belongs to.
     pub fn run(&self) -> &Run {
         &self.run

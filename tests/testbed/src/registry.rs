@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -12,6 +12,7 @@ use crate::image::Image;
 use crate::network::Host;
 use crate::process::Process;
 use crate::run::Run;
+use crate::wait::wait_until;
 
 mod log;
 mod push;
@@ -19,6 +20,8 @@ mod push;
 pub use log::AccessEntry;
 
 const PORT: u16 = 5000;
+/// An answer is logged long before this has passed.
+const QUIET: Duration = Duration::from_millis(300);
 const START: Duration = Duration::from_secs(20);
 
 /// A running registry. Dropping it kills it.
@@ -65,6 +68,26 @@ impl Registry {
     pub fn push(&self, image: &Image, name: &str) -> Result<()> {
         push::push(&self.host.netns, local(), image, name)
             .with_context(|| format!("pushing {name}"))
+    }
+
+    /// Waits until its log stands still: an answer is logged just after it has gone out.
+    ///
+    /// # Errors
+    ///
+    /// When it goes on answering.
+    pub fn settle(&self) -> Result<()> {
+        let mut last = None;
+        wait_until("the registry's log to stand still", START, || {
+            let entries = self.access_log().len();
+            let stands = last.replace((entries, Instant::now()));
+            match stands {
+                Some((before, since)) if before == entries => {
+                    last = Some((entries, since));
+                    Ok((since.elapsed() > QUIET).then_some(()))
+                }
+                _ => Ok(None),
+            }
+        })
     }
 
     /// What it has answered so far, oldest first.

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cgroup;
+use crate::rights::is_root;
 
 mod signals;
 
@@ -46,7 +47,7 @@ impl Run {
     /// When not run as root, or the directory, the control group or the cleaner cannot be made.
     pub fn start() -> Result<Self> {
         ensure!(
-            rustix::process::geteuid().is_root(),
+            is_root(),
             "the test bed makes network namespaces and mounts: run it as root"
         );
         Self::sweep()?;

@@ -1,5 +1,6 @@
 //! The containerd releases that the tests run on.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -42,5 +43,15 @@ impl Release {
             apt::unpack("containerd", suite, directory)
         })?;
         Ok(unpacked.join("usr/bin/containerd"))
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Installed => "as installed here",
+            Self::V1_7 => "1.7, from Debian trixie",
+            Self::V2 => "2, from Debian sid",
+        })
     }
 }

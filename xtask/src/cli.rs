@@ -1,0 +1,69 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::dist::Arch;
+
+/// Everything that is done to Piccolo while it is developed.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Shows four real containerd nodes in two racks sharing an image.
+    Demo(DemoOptions),
+    /// Ends demos that were kept, and removes what dead ones may have left.
+    Sweep,
+    /// Installs what is missing, then runs the unit tests and the system tests.
+    Test {
+        /// Runs only tests whose names contain one of these.
+        filter: Vec<String>,
+    },
+    /// Everything that a change has to pass: format, house rules, lints, documents, dependencies,
+    /// generated files, tests.
+    Ci,
+    /// Checks the house rules that no other tool knows.
+    Tidy,
+    /// Checks `deploy/`: chart, manifests, rules and units.
+    Deploy {
+        /// Writes the plain manifests anew from the chart instead.
+        #[arg(long)]
+        render: bool,
+    },
+    /// Builds static programs, and packs them with checksums and bills of materials.
+    Dist(Targets),
+    /// Builds the container images.
+    Image {
+        #[command(flatten)]
+        targets: Targets,
+        /// What the images' names begin with.
+        #[arg(long, default_value = "piccolo")]
+        registry: String,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Targets {
+    /// The architectures to build for.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["x86_64", "aarch64"])]
+    pub(crate) arch: Vec<Arch>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Also writes the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Leaves everything running at the end, and says how to look at it and how to end it.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The programs are built: set when the demo starts itself again with more rights.
+    #[arg(long, hide = true)]
+    pub(crate) built: bool,
+}

@@ -1,0 +1,57 @@
+//! Installs what a fresh machine is missing: says what and why, and asks nothing.
+
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::shell::{has, run, say};
+
+mod needs;
+mod tools;
+
+pub(crate) use needs::{BUILD, DEMO, Need, TESTS};
+pub(crate) use tools::{DENY, NEXTEST, install};
+
+const INSTALL: &str = include_str!("setup/install.sh");
+
+/// Installs the packages of the missing commands.
+pub(crate) fn packages(needs: &[&[Need]]) -> Result<()> {
+    let missing: Vec<_> = needs
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|need| need.is_missing())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    say("This machine lacks what follows; it is installed with apt-get:");
+    for need in &missing {
+        say(&format!("  {:<20} {}", need.package, need.why));
+    }
+    ensure!(
+        has("apt-get"),
+        "there is no apt-get here: install the packages above by other means, and start again"
+    );
+    run(as_root("sh")?
+        .args(["-c", INSTALL, "install"])
+        .args(missing.iter().map(|need| need.package)))
+}
+
+/// A command that is run as root.
+pub(crate) fn as_root(program: &str) -> Result<Command> {
+    if is_root() {
+        return Ok(Command::new(program));
+    }
+    if !has("sudo") {
+        bail!("`{program}` has to be run as root, and there is no sudo: start again as root");
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["--preserve-env", "--", program]);
+    Ok(sudo)
+}
+
+/// Whether this program may make namespaces and mounts itself.
+pub(crate) fn is_root() -> bool {
+    testbed::is_root()
+}

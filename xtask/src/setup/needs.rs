@@ -1,0 +1,66 @@
+//! The commands that are needed, and the Debian packages that bring them.
+
+use crate::shell::has;
+
+/// A command, and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Need {
+    command: &'static str,
+    pub(super) package: &'static str,
+    pub(super) why: &'static str,
+}
+
+impl Need {
+    pub(super) fn is_missing(&self) -> bool {
+        !has(self.command)
+    }
+}
+
+const fn need(command: &'static str, package: &'static str, why: &'static str) -> Need {
+    Need {
+        command,
+        package,
+        why,
+    }
+}
+
+/// To build the programs.
+pub(crate) const BUILD: &[Need] = &[
+    need(
+        "cc",
+        "build-essential",
+        "compiles SQLite into the server and links the programs",
+    ),
+    need(
+        "protoc",
+        "protobuf-compiler",
+        "translates containerd's interface for the agent",
+    ),
+];
+
+/// To run the demo.
+pub(crate) const DEMO: &[Need] = &[
+    need(
+        "ip",
+        "iproute2",
+        "makes the nodes' network namespaces and shapes their links",
+    ),
+    need(
+        "nsenter",
+        "util-linux",
+        "starts programs inside the namespaces",
+    ),
+    need(
+        "containerd",
+        "containerd",
+        "runs on every node: it is what pulls the images",
+    ),
+    need(
+        "docker-registry",
+        "docker-registry",
+        "is the registry that the images come from",
+    ),
+];
+
+/// To run the system tests, on top of the demo.
+pub(crate) const TESTS: &[Need] = &[need("git", "git", "says which files belong to the project")];

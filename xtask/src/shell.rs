@@ -1,0 +1,63 @@
+//! Runs commands in the open, and speaks to the person who waits.
+
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Says a line.
+pub(crate) fn say(line: &str) {
+    // Nobody is left to be told when standard error is gone.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Says what is run, runs it with its output shown, and wants it to succeed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
+    say(&format!("$ {shown}"));
+    let status = command
+        .status()
+        .with_context(|| format!("starting `{shown}`"))?;
+    ensure!(status.success(), "`{shown}` failed ({status})");
+    Ok(())
+}
+
+/// Runs a command quietly, wants it to succeed, and gives what it wrote.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = shown(command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("starting `{shown}`"))?;
+    ensure!(
+        output.status.success(),
+        "`{shown}` failed ({})",
+        output.status
+    );
+    String::from_utf8(output.stdout).with_context(|| format!("reading from `{shown}`"))
+}
+
+/// Whether a command of this name can be run.
+pub(crate) fn has(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args([
+            "-c",
+            r#"PATH="$PATH:/usr/sbin:/sbin" command -v "$1""#,
+            "sh",
+            program,
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    found.is_ok_and(|status| status.success())
+}
+
+fn shown(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

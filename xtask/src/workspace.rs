@@ -1,0 +1,39 @@
+//! Where things are in the workspace.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+/// The workspace's directory.
+pub(crate) fn root() -> Result<PathBuf> {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Ok(above.context("xtask has no directory above it")?.to_owned())
+}
+
+/// A cargo that works on this workspace, with the toolchain that xtask was built with.
+pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(arguments).current_dir(root()?);
+    Ok(cargo)
+}
+
+/// Gives the files that git knows, relative to the root. New files count, ignored ones do not.
+pub(crate) fn files() -> Result<Vec<PathBuf>> {
+    let mut git = Command::new("git");
+    git.args([
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]);
+    let listed = crate::shell::output(git.current_dir(root()?))?;
+    let names = listed.split('\0').filter(|name| !name.is_empty());
+    // A file that is deleted but not yet committed is still listed.
+    let root = root()?;
+    let there = names
+        .map(PathBuf::from)
+        .filter(|path| root.join(path).is_file());
+    Ok(there.collect())
+}
