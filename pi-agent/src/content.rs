@@ -1,8 +1,65 @@
 //! What this node has: the way from a digest to the bytes of the content store.
 
-use std::{fs::File, io, path::PathBuf, sync::Arc};
+mod facts;
+mod id;
+mod images;
+mod inventory;
+mod listing;
+pub mod manifest;
+mod origin;
+mod store;
+mod track;
+mod watch;
 
-use crate::digest::Digest;
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use daemon::{clock::Clock, scope::Scope};
+use piccolo_api::Key;
+use tokio::sync::mpsc;
+
+use self::{
+    facts::Facts,
+    id::Id,
+    images::ImageWatch,
+    inventory::{Inventory, Table},
+    listing::Listing,
+    manifest::MAX_MANIFEST,
+    origin::Origin,
+    store::Store,
+    track::{Difference, Tracker},
+    watch::Watch,
+};
+use crate::{
+    containerd::Containerd, digest::Digest, discovery::Discovery, jitter::Jitter, metric::Metric,
+    policy::Policy,
+};
+
+pub use self::facts::{Access, Overview};
+
+/// What is counted here.
+pub const METRICS: &[Metric] = &[IMAGES, BLOBS, STORED, SHARED];
+
+const IMAGES: Metric = Metric::gauge(
+    "pi_agent_images",
+    &[],
+    "Images in the namespaces that are shared.",
+);
+const BLOBS: Metric = Metric::gauge("pi_agent_blobs", &[], "Blobs in containerd's content store.");
+const STORED: Metric =
+    Metric::gauge("pi_agent_content_bytes", &[], "Bytes in containerd's content store.");
+const SHARED: Metric = Metric::gauge(
+    "pi_agent_advertised_keys",
+    &[],
+    "Digests and tags that this node offers to its peers.",
+);
+
+/// Changes that wait for the tracker.
+const QUEUE: usize = 1024;
 
 /// The node's content. Clones are the same.
 #[derive(Debug, Clone)]
@@ -10,7 +67,44 @@ pub struct Content(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    blobs: PathBuf,
+    store: Store,
+    containerd: Option<Containerd>,
+    shared: Shared,
+    facts: Arc<Facts>,
+}
+
+/// What peers may have.
+#[derive(Debug)]
+enum Shared {
+    /// Everything in the store, whatever it belongs to.
+    All,
+    /// What the images of this node refer to.
+    Images {
+        table: RwLock<Table>,
+        tags: TagSharing,
+    },
+}
+
+/// Whether tags are shared besides digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagSharing {
+    /// Digests only.
+    Off,
+    /// Tags too.
+    On,
+}
+
+/// Where the content is and what of it is shared.
+#[derive(Debug)]
+pub struct Settings {
+    /// The content store's directory: the one that holds `blobs` and `ingest`.
+    pub path: PathBuf,
+    /// The containerd that it belongs to.
+    pub containerd: Containerd,
+    /// Which repositories are shared.
+    pub policy: Policy,
+    /// Whether tags are shared.
+    pub tags: TagSharing,
 }
 
 /// An object that is wholly in the content store.
@@ -20,7 +114,7 @@ pub struct Object {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-    /// Its media type where it is known: always for a manifest or index.
+    /// Its media type where it is known: always for a manifest or index of an image.
     pub media_type: Option<String>,
     /// Where its bytes are.
     pub source: Source,
@@ -42,13 +136,41 @@ pub struct ContentError {
     source: io::Error,
 }
 
+/// What runs as long as the content is followed.
+#[derive(Debug)]
+pub struct Tracking {
+    content: Content,
+    settings: Settings,
+}
+
 impl Content {
     /// The content store whose plugin directory is `root` (the one that holds `blobs` and
-    /// `ingest`).
+    /// `ingest`), all of it shared and none of it followed.
     pub fn new(root: PathBuf) -> Self {
         Self(Arc::new(Inner {
-            blobs: root.join("blobs"),
+            store: Store::new(root),
+            containerd: None,
+            shared: Shared::All,
+            facts: Arc::default(),
         }))
+    }
+
+    /// The content of the images of one containerd. It knows of nothing until it is followed.
+    pub fn of_images(settings: Settings) -> (Self, Tracking) {
+        let content = Self(Arc::new(Inner {
+            store: Store::new(settings.path.clone()),
+            containerd: Some(settings.containerd.clone()),
+            shared: Shared::Images {
+                table: RwLock::default(),
+                tags: settings.tags,
+            },
+            facts: Arc::default(),
+        }));
+        let tracking = Tracking {
+            content: content.clone(),
+            settings,
+        };
+        (content, tracking)
     }
 
     /// Opens an object that this node has.
@@ -56,20 +178,175 @@ impl Content {
     /// # Errors
     /// When the store cannot be read; absence is `None`.
     pub async fn open(&self, digest: &Digest) -> Result<Option<Object>, ContentError> {
-        let path = self.0.blobs.join(digest.algorithm()).join(digest.hex());
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        match opened {
-            Ok((size, file)) => Ok(Some(Object {
-                digest: digest.clone(),
-                size,
-                media_type: None,
-                source: Source::File(file),
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(ContentError {
-                digest: digest.clone(),
-                source,
-            }),
+        let opened = self.0.store.open(digest).map_err(|source| ContentError {
+            digest: digest.clone(),
+            source,
+        })?;
+        Ok(opened.map(|(file, size)| Object {
+            digest: digest.clone(),
+            size,
+            media_type: self.media_type(digest),
+            source: Source::File(file),
+        }))
+    }
+
+    /// Whether peers may have an object: whether an image of this node refers to it and is shared.
+    pub fn may_serve(&self, digest: &Digest) -> bool {
+        self.has_shared(&Id::from(digest))
+    }
+
+    /// The digest that a tag stands for on this node, where tags are shared.
+    pub fn resolve(&self, registry: &str, repository: &str, tag: &str) -> Option<Digest> {
+        match &self.0.shared {
+            Shared::Images { table, tags: TagSharing::On } => {
+                let table = table.read().unwrap_or_else(PoisonError::into_inner);
+                let id = table.tags.get(&format!("{registry}/{repository}:{tag}"))?;
+                Some(id.digest())
+            }
+            Shared::Images { .. } | Shared::All => None,
         }
+    }
+
+    /// What status and doctor are told.
+    pub fn overview(&self) -> Overview {
+        self.0.facts.overview()
+    }
+
+    /// Every key that peers may ask this node for.
+    pub fn keys(&self) -> Vec<Key> {
+        match &self.0.shared {
+            Shared::All => Vec::new(),
+            Shared::Images { table, tags } => {
+                let table = table.read().unwrap_or_else(PoisonError::into_inner);
+                let digests = table.objects.keys().filter_map(digest_key);
+                let tags = table.tags.keys().filter(|_| *tags == TagSharing::On);
+                digests.chain(tags.filter_map(|tag| tag.parse().ok())).collect()
+            }
+        }
+    }
+
+    fn media_type(&self, digest: &Digest) -> Option<String> {
+        match &self.0.shared {
+            Shared::All => None,
+            Shared::Images { table, .. } => {
+                let table = table.read().unwrap_or_else(PoisonError::into_inner);
+                let entry = table.objects.get(&Id::from(digest))?;
+                entry.media_type.as_deref().map(str::to_owned)
+            }
+        }
+    }
+
+    fn has_shared(&self, id: &Id) -> bool {
+        match &self.0.shared {
+            Shared::All => true,
+            Shared::Images { table, .. } => {
+                let table = table.read().unwrap_or_else(PoisonError::into_inner);
+                table.objects.contains_key(id)
+            }
+        }
+    }
+
+    fn facts(&self) -> &Facts {
+        &self.0.facts
+    }
+
+    /// Puts a new table in force and tells what it changes.
+    fn replace(&self, new: Table) -> Difference {
+        let Shared::Images { table, tags } = &self.0.shared else {
+            return Difference::default();
+        };
+        let mut difference = Difference::default();
+        let mut old = table.write().unwrap_or_else(PoisonError::into_inner);
+        let only = |a: &Table, b: &Table| -> Vec<Key> {
+            let digests = a.objects.keys().filter(|id| !b.objects.contains_key(*id));
+            let names = a.tags.keys().filter(|tag| !b.tags.contains_key(*tag));
+            let names = names.filter(|_| *tags == TagSharing::On);
+            digests.filter_map(digest_key).chain(names.filter_map(|n| n.parse().ok())).collect()
+        };
+        difference.added = only(&new, &old);
+        difference.removed = only(&old, &new);
+        *old = new;
+        drop(old);
+        let overview = self.overview();
+        #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "gauges are floats")]
+        {
+            metrics::gauge!(IMAGES.name).set(overview.images as f64);
+            metrics::gauge!(BLOBS.name).set(overview.blobs as f64);
+            metrics::gauge!(STORED.name).set(overview.bytes as f64);
+            metrics::gauge!(SHARED.name).set(self.keys().len() as f64);
+        }
+        difference
+    }
+
+    /// Reads a blob that may be a manifest; `None` where it is absent or too large to be one.
+    async fn read_manifest(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
+        let error = match self.0.store.read_manifest(digest) {
+            Ok(Some(bytes)) => return Ok(Some(bytes)),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        if self.overview().access == Access::Grpc
+            && let Some(containerd) = &self.0.containerd
+        {
+            return read_over_grpc(containerd, digest).await.map_err(io::Error::other);
+        }
+        match error {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+}
+
+async fn read_over_grpc(
+    containerd: &Containerd,
+    digest: &Digest,
+) -> Result<Option<Vec<u8>>, crate::containerd::ContainerdError> {
+    for namespace in containerd.namespaces() {
+        let Some(info) = containerd.blob(namespace, digest).await? else {
+            continue;
+        };
+        if info.size > MAX_MANIFEST {
+            return Ok(None);
+        }
+        let mut chunks = containerd.read(namespace, digest, 0, info.size).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        return Ok(Some(bytes));
+    }
+    Ok(None)
+}
+
+fn digest_key(id: &Id) -> Option<Key> {
+    id.digest().as_str().parse().ok()
+}
+
+impl Tracking {
+    /// Follows containerd as services of `scope`, and tells `discovery` what changes.
+    pub fn start(self, scope: &Scope, discovery: Discovery, clock: Clock, jitter: Jitter) {
+        let Self { content, settings } = self;
+        let (changes, queue) = mpsc::channel(QUEUE);
+        let listing = Listing::new(settings.containerd.clone());
+        let watch = Watch {
+            store: content.0.store.clone(),
+            listing: Some(listing.clone()),
+            changes: changes.clone(),
+            facts: Arc::clone(&content.0.facts),
+        };
+        let images = ImageWatch {
+            containerd: settings.containerd.clone(),
+            changes,
+            listing,
+            facts: Arc::clone(&content.0.facts),
+            clock,
+            jitter,
+        };
+        let inventory = Inventory::new(settings.policy.clone());
+        let origin = Origin::new(settings.containerd, settings.policy);
+        let tracker = Tracker::new(content, discovery, inventory, origin);
+        scope.service("content", tracker.run(queue, scope.clone()));
+        scope.service("content-store", watch.run(scope.clone()));
+        scope.service("images", images.run(scope.clone()));
     }
 }

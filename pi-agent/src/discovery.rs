@@ -1,9 +1,60 @@
 //! Who else has it: the agent's view of the discovery server.
 
-use std::{sync::Arc, time::Duration};
+mod announce;
+mod cache;
+mod delta;
+mod flavour;
+mod pending;
+mod prefetch;
+mod reports;
+mod servers;
 
-use daemon::client::JsonClient;
-use piccolo_api::{FailureKind, FindReply, FindRequest, Holder, Key, Peer};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use daemon::{client::JsonClient, clock::Clock, scope::Scope};
+use piccolo_api::{FailureKind, FindKeyReply, FindReply, FindRequest, Found, Holder, Key, Peer};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use self::{
+    announce::Announcer, cache::Cache, flavour::Flavour, pending::Pending, prefetch::Queue,
+    reports::Reports, servers::Servers,
+};
+use crate::{jitter::Jitter, metric::Metric};
+
+pub use self::{
+    reports::{LoadSource, ObservationSource},
+    servers::ServerView,
+};
+
+/// What is counted here.
+pub const METRICS: &[Metric] = &[
+    FIND_SECONDS,
+    FINDS,
+    servers::BREAKER,
+    servers::CALLS,
+    announce::CALLS,
+    announce::RESYNCS,
+    announce::LAG,
+];
+
+const FIND_SECONDS: Metric = Metric::histogram(
+    "pi_agent_find_seconds",
+    &[],
+    "How long the server took to say who has a key.",
+);
+const FINDS: Metric = Metric::counter(
+    "pi_agent_finds_total",
+    &[("outcome", "`found`, `nobody`, `ready` (known beforehand), `no_server`")],
+    "Questions to the server for who has a key, by what came of them.",
+);
+
+/// A find takes no longer than this, so that a dead server costs a pull little.
+const FIND_DEADLINE: Duration = Duration::from_millis(500);
 
 /// The server as this agent sees it. Clones are the same.
 #[derive(Debug, Clone)]
@@ -11,56 +62,218 @@ pub struct Discovery(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    client: JsonClient,
-    server: String,
+    servers: Servers,
     group: String,
-    address: std::net::IpAddr,
+    address: IpAddr,
+    /// Where this agent serves; without it nothing is announced.
+    holder: Option<Holder>,
+    pending: Pending,
+    reports: Reports,
+    cache: Cache,
+    queue: Queue,
+    standing: Mutex<Standing>,
 }
 
-/// A find takes no longer than this, so that a dead server costs a pull little.
-const FIND_DEADLINE: Duration = Duration::from_millis(500);
+/// Whose server is asked, and for whom.
+#[derive(Debug)]
+pub struct Settings {
+    /// The HTTP client.
+    pub client: JsonClient,
+    /// Base URLs of the server's instances, in the order of preference.
+    pub servers: Vec<String>,
+    /// The group.
+    pub group: String,
+    /// Where this agent serves its peers.
+    pub holder: Holder,
+    /// Keeps agents apart that were started together.
+    pub jitter: Jitter,
+}
+
+/// How this agent stands with the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Chosen anew at each start.
+    pub epoch: u64,
+    /// Changes of the set that the server has taken.
+    pub seq: u64,
+    /// Whether the server has this node's set.
+    pub synced: bool,
+    /// Whole sets sent since the start.
+    pub syncs: u64,
+    /// Changes that wait to be sent.
+    pub pending: usize,
+}
 
 impl Discovery {
-    /// Asks the server at the base URL `server`.
-    pub fn new(
-        client: JsonClient,
-        server: String,
-        group: String,
-        address: std::net::IpAddr,
-    ) -> Self {
+    /// Asks the one server at the base URL `server`, and announces nothing.
+    pub fn new(client: JsonClient, server: String, group: String, address: IpAddr) -> Self {
+        let servers = Servers::new(client, vec![server], Jitter::random());
+        Self::with(servers, group, address, None)
+    }
+
+    /// Asks one of several servers, and can announce this node to it.
+    pub fn of_servers(settings: Settings) -> Self {
+        let servers = Servers::new(settings.client, settings.servers, settings.jitter);
+        let holder = settings.holder;
+        Self::with(servers, settings.group, holder.ip(), Some(holder))
+    }
+
+    fn with(servers: Servers, group: String, address: IpAddr, holder: Option<Holder>) -> Self {
         Self(Arc::new(Inner {
-            client,
-            server,
+            servers,
             group,
             address,
+            holder,
+            pending: Pending::default(),
+            reports: Reports::default(),
+            cache: Cache::default(),
+            queue: Queue::default(),
+            standing: Mutex::default(),
         }))
+    }
+
+    /// Announces this node's `keys` as services of `scope`, and keeps them announced.
+    pub fn start<K>(&self, scope: &Scope, keys: K, clock: &Clock, jitter: Jitter)
+    where
+        K: Fn() -> Vec<Key> + Send + Sync + 'static,
+    {
+        let epoch = u64::try_from(clock.now().as_millis()).unwrap_or(u64::MAX);
+        let announcer = Announcer::new(self.clone(), Box::new(keys), epoch, jitter);
+        scope.service("announce", announcer.run(scope.clone()));
+        scope.service("prefetch", self.clone().prefetching(scope.clone()));
+        scope.service("server-probe", self.clone().probing(scope.clone()));
     }
 
     /// Peers that have `key`, best first. Nobody, when nobody has it or no server answers in time:
     /// a find never fails a pull.
     pub async fn find(&self, key: &Key) -> Vec<Peer> {
-        let request = FindRequest {
-            keys: vec![key.as_str().to_owned()],
-            group: self.0.group.clone(),
-            count: None,
-            request_host: Some(self.0.address),
-        };
-        let url = format!("{}{}", self.0.server, piccolo_api::path::FIND);
-        let Ok(reply) = self.0.client.post(&url, &request, FIND_DEADLINE).await else {
-            return Vec::new();
-        };
-        let found: Option<FindReply> = reply.json().ok();
-        found
-            .into_iter()
-            .flat_map(|f| f.results)
-            .flat_map(|f| f.peers)
-            .collect()
+        if let Some(peers) = self.0.cache.get(key, Instant::now()) {
+            count("ready");
+            return peers;
+        }
+        let begin = Instant::now();
+        let found = self.find_all(std::slice::from_ref(key)).await;
+        metrics::histogram!(FIND_SECONDS.name).record(begin.elapsed().as_secs_f64());
+        let peers: Option<Vec<Peer>> =
+            found.map(|found| found.into_iter().flat_map(|f| f.peers).collect());
+        match &peers {
+            None => count("no_server"),
+            Some(peers) if peers.is_empty() => count("nobody"),
+            Some(_) => count("found"),
+        }
+        peers.unwrap_or_default()
     }
 
     /// Finds the children of a manifest in one round trip, so that their own finds are answered
     /// from memory. Returns at once.
-    pub fn prefetch(&self, _keys: Vec<Key>) {}
+    pub fn prefetch(&self, keys: Vec<Key>) {
+        self.0.queue.push(keys);
+    }
 
     /// A peer did not deliver: told to the server with the next report.
-    pub fn failed(&self, _peer: Holder, _kind: FailureKind) {}
+    pub fn failed(&self, peer: Holder, kind: FailureKind) {
+        self.0.reports.failed(peer, kind);
+        self.0.cache.forget(peer);
+    }
+
+    /// Where the next reports take what was measured from.
+    pub fn observe(&self, observations: ObservationSource, load: LoadSource) {
+        self.0.reports.observe(observations, load);
+    }
+
+    /// What this node shares has changed: told to the server within a moment.
+    pub fn changed(&self, added: Vec<Key>, removed: Vec<Key>) {
+        self.0.pending.put(added, removed);
+    }
+
+    /// The servers, in the order of preference.
+    pub fn servers(&self) -> Vec<ServerView> {
+        self.0.servers.view()
+    }
+
+    /// How this agent stands with the server.
+    pub fn standing(&self) -> Standing {
+        let mut standing = self.0.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        standing.pending = self.0.pending.len();
+        standing
+    }
+
+    /// This agent goes down: peers are not sent to it any more.
+    pub async fn leave(&self) {
+        self.say_goodbye().await;
+    }
+
+    /// Asks for several keys; `None` when no server answers.
+    async fn find_all(&self, keys: &[Key]) -> Option<Vec<Found>> {
+        let end = Instant::now() + FIND_DEADLINE;
+        for server in self.0.servers.usable() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let found = match server.flavour() {
+                Flavour::Go => self.find_each(&server, keys, left).await,
+                Flavour::Unknown | Flavour::Ours => self.find_batch(&server, keys, left).await,
+            };
+            if let Some(found) = found {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    async fn find_batch(
+        &self,
+        server: &servers::Usable<'_>,
+        keys: &[Key],
+        deadline: Duration,
+    ) -> Option<Vec<Found>> {
+        let request = FindRequest {
+            keys: keys.iter().map(|key| key.as_str().to_owned()).collect(),
+            group: self.0.group.clone(),
+            count: None,
+            request_host: Some(self.0.address),
+        };
+        let reply = server.post(piccolo_api::path::FIND, &request, deadline).await?;
+        if Flavour::lacks_path(reply.status) {
+            server.set_flavour(Flavour::Go);
+            return self.find_each(server, keys, deadline).await;
+        }
+        let reply: FindReply = server.read(&reply)?;
+        Some(reply.results.into_iter().map(|found| self.without_self(found)).collect())
+    }
+
+    /// A Go server answers one key at a time.
+    async fn find_each(
+        &self,
+        server: &servers::Usable<'_>,
+        keys: &[Key],
+        deadline: Duration,
+    ) -> Option<Vec<Found>> {
+        let end = Instant::now() + deadline;
+        let mut all = Vec::with_capacity(keys.len());
+        for key in keys {
+            let path = flavour::find_key_path(key, &self.0.group, self.0.address);
+            let left = end.saturating_duration_since(Instant::now());
+            let reply = server.get(&path, left).await?;
+            let peers = if reply.status == http::StatusCode::NOT_FOUND {
+                Vec::new()
+            } else {
+                flavour::peers(server.read::<FindKeyReply>(&reply)?)
+            };
+            let key = key.as_str().to_owned();
+            all.push(self.without_self(Found { key, peers }));
+        }
+        Some(all)
+    }
+
+    /// A stale row may name this very node.
+    fn without_self(&self, mut found: Found) -> Found {
+        found.peers.retain(|peer| Some(peer.addr) != self.0.holder);
+        found
+    }
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!(FINDS.name, "outcome" => outcome).increment(1);
 }

@@ -3,6 +3,13 @@
 //!
 //! The crate is a library so that its parts are tested through public edges; `main.rs` only wires.
 
+pub mod config;
+pub mod containerd;
 pub mod content;
 pub mod digest;
 pub mod discovery;
+pub mod jitter;
+pub mod metric;
+pub mod policy;
+pub mod reference;
+pub mod registry;

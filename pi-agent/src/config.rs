@@ -1,0 +1,271 @@
+//! What the command line, the environment and the settings file say: the one place that reads them.
+
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use daemon::{
+    settings::{self, SettingsError},
+    telemetry::LogFormat,
+};
+use piccolo_api::Group;
+
+use crate::{policy::Pattern, registry::RegistryName};
+
+/// Where containerd keeps its content unless it is told otherwise.
+pub const DEFAULT_CONTENT_PATH: &str = "/var/lib/containerd/io.containerd.content.v1.content";
+
+/// The node agent of Piccolo: containerd's first mirror, fed by the neighbours.
+#[derive(Debug, Parser)]
+#[command(name = "pi-agent", version = daemon::VERSION, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `run` where nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of `run`.
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the agent (the default).
+    Run(Box<Run>),
+    /// Writes containerd's mirror files, so that it asks the agent first.
+    Configure(Configure),
+    /// Shows what a running agent has and does.
+    Status(Query),
+    /// Shows the peers of a running agent and their rates.
+    Peers(Peers),
+    /// Checks this node and says how to mend what is wrong.
+    Doctor(Doctor),
+    /// Prints the reference of all metrics as Markdown.
+    #[command(hide = true)]
+    MetricsDoc,
+}
+
+/// Where the log goes and where settings come from.
+#[derive(Debug, Clone, Args)]
+pub struct Process {
+    /// A TOML file of `flag-name = value` lines; flags and environment win over it.
+    #[arg(long, env = "PI_AGENT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What is logged: a level, or `target=level` pairs.
+    #[arg(long, env = "PI_AGENT_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+    /// How log lines are written.
+    #[arg(long, env = "PI_AGENT_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// The settings of a running agent.
+#[derive(Debug, Clone, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub process: Process,
+    /// Base URLs of the discovery server's instances, tried in this order.
+    #[arg(long, env = "PI_AGENT_SERVER", value_name = "URL,URL", value_delimiter = ',')]
+    #[arg(value_parser = server_url)]
+    pub server: Vec<String>,
+    /// The set of nodes to share content with.
+    #[arg(long, env = "PI_AGENT_GROUP", value_name = "NAME", default_value = "default")]
+    pub group: Group,
+    /// The address at which peers reach this node; found from the routing table where it is
+    /// not given.
+    #[arg(long, env = "PI_AGENT_ADVERTISE_ADDRESS", value_name = "IP")]
+    pub advertise_address: Option<IpAddr>,
+    /// Where containerd asks.
+    #[arg(long, env = "PI_AGENT_MIRROR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7788")]
+    pub mirror_listen: SocketAddr,
+    /// Where peers ask.
+    #[arg(long, env = "PI_AGENT_PEER_LISTEN", value_name = "ADDR", default_value = "0.0.0.0:7787")]
+    pub peer_listen: SocketAddr,
+    /// Where probes, Prometheus and `pi-agent status` ask.
+    #[arg(long, env = "PI_AGENT_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7786")]
+    pub admin_listen: SocketAddr,
+    #[command(flatten)]
+    pub containerd: ContainerdArgs,
+    /// How the bytes of each peer are counted.
+    #[arg(long, env = "PI_AGENT_ACCOUNTING", value_name = "MODE", default_value = "auto")]
+    pub accounting: AccountingMode,
+    /// Which bytes are checked against their digest before containerd sees them all.
+    #[arg(long, env = "PI_AGENT_VERIFY", value_name = "MODE", default_value = "auto")]
+    pub verify: VerifyMode,
+    #[command(flatten)]
+    pub tags: Tags,
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+/// Where containerd is.
+#[derive(Debug, Clone, Args)]
+pub struct ContainerdArgs {
+    /// containerd's gRPC socket.
+    #[arg(long, env = "PI_AGENT_CONTAINERD_SOCKET", value_name = "PATH")]
+    #[arg(default_value = "/run/containerd/containerd.sock")]
+    pub containerd_socket: PathBuf,
+    /// The namespaces whose images are shared.
+    #[arg(long, env = "PI_AGENT_CONTAINERD_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
+    #[arg(default_value = "k8s.io")]
+    pub containerd_namespace: Vec<String>,
+    /// containerd's content store: the directory that holds `blobs` and `ingest`.
+    #[arg(long, env = "PI_AGENT_CONTENT_PATH", value_name = "PATH")]
+    #[arg(default_value = DEFAULT_CONTENT_PATH)]
+    pub content_path: PathBuf,
+}
+
+/// What is done with tags, and which repositories are shared.
+#[derive(Debug, Clone, Args)]
+pub struct Tags {
+    /// Advertises and answers tags too, not only digests. A tag can be stale for as long as its
+    /// registry cannot be reached.
+    #[arg(long, env = "PI_AGENT_RESOLVE_TAGS")]
+    pub resolve_tags: bool,
+    /// Seconds for which a tag is answered without asking its registry again.
+    #[arg(long, env = "PI_AGENT_TAG_TTL", value_name = "SECONDS", default_value_t = 60)]
+    pub tag_ttl: u64,
+    /// Shares only these registries or repositories (`registry`, `registry/repository`, `*` for
+    /// any characters). Nothing given: all.
+    #[arg(long, env = "PI_AGENT_ALLOW", value_name = "PATTERN", value_delimiter = ',')]
+    pub allow: Vec<Pattern>,
+    /// Never shares these, even where they are allowed.
+    #[arg(long, env = "PI_AGENT_DENY", value_name = "PATTERN", value_delimiter = ',')]
+    pub deny: Vec<Pattern>,
+}
+
+/// Bounds of what peers may take.
+#[derive(Debug, Clone, Args)]
+pub struct Serving {
+    /// Uploads to peers at once; more wait shortly, then hear "busy".
+    #[arg(long, env = "PI_AGENT_UPLOAD_SLOTS", value_name = "N", default_value_t = 32)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub upload_slots: u32,
+    /// Bytes per second that all uploads share fairly; 0 is no limit.
+    #[arg(long, env = "PI_AGENT_UPLOAD_RATE", value_name = "BYTES", default_value_t = 0)]
+    pub upload_rate: u64,
+}
+
+/// How the bytes of each peer are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccountingMode {
+    /// eBPF where the kernel and the rights allow it, otherwise TCP_INFO.
+    Auto,
+    /// eBPF, or the agent does not start.
+    Ebpf,
+    /// The kernel's counters of the agent's own sockets.
+    TcpInfo,
+    /// Nothing is counted.
+    Off,
+}
+
+/// Which bytes are checked against their digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VerifyMode {
+    /// Small objects and suspects; all where containerd's verdict cannot be watched.
+    Auto,
+    /// Every object.
+    Always,
+    /// Small objects only.
+    Small,
+}
+
+/// The settings of `configure`.
+#[derive(Debug, Clone, Args)]
+pub struct Configure {
+    /// The directory that containerd's `config_path` names.
+    #[arg(long, env = "PI_AGENT_HOSTS_DIR", value_name = "DIR", default_value = "/etc/containerd/certs.d")]
+    pub hosts_dir: PathBuf,
+    /// The registries that are mirrored; `_default` stands for all that have no file of their own.
+    #[arg(long, env = "PI_AGENT_REGISTRY", value_name = "HOST,HOST", value_delimiter = ',')]
+    #[arg(default_value = "_default")]
+    pub registry: Vec<RegistryName>,
+    /// Where containerd reaches the agent's mirror.
+    #[arg(long, env = "PI_AGENT_MIRROR_URL", value_name = "URL", default_value = "http://127.0.0.1:7788")]
+    #[arg(value_parser = server_url)]
+    pub mirror_url: String,
+    /// Lets containerd resolve tags at the agent too (for agents with `--resolve-tags`).
+    #[arg(long, env = "PI_AGENT_RESOLVE_TAGS")]
+    pub resolve_tags: bool,
+    /// Takes the agent out again and restores each file as it was.
+    #[arg(long)]
+    pub remove: bool,
+    /// containerd's own configuration, in which `config_path` has to name the directory.
+    #[arg(long, env = "PI_AGENT_CONTAINERD_CONFIG", value_name = "FILE", default_value = "/etc/containerd/config.toml")]
+    pub containerd_config: PathBuf,
+    /// Writes the files although containerd's configuration does not lead to them, or cannot be
+    /// read.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Where a running agent is asked.
+#[derive(Debug, Clone, Args)]
+pub struct Query {
+    /// The agent's admin address.
+    #[arg(long, env = "PI_AGENT_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:7786")]
+    pub admin: SocketAddr,
+    /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The settings of `peers`.
+#[derive(Debug, Clone, Args)]
+pub struct Peers {
+    #[command(flatten)]
+    pub query: Query,
+    /// Prints once and ends, instead of renewing the table every second.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// The settings of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub query: Query,
+    #[command(flatten)]
+    pub containerd: ContainerdArgs,
+    /// Base URLs of the discovery server's instances.
+    #[arg(long, env = "PI_AGENT_SERVER", value_name = "URL,URL", value_delimiter = ',')]
+    #[arg(value_parser = server_url)]
+    pub server: Vec<String>,
+    /// The directory that containerd's `config_path` names.
+    #[arg(long, env = "PI_AGENT_HOSTS_DIR", value_name = "DIR", default_value = "/etc/containerd/certs.d")]
+    pub hosts_dir: PathBuf,
+    /// containerd's own configuration.
+    #[arg(long, env = "PI_AGENT_CONTAINERD_CONFIG", value_name = "FILE", default_value = "/etc/containerd/config.toml")]
+    pub containerd_config: PathBuf,
+    /// Where containerd reaches the agent's mirror.
+    #[arg(long, env = "PI_AGENT_MIRROR_URL", value_name = "URL", default_value = "http://127.0.0.1:7788")]
+    #[arg(value_parser = server_url)]
+    pub mirror_url: String,
+}
+
+/// Reads the command line `args`, over the environment, over the settings file.
+///
+/// # Errors
+/// When the settings file cannot be used. Errors of the command line itself are printed and end
+/// the process, as do help and version.
+pub fn read<I>(args: I) -> Result<Cli, SettingsError>
+where
+    I: IntoIterator<Item = OsString> + Clone,
+{
+    let matches = settings::matches(Cli::command(), args)?;
+    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+}
+
+fn server_url(text: &str) -> Result<String, String> {
+    let uri: http::Uri = text
+        .parse()
+        .map_err(|error| format!("{error}; a URL looks like http://10.0.0.1:7789"))?;
+    if uri.scheme_str() != Some("http") || uri.host().is_none() {
+        return Err("a URL looks like http://10.0.0.1:7789".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}

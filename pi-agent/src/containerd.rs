@@ -1,0 +1,199 @@
+//! containerd over gRPC: the only module that knows of tonic.
+//!
+//! The channel connects when it is used and again after containerd was restarted; every call has
+//! a deadline, so that a containerd that hangs costs the caller that long and no longer.
+
+mod blobs;
+mod events;
+mod images;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use containerd_client::{
+    services::v1::{
+        PluginsRequest, introspection_client::IntrospectionClient, version_client::VersionClient,
+    },
+    tonic::{
+        Code, Request, Status,
+        metadata::{Ascii, MetadataValue},
+        transport::{Channel, Endpoint},
+    },
+};
+use hyper_util::rt::TokioIo;
+
+use crate::metric::Metric;
+
+pub use self::{
+    blobs::{BlobInfo, Chunks},
+    events::{Event, Events},
+    images::Image,
+};
+
+/// What is counted here.
+pub const METRICS: &[Metric] = &[events::RECONNECTS, events::LAG];
+
+/// Longest wait for a call that is answered from containerd's memory or its small database.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Largest reply: a list of some ten thousand images.
+const MAX_REPLY: usize = 64 << 20;
+
+/// A client of one containerd. Clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Containerd(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    socket: PathBuf,
+    channel: Channel,
+    namespaces: Box<[Namespace]>,
+}
+
+/// A containerd namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    name: String,
+    header: MetadataValue<Ascii>,
+}
+
+/// The text is no namespace.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no containerd namespace: letters, digits and single -._ between them")]
+pub struct NamespaceError(String);
+
+/// Why a call to containerd has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerdError {
+    /// Nobody answers on the socket.
+    #[error("containerd cannot be reached")]
+    Unreachable(#[source] Box<Status>),
+    /// No answer in time.
+    #[error("containerd did not answer within {DEADLINE:?}")]
+    Deadline,
+    /// containerd refuses.
+    #[error("containerd refuses")]
+    Refused(#[source] Box<Status>),
+    /// The answer makes no sense.
+    #[error("containerd's answer lacks its {0}")]
+    Answer(&'static str),
+}
+
+impl Containerd {
+    /// A client of the containerd behind `socket`; it need not run yet. Call it within a runtime.
+    ///
+    /// # Errors
+    /// When one of the namespaces has no valid name.
+    pub fn new(socket: &Path, namespaces: &[String]) -> Result<Self, NamespaceError> {
+        let namespaces = namespaces.iter().map(|n| Namespace::new(n)).collect::<Result<_, _>>()?;
+        let path: Arc<Path> = socket.into();
+        // The address is never resolved: the connector knows the socket.
+        let channel = Endpoint::from_static("http://containerd").connect_with_connector_lazy(
+            tower::service_fn(move |_| {
+                let path = Arc::clone(&path);
+                async move {
+                    let stream = tokio::net::UnixStream::connect(path).await?;
+                    Ok::<_, io::Error>(TokioIo::new(stream))
+                }
+            }),
+        );
+        Ok(Self(Arc::new(Inner { socket: socket.to_owned(), channel, namespaces })))
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Path {
+        &self.0.socket
+    }
+
+    /// The namespaces whose images are shared.
+    pub fn namespaces(&self) -> &[Namespace] {
+        &self.0.namespaces
+    }
+
+    /// The version, which is also the cheapest sign of life.
+    ///
+    /// # Errors
+    /// When containerd does not answer.
+    pub async fn version(&self) -> Result<String, ContainerdError> {
+        let mut client = VersionClient::new(self.channel());
+        let reply = within(client.version(())).await?;
+        Ok(reply.version)
+    }
+
+    /// Where containerd says that its content store is.
+    ///
+    /// # Errors
+    /// When containerd does not answer.
+    pub async fn content_path(&self) -> Result<Option<PathBuf>, ContainerdError> {
+        let mut client = IntrospectionClient::new(self.channel());
+        let request = PluginsRequest {
+            filters: vec!["type==io.containerd.content.v1,id==content".to_owned()],
+        };
+        let reply = within(client.plugins(request)).await?;
+        let root = reply.plugins.into_iter().find_map(|mut p| p.exports.remove("root"));
+        Ok(root.map(PathBuf::from))
+    }
+
+    fn channel(&self) -> Channel {
+        self.0.channel.clone()
+    }
+}
+
+impl Namespace {
+    fn new(name: &str) -> Result<Self, NamespaceError> {
+        let error = || NamespaceError(name.chars().take(80).collect());
+        let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+        let bytes = name.as_bytes();
+        let good = edge(bytes.first().copied())
+            && edge(bytes.last().copied())
+            && name.len() <= 76
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b));
+        if !good {
+            return Err(error());
+        }
+        let header = name.parse().map_err(|_| error())?;
+        Ok(Self { name: name.to_owned(), header })
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("containerd-namespace", self.header.clone());
+        request
+    }
+}
+
+impl From<Status> for ContainerdError {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            Code::Unavailable | Code::Unknown => Self::Unreachable(Box::new(status)),
+            Code::DeadlineExceeded => Self::Deadline,
+            _ => Self::Refused(Box::new(status)),
+        }
+    }
+}
+
+async fn within<T>(
+    call: impl Future<Output = Result<containerd_client::tonic::Response<T>, Status>>,
+) -> Result<T, ContainerdError> {
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(reply) => Ok(reply?.into_inner()),
+        Err(_) => Err(ContainerdError::Deadline),
+    }
+}
+
+/// `None` where containerd does not have what was asked for.
+fn found<T>(result: Result<T, ContainerdError>) -> Result<Option<T>, ContainerdError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(ContainerdError::Refused(status)) if status.code() == Code::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

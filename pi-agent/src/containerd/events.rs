@@ -1,0 +1,118 @@
+//! containerd's events, as far as they tell of images and content.
+
+use std::time::Duration;
+
+use containerd_client::{
+    services::v1::{SubscribeRequest, events_client::EventsClient},
+    tonic::Streaming,
+    types::Envelope,
+};
+use prost::Message;
+
+use super::{Containerd, ContainerdError, within};
+use crate::{digest::Digest, metric::Metric};
+
+pub(super) const RECONNECTS: Metric = Metric::counter(
+    "pi_agent_containerd_reconnects_total",
+    &[],
+    "How often the event stream of containerd was opened anew.",
+);
+
+pub(super) const LAG: Metric = Metric::histogram(
+    "pi_agent_containerd_event_lag_seconds",
+    &[],
+    "From containerd's time stamp of an event to its handling here.",
+);
+
+/// What happened in containerd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An image was made or now points elsewhere.
+    ImagePut {
+        /// The namespace.
+        namespace: String,
+        /// The image.
+        name: String,
+    },
+    /// An image is gone.
+    ImageGone {
+        /// The namespace.
+        namespace: String,
+        /// The image.
+        name: String,
+    },
+    /// A blob was committed (containerd 2.x only).
+    ContentPut(Digest),
+    /// A blob was removed by name; garbage collection says nothing.
+    ContentGone(Digest),
+}
+
+/// A stream of events.
+#[derive(Debug)]
+pub struct Events(Streaming<Envelope>);
+
+/// Image and content events all carry their name or digest as field 1.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Subject {
+    #[prost(string, tag = "1")]
+    text: String,
+}
+
+impl Containerd {
+    /// Subscribes to the events of all namespaces, from now on.
+    ///
+    /// # Errors
+    /// When containerd does not answer.
+    pub async fn events(&self) -> Result<Events, ContainerdError> {
+        let request = SubscribeRequest {
+            filters: vec![
+                r#"topic~="^/images/""#.to_owned(),
+                r#"topic~="^/content/""#.to_owned(),
+            ],
+        };
+        let stream = within(EventsClient::new(self.channel()).subscribe(request)).await?;
+        metrics::counter!(RECONNECTS.name).increment(1);
+        Ok(Events(stream))
+    }
+}
+
+impl Events {
+    /// The next event of interest; `now` reads the wall clock.
+    ///
+    /// # Errors
+    /// When the stream broke; it ends without an error when containerd shuts down.
+    pub async fn next(
+        &mut self,
+        now: impl Fn() -> Duration,
+    ) -> Result<Option<Event>, ContainerdError> {
+        loop {
+            let Some(envelope) = self.0.message().await? else {
+                return Ok(None);
+            };
+            if let Some(sent) = envelope.timestamp.and_then(|t| since_epoch(t.seconds, t.nanos)) {
+                metrics::histogram!(LAG.name).record(now().saturating_sub(sent).as_secs_f64());
+            }
+            if let Some(event) = read(envelope) {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+fn since_epoch(seconds: i64, nanos: i32) -> Option<Duration> {
+    let seconds = u64::try_from(seconds).ok()?;
+    let nanos = u32::try_from(nanos).ok()?;
+    Some(Duration::new(seconds, nanos))
+}
+
+fn read(envelope: Envelope) -> Option<Event> {
+    let subject = Subject::decode(envelope.event?.value.as_slice()).ok()?.text;
+    let namespace = envelope.namespace;
+    match envelope.topic.as_str() {
+        "/images/create" | "/images/update" => Some(Event::ImagePut { namespace, name: subject }),
+        "/images/delete" => Some(Event::ImageGone { namespace, name: subject }),
+        "/content/create" => Some(Event::ContentPut(subject.parse().ok()?)),
+        "/content/delete" => Some(Event::ContentGone(subject.parse().ok()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,62 @@
+//! What status and doctor are told of the content.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// How the content store is seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Not at all, so far.
+    #[default]
+    Nothing,
+    /// Its directory is watched.
+    Inotify,
+    /// Its directory is read every second.
+    Polling,
+    /// containerd lists it.
+    Grpc,
+}
+
+/// The state of this node's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    /// How the content store is seen.
+    pub access: Access,
+    /// Whether containerd's events arrive.
+    pub containerd_connected: bool,
+    /// containerd's version, once it has answered.
+    pub containerd_version: Option<String>,
+    /// What was last wrong with containerd.
+    pub containerd_error: Option<String>,
+    /// Images in the shared namespaces.
+    pub images: usize,
+    /// Blobs in the content store.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects that peers may have.
+    pub shared_objects: usize,
+    /// Tags that peers may have.
+    pub shared_tags: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Facts(Mutex<Overview>);
+
+impl Facts {
+    pub(crate) fn overview(&self) -> Overview {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Overview)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Notes how the store is seen; whether that is new.
+    pub(crate) fn set_access(&self, access: Access) -> bool {
+        let mut overview = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut overview.access, access) != access
+    }
+}

@@ -1,0 +1,1 @@
+//! The inventory: what is reached from images and present may be shared.

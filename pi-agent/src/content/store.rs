@@ -1,0 +1,93 @@
+//! The files of containerd's content store: where they are and how they are read.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use super::{id::Id, manifest::MAX_MANIFEST};
+use crate::digest::Digest;
+
+/// The algorithms that have a directory.
+pub(crate) const ALGORITHMS: [&str; 2] = ["sha256", "sha512"];
+
+/// A content store's directory: the one that holds `blobs` and `ingest`.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    pub(crate) fn ingest(&self) -> PathBuf {
+        self.root.join("ingest")
+    }
+
+    /// Opens a blob; `None` where it is not there.
+    pub(crate) fn open(&self, digest: &Digest) -> io::Result<Option<(File, u64)>> {
+        let path = self.blobs().join(digest.algorithm()).join(digest.hex());
+        match File::open(path).and_then(|file| Ok((file.metadata()?.len(), file))) {
+            Ok((size, file)) => Ok(Some((file, size))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a blob that may be a manifest; `None` where it is not there or too large to be one.
+    pub(crate) fn read_manifest(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
+        let Some((file, size)) = self.open(digest)? else {
+            return Ok(None);
+        };
+        if size > MAX_MANIFEST {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        file.take(MAX_MANIFEST).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// The size of one blob; `None` where it is gone.
+    pub(crate) fn size(&self, algorithm: &str, hex: &str) -> Option<u64> {
+        let metadata = fs::metadata(self.blobs().join(algorithm).join(hex)).ok()?;
+        metadata.is_file().then_some(metadata.len())
+    }
+
+    /// All blobs with their sizes.
+    ///
+    /// # Errors
+    /// `NotFound` where the store itself is missing; a store without blobs yet is empty.
+    pub(crate) fn scan(&self) -> io::Result<HashMap<Id, u64>> {
+        fs::metadata(&self.root)?;
+        let mut blobs = HashMap::new();
+        for algorithm in ALGORITHMS {
+            let entries = match fs::read_dir(self.blobs().join(algorithm)) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                let entry = entry?;
+                let name = entry.file_name();
+                let id = name.to_str().and_then(|hex| Id::from_file_name(algorithm, hex));
+                // A blob may vanish between the listing and the look at it.
+                if let (Some(id), Ok(metadata)) = (id, entry.metadata()) {
+                    blobs.insert(id, metadata.len());
+                }
+            }
+        }
+        Ok(blobs)
+    }
+}

@@ -1,0 +1,206 @@
+//! Keeping the table of what may be shared in step with containerd: the one task that owns the
+//! inventory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use daemon::scope::Scope;
+use piccolo_api::Key;
+use tokio::{sync::mpsc, time::Instant};
+use tracing::debug;
+
+use super::{
+    Content, id::Id, inventory::Inventory,
+    manifest::{MAX_MANIFEST, Manifest},
+    origin::Origin,
+};
+use crate::{containerd::Image, discovery::Discovery};
+
+/// Changes taken in before the table is made anew.
+const BATCH: usize = 1024;
+/// Commits that wait to be vetted.
+const MAX_CANDIDATES: usize = 1024;
+/// containerd writes its record of a blob after the file, and its source label after that: when
+/// the record is looked for after a commit.
+const VETTING: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// Something happened to the content or the images.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// All blobs, looked at anew.
+    Scanned(HashMap<Id, u64>),
+    /// A blob was committed.
+    BlobPut(Id, u64),
+    /// A blob was deleted.
+    BlobGone(Id),
+    /// All images of a namespace.
+    Listed(Arc<str>, Vec<Image>),
+    /// An image was made or moved.
+    ImagePut(Arc<str>, Image),
+    /// An image was removed.
+    ImageGone(Arc<str>, String),
+}
+
+/// Owns the inventory.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    content: Content,
+    discovery: Discovery,
+    inventory: Inventory,
+    origin: Origin,
+    /// Commits that may be the manifest of a pull under way, by the time of their next vetting.
+    candidates: BTreeMap<(Instant, Id), usize>,
+}
+
+impl Tracker {
+    pub(crate) fn new(
+        content: Content,
+        discovery: Discovery,
+        inventory: Inventory,
+        origin: Origin,
+    ) -> Self {
+        Self {
+            content,
+            discovery,
+            inventory,
+            origin,
+            candidates: BTreeMap::new(),
+        }
+    }
+
+    /// Follows the changes until the scope drains.
+    pub(crate) async fn run(mut self, mut changes: mpsc::Receiver<Change>, scope: Scope) {
+        loop {
+            let wake = self.next_wake();
+            let change = tokio::select! {
+                () = scope.draining() => return,
+                change = changes.recv() => change,
+                () = sleep_until(wake) => None,
+            };
+            self.take(change);
+            for _ in 0..BATCH {
+                match changes.try_recv() {
+                    Ok(change) => self.take(Some(change)),
+                    Err(_) => break,
+                }
+            }
+            self.vet().await;
+            self.inventory.expire(Instant::now());
+            self.publish().await;
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let vetting = self.candidates.keys().next().map(|(at, _)| *at);
+        vetting.into_iter().chain(self.inventory.next_expiry()).min()
+    }
+
+    fn take(&mut self, change: Option<Change>) {
+        match change {
+            Some(Change::Scanned(present)) => self.inventory.scanned(present),
+            Some(Change::BlobPut(id, size)) => {
+                self.inventory.put(id.clone(), size);
+                if size <= MAX_MANIFEST && self.candidates.len() < MAX_CANDIDATES {
+                    self.candidates.insert((Instant::now() + VETTING[0], id), 0);
+                }
+            }
+            Some(Change::BlobGone(id)) => self.inventory.gone(&id),
+            Some(Change::Listed(namespace, images)) => self.inventory.listed(&namespace, images),
+            Some(Change::ImagePut(namespace, image)) => {
+                self.inventory.image_put(&namespace, image);
+            }
+            Some(Change::ImageGone(namespace, name)) => {
+                self.inventory.image_gone(&namespace, &name);
+            }
+            None => {}
+        }
+    }
+
+    /// Looks at the commits that are due: whether they begin a pull of an image that is shared.
+    async fn vet(&mut self) {
+        let now = Instant::now();
+        while let Some(entry) = self.candidates.first_entry() {
+            if entry.key().0 > now {
+                return;
+            }
+            let ((_, id), tries) = entry.remove_entry();
+            if !self.inventory.has(&id) || self.content.has_shared(&id) {
+                continue;
+            }
+            let digest = id.digest();
+            let bytes = self.content.read_manifest(&digest).await;
+            let is_manifest = matches!(bytes, Ok(Some(b)) if Manifest::parse(&b).is_ok());
+            if !is_manifest {
+                continue;
+            }
+            if self.origin.is_shared(&digest).await {
+                debug!(%digest, "a pull has begun");
+                self.inventory.begun(id, now);
+            } else if let Some(delay) = VETTING.get(tries + 1) {
+                self.candidates.insert((now + *delay, id), tries + 1);
+            }
+        }
+    }
+
+    /// Makes the table anew, reading the manifests that it takes, and tells of the difference.
+    async fn publish(&mut self) {
+        let table = loop {
+            let (table, wanted) = self.inventory.walk();
+            if wanted.is_empty() {
+                break table;
+            }
+            for wanted in wanted {
+                let bytes = self.content.read_manifest(&wanted.id.digest()).await;
+                let manifest = match bytes {
+                    Ok(Some(bytes)) => Manifest::parse(&bytes).ok(),
+                    Ok(None) | Err(_) => None,
+                };
+                self.inventory.learn(wanted, manifest.as_ref());
+            }
+        };
+        let (images, blobs) = (self.inventory.image_count(), self.inventory.blob_count());
+        let bytes = self.inventory.byte_count();
+        self.content.facts().update(|o| {
+            o.images = images;
+            o.blobs = blobs;
+            o.bytes = bytes;
+            o.shared_objects = table.objects.len();
+            o.shared_tags = table.tags.len();
+        });
+        let difference = self.content.replace(table);
+        if !difference.is_empty() {
+            let (added, removed) = (difference.added.len(), difference.removed.len());
+            debug!(added, removed, "what is shared has changed");
+            self.discovery.changed(difference.added, difference.removed);
+        }
+    }
+}
+
+/// What a new table adds to the old one, as keys of the server.
+#[derive(Debug, Default)]
+pub(crate) struct Difference {
+    pub(crate) added: Vec<Key>,
+    pub(crate) removed: Vec<Key>,
+}
+
+impl Difference {
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}

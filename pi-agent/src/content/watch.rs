@@ -1,0 +1,208 @@
+//! Following the content store: commits and deletions, seen by inotify where the directory can be
+//! read, by listing where it cannot.
+//!
+//! Each session begins with a look at everything there is, so that whatever went wrong is mended
+//! by beginning a new one.
+
+use std::{collections::HashMap, io, mem::MaybeUninit, sync::Arc, time::Duration};
+
+use daemon::{scope::Scope, telemetry::chain};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use tokio::{io::unix::AsyncFd, sync::mpsc, time::Instant};
+use tracing::{info, warn};
+
+use super::{
+    facts::{Access, Facts},
+    id::Id,
+    listing::Listing,
+    store::{ALGORITHMS, Store},
+    track::Change,
+};
+
+/// Everything is looked at anew this often, should an event have been lost all the same.
+const RESCAN: Duration = Duration::from_secs(300);
+/// Between two looks where nothing tells of changes.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Follows one content store.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) store: Store,
+    pub(crate) listing: Option<Listing>,
+    pub(crate) changes: mpsc::Sender<Change>,
+    pub(crate) facts: Arc<Facts>,
+}
+
+/// The directories under watch, by their descriptors.
+struct Watched {
+    inotify: AsyncFd<std::os::fd::OwnedFd>,
+    algorithms: HashMap<i32, &'static str>,
+}
+
+/// What a session's events come to.
+enum Seen {
+    Changes(Vec<Change>),
+    /// A directory came or went, or events were lost.
+    Anew,
+}
+
+impl Watch {
+    /// Follows the store until the scope drains.
+    pub(crate) async fn run(self, scope: Scope) {
+        tokio::select! {
+            () = scope.draining() => {}
+            () = self.sessions() => {}
+        }
+    }
+
+    async fn sessions(self) {
+        let mut said = None;
+        loop {
+            let access = match self.session().await {
+                Ok(()) => Access::Inotify,
+                Err(error) => self.without_inotify(&error).await,
+            };
+            if said != Some(access) {
+                info!(?access, path = %self.store.root().display(), "content store");
+                said = Some(access);
+            }
+        }
+    }
+
+    /// One round where inotify is not to be had.
+    async fn without_inotify(&self, error: &io::Error) -> Access {
+        let missing = matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+        );
+        let access = match (missing, self.store.scan()) {
+            (false, Ok(present)) => {
+                self.tell(Change::Scanned(present)).await;
+                Access::Polling
+            }
+            _ => match &self.listing {
+                Some(listing) => match listing.list().await {
+                    Ok(present) => {
+                        self.tell(Change::Scanned(present)).await;
+                        Access::Grpc
+                    }
+                    Err(_) => Access::Nothing,
+                },
+                None => Access::Nothing,
+            },
+        };
+        if self.facts.set_access(access) {
+            warn!(
+                path = %self.store.root().display(),
+                ?access,
+                error = %chain(error),
+                "the content store cannot be watched"
+            );
+        }
+        match (access, &self.listing) {
+            (Access::Grpc, Some(listing)) => listing.pause().await,
+            _ => tokio::time::sleep(POLL).await,
+        }
+        access
+    }
+
+    /// Watches until something calls for a new session.
+    async fn session(&self) -> io::Result<()> {
+        let watched = self.open()?;
+        let present = self.store.scan()?;
+        self.facts.set_access(Access::Inotify);
+        self.tell(Change::Scanned(present)).await;
+        let end = Instant::now() + RESCAN;
+        loop {
+            let mut ready = tokio::select! {
+                ready = watched.inotify.readable() => ready?,
+                () = tokio::time::sleep_until(end) => return Ok(()),
+            };
+            match self.read(&watched)? {
+                Seen::Changes(changes) => {
+                    for change in changes {
+                        self.tell(change).await;
+                    }
+                }
+                Seen::Anew => return Ok(()),
+            }
+            ready.clear_ready();
+        }
+    }
+
+    fn open(&self) -> io::Result<Watched> {
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        let tree = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        inotify::add_watch(&inotify, self.store.root(), tree)?;
+        let mut algorithms = HashMap::new();
+        match inotify::add_watch(&inotify, self.store.blobs(), tree) {
+            Ok(_) => {
+                for algorithm in ALGORITHMS {
+                    let path = self.store.blobs().join(algorithm);
+                    match inotify::add_watch(&inotify, path, tree) {
+                        Ok(wd) => drop(algorithms.insert(wd, algorithm)),
+                        Err(rustix::io::Errno::NOENT) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            // There are no blobs before the first commit.
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Watched {
+            inotify: AsyncFd::new(inotify)?,
+            algorithms,
+        })
+    }
+
+    /// Reads the events that wait.
+    fn read(&self, watched: &Watched) -> io::Result<Seen> {
+        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
+        let mut reader = inotify::Reader::new(watched.inotify.get_ref(), &mut buffer);
+        let mut changes = Vec::new();
+        loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Seen::Changes(changes)),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let flags = event.events();
+            let lost = ReadFlags::QUEUE_OVERFLOW
+                | ReadFlags::IGNORED
+                | ReadFlags::DELETE_SELF
+                | ReadFlags::MOVE_SELF;
+            if flags.intersects(lost) {
+                return Ok(Seen::Anew);
+            }
+            let name = event.file_name().and_then(|name| name.to_str().ok()).unwrap_or_default();
+            match watched.algorithms.get(&event.wd()) {
+                Some(algorithm) => changes.extend(self.change(algorithm, name, flags)),
+                // A directory came or went: the tree of watches is built anew.
+                None if name == "blobs" || ALGORITHMS.contains(&name) => return Ok(Seen::Anew),
+                None => {}
+            }
+        }
+    }
+
+    fn change(&self, algorithm: &str, name: &str, flags: ReadFlags) -> Option<Change> {
+        let id = Id::from_file_name(algorithm, name)?;
+        if flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
+            return Some(Change::BlobGone(id));
+        }
+        let size = self.store.size(algorithm, name)?;
+        Some(Change::BlobPut(id, size))
+    }
+
+    async fn tell(&self, change: Change) {
+        // The tracker ends only with the process.
+        let _ = self.changes.send(change).await;
+    }
+}

@@ -1,0 +1,399 @@
+//! Telling the server what this node has: the whole set once, then numbered changes, and signs of
+//! life between them.
+
+use std::{fmt, sync::PoisonError, time::Duration};
+
+use daemon::{client::Reply, retry::Backoff, scope::Scope};
+use piccolo_api::{Ack, AdvertiseRequest, FindRequest, Holder, Key, KeepaliveRequest, LeaveRequest, path};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::{
+    Discovery, Standing,
+    delta::{Delta, texts},
+    flavour::Flavour,
+    reports::Report,
+    servers::Usable,
+};
+use crate::{jitter::Jitter, metric::Metric};
+
+pub(super) const CALLS: Metric = Metric::counter(
+    "pi_agent_announcements_total",
+    &[("kind", "`sync`, `advertise`, `keepalive`"), ("outcome", "`ok`, `resync`, `failed`")],
+    "What this node told the server about itself.",
+);
+pub(super) const RESYNCS: Metric = Metric::counter(
+    "pi_agent_resyncs_total",
+    &[],
+    "How often the server asked for the whole set.",
+);
+pub(super) const LAG: Metric = Metric::histogram(
+    "pi_agent_advertise_lag_seconds",
+    &[],
+    "From a change of what is shared to the server's taking it.",
+);
+
+/// Between two signs of life, when nothing else is told.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// Changes come in crowds: those of one moment go together.
+const GATHER: Duration = Duration::from_millis(100);
+/// Keys of one advertisement.
+const BATCH: usize = 2000;
+/// The first look at the content store takes a moment.
+const SETTLE: Duration = Duration::from_millis(300);
+/// Each key of a set widens the window in which agents that were started together spread their
+/// syncs, up to a bound.
+const SPREAD_PER_KEY: Duration = Duration::from_millis(2);
+const MAX_SPREAD: Duration = Duration::from_secs(10);
+/// A Go server takes no removals and may lose keys: it gets the whole set after a removal, and
+/// now and then.
+const GO_REMOVAL: Duration = Duration::from_secs(1);
+const GO_SYNC: Duration = Duration::from_secs(600);
+/// Longest wait for one call; a set of many thousand keys takes the server a moment.
+const DEADLINE: Duration = Duration::from_secs(5);
+const SYNC_DEADLINE: Duration = Duration::from_secs(30);
+const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
+/// Between attempts, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+/// Gives every key that this node shares.
+pub(super) type Keys = Box<dyn Fn() -> Vec<Key> + Send + Sync>;
+
+/// Owns this node's standing with the server.
+pub(super) struct Announcer {
+    discovery: Discovery,
+    keys: Keys,
+    jitter: Jitter,
+    epoch: u64,
+    seq: u64,
+    state: State,
+    backoff: Backoff,
+    /// What could not be delivered goes with the next call.
+    undelivered: Option<Report>,
+    next_keepalive: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// The server has this node's set as of `seq`; a Go server gets it anew at the given time.
+    Synced { again: Option<Instant> },
+    /// The whole set goes out at the given time.
+    SyncDue(Instant),
+}
+
+/// What came of a call.
+enum Outcome {
+    Taken,
+    Resync,
+    Failed,
+}
+
+impl Announcer {
+    pub(super) fn new(discovery: Discovery, keys: Keys, epoch: u64, jitter: Jitter) -> Self {
+        let now = Instant::now();
+        Self {
+            discovery,
+            keys,
+            jitter,
+            epoch,
+            seq: 0,
+            state: State::SyncDue(now),
+            backoff: Backoff::new(RETRY.0, RETRY.1),
+            undelivered: None,
+            next_keepalive: now,
+        }
+    }
+
+    /// Announces until the scope drains.
+    pub(super) async fn run(mut self, scope: Scope) {
+        let Some(holder) = self.discovery.0.holder else {
+            scope.draining().await;
+            return;
+        };
+        tokio::select! {
+            () = scope.draining() => {}
+            () = self.announce(holder) => {}
+        }
+    }
+
+    async fn announce(&mut self, holder: Holder) {
+        tokio::time::sleep(SETTLE).await;
+        self.sync_soon();
+        loop {
+            self.tell_standing();
+            let outcome = match self.wait().await {
+                Due::Sync => self.sync(holder).await,
+                Due::Changes => self.advertise(holder).await,
+                Due::Keepalive => self.keepalive(holder).await,
+            };
+            match outcome {
+                Outcome::Taken => {
+                    self.backoff.reset();
+                    self.next_keepalive = Instant::now() + self.jitter.around(KEEPALIVE);
+                }
+                Outcome::Resync => {
+                    info!("the server asks for the whole set");
+                    metrics::counter!(RESYNCS.name).increment(1);
+                    self.backoff.reset();
+                    self.sync_soon();
+                }
+                Outcome::Failed => {
+                    self.tell_standing();
+                    tokio::time::sleep(self.backoff.delay(self.jitter.next())).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for something to tell.
+    async fn wait(&self) -> Due {
+        let pending = &self.discovery.0.pending;
+        match self.state {
+            State::SyncDue(at) => {
+                tokio::time::sleep_until(at).await;
+                Due::Sync
+            }
+            State::Synced { .. } if pending.len() > 0 => Due::Changes,
+            State::Synced { again } => tokio::select! {
+                () = pending.changed() => {
+                    tokio::time::sleep(GATHER).await;
+                    Due::Changes
+                }
+                () = tokio::time::sleep_until(self.next_keepalive) => Due::Keepalive,
+                () = at(again) => Due::Sync,
+            },
+        }
+    }
+
+    /// Plans a sync within the window that the size of the set asks for.
+    fn sync_soon(&mut self) {
+        let keys = u32::try_from((self.keys)().len()).unwrap_or(u32::MAX);
+        let window = SPREAD_PER_KEY.saturating_mul(keys).min(MAX_SPREAD);
+        self.state = State::SyncDue(Instant::now() + window.mul_f64(self.jitter.next()));
+    }
+
+    async fn sync(&mut self, holder: Holder) -> Outcome {
+        let pending = &self.discovery.0.pending;
+        // In this order: a change between the two is in the set and told once more.
+        pending.clear();
+        let keys = (self.keys)();
+        let seq = self.seq + 1;
+        let request = self.request(holder, Delta { added: keys, removed: Vec::new() }, seq);
+        let reply = self.post(path::SYNC, &request, SYNC_DEADLINE).await;
+        let outcome = self.judge("sync", reply.as_ref());
+        match outcome {
+            Outcome::Taken | Outcome::Resync => {
+                info!(keys = request.keys.len(), seq, "the server has this node's set");
+                self.seq = seq;
+                let again = (self.flavour().await == Flavour::Go)
+                    .then(|| Instant::now() + self.jitter.around(GO_SYNC));
+                self.state = State::Synced { again };
+                let mut standing = self.standing();
+                standing.syncs += 1;
+                Outcome::Taken
+            }
+            Outcome::Failed => {
+                self.keep(request);
+                // The set is snapshot anew at the next attempt.
+                Outcome::Failed
+            }
+        }
+    }
+
+    async fn advertise(&mut self, holder: Holder) -> Outcome {
+        let begin = Instant::now();
+        let Some(delta) = self.discovery.0.pending.take(BATCH) else {
+            self.sync_soon();
+            return Outcome::Taken;
+        };
+        if delta.is_empty() {
+            return Outcome::Taken;
+        }
+        if self.flavour().await == Flavour::Go {
+            if !delta.removed.is_empty() {
+                self.state = State::SyncDue(Instant::now() + GO_REMOVAL);
+                return Outcome::Taken;
+            }
+        }
+        let (added, removed) = (delta.added.len(), delta.removed.len());
+        let seq = self.seq + 1;
+        let request = self.request(holder, delta.clone(), seq);
+        let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
+        let outcome = self.judge("advertise", reply.as_ref());
+        match outcome {
+            Outcome::Taken => {
+                debug!(added, removed, seq, "the server took a change");
+                self.seq = seq;
+                metrics::histogram!(LAG.name).record((begin.elapsed() + GATHER).as_secs_f64());
+            }
+            Outcome::Resync => {}
+            Outcome::Failed => {
+                // Whether the server took it is unknown. Sent once more it is, at worst, answered
+                // by a wish for the whole set.
+                self.keep(request);
+                self.discovery.0.pending.restore(delta);
+            }
+        }
+        outcome
+    }
+
+    async fn keepalive(&mut self, holder: Holder) -> Outcome {
+        let report = self.report();
+        let request = KeepaliveRequest {
+            host: holder.to_string(),
+            group: self.discovery.0.group.clone(),
+            epoch: Some(self.epoch),
+            seq: Some(self.seq),
+            load: report.load,
+            observations: report.observations,
+            failures: report.failures,
+        };
+        let reply = self.post(path::KEEPALIVE, &request, DEADLINE).await;
+        let outcome = self.judge("keepalive", reply.as_ref());
+        if matches!(outcome, Outcome::Failed) {
+            self.undelivered = Some(Report {
+                observations: request.observations,
+                failures: request.failures,
+                load: None,
+            });
+        }
+        outcome
+    }
+
+    fn request(&mut self, holder: Holder, delta: Delta, seq: u64) -> AdvertiseRequest {
+        let report = self.report();
+        AdvertiseRequest {
+            holder: holder.to_string(),
+            keys: texts(&delta.added),
+            group: self.discovery.0.group.clone(),
+            removed: texts(&delta.removed),
+            epoch: Some(self.epoch),
+            seq: Some(seq),
+            observations: report.observations,
+            failures: report.failures,
+            load: report.load,
+        }
+    }
+
+    /// The sources go on summing up while an earlier report waits for its delivery.
+    fn report(&mut self) -> Report {
+        self.undelivered.take().unwrap_or_else(|| self.discovery.0.reports.take())
+    }
+
+    fn keep(&mut self, request: AdvertiseRequest) {
+        self.undelivered = Some(Report {
+            observations: request.observations,
+            failures: request.failures,
+            load: None,
+        });
+    }
+
+    /// Posts to the first instance that answers.
+    async fn post<B: serde::Serialize + Sync>(
+        &self,
+        path: &str,
+        body: &B,
+        deadline: Duration,
+    ) -> Option<Reply> {
+        for server in self.discovery.0.servers.usable() {
+            if let Some(reply) = server.post(path, body, deadline).await {
+                return Some(reply);
+            }
+        }
+        None
+    }
+
+    fn judge(&self, kind: &'static str, reply: Option<&Reply>) -> Outcome {
+        let (outcome, label) = match reply {
+            None => (Outcome::Failed, "failed"),
+            Some(reply) if !reply.status.is_success() => {
+                let body = String::from_utf8_lossy(&reply.body);
+                let body: String = body.chars().take(200).collect();
+                warn!(kind, status = %reply.status, body, "the server refuses");
+                (Outcome::Failed, "failed")
+            }
+            Some(reply) => match reply.json::<Ack>() {
+                Ok(ack) if ack.resync => (Outcome::Resync, "resync"),
+                _ => (Outcome::Taken, "ok"),
+            },
+        };
+        metrics::counter!(CALLS.name, "kind" => kind, "outcome" => label).increment(1);
+        outcome
+    }
+
+    /// The kind of the server that is asked, found out by a call that a Go server does not know.
+    async fn flavour(&self) -> Flavour {
+        let Some(server) = self.discovery.0.servers.usable().next() else {
+            return Flavour::Unknown;
+        };
+        if server.flavour() == Flavour::Unknown {
+            self.find_out(&server).await;
+        }
+        server.flavour()
+    }
+
+    async fn find_out(&self, server: &Usable<'_>) {
+        let request = FindRequest {
+            keys: Vec::new(),
+            group: self.discovery.0.group.clone(),
+            count: None,
+            request_host: Some(self.discovery.0.address),
+        };
+        if let Some(reply) = server.post(path::FIND, &request, DEADLINE).await {
+            let go = Flavour::lacks_path(reply.status);
+            server.set_flavour(if go { Flavour::Go } else { Flavour::Ours });
+        }
+    }
+
+    fn standing(&self) -> std::sync::MutexGuard<'_, Standing> {
+        self.discovery.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_standing(&self) {
+        let mut standing = self.standing();
+        standing.epoch = self.epoch;
+        standing.seq = self.seq;
+        standing.synced = matches!(self.state, State::Synced { .. });
+    }
+}
+
+/// What is to be told.
+enum Due {
+    Sync,
+    Changes,
+    Keepalive,
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Discovery {
+    pub(super) async fn say_goodbye(&self) {
+        let Some(holder) = self.0.holder else {
+            return;
+        };
+        let request = LeaveRequest {
+            host: holder.to_string(),
+            group: self.0.group.clone(),
+        };
+        for server in self.0.servers.usable() {
+            if server.post(path::LEAVE, &request, LEAVE_DEADLINE).await.is_some() {
+                return;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcer")
+            .field("epoch", &self.epoch)
+            .field("seq", &self.seq)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,90 @@
+//! Changes of what is shared that the server has not been told yet.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use piccolo_api::Key;
+use tokio::sync::Notify;
+
+use super::delta::Delta;
+
+/// With more changes than this, the whole set is cheaper.
+const CAPACITY: usize = 20_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The last word on each key.
+    changes: HashMap<Key, Fate>,
+    overflown: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Added,
+    Removed,
+}
+
+impl Pending {
+    pub(crate) fn put(&self, added: Vec<Key>, removed: Vec<Key>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.changes.extend(removed.into_iter().map(|key| (key, Fate::Removed)));
+        state.changes.extend(added.into_iter().map(|key| (key, Fate::Added)));
+        if state.changes.len() > CAPACITY {
+            state.changes = HashMap::new();
+            state.overflown = true;
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Takes at most `most` changes; `None` when there are so many that a sync has to do it.
+    pub(crate) fn take(&self, most: usize) -> Option<Delta> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.overflown {
+            return None;
+        }
+        let keys: Vec<_> = state.changes.keys().take(most).cloned().collect();
+        let mut delta = Delta::default();
+        for key in keys {
+            match state.changes.remove(&key) {
+                Some(Fate::Added) => delta.added.push(key),
+                Some(Fate::Removed) => delta.removed.push(key),
+                None => {}
+            }
+        }
+        Some(delta)
+    }
+
+    /// Puts back what could not be told; what happened since then has the last word.
+    pub(crate) fn restore(&self, delta: Delta) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let removed = delta.removed.into_iter().map(|key| (key, Fate::Removed));
+        let added = delta.added.into_iter().map(|key| (key, Fate::Added));
+        for (key, fate) in removed.chain(added) {
+            state.changes.entry(key).or_insert(fate);
+        }
+    }
+
+    /// A sync takes everything along.
+    pub(crate) fn clear(&self) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.changes.len() + usize::from(state.overflown)
+    }
+
+    /// Ends when something was put since the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}

@@ -1,0 +1,268 @@
+//! The server's instances: which of them is asked, and which is left alone for a while.
+//!
+//! A pull asks only instances that answered last time. Those that did not are tried in the
+//! background, so that a dead one costs one pull its deadline and no further one anything.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use daemon::{
+    client::{JsonClient, Reply},
+    retry::{Admission, Breaker},
+    scope::Scope,
+    telemetry::chain,
+};
+use http::StatusCode;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Discovery, flavour::Flavour};
+use crate::{jitter::Jitter, metric::Metric};
+
+pub(super) const BREAKER: Metric = Metric::gauge(
+    "pi_agent_server_breaker_open",
+    &[("server", "the URL")],
+    "1 while a server's instance is left alone because it did not answer.",
+);
+pub(super) const CALLS: Metric = Metric::counter(
+    "pi_agent_server_calls_total",
+    &[("outcome", "`ok`, `refused` (4xx), `failed` (5xx, no answer)")],
+    "Calls to the server by what came of them.",
+);
+
+/// How long an instance is left alone, at first and at most.
+const OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Between two looks for instances that may be tried again.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// Longest wait for a sign of life.
+const PROBE_DEADLINE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Servers {
+    client: JsonClient,
+    all: Box<[Server]>,
+    /// The one that answered last is asked first.
+    preferred: AtomicUsize,
+    jitter: Jitter,
+}
+
+#[derive(Debug)]
+struct Server {
+    url: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    breaker: Breaker,
+    flavour: Flavour,
+    last_error: Option<String>,
+}
+
+/// An instance that may be asked now.
+#[derive(Debug)]
+pub(crate) struct Usable<'a> {
+    servers: &'a Servers,
+    server: &'a Server,
+    place: usize,
+}
+
+/// What status and doctor are told of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerView {
+    /// Its base URL.
+    pub url: String,
+    /// Whether it is asked first.
+    pub preferred: bool,
+    /// Whether it is left alone because it did not answer.
+    pub breaker_open: bool,
+    /// Failures since the last answer.
+    pub failures: u32,
+    /// Which calls it takes.
+    pub flavour: Flavour,
+    /// What was last wrong with it, until it answers again.
+    pub last_error: Option<String>,
+}
+
+impl Servers {
+    pub(crate) fn new(client: JsonClient, urls: Vec<String>, jitter: Jitter) -> Self {
+        let server = |url| Server {
+            url,
+            state: Mutex::new(State {
+                breaker: Breaker::new(OPEN.0, OPEN.1),
+                flavour: Flavour::default(),
+                last_error: None,
+            }),
+        };
+        Self {
+            client,
+            all: urls.into_iter().map(server).collect(),
+            preferred: AtomicUsize::new(0),
+            jitter,
+        }
+    }
+
+    /// The instances that answered when they were last asked, the preferred one first.
+    pub(crate) fn usable(&self) -> impl Iterator<Item = Usable<'_>> {
+        let count = self.all.len().max(1);
+        let first = self.preferred.load(Ordering::Relaxed);
+        let places = (0..self.all.len()).map(move |i| (first + i) % count);
+        let usable = places.filter_map(|place| {
+            let server = self.all.get(place)?;
+            Some(Usable { servers: self, server, place })
+        });
+        usable.filter(|u| u.server.lock().breaker.failures() == 0)
+    }
+
+    pub(crate) fn view(&self) -> Vec<ServerView> {
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let view = |(place, server): (usize, &Server)| {
+            let state = server.lock();
+            ServerView {
+                url: server.url.clone(),
+                preferred: place == preferred,
+                breaker_open: state.breaker.failures() > 0,
+                failures: state.breaker.failures(),
+                flavour: state.flavour,
+                last_error: state.last_error.clone(),
+            }
+        };
+        self.all.iter().enumerate().map(view).collect()
+    }
+
+    /// Tries instances that are due to be tried again.
+    async fn probe(&self) {
+        for (place, server) in self.all.iter().enumerate() {
+            let due = {
+                let mut state = server.lock();
+                state.breaker.failures() > 0
+                    && state.breaker.admit(Instant::now()) == Admission::Probe
+            };
+            if due {
+                let usable = Usable { servers: self, server, place };
+                usable.get(piccolo_api::path::HEALTH, PROBE_DEADLINE).await;
+            }
+        }
+    }
+}
+
+impl Server {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Usable<'_> {
+    pub(crate) fn flavour(&self) -> Flavour {
+        self.server.lock().flavour
+    }
+
+    pub(crate) fn set_flavour(&self, flavour: Flavour) {
+        let before = std::mem::replace(&mut self.server.lock().flavour, flavour);
+        if before != flavour {
+            info!(server = self.server.url, ?flavour, "the kind of server is known");
+        }
+    }
+
+    /// Posts; `None` when there is no answer, or one of 5xx.
+    pub(crate) async fn post<B: Serialize + Sync>(
+        &self,
+        path: &str,
+        body: &B,
+        deadline: Duration,
+    ) -> Option<Reply> {
+        let url = format!("{}{path}", self.server.url);
+        let result = self.servers.client.post(&url, body, deadline).await;
+        self.judge(result.map_err(|error| chain(&error).to_string()))
+    }
+
+    /// Gets; `None` when there is no answer, or one of 5xx.
+    pub(crate) async fn get(&self, path: &str, deadline: Duration) -> Option<Reply> {
+        let url = format!("{}{path}", self.server.url);
+        let result = self.servers.client.get(&url, deadline).await;
+        self.judge(result.map_err(|error| chain(&error).to_string()))
+    }
+
+    /// Reads a reply; `None` when it cannot be understood.
+    pub(crate) fn read<T: DeserializeOwned>(&self, reply: &Reply) -> Option<T> {
+        match reply.json() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let error = chain(&error).to_string();
+                warn!(server = self.server.url, %error, "the server's reply makes no sense");
+                self.server.lock().last_error = Some(error);
+                None
+            }
+        }
+    }
+
+    fn judge(&self, result: Result<Reply, String>) -> Option<Reply> {
+        let result = match result {
+            Ok(reply) if reply.status.is_server_error() => {
+                Err(format!("the server answers {}", reply.status))
+            }
+            other => other,
+        };
+        match result {
+            Ok(reply) => {
+                self.answered(reply.status);
+                Some(reply)
+            }
+            Err(error) => {
+                self.failed(error);
+                None
+            }
+        }
+    }
+
+    fn answered(&self, status: StatusCode) {
+        let outcome = if status.is_client_error() { "refused" } else { "ok" };
+        metrics::counter!(CALLS.name, "outcome" => outcome).increment(1);
+        let mut state = self.server.lock();
+        if state.breaker.failures() > 0 {
+            info!(server = self.server.url, "the server answers again");
+            // Another build may have been started in its place.
+            state.flavour = Flavour::Unknown;
+        }
+        state.breaker.succeeded();
+        state.last_error = None;
+        drop(state);
+        self.gauge(0.0);
+        self.servers.preferred.store(self.place, Ordering::Relaxed);
+    }
+
+    fn failed(&self, error: String) {
+        metrics::counter!(CALLS.name, "outcome" => "failed").increment(1);
+        let mut state = self.server.lock();
+        if state.breaker.failures() == 0 {
+            warn!(server = self.server.url, error, "the server does not answer");
+        }
+        state.breaker.failed(Instant::now(), self.servers.jitter.next());
+        state.last_error = Some(error);
+        drop(state);
+        self.gauge(1.0);
+    }
+
+    fn gauge(&self, open: f64) {
+        metrics::gauge!(BREAKER.name, "server" => self.server.url.clone()).set(open);
+    }
+}
+
+impl Discovery {
+    /// Tries instances that do not answer, until the scope drains.
+    pub(super) async fn probing(self, scope: Scope) {
+        loop {
+            tokio::select! {
+                () = scope.draining() => return,
+                () = tokio::time::sleep(PROBE_EVERY) => {}
+            }
+            self.0.servers.probe().await;
+        }
+    }
+}
