@@ -45,6 +45,22 @@ pub(crate) struct Standing {
     pub(crate) tier: u16,
     pub(crate) remote: bool,
     pub(crate) spread: u64,
+    pub(crate) moved: Moved,
+}
+
+/// What else than score and chance gave a candidate its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Moved {
+    No,
+    /// It went before its neighbour, which has more to do.
+    LessLoaded,
+    /// It made way for its neighbour, which has less to do.
+    MoreLoaded,
+    /// It is in one of the places kept for other racks.
+    KeptRemote,
+    /// Its path was slow, and is due to be measured again.
+    Probe,
 }
 
 /// Groups come one after the other, whatever the scores.
@@ -73,6 +89,7 @@ impl Candidate {
                 tier: 0,
                 remote: false,
                 spread: 0,
+                moved: Moved::No,
             },
         }
     }
@@ -90,6 +107,11 @@ impl Candidate {
     /// How many tiers it is below the best, as the last [`crate::rank`] found.
     pub fn tier(&self) -> u16 {
         self.place.tier
+    }
+
+    /// Whether the last [`crate::rank`] put it first to measure its path again.
+    pub fn is_probe(&self) -> bool {
+        self.place.moved == Moved::Probe
     }
 
     /// Whether it is in another rack than the requester, as the last [`crate::rank`] found.

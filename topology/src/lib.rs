@@ -27,7 +27,10 @@ pub use model::Topology;
 pub use path::Link;
 pub use place::{Place, Uplink};
 pub use rack::RackId;
-pub use rank::{Query, attractive_racks, rank};
+pub use rank::{
+    BandwidthTerm, Explanation, LoadTerm, Outcome, PrefixTerm, Query, TreeTerm, attractive_racks,
+    explain, rank,
+};
 pub use ranking::{Ranking, Weights};
 pub use rate::Rate;
 pub use sample::{Bound, Sample, Verdict};

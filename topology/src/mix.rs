@@ -13,8 +13,7 @@ pub(crate) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<M
 pub(crate) fn fold(state: u64, word: u64) -> u64 {
     let product =
         u128::from(state ^ 0x9e37_79b9_7f4a_7c15) * u128::from(word ^ 0xd6e8_feb8_6659_fd93);
-    let bytes = product.to_le_bytes();
-    let (low, high) = halves(bytes);
+    let (low, high) = halves(product);
     low ^ high ^ state.rotate_left(29)
 }
 
@@ -36,17 +35,17 @@ pub(crate) fn address(state: u64, ip: IpAddr) -> u64 {
     match ip {
         IpAddr::V4(v4) => fold(state, u64::from(v4.to_bits())),
         IpAddr::V6(v6) => {
-            let (low, high) = halves(v6.to_bits().to_le_bytes());
+            let (low, high) = halves(v6.to_bits());
             fold(fold(state, low), high)
         }
     }
 }
 
-fn halves(bytes: [u8; 16]) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+fn halves(wide: u128) -> (u64, u64) {
+    let low = wide & u128::from(u64::MAX);
     (
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_le_bytes([i, j, k, l, m, n, o, p]),
+        u64::try_from(low).unwrap_or(0),
+        u64::try_from(wide >> 64).unwrap_or(0),
     )
 }
 

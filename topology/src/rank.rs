@@ -5,8 +5,11 @@
 //! key and holder gives the order, so that no holder is everybody's first, and of each two the
 //! less loaded goes first. A few places are kept for other racks.
 
+mod explain;
 mod score;
 mod spread;
+
+pub use explain::{BandwidthTerm, Explanation, LoadTerm, Outcome, PrefixTerm, TreeTerm, explain};
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -41,23 +44,55 @@ pub fn rank(
     topology: &Topology,
     estimates: &Estimates,
 ) -> usize {
-    score_all(candidates, query, topology, estimates);
-    let order = |a: &Candidate, b: &Candidate| a.order().cmp(&b.order());
+    let mut scorer = Scorer::new(query, topology, estimates);
+    let seed = mix::bytes(
+        mix::address(query.seed, query.requester.to_canonical()),
+        query.key,
+    );
+    score_all(candidates, &mut scorer, seed, topology.ranking().tier_width);
     let usable = candidates
         .iter()
         .filter(|candidate| candidate.is_usable())
         .count();
     let limit = query.limit.min(usable);
     if limit < candidates.len() {
-        candidates.select_nth_unstable_by(limit, order);
+        candidates.select_nth_unstable_by_key(limit, Candidate::order);
     }
     spread::keep_remote(candidates, limit, usable, topology.ranking().remote_share);
     let Some(answer) = candidates.get_mut(..limit) else {
         return 0;
     };
-    answer.sort_unstable_by(order);
+    answer.sort_unstable_by_key(Candidate::order);
     spread::best_of_two(answer);
+    if spread::falls_within(mix::fold(seed, PROBE), topology.ranking().probe_share)
+        && let Some(index) = probe(candidates, &mut scorer, topology.ranking().tier_width)
+    {
+        spread::to_front(candidates, limit, index);
+    }
     limit
+}
+
+/// Keeps the choice of the finds that probe apart from the choice of holders.
+const PROBE: u64 = 0x0070_726f_6265;
+
+/// A candidate whose path would be among the best were it as fast as declared, but which was
+/// slower when it was last measured. Without a probe now and then a link that was slow once would
+/// never be seen to have recovered.
+fn probe(candidates: &[Candidate], scorer: &mut Scorer<'_>, tier_width: f64) -> Option<usize> {
+    let first = candidates.first()?;
+    let (group, enough) = (first.place.group, first.score() - tier_width);
+    let mut best: Option<(u64, usize)> = None;
+    for (index, candidate) in candidates.iter().enumerate() {
+        if candidate.place.group == group
+            && scorer
+                .hoped_for(candidate)
+                .is_some_and(|score| score >= enough)
+        {
+            let found = (candidate.place.spread, index);
+            best = Some(best.map_or(found, |best| best.min(found)));
+        }
+    }
+    best.map(|(_, index)| index)
 }
 
 /// The racks whose holders are worth looking for, whatever their addresses: best first, at most
@@ -79,25 +114,13 @@ pub fn attractive_racks(
         .collect()
 }
 
-fn score_all(
-    candidates: &mut [Candidate],
-    query: &Query<'_>,
-    topology: &Topology,
-    estimates: &Estimates,
-) {
-    let seed = mix::bytes(
-        mix::address(query.seed, query.requester.to_canonical()),
-        query.key,
-    );
-    let mut scorer = Scorer::new(query, topology, estimates);
+fn score_all(candidates: &mut [Candidate], scorer: &mut Scorer<'_>, seed: u64, tier_width: f64) {
     for candidate in &mut *candidates {
         candidate.place = scorer.standing(candidate);
-        candidate.place.spread = mix::fold(
-            mix::address(seed, candidate.holder.ip()),
-            u64::from(candidate.holder.port()),
-        );
+        let holder = mix::address(seed, candidate.holder.ip());
+        candidate.place.spread = mix::fold(holder, u64::from(candidate.holder.port()));
     }
-    let width = within(topology.ranking().tier_width, 1e-4, 1.0, 0.05);
+    let width = within(tier_width, 1e-4, 1.0, 0.05);
     let mut best = [f64::NEG_INFINITY; 2];
     for candidate in &*candidates {
         if let Some(best) = best.get_mut(candidate.place.group.index()) {

@@ -166,11 +166,15 @@ fn a_flood_of_mistakes_and_of_aliases_is_bounded() {
         Topology::parse(&flood).expect_err("wrong").iter().count(),
         200
     );
-    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..12 {
+    let laughs = (1..12).map(|level| {
         let before = format!("*a{}, ", level - 1).repeat(9);
-        laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
-    }
+        format!("a{level}: &a{level} [{before}]")
+    });
+    let first = "a0: &a0 [x, x, x, x, x, x, x, x, x]".to_owned();
+    let laughs = std::iter::once(first)
+        .chain(laughs)
+        .collect::<Vec<_>>()
+        .join("\n");
     let errors = Topology::parse(&laughs).expect_err("too much");
     assert!(
         errors.to_string().contains("more than 200000 values"),
@@ -178,9 +182,10 @@ fn a_flood_of_mistakes_and_of_aliases_is_bounded() {
     );
     let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
     assert!(Topology::parse(&deep).is_err());
-    let deep: String = (0..500)
-        .map(|level| format!("{}a:\n", " ".repeat(level)))
-        .collect();
+    let deep = (0..500)
+        .map(|level| format!("{}a:", " ".repeat(level)))
+        .collect::<Vec<_>>()
+        .join("\n");
     assert!(Topology::parse(&deep).is_err());
     let errors = Topology::parse(&" ".repeat(5 << 20)).expect_err("too long");
     assert!(

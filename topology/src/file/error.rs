@@ -123,11 +123,16 @@ impl FileErrors {
                 .saturating_sub(column.saturating_sub(1))
                 .max(1);
             let mark = "^".repeat(text.chars().count().clamp(1, left));
-            report.push_str(&format!(
-                "error: {problem}\n{margin}--> {name}:{line}:{column}\n{margin} |\n{line} | {shown}\n\
-                 {margin} | {indent}{mark}\n{margin} = {}\n\n",
-                problem.mend()
-            ));
+            let error = [
+                format!("error: {problem}"),
+                format!("{margin}--> {name}:{line}:{column}"),
+                format!("{margin} |"),
+                format!("{line} | {shown}"),
+                format!("{margin} | {indent}{mark}"),
+                format!("{margin} = {}", problem.mend()),
+            ];
+            report.push_str(&error.join("\n"));
+            report.push_str("\n\n");
         }
         report
     }

@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use crate::file::problem::Problem;
 
 pub(crate) fn cidr(text: &str) -> Result<IpNetwork, Problem> {
-    let not = Problem::Not {
+    let not = || Problem::Not {
         wanted: "an address prefix",
         example: "10.0.1.0/24",
     };
@@ -15,21 +15,18 @@ pub(crate) fn cidr(text: &str) -> Result<IpNetwork, Problem> {
     let Some((ip, bits)) = text.split_once('/') else {
         let host = text
             .parse::<IpAddr>()
+            .ok()
             .map(IpNetwork::from)
-            .map_err(|_| not)?;
+            .ok_or_else(not)?;
         let bits = if host.is_ipv4() { 24 } else { 64 };
         let around = IpNetwork::new(host.ip(), bits).map_or(host, network);
         return Err(Problem::BareAddress { host, around });
     };
     // `FromStr` of the crate takes netmasks too, and a length with a sign.
-    let ip: IpAddr = ip.parse().map_err(|_| not.clone())?;
+    let ip: IpAddr = ip.parse().ok().ok_or_else(not)?;
     let digits = bits.len() <= 3 && bits.chars().all(|c| c.is_ascii_digit());
-    let bits: u8 = bits
-        .parse()
-        .ok()
-        .filter(|_| digits)
-        .ok_or_else(|| not.clone())?;
-    let cidr = IpNetwork::new(ip, bits).map_err(|_| not)?;
+    let bits: u8 = bits.parse().ok().filter(|_| digits).ok_or_else(not)?;
+    let cidr = IpNetwork::new(ip, bits).ok().ok_or_else(not)?;
     if ip.to_canonical() != ip {
         return Err(Problem::MappedCidr);
     }

@@ -68,7 +68,7 @@ pub(crate) fn section(
         .iter()
         .filter(|choice| chosen(choice))
         .count();
-    if !section.choices.is_empty() && !(whole == 1 && touched.count() == 1) {
+    if !section.choices.is_empty() && (whole != 1 || touched.count() != 1) {
         let choices = section
             .choices
             .iter()
@@ -85,7 +85,7 @@ pub(crate) fn section(
 
 fn read(node: &Node, shape: &'static Shape, findings: &mut Findings) -> Option<Typed> {
     let value = match (shape, &node.content) {
-        (Shape::Section(keys), Content::Map(_)) | (Shape::Either(_, keys), Content::Map(_)) => {
+        (Shape::Section(keys) | Shape::Either(_, keys), Content::Map(_)) => {
             section(node, keys, findings).map(Value::Section)
         }
         (Shape::Either(plain, _), Content::Scalar { .. }) => return read(node, plain, findings),
@@ -154,14 +154,16 @@ fn scalar(text: &str, shape: &Shape) -> Option<Result<Value, Problem>> {
 }
 
 fn bits(text: &str, least: u8, most: u8) -> Result<u8, Problem> {
-    let number = text
+    let not = Problem::Not {
+        wanted: "the length of a prefix",
+        example: "24",
+    };
+    let number: u32 = text
         .trim()
         .trim_start_matches('/')
-        .parse::<u32>()
-        .map_err(|_| Problem::Not {
-            wanted: "the length of a prefix",
-            example: "24",
-        })?;
+        .parse()
+        .ok()
+        .ok_or(not)?;
     let fits = u8::try_from(number)
         .ok()
         .filter(|bits| (least..=most).contains(bits));

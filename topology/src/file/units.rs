@@ -31,7 +31,7 @@ pub(crate) fn rate(text: &str) -> Result<Rate, Problem> {
         unit: unit.to_owned(),
         units: RATE_UNITS,
     };
-    let (size, rest) = scale(unit).ok_or_else(unknown)?;
+    let (size, rest) = scale(unit);
     let bits = match rest {
         // `25G` is a rate to everybody; `10m` is more often a time.
         "" if unit.chars().all(|c| c.is_ascii_uppercase()) => 1.0,
@@ -120,17 +120,15 @@ pub(crate) fn size(text: &str, least: u64, most: u64) -> Result<u64, Problem> {
             example: format!("{number}MiB"),
         });
     }
-    let bytes = match scale(unit) {
-        Some((size, "B")) => whole(number * size),
-        _ => {
-            let units = "`B`, `kB`, `KiB`, `MB`, `MiB`, `GB`, `GiB`";
-            return Err(Problem::UnknownUnit {
-                wanted: SIZE,
-                unit: unit.into(),
-                units,
-            });
-        }
+    let (size, "B") = scale(unit) else {
+        let units = "`B`, `kB`, `KiB`, `MB`, `MiB`, `GB`, `GiB`";
+        return Err(Problem::UnknownUnit {
+            wanted: SIZE,
+            unit: unit.into(),
+            units,
+        });
     };
+    let bytes = whole(number * size);
     if (least..=most).contains(&bytes) {
         Ok(bytes)
     } else {
@@ -172,7 +170,7 @@ fn split(text: &str) -> Option<(f64, &str)> {
 }
 
 /// The size of a unit's prefix, and the unit without it.
-fn scale(unit: &str) -> Option<(f64, &str)> {
+fn scale(unit: &str) -> (f64, &str) {
     const PREFIXES: [(&str, &str, f64, f64); 4] = [
         ("k", "K", 1e3, 1024.0),
         ("m", "M", 1e6, 1_048_576.0),
@@ -184,12 +182,12 @@ fn scale(unit: &str) -> Option<(f64, &str)> {
             .strip_prefix(small)
             .or_else(|| unit.strip_prefix(large));
         match rest.map(|rest| (rest.strip_prefix('i'), rest)) {
-            Some((Some(rest), _)) => return Some((binary, rest)),
-            Some((None, rest)) => return Some((decimal, rest)),
+            Some((Some(rest), _)) => return (binary, rest),
+            Some((None, rest)) => return (decimal, rest),
             None => {}
         }
     }
-    Some((1.0, unit))
+    (1.0, unit)
 }
 
 fn show(time: Duration) -> String {

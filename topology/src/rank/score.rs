@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::address::closeness;
-use crate::candidate::{Candidate, Group, Standing, State};
+use crate::candidate::{Candidate, Group, Moved, Standing, State};
 use crate::estimate::{Estimate, Estimates, Into};
 use crate::model::{Spot, Topology};
 use crate::numbers::within;
@@ -19,7 +19,7 @@ pub(crate) struct Scorer<'a> {
     requester: IpAddr,
     to: Spot,
     estimates: Into<'a>,
-    scale: Scale,
+    pub(crate) scale: Scale,
     memo: [Option<(Spot, Path)>; 64],
 }
 
@@ -74,11 +74,30 @@ impl<'a> Scorer<'a> {
             tier: 0,
             remote,
             spread: 0,
+            moved: Moved::No,
         }
     }
 
+    /// The score that the candidate would have if its path were as fast as declared, where it was
+    /// slower when it was last measured, and that is some time ago.
+    pub(crate) fn hoped_for(&mut self, candidate: &Candidate) -> Option<f64> {
+        let (
+            _,
+            Path {
+                link,
+                estimate,
+                bandwidth,
+            },
+        ) = self.path(candidate.holder.ip());
+        let due = self.topology.ranking().half_life / 8;
+        let stale = estimate.confidence > 0.0 && estimate.age.is_none_or(|age| age >= due);
+        let slower = estimate.prior > estimate.value.times(1.5);
+        let gain = self.scale.bandwidth(&link, estimate.prior) - bandwidth;
+        (stale && slower).then(|| candidate.score() + self.scale.weights.bandwidth * gain)
+    }
+
     pub(crate) fn path(&mut self, ip: IpAddr) -> (Spot, Path) {
-        let from = self.topology.spot(ip);
+        let from = self.topology.spot(ip.to_canonical());
         let slot = from.rack.slot() % 64;
         let slot = usize::try_from(slot)
             .ok()

@@ -1,7 +1,7 @@
 //! Keeping the load apart: tiers, the less loaded of two, and places for other racks.
 
-use crate::candidate::Candidate;
-use crate::numbers::{count, whole, within};
+use crate::candidate::{Candidate, Moved};
+use crate::numbers::{count, float, whole, within};
 
 /// How many tiers a score is below the best.
 pub(crate) fn tier(best: f64, score: f64, width: f64) -> u16 {
@@ -17,6 +17,8 @@ pub(crate) fn best_of_two(answer: &mut [Candidate]) {
         let known = first.load.is_known() || second.load.is_known();
         if known && second.load.pressure() < first.load.pressure() {
             std::mem::swap(first, second);
+            first.place.moved = Moved::LessLoaded;
+            second.place.moved = Moved::MoreLoaded;
         }
     }
 }
@@ -43,11 +45,37 @@ pub(crate) fn keep_remote(candidates: &mut [Candidate], limit: usize, usable: us
     // The best of the other racks come first in the rest, the worst of the own rack last in the
     // answer.
     let behind = |candidate: &Candidate| !(candidate.place.remote && candidate.is_usable());
-    rest.select_nth_unstable_by(missing - 1, |a, b| {
-        (behind(a), a.order()).cmp(&(behind(b), b.order()))
+    rest.select_nth_unstable_by_key(missing - 1, |candidate| {
+        (behind(candidate), candidate.order())
     });
-    answer.sort_unstable_by(|a, b| (!a.place.remote, a.order()).cmp(&(!b.place.remote, b.order())));
+    answer.sort_unstable_by_key(|candidate| (!candidate.place.remote, candidate.order()));
     for (out, into) in answer.iter_mut().rev().zip(rest.iter_mut()).take(missing) {
+        into.place.moved = Moved::KeptRemote;
         std::mem::swap(out, into);
     }
+}
+
+/// Brings the candidate at that index to the front; from behind the answer, it takes the place of
+/// the last.
+pub(crate) fn to_front(candidates: &mut [Candidate], limit: usize, index: usize) {
+    let Some(last) = limit.checked_sub(1).filter(|_| index < candidates.len()) else {
+        return;
+    };
+    let index = if index > last {
+        candidates.swap(last, index);
+        last
+    } else {
+        index
+    };
+    if let Some(moved) = candidates.get_mut(..=index) {
+        moved.rotate_right(1);
+    }
+    if let Some(first) = candidates.first_mut() {
+        first.place.moved = Moved::Probe;
+    }
+}
+
+/// Whether a hash falls within a share of all hashes.
+pub(crate) fn falls_within(hash: u64, share: f64) -> bool {
+    float(hash >> 11) < within(share, 0.0, 1.0, 0.0) * 9_007_199_254_740_992.0
 }
