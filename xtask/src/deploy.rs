@@ -8,10 +8,9 @@ mod tools;
 mod units;
 mod values;
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context as _, Result};
 
+use crate::workspace;
 use tools::Tools;
 
 /// Writes the plain manifests anew from the chart.
@@ -20,7 +19,7 @@ use tools::Tools;
 ///
 /// When a tool is missing or the chart does not render.
 pub(crate) fn render() -> Result<()> {
-    let root = root()?;
+    let root = workspace::root()?;
     manifests::write(&Tools::ready(&root)?, &root)
 }
 
@@ -30,16 +29,11 @@ pub(crate) fn render() -> Result<()> {
 ///
 /// What is wrong, and where.
 pub(crate) fn check() -> Result<()> {
-    let root = root()?;
+    let root = workspace::root()?;
     let tools = Tools::ready(&root)?;
     values::check(&tools, &root).context("the chart")?;
     manifests::check(&tools, &root).context("the plain manifests")?;
     schema::check(&tools, &root).context("the rendered objects")?;
     rules::check(&root).context("the rules for Prometheus")?;
     units::check(&root).context("the systemd units")
-}
-
-fn root() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    Ok(root.context("xtask has no directory above it")?.to_owned())
 }

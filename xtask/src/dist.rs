@@ -16,6 +16,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
+use crate::shell;
+
 pub(crate) use archive::{Archive, Entry, gzip};
 pub(crate) use build::{Arch, PROGRAMS, program};
 pub(crate) use facts::Facts;
@@ -60,13 +62,16 @@ pub(crate) fn run(arches: &[Arch]) -> Result<()> {
 /// # Errors
 ///
 /// When a file is not there.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn report(files: &[PathBuf]) -> Result<()> {
     for file in files {
         let size = fs::metadata(file)
             .with_context(|| format!("no {}", file.display()))?
             .len();
-        println!("{:>9} KiB  {}", size.div_ceil(1024), file.display());
+        shell::say(&format!(
+            "{:>9} KiB  {}",
+            size.div_ceil(1024),
+            file.display()
+        ));
     }
     Ok(())
 }

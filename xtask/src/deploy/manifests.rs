@@ -82,7 +82,7 @@ pub(super) fn check(tools: &Tools, root: &Path) -> Result<()> {
         let have = fs::read_to_string(directory(root).join(manifest.name)).unwrap_or_default();
         if have != manifest.text(tools, root)? {
             bail!(
-                "{} is stale; `cargo xtask deploy` renders it anew",
+                "{} is stale; `cargo xtask deploy --render` renders it anew",
                 manifest.name
             );
         }
@@ -104,7 +104,7 @@ impl Manifest {
         }
         let rendered = tools::run(&mut helm).with_context(|| format!("rendering {}", self.name))?;
         let mut text = format!(
-            "# Piccolo: {}.\n# Made from deploy/chart by `cargo xtask deploy`. Name your registry in the image lines.\n",
+            "# Piccolo: {}.\n# Made from deploy/chart by `cargo xtask deploy --render`. Name your registry in the image lines.\n",
             self.purpose
         );
         if self.only.is_empty() {

@@ -31,7 +31,8 @@ impl Tools {
         let environment = root.join("target/deploy-tools");
         let programs = environment.join("bin");
         let marker = environment.join("packages");
-        let wanted = PACKAGES.join("\n");
+        // Its scripts name its directory: a clone that was moved needs a new one.
+        let wanted = format!("{}\n{}\n", environment.display(), PACKAGES.join("\n"));
         if fs::read_to_string(&marker).is_ok_and(|have| have == wanted) {
             return Ok(Self { programs });
         }

@@ -9,10 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    build::Arch,
-    facts::{Facts, run},
-};
+use super::{build::Arch, facts::Facts};
+use crate::{setup, shell};
 
 /// The package with the standard library that fits the distribution's compiler.
 const STANDARD_LIBRARY: &str = "libstd-rust-web-dev";
@@ -25,7 +23,7 @@ pub(super) fn sysroot(facts: &Facts, arch: Arch) -> Result<PathBuf> {
     let linker = format!("gcc-{}-linux-gnu", arch.name().replace('_', "-"));
     let library = format!("libc6-dev-{debian}-cross");
     install(&["rustc-web", "cargo-web", &linker, &library])?;
-    let version = run(Command::new("dpkg-query").args([
+    let version = shell::output(Command::new("dpkg-query").args([
         "--show",
         "--showformat=${Version}",
         STANDARD_LIBRARY,
@@ -53,17 +51,16 @@ pub(super) fn sysroot(facts: &Facts, arch: Arch) -> Result<PathBuf> {
 fn install(packages: &[&str]) -> Result<()> {
     let is_there = |package: &&str| {
         let mut query = Command::new("dpkg-query");
-        let status = run(query.args(["--show", "--showformat=${Status}", package]));
+        let status = shell::output(query.args(["--show", "--showformat=${Status}", package]));
         status.is_ok_and(|status| status.ends_with(" installed"))
     };
     if packages.iter().all(is_there) {
         return Ok(());
     }
-    let mut apt = Command::new("apt-get");
+    let mut apt = setup::as_root("apt-get")?;
     apt.args(["install", "--yes", "--quiet", "--no-install-recommends"])
         .args(packages);
-    run(apt.env("DEBIAN_FRONTEND", "noninteractive")).context("installing a cross compiler")?;
-    Ok(())
+    shell::run(apt.env("DEBIAN_FRONTEND", "noninteractive")).context("installing a cross compiler")
 }
 
 /// Downloads a package of another architecture and unpacks it.
@@ -90,7 +87,7 @@ fn unpack(package: &str, architecture: &str, directory: &Path) -> Result<()> {
             "--option",
             "Acquire::Languages=none",
         ]);
-        run(apt.args(arguments).current_dir(&private))
+        shell::output(apt.args(arguments).current_dir(&private))
     };
     apt(&["update"])?;
     apt(&["download", package])?;
@@ -100,8 +97,10 @@ fn unpack(package: &str, architecture: &str, directory: &Path) -> Result<()> {
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .with_context(|| format!("apt-get left no package of {package}"))?;
-    run(Command::new("dpkg-deb")
-        .arg("--extract")
-        .args([archive.as_path(), directory]))?;
+    shell::output(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .args([archive.as_path(), directory]),
+    )?;
     fs::remove_dir_all(&private).context("removing a private package root")
 }

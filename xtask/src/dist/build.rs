@@ -5,9 +5,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::{apt, facts::Facts, metadata::Metadata};
+use crate::{shell, workspace};
 
 /// The programs that are given away.
 pub(crate) const PROGRAMS: [&str; 2] = ["pi-agent", "piccolo-server"];
@@ -61,7 +62,7 @@ pub(crate) fn program(facts: &Facts, name: &str, arch: Arch) -> Result<PathBuf> 
     flags.extend(remappings(facts, arch)?);
     let mut cargo;
     if arch.is_native() {
-        cargo = Command::new(env!("CARGO"));
+        cargo = workspace::cargo(&[])?;
     } else {
         let sysroot = apt::sysroot(facts, arch)?;
         flags.push(format!("--sysroot {}", sysroot.display()));
@@ -93,18 +94,13 @@ pub(crate) fn program(facts: &Facts, name: &str, arch: Arch) -> Result<PathBuf> 
         "PICCOLO_COMMIT",
         facts.commit.get(..12).unwrap_or(&facts.commit),
     );
-    let status = cargo.status().context("starting cargo")?;
-    ensure!(
-        status.success(),
-        "{name} does not build for {}",
-        arch.name()
-    );
+    shell::run(&mut cargo).with_context(|| format!("building {name} for {}", arch.name()))?;
     Ok(directory.join(target).join("release").join(name))
 }
 
 /// Flags that keep this machine's directories out of the programs.
 fn remappings(facts: &Facts, arch: Arch) -> Result<[String; 2]> {
-    let sources = Metadata::load(facts, arch)?.sources()?;
+    let sources = Metadata::load(arch)?.sources()?;
     let remap = |from: &Path, to| format!("--remap-path-prefix={}={to}", from.display());
     Ok([remap(&facts.root, "/piccolo"), remap(&sources, "/cargo")])
 }

@@ -1,12 +1,10 @@
 //! What every artefact says of its origin. Nothing here depends on when or where it is built.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+
+use crate::{shell, workspace};
 
 /// The origin of what is built.
 #[derive(Debug, Clone)]
@@ -30,8 +28,7 @@ impl Facts {
     ///
     /// When this is no clone.
     pub(crate) fn gather() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-        let root = root.context("xtask has no directory above it")?.to_owned();
+        let root = workspace::root()?;
         let format = "--format=%H%n%ct%n%cd";
         let mut git = Command::new("git");
         git.args([
@@ -40,7 +37,7 @@ impl Facts {
             format,
             "--date=format-local:%Y-%m-%dT%H:%M:%SZ",
         ]);
-        let text = run(git.env("TZ", "UTC").current_dir(&root))?;
+        let text = shell::output(git.env("TZ", "UTC").current_dir(&root))?;
         let mut lines = text.lines();
         let mut next = || {
             lines
@@ -66,15 +63,4 @@ impl Facts {
         fs::create_dir_all(&output).context("making target/dist")?;
         Ok(output)
     }
-}
-
-/// Runs a command that has to succeed, and gives what it wrote.
-pub(super) fn run(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("starting {}", program.display()))?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?} failed:\n{stderr}");
-    String::from_utf8(output.stdout).with_context(|| format!("{} wrote no text", program.display()))
 }

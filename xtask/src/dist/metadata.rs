@@ -3,13 +3,13 @@
 use std::{
     collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use super::{build::Arch, facts::Facts, facts::run};
+use super::build::Arch;
+use crate::{shell, workspace};
 
 /// The packages and their dependencies on one platform.
 #[derive(Debug, Deserialize)]
@@ -54,15 +54,14 @@ struct DependencyKind {
 
 impl Metadata {
     /// Asks cargo.
-    pub(super) fn load(facts: &Facts, arch: Arch) -> Result<Self> {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([
+    pub(super) fn load(arch: Arch) -> Result<Self> {
+        let mut cargo = workspace::cargo(&[
             "metadata",
             "--format-version=1",
             "--locked",
             "--filter-platform",
-        ]);
-        let text = run(cargo.arg(arch.target()).current_dir(&facts.root))?;
+        ])?;
+        let text = shell::output(cargo.arg(arch.target()))?;
         serde_json::from_str(&text).context("cargo's metadata are not understood")
     }
 

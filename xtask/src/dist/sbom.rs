@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::{
     build::Arch,
-    facts::{Facts, run},
+    facts::Facts,
     metadata::{Metadata, Package},
 };
+use crate::shell;
 
 #[derive(Deserialize)]
 struct Lock {
@@ -30,7 +31,7 @@ struct Locked {
 ///
 /// When cargo's answers are not understood.
 pub(crate) fn bill_of_materials(facts: &Facts, program: &str, arch: Arch) -> Result<Vec<u8>> {
-    let metadata = Metadata::load(facts, arch)?;
+    let metadata = Metadata::load(arch)?;
     let linked = metadata.linked_into(program)?;
     let sums = checksums(facts)?;
     let mut components: Vec<_> = linked
@@ -119,7 +120,7 @@ fn glibc(arch: Arch) -> Result<String> {
     };
     let version = |package| {
         let mut query = Command::new("dpkg-query");
-        run(query.args(["--show", "--showformat=${Version}", package])).ok()
+        shell::output(query.args(["--show", "--showformat=${Version}", package])).ok()
     };
     let mut versions = packages
         .into_iter()
