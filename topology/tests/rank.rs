@@ -163,7 +163,7 @@ fn a_slow_link_is_avoided_and_comes_back() {
         now += Duration::from_secs(5);
         seed += 1;
         assert!(
-            now - restored < Duration::from_mins(10),
+            now < restored + Duration::from_mins(10),
             "not back within the half-life"
         );
         let from = if first(&estimates, now, seed) == "10.0.2.1" {
@@ -304,8 +304,8 @@ fn racks_worth_asking() {
     };
     let racks = names(&estimates);
     assert!(racks[0] == "e1" && racks.contains(&"e2".into()) && racks.contains(&"e3".into()));
-    for minute in 0..3 {
-        let now = NOW - Duration::from_mins(minute);
+    for minute in [2, 1, 0] {
+        let now = NOW.saturating_sub(Duration::from_mins(minute));
         estimates.observe(now, &topology, e2, e1, &slow(1));
         estimates.observe(now, &topology, guess, e1, &slow(100));
     }
@@ -318,7 +318,7 @@ fn it_explains_itself() {
     let mut estimates = Estimates::default();
     let [e1, e2] = ["e1", "e2"].map(RackId::from_name);
     for second in [60, 40, 20] {
-        let now = NOW - Duration::from_secs(second);
+        let now = NOW.saturating_sub(Duration::from_secs(second));
         estimates.observe(now, &topology, e2, e1, &slow(1));
     }
     let mut holders = candidates(&[
