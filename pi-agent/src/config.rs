@@ -13,7 +13,7 @@ use daemon::{
 };
 use piccolo_api::Group;
 
-use crate::{policy::Pattern, registry::RegistryName};
+use crate::{ebpf::Choice, fetch::Verify, policy::Pattern, registry::RegistryName};
 
 /// Where containerd keeps its content unless it is told otherwise.
 pub const DEFAULT_CONTENT_PATH: &str = "/var/lib/containerd/io.containerd.content.v1.content";
@@ -56,10 +56,20 @@ pub struct Process {
     #[arg(long, env = "PI_AGENT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What is logged: a level, or `target=level` pairs.
-    #[arg(long, env = "PI_AGENT_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(
+        long,
+        env = "PI_AGENT_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
     pub log: String,
     /// How log lines are written.
-    #[arg(long, env = "PI_AGENT_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        env = "PI_AGENT_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -69,37 +79,80 @@ pub struct Run {
     #[command(flatten)]
     pub process: Process,
     /// Base URLs of the discovery server's instances, tried in this order.
-    #[arg(long, env = "PI_AGENT_SERVER", value_name = "URL,URL", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "PI_AGENT_SERVER",
+        value_name = "URL,URL",
+        value_delimiter = ','
+    )]
     #[arg(value_parser = server_url)]
     pub server: Vec<String>,
     /// The set of nodes to share content with.
-    #[arg(long, env = "PI_AGENT_GROUP", value_name = "NAME", default_value = "default")]
+    #[arg(
+        long,
+        env = "PI_AGENT_GROUP",
+        value_name = "NAME",
+        default_value = "default"
+    )]
     pub group: Group,
     /// The address at which peers reach this node; found from the routing table where it is
     /// not given.
     #[arg(long, env = "PI_AGENT_ADVERTISE_ADDRESS", value_name = "IP")]
     pub advertise_address: Option<IpAddr>,
     /// Where containerd asks.
-    #[arg(long, env = "PI_AGENT_MIRROR_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7788")]
+    #[arg(
+        long,
+        env = "PI_AGENT_MIRROR_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7788"
+    )]
     pub mirror_listen: SocketAddr,
     /// Where peers ask.
-    #[arg(long, env = "PI_AGENT_PEER_LISTEN", value_name = "ADDR", default_value = "0.0.0.0:7787")]
+    #[arg(
+        long,
+        env = "PI_AGENT_PEER_LISTEN",
+        value_name = "ADDR",
+        default_value = "0.0.0.0:7787"
+    )]
     pub peer_listen: SocketAddr,
     /// Where probes, Prometheus and `pi-agent status` ask.
-    #[arg(long, env = "PI_AGENT_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7786")]
+    #[arg(
+        long,
+        env = "PI_AGENT_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7786"
+    )]
     pub admin_listen: SocketAddr,
     #[command(flatten)]
     pub containerd: ContainerdArgs,
     /// How the bytes of each peer are counted.
-    #[arg(long, env = "PI_AGENT_ACCOUNTING", value_name = "MODE", default_value = "auto")]
-    pub accounting: AccountingMode,
+    #[arg(
+        long,
+        env = "PI_AGENT_ACCOUNTING",
+        value_name = "MODE",
+        default_value = "auto"
+    )]
+    pub accounting: Choice,
     /// Which bytes are checked against their digest before containerd sees them all.
-    #[arg(long, env = "PI_AGENT_VERIFY", value_name = "MODE", default_value = "auto")]
+    #[arg(
+        long,
+        env = "PI_AGENT_VERIFY",
+        value_name = "MODE",
+        default_value = "auto"
+    )]
     pub verify: VerifyMode,
     #[command(flatten)]
     pub tags: Tags,
     #[command(flatten)]
     pub serving: Serving,
+    /// Seconds that uploads under way get when the agent is asked to end.
+    #[arg(
+        long,
+        env = "PI_AGENT_DRAIN",
+        value_name = "SECONDS",
+        default_value_t = 30
+    )]
+    pub drain: u64,
 }
 
 /// Where containerd is.
@@ -110,7 +163,12 @@ pub struct ContainerdArgs {
     #[arg(default_value = "/run/containerd/containerd.sock")]
     pub containerd_socket: PathBuf,
     /// The namespaces whose images are shared.
-    #[arg(long, env = "PI_AGENT_CONTAINERD_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "PI_AGENT_CONTAINERD_NAMESPACE",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     #[arg(default_value = "k8s.io")]
     pub containerd_namespace: Vec<String>,
     /// containerd's content store: the directory that holds `blobs` and `ingest`.
@@ -127,14 +185,29 @@ pub struct Tags {
     #[arg(long, env = "PI_AGENT_RESOLVE_TAGS")]
     pub resolve_tags: bool,
     /// Seconds for which a tag is answered without asking its registry again.
-    #[arg(long, env = "PI_AGENT_TAG_TTL", value_name = "SECONDS", default_value_t = 60)]
+    #[arg(
+        long,
+        env = "PI_AGENT_TAG_TTL",
+        value_name = "SECONDS",
+        default_value_t = 60
+    )]
     pub tag_ttl: u64,
     /// Shares only these registries or repositories (`registry`, `registry/repository`, `*` for
     /// any characters). Nothing given: all.
-    #[arg(long, env = "PI_AGENT_ALLOW", value_name = "PATTERN", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "PI_AGENT_ALLOW",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
     pub allow: Vec<Pattern>,
     /// Never shares these, even where they are allowed.
-    #[arg(long, env = "PI_AGENT_DENY", value_name = "PATTERN", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "PI_AGENT_DENY",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
     pub deny: Vec<Pattern>,
 }
 
@@ -142,25 +215,22 @@ pub struct Tags {
 #[derive(Debug, Clone, Args)]
 pub struct Serving {
     /// Uploads to peers at once; more wait shortly, then hear "busy".
-    #[arg(long, env = "PI_AGENT_UPLOAD_SLOTS", value_name = "N", default_value_t = 32)]
+    #[arg(
+        long,
+        env = "PI_AGENT_UPLOAD_SLOTS",
+        value_name = "N",
+        default_value_t = 32
+    )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub upload_slots: u32,
     /// Bytes per second that all uploads share fairly; 0 is no limit.
-    #[arg(long, env = "PI_AGENT_UPLOAD_RATE", value_name = "BYTES", default_value_t = 0)]
+    #[arg(
+        long,
+        env = "PI_AGENT_UPLOAD_RATE",
+        value_name = "BYTES",
+        default_value_t = 0
+    )]
     pub upload_rate: u64,
-}
-
-/// How the bytes of each peer are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AccountingMode {
-    /// eBPF where the kernel and the rights allow it, otherwise TCP_INFO.
-    Auto,
-    /// eBPF, or the agent does not start.
-    Ebpf,
-    /// The kernel's counters of the agent's own sockets.
-    TcpInfo,
-    /// Nothing is counted.
-    Off,
 }
 
 /// Which bytes are checked against their digest.
@@ -174,18 +244,43 @@ pub enum VerifyMode {
     Small,
 }
 
+impl From<VerifyMode> for Verify {
+    fn from(mode: VerifyMode) -> Self {
+        match mode {
+            VerifyMode::Auto => Self::Auto,
+            VerifyMode::Always => Self::Always,
+            VerifyMode::Small => Self::Small,
+        }
+    }
+}
+
 /// The settings of `configure`.
 #[derive(Debug, Clone, Args)]
 pub struct Configure {
     /// The directory that containerd's `config_path` names.
-    #[arg(long, env = "PI_AGENT_HOSTS_DIR", value_name = "DIR", default_value = "/etc/containerd/certs.d")]
+    #[arg(
+        long,
+        env = "PI_AGENT_HOSTS_DIR",
+        value_name = "DIR",
+        default_value = "/etc/containerd/certs.d"
+    )]
     pub hosts_dir: PathBuf,
     /// The registries that are mirrored; `_default` stands for all that have no file of their own.
-    #[arg(long, env = "PI_AGENT_REGISTRY", value_name = "HOST,HOST", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "PI_AGENT_REGISTRY",
+        value_name = "HOST,HOST",
+        value_delimiter = ','
+    )]
     #[arg(default_value = "_default")]
     pub registry: Vec<RegistryName>,
     /// Where containerd reaches the agent's mirror.
-    #[arg(long, env = "PI_AGENT_MIRROR_URL", value_name = "URL", default_value = "http://127.0.0.1:7788")]
+    #[arg(
+        long,
+        env = "PI_AGENT_MIRROR_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7788"
+    )]
     #[arg(value_parser = server_url)]
     pub mirror_url: String,
     /// Lets containerd resolve tags at the agent too (for agents with `--resolve-tags`).
@@ -195,7 +290,12 @@ pub struct Configure {
     #[arg(long)]
     pub remove: bool,
     /// containerd's own configuration, in which `config_path` has to name the directory.
-    #[arg(long, env = "PI_AGENT_CONTAINERD_CONFIG", value_name = "FILE", default_value = "/etc/containerd/config.toml")]
+    #[arg(
+        long,
+        env = "PI_AGENT_CONTAINERD_CONFIG",
+        value_name = "FILE",
+        default_value = "/etc/containerd/config.toml"
+    )]
     pub containerd_config: PathBuf,
     /// Writes the files although containerd's configuration does not lead to them, or cannot be
     /// read.
@@ -207,7 +307,12 @@ pub struct Configure {
 #[derive(Debug, Clone, Args)]
 pub struct Query {
     /// The agent's admin address.
-    #[arg(long, env = "PI_AGENT_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:7786")]
+    #[arg(
+        long,
+        env = "PI_AGENT_ADMIN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7786"
+    )]
     pub admin: SocketAddr,
     /// Prints JSON.
     #[arg(long)]
@@ -232,17 +337,37 @@ pub struct Doctor {
     #[command(flatten)]
     pub containerd: ContainerdArgs,
     /// Base URLs of the discovery server's instances.
-    #[arg(long, env = "PI_AGENT_SERVER", value_name = "URL,URL", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "PI_AGENT_SERVER",
+        value_name = "URL,URL",
+        value_delimiter = ','
+    )]
     #[arg(value_parser = server_url)]
     pub server: Vec<String>,
     /// The directory that containerd's `config_path` names.
-    #[arg(long, env = "PI_AGENT_HOSTS_DIR", value_name = "DIR", default_value = "/etc/containerd/certs.d")]
+    #[arg(
+        long,
+        env = "PI_AGENT_HOSTS_DIR",
+        value_name = "DIR",
+        default_value = "/etc/containerd/certs.d"
+    )]
     pub hosts_dir: PathBuf,
     /// containerd's own configuration.
-    #[arg(long, env = "PI_AGENT_CONTAINERD_CONFIG", value_name = "FILE", default_value = "/etc/containerd/config.toml")]
+    #[arg(
+        long,
+        env = "PI_AGENT_CONTAINERD_CONFIG",
+        value_name = "FILE",
+        default_value = "/etc/containerd/config.toml"
+    )]
     pub containerd_config: PathBuf,
     /// Where containerd reaches the agent's mirror.
-    #[arg(long, env = "PI_AGENT_MIRROR_URL", value_name = "URL", default_value = "http://127.0.0.1:7788")]
+    #[arg(
+        long,
+        env = "PI_AGENT_MIRROR_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7788"
+    )]
     #[arg(value_parser = server_url)]
     pub mirror_url: String,
 }

@@ -88,7 +88,10 @@ impl Containerd {
     /// # Errors
     /// When one of the namespaces has no valid name.
     pub fn new(socket: &Path, namespaces: &[String]) -> Result<Self, NamespaceError> {
-        let namespaces = namespaces.iter().map(|n| Namespace::new(n)).collect::<Result<_, _>>()?;
+        let namespaces = namespaces
+            .iter()
+            .map(|n| Namespace::new(n))
+            .collect::<Result<_, _>>()?;
         let path: Arc<Path> = socket.into();
         // The address is never resolved: the connector knows the socket.
         let channel = Endpoint::from_static("http://containerd").connect_with_connector_lazy(
@@ -100,7 +103,11 @@ impl Containerd {
                 }
             }),
         );
-        Ok(Self(Arc::new(Inner { socket: socket.to_owned(), channel, namespaces })))
+        Ok(Self(Arc::new(Inner {
+            socket: socket.to_owned(),
+            channel,
+            namespaces,
+        })))
     }
 
     /// The socket.
@@ -133,7 +140,10 @@ impl Containerd {
             filters: vec!["type==io.containerd.content.v1,id==content".to_owned()],
         };
         let reply = within(client.plugins(request)).await?;
-        let root = reply.plugins.into_iter().find_map(|mut p| p.exports.remove("root"));
+        let root = reply
+            .plugins
+            .into_iter()
+            .find_map(|mut p| p.exports.remove("root"));
         Ok(root.map(PathBuf::from))
     }
 
@@ -150,12 +160,19 @@ impl Namespace {
         let good = edge(bytes.first().copied())
             && edge(bytes.last().copied())
             && name.len() <= 76
-            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b));
+            && bytes
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b));
         if !good {
             return Err(error());
         }
-        let header = name.parse().map_err(|_| error())?;
-        Ok(Self { name: name.to_owned(), header })
+        match name.parse() {
+            Ok(header) => Ok(Self {
+                name: name.to_owned(),
+                header,
+            }),
+            Err(_) => Err(error()),
+        }
     }
 
     /// Its name.
@@ -165,7 +182,9 @@ impl Namespace {
 
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("containerd-namespace", self.header.clone());
+        request
+            .metadata_mut()
+            .insert("containerd-namespace", self.header.clone());
         request
     }
 }

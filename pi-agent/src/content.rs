@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use daemon::{clock::Clock, scope::Scope};
+use daemon::{clock::Clock, readiness::Readiness, scope::Scope};
 use piccolo_api::Key;
 use tokio::sync::mpsc;
 
@@ -45,15 +45,22 @@ pub use self::facts::{Access, Overview};
 pub const METRICS: &[Metric] = &[IMAGES, BLOBS, STORED, SHARED];
 
 const IMAGES: Metric = Metric::gauge(
-    "pi_agent_images",
+    "piccolo_agent_images",
     &[],
     "Images in the namespaces that are shared.",
 );
-const BLOBS: Metric = Metric::gauge("pi_agent_blobs", &[], "Blobs in containerd's content store.");
-const STORED: Metric =
-    Metric::gauge("pi_agent_content_bytes", &[], "Bytes in containerd's content store.");
+const BLOBS: Metric = Metric::gauge(
+    "piccolo_agent_blobs",
+    &[],
+    "Blobs in containerd's content store.",
+);
+const STORED: Metric = Metric::gauge(
+    "piccolo_agent_content_bytes",
+    &[],
+    "Bytes in containerd's content store.",
+);
 const SHARED: Metric = Metric::gauge(
-    "pi_agent_advertised_keys",
+    "piccolo_agent_advertised_keys",
     &[],
     "Digests and tags that this node offers to its peers.",
 );
@@ -105,6 +112,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Whether tags are shared.
     pub tags: TagSharing,
+    /// Where the agent's conditions are told.
+    pub readiness: Readiness,
 }
 
 /// An object that is wholly in the content store.
@@ -177,6 +186,10 @@ impl Content {
     ///
     /// # Errors
     /// When the store cannot be read; absence is `None`.
+    #[expect(
+        clippy::unused_async,
+        reason = "a store that is not on this file system will wait"
+    )]
     pub async fn open(&self, digest: &Digest) -> Result<Option<Object>, ContentError> {
         let opened = self.0.store.open(digest).map_err(|source| ContentError {
             digest: digest.clone(),
@@ -198,7 +211,10 @@ impl Content {
     /// The digest that a tag stands for on this node, where tags are shared.
     pub fn resolve(&self, registry: &str, repository: &str, tag: &str) -> Option<Digest> {
         match &self.0.shared {
-            Shared::Images { table, tags: TagSharing::On } => {
+            Shared::Images {
+                table,
+                tags: TagSharing::On,
+            } => {
                 let table = table.read().unwrap_or_else(PoisonError::into_inner);
                 let id = table.tags.get(&format!("{registry}/{repository}:{tag}"))?;
                 Some(id.digest())
@@ -220,7 +236,9 @@ impl Content {
                 let table = table.read().unwrap_or_else(PoisonError::into_inner);
                 let digests = table.objects.keys().filter_map(digest_key);
                 let tags = table.tags.keys().filter(|_| *tags == TagSharing::On);
-                digests.chain(tags.filter_map(|tag| tag.parse().ok())).collect()
+                digests
+                    .chain(tags.filter_map(|tag| tag.parse().ok()))
+                    .collect()
             }
         }
     }
@@ -261,14 +279,21 @@ impl Content {
             let digests = a.objects.keys().filter(|id| !b.objects.contains_key(*id));
             let names = a.tags.keys().filter(|tag| !b.tags.contains_key(*tag));
             let names = names.filter(|_| *tags == TagSharing::On);
-            digests.filter_map(digest_key).chain(names.filter_map(|n| n.parse().ok())).collect()
+            digests
+                .filter_map(digest_key)
+                .chain(names.filter_map(|n| n.parse().ok()))
+                .collect()
         };
         difference.added = only(&new, &old);
         difference.removed = only(&old, &new);
         *old = new;
         drop(old);
         let overview = self.overview();
-        #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "gauges are floats")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::as_conversions,
+            reason = "gauges are floats"
+        )]
         {
             metrics::gauge!(IMAGES.name).set(overview.images as f64);
             metrics::gauge!(BLOBS.name).set(overview.blobs as f64);
@@ -288,7 +313,9 @@ impl Content {
         if self.overview().access == Access::Grpc
             && let Some(containerd) = &self.0.containerd
         {
-            return read_over_grpc(containerd, digest).await.map_err(io::Error::other);
+            return read_over_grpc(containerd, digest)
+                .await
+                .map_err(io::Error::other);
         }
         match error {
             Some(error) => Err(error),
@@ -341,6 +368,7 @@ impl Tracking {
             facts: Arc::clone(&content.0.facts),
             clock,
             jitter,
+            readiness: settings.readiness,
         };
         let inventory = Inventory::new(settings.policy.clone());
         let origin = Origin::new(settings.containerd, settings.policy);

@@ -6,6 +6,7 @@ mod delta;
 mod flavour;
 mod pending;
 mod prefetch;
+mod racks;
 mod reports;
 mod servers;
 
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 
 use self::{
     announce::Announcer, cache::Cache, flavour::Flavour, pending::Pending, prefetch::Queue,
-    reports::Reports, servers::Servers,
+    racks::Racks, reports::Reports, servers::Servers,
 };
 use crate::{jitter::Jitter, metric::Metric};
 
@@ -43,13 +44,16 @@ pub const METRICS: &[Metric] = &[
 ];
 
 const FIND_SECONDS: Metric = Metric::histogram(
-    "pi_agent_find_seconds",
+    "piccolo_agent_find_seconds",
     &[],
     "How long the server took to say who has a key.",
 );
 const FINDS: Metric = Metric::counter(
-    "pi_agent_finds_total",
-    &[("outcome", "`found`, `nobody`, `ready` (known beforehand), `no_server`")],
+    "piccolo_agent_finds_total",
+    &[(
+        "outcome",
+        "`found`, `nobody`, `ready` (known beforehand), `no_server`",
+    )],
     "Questions to the server for who has a key, by what came of them.",
 );
 
@@ -70,6 +74,7 @@ struct Inner {
     pending: Pending,
     reports: Reports,
     cache: Cache,
+    racks: Racks,
     queue: Queue,
     standing: Mutex<Standing>,
 }
@@ -127,6 +132,7 @@ impl Discovery {
             pending: Pending::default(),
             reports: Reports::default(),
             cache: Cache::default(),
+            racks: Racks::default(),
             queue: Queue::default(),
             standing: Mutex::default(),
         }))
@@ -193,9 +199,24 @@ impl Discovery {
 
     /// How this agent stands with the server.
     pub fn standing(&self) -> Standing {
-        let mut standing = self.0.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut standing = self
+            .0
+            .standing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         standing.pending = self.0.pending.len();
         standing
+    }
+
+    /// Where this agent serves, as the server is told.
+    pub fn holder(&self) -> Option<Holder> {
+        self.0.holder
+    }
+
+    /// The rack of a peer, as the last find that named it said.
+    pub fn rack(&self, peer: IpAddr) -> Option<String> {
+        self.0.racks.get(peer)
     }
 
     /// This agent goes down: peers are not sent to it any more.
@@ -234,13 +255,21 @@ impl Discovery {
             count: None,
             request_host: Some(self.0.address),
         };
-        let reply = server.post(piccolo_api::path::FIND, &request, deadline).await?;
+        let reply = server
+            .post(piccolo_api::path::FIND, &request, deadline)
+            .await?;
         if Flavour::lacks_path(reply.status) {
             server.set_flavour(Flavour::Go);
             return self.find_each(server, keys, deadline).await;
         }
         let reply: FindReply = server.read(&reply)?;
-        Some(reply.results.into_iter().map(|found| self.without_self(found)).collect())
+        Some(
+            reply
+                .results
+                .into_iter()
+                .map(|found| self.without_self(found))
+                .collect(),
+        )
     }
 
     /// A Go server answers one key at a time.
@@ -269,6 +298,7 @@ impl Discovery {
 
     /// A stale row may name this very node.
     fn without_self(&self, mut found: Found) -> Found {
+        self.0.racks.learn(&found.peers);
         found.peers.retain(|peer| Some(peer.addr) != self.0.holder);
         found
     }

@@ -3,13 +3,26 @@
 //!
 //! The crate is a library so that its parts are tested through public edges; `main.rs` only wires.
 
+mod admin;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod containerd;
 pub mod content;
+pub mod datapath;
 pub mod digest;
 pub mod discovery;
+pub mod ebpf;
+pub mod fetch;
+pub mod http;
 pub mod jitter;
+mod listen;
+pub mod manifest;
 pub mod metric;
+pub mod mirror;
+mod own;
+pub mod peer;
 pub mod policy;
 pub mod reference;
 pub mod registry;
+pub mod status;

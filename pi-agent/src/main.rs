@@ -1,3 +1,72 @@
 //! pi-agent: reads the settings, then hands over to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use daemon::{
+    clock::Clock,
+    cycle::{End, Signals},
+    telemetry,
+};
+use pi_agent::{
+    app::{App, Outside},
+    cli,
+    config::{self, Cli, Command, Run},
+    jitter::Jitter,
+    metric,
+};
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a process that could not start")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("pi-agent: {error:#}");
+}
+
+fn start() -> Result<ExitCode> {
+    let Cli { command, run } = config::read(std::env::args_os().collect::<Vec<_>>())?;
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("the runtime could not be started")
+    };
+    match command {
+        None => runtime()?.block_on(agent(run)),
+        Some(Command::Run(run)) => runtime()?.block_on(agent(*run)),
+        Some(Command::Configure(settings)) => cli::configure::run(&settings),
+        Some(Command::Status(query)) => runtime()?.block_on(cli::status(&query)),
+        Some(Command::Peers(settings)) => runtime()?.block_on(cli::peers(&settings)),
+        Some(Command::Doctor(settings)) => runtime()?.block_on(cli::doctor::run(&settings)),
+        Some(Command::MetricsDoc) => cli::metrics_doc(),
+    }
+}
+
+async fn agent(settings: Run) -> Result<ExitCode> {
+    if settings.server.is_empty() {
+        bail!("no server to ask: give --server http://HOST:7789 or PI_AGENT_SERVER");
+    }
+    telemetry::init_log(settings.process.log_format, &settings.process.log)?;
+    let metrics = telemetry::init_metrics()?;
+    metric::describe_all();
+    let signals = Signals::catch().context("signals cannot be caught")?;
+    let outside = Outside {
+        settings,
+        metrics,
+        clock: Clock::system(),
+        jitter: Jitter::random(),
+    };
+    let app = App::build(outside).await?;
+    Ok(match app.run(signals).await {
+        End::Asked => ExitCode::SUCCESS,
+        End::Died(_) => ExitCode::FAILURE,
+    })
+}

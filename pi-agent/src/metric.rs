@@ -1,5 +1,7 @@
 //! What a metric is: its name, kind, labels and meaning, stated once next to what it counts.
 
+use std::fmt::Write as _;
+
 use metrics::Unit;
 
 /// A metric of this agent. Modules keep theirs in a `METRICS` table next to what they count.
@@ -33,7 +35,12 @@ impl Metric {
         labels: &'static [(&'static str, &'static str)],
         help: &'static str,
     ) -> Self {
-        Self { name, kind: Kind::Counter, labels, help }
+        Self {
+            name,
+            kind: Kind::Counter,
+            labels,
+            help,
+        }
     }
 
     /// A gauge.
@@ -42,7 +49,12 @@ impl Metric {
         labels: &'static [(&'static str, &'static str)],
         help: &'static str,
     ) -> Self {
-        Self { name, kind: Kind::Gauge, labels, help }
+        Self {
+            name,
+            kind: Kind::Gauge,
+            labels,
+            help,
+        }
     }
 
     /// A histogram.
@@ -51,7 +63,12 @@ impl Metric {
         labels: &'static [(&'static str, &'static str)],
         help: &'static str,
     ) -> Self {
-        Self { name, kind: Kind::Histogram, labels, help }
+        Self {
+            name,
+            kind: Kind::Histogram,
+            labels,
+            help,
+        }
     }
 
     fn unit(&self) -> Option<Unit> {
@@ -70,6 +87,10 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         crate::containerd::METRICS,
         crate::content::METRICS,
         crate::discovery::METRICS,
+        crate::ebpf::METRICS,
+        crate::fetch::METRICS,
+        crate::mirror::METRICS,
+        crate::peer::METRICS,
     ]
     .into_iter()
     .flatten()
@@ -104,7 +125,12 @@ pub fn reference() -> String {
             .map(|(name, values)| format!("`{name}`: {values}"))
             .collect();
         let labels = labels.join("; ");
-        text += &format!("| `{}` | {kind} | {labels} | {} |\n", metric.name, metric.help);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {kind} | {labels} | {} |",
+            metric.name, metric.help
+        );
     }
     text
 }

@@ -113,11 +113,31 @@ mod tests {
         assert!(check(&["docker.io"], &[], "docker.io/library/redis"));
         assert!(!check(&["docker.io"], &[], "quay.io/a/b"));
         assert!(check(&["*.corp.example"], &[], "r1.corp.example/a"));
-        assert!(!check(&["*.corp.example"], &["*/secret/*"], "r1.corp.example/secret/x"));
-        assert!(check(&["docker.io/library/*"], &[], "docker.io/library/redis"));
-        assert!(!check(&["docker.io/library/*"], &[], "docker.io/other/redis"));
-        assert!(!check(&[], &["docker.io/library/redis"], "docker.io/library/redis"));
-        assert!(check(&[], &["docker.io/library/redis"], "docker.io/library/redis7"));
+        assert!(!check(
+            &["*.corp.example"],
+            &["*/secret/*"],
+            "r1.corp.example/secret/x"
+        ));
+        assert!(check(
+            &["docker.io/library/*"],
+            &[],
+            "docker.io/library/redis"
+        ));
+        assert!(!check(
+            &["docker.io/library/*"],
+            &[],
+            "docker.io/other/redis"
+        ));
+        assert!(!check(
+            &[],
+            &["docker.io/library/redis"],
+            "docker.io/library/redis"
+        ));
+        assert!(check(
+            &[],
+            &["docker.io/library/redis"],
+            "docker.io/library/redis7"
+        ));
         assert!(check(&["*a*a*b"], &[], "xaxaxaxb/c"));
     }
 }

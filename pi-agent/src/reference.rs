@@ -41,7 +41,10 @@ impl FromStr for Reference {
             return Err(ReferenceError);
         }
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest.parse().map_err(|_| ReferenceError)?)),
+            Some((name, digest)) => match digest.parse() {
+                Ok(digest) => (name, Some(digest)),
+                Err(_) => return Err(ReferenceError),
+            },
             None => (text, None),
         };
         let (registry, path) = name.split_once('/').ok_or(ReferenceError)?;

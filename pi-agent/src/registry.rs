@@ -74,10 +74,18 @@ mod tests {
 
     #[test]
     fn names_a_directory_and_nothing_else() {
-        for good in ["docker.io", "127.0.0.1:5000", "_default", "[fd00::1]:5000", "localhost"] {
+        for good in [
+            "docker.io",
+            "127.0.0.1:5000",
+            "_default",
+            "[fd00::1]:5000",
+            "localhost",
+        ] {
             assert_eq!(good.parse::<RegistryName>().unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "a/b", "http://x", "../x", "a b", ":", "_", "a\0"] {
+        for bad in [
+            "", ".", "..", "a/b", "http://x", "../x", "a b", ":", "_", "a\0",
+        ] {
             assert!(bad.parse::<RegistryName>().is_err(), "{bad:?}");
         }
     }
@@ -86,8 +94,14 @@ mod tests {
     fn falls_back_on_the_registry_itself() {
         let url = |name: &str| name.parse::<RegistryName>().unwrap().server_url();
         assert_eq!(url("_default"), None);
-        assert_eq!(url("docker.io").as_deref(), Some("https://registry-1.docker.io"));
-        assert_eq!(url("127.0.0.1:5000").as_deref(), Some("http://127.0.0.1:5000"));
+        assert_eq!(
+            url("docker.io").as_deref(),
+            Some("https://registry-1.docker.io")
+        );
+        assert_eq!(
+            url("127.0.0.1:5000").as_deref(),
+            Some("http://127.0.0.1:5000")
+        );
         assert_eq!(url("quay.io").as_deref(), Some("https://quay.io"));
     }
 }

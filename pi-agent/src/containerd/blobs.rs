@@ -43,26 +43,35 @@ impl Containerd {
         namespace: &Namespace,
         digest: &Digest,
     ) -> Result<Option<BlobInfo>, ContainerdError> {
-        let request = namespace.request(InfoRequest { digest: digest.as_str().to_owned() });
+        let request = namespace.request(InfoRequest {
+            digest: digest.as_str().to_owned(),
+        });
         let reply = found(within(self.content_client().info(request)).await)?;
         let Some(info) = reply.and_then(|reply| reply.info) else {
             return Ok(None);
         };
-        let size = u64::try_from(info.size).map_err(|_| ContainerdError::Answer("size"))?;
-        Ok(Some(BlobInfo { size, labels: info.labels }))
+        let Ok(size) = u64::try_from(info.size) else {
+            return Err(ContainerdError::Answer("size"));
+        };
+        Ok(Some(BlobInfo {
+            size,
+            labels: info.labels,
+        }))
     }
 
     /// All blobs of a namespace with their sizes.
     ///
     /// # Errors
     /// When containerd does not answer, or stops in the middle.
-    pub async fn blobs(&self, namespace: &Namespace) -> Result<Vec<(Digest, u64)>, ContainerdError> {
+    pub async fn blobs(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Vec<(Digest, u64)>, ContainerdError> {
         let request = namespace.request(ListContentRequest::default());
         let mut stream = within(self.content_client().list(request)).await?;
         let mut blobs = Vec::new();
         loop {
-            let message = tokio::time::timeout(PIECE_DEADLINE, stream.message());
-            let Some(reply) = message.await.map_err(|_| ContainerdError::Deadline)?? else {
+            let Some(reply) = piece(&mut stream).await? else {
                 return Ok(blobs);
             };
             blobs.extend(reply.info.into_iter().filter_map(|info| {
@@ -82,14 +91,17 @@ impl Containerd {
         offset: u64,
         length: u64,
     ) -> Result<Chunks, ContainerdError> {
-        let number = |n| i64::try_from(n).map_err(|_| ContainerdError::Answer("length"));
+        let number = |n| i64::try_from(n).unwrap_or(i64::MAX);
         let request = namespace.request(ReadContentRequest {
             digest: digest.as_str().to_owned(),
-            offset: number(offset)?,
-            size: number(length)?,
+            offset: number(offset),
+            size: number(length),
         });
         let stream = within(self.content_client().read(request)).await?;
-        Ok(Chunks { stream, left: length })
+        Ok(Chunks {
+            stream,
+            left: length,
+        })
     }
 
     fn content_client(&self) -> ContentClient<Channel> {
@@ -106,13 +118,21 @@ impl Chunks {
         if self.left == 0 {
             return Ok(None);
         }
-        let message = tokio::time::timeout(PIECE_DEADLINE, self.stream.message());
-        let Some(reply) = message.await.map_err(|_| ContainerdError::Deadline)?? else {
+        let Some(reply) = piece(&mut self.stream).await? else {
             return Ok(None);
         };
         let mut piece = Bytes::from(reply.data);
         piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-        self.left = self.left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        self.left = self
+            .left
+            .saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         Ok(Some(piece))
+    }
+}
+
+async fn piece<T>(stream: &mut Streaming<T>) -> Result<Option<T>, ContainerdError> {
+    match tokio::time::timeout(PIECE_DEADLINE, stream.message()).await {
+        Ok(message) => Ok(message?),
+        Err(_) => Err(ContainerdError::Deadline),
     }
 }

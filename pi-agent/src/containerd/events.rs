@@ -1,25 +1,26 @@
 //! containerd's events, as far as they tell of images and content.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use containerd_client::{
     services::v1::{SubscribeRequest, events_client::EventsClient},
-    tonic::Streaming,
+    tonic::{Response, Status, Streaming},
     types::Envelope,
 };
+use futures_util::{FutureExt as _, future::BoxFuture};
 use prost::Message;
 
-use super::{Containerd, ContainerdError, within};
+use super::{Containerd, ContainerdError};
 use crate::{digest::Digest, metric::Metric};
 
 pub(super) const RECONNECTS: Metric = Metric::counter(
-    "pi_agent_containerd_reconnects_total",
+    "piccolo_agent_containerd_reconnects_total",
     &[],
     "How often the event stream of containerd was opened anew.",
 );
 
 pub(super) const LAG: Metric = Metric::histogram(
-    "pi_agent_containerd_event_lag_seconds",
+    "piccolo_agent_containerd_event_lag_seconds",
     &[],
     "From containerd's time stamp of an event to its handling here.",
 );
@@ -48,8 +49,13 @@ pub enum Event {
 }
 
 /// A stream of events.
-#[derive(Debug)]
-pub struct Events(Streaming<Envelope>);
+pub struct Events(Stream);
+
+/// containerd answers a subscription with its first event, so that the stream is there only then.
+enum Stream {
+    Opening(BoxFuture<'static, Result<Response<Streaming<Envelope>>, Status>>),
+    Open(Box<Streaming<Envelope>>),
+}
 
 /// Image and content events all carry their name or digest as field 1.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -70,7 +76,17 @@ impl Containerd {
                 r#"topic~="^/content/""#.to_owned(),
             ],
         };
-        let stream = within(EventsClient::new(self.channel()).subscribe(request)).await?;
+        let mut client = EventsClient::new(self.channel());
+        let mut opening = async move { client.subscribe(request).await }.boxed();
+        // The subscription is on its way once another call has come back on the same connection.
+        let stream = tokio::select! {
+            biased;
+            opened = &mut opening => Stream::Open(Box::new(opened?.into_inner())),
+            version = self.version() => {
+                version?;
+                Stream::Opening(opening)
+            }
+        };
         metrics::counter!(RECONNECTS.name).increment(1);
         Ok(Events(stream))
     }
@@ -89,13 +105,36 @@ impl Events {
             let Some(envelope) = self.0.message().await? else {
                 return Ok(None);
             };
-            if let Some(sent) = envelope.timestamp.and_then(|t| since_epoch(t.seconds, t.nanos)) {
+            if let Some(sent) = envelope
+                .timestamp
+                .and_then(|t| since_epoch(t.seconds, t.nanos))
+            {
                 metrics::histogram!(LAG.name).record(now().saturating_sub(sent).as_secs_f64());
             }
             if let Some(event) = read(envelope) {
                 return Ok(Some(event));
             }
         }
+    }
+}
+
+impl Stream {
+    async fn message(&mut self) -> Result<Option<Envelope>, Status> {
+        if let Self::Opening(opening) = self {
+            let opened = opening.await?;
+            *self = Self::Open(Box::new(opened.into_inner()));
+        }
+        match self {
+            Self::Open(stream) => stream.message().await,
+            // It was opened just now.
+            Self::Opening(_) => Ok(None),
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
     }
 }
 
@@ -109,8 +148,14 @@ fn read(envelope: Envelope) -> Option<Event> {
     let subject = Subject::decode(envelope.event?.value.as_slice()).ok()?.text;
     let namespace = envelope.namespace;
     match envelope.topic.as_str() {
-        "/images/create" | "/images/update" => Some(Event::ImagePut { namespace, name: subject }),
-        "/images/delete" => Some(Event::ImageGone { namespace, name: subject }),
+        "/images/create" | "/images/update" => Some(Event::ImagePut {
+            namespace,
+            name: subject,
+        }),
+        "/images/delete" => Some(Event::ImageGone {
+            namespace,
+            name: subject,
+        }),
         "/content/create" => Some(Event::ContentPut(subject.parse().ok()?)),
         "/content/delete" => Some(Event::ContentGone(subject.parse().ok()?)),
         _ => None,

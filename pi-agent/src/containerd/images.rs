@@ -39,7 +39,9 @@ impl Containerd {
         namespace: &Namespace,
         name: &str,
     ) -> Result<Option<Image>, ContainerdError> {
-        let request = namespace.request(GetImageRequest { name: name.to_owned() });
+        let request = namespace.request(GetImageRequest {
+            name: name.to_owned(),
+        });
         let reply = found(within(self.images_client().get(request)).await)?;
         Ok(reply.and_then(|reply| reply.image).and_then(image))
     }

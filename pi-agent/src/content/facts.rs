@@ -47,7 +47,10 @@ pub(crate) struct Facts(Mutex<Overview>);
 
 impl Facts {
     pub(crate) fn overview(&self) -> Overview {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Overview)) {

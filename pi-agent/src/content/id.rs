@@ -37,7 +37,8 @@ impl Id {
             Self::Sha256(bytes) => format!("sha256:{}", hex::encode(bytes)),
             Self::Sha512(bytes) => format!("sha512:{}", hex::encode(bytes.as_slice())),
         };
-        text.parse().expect("hexadecimal digits of the right length are a digest")
+        text.parse()
+            .expect("hexadecimal digits of the right length are a digest")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, retry::Backoff, scope::Scope, telemetry::chain};
+use daemon::{clock::Clock, readiness::Readiness, retry::Backoff, scope::Scope, telemetry::chain};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info, warn};
 
@@ -15,7 +15,12 @@ use crate::{
 /// Between attempts to reach containerd, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// Images are listed anew this often, should an event have been lost all the same.
-const RELIST: Duration = Duration::from_secs(300);
+const RELIST: Duration = Duration::from_mins(5);
+
+/// The time in which a subscription certainly comes into force.
+const SETTLED: Duration = Duration::from_secs(2);
+/// The name of the condition under `/readyz`.
+const CONDITION: &str = "containerd";
 
 /// Follows the images of one containerd.
 #[derive(Debug)]
@@ -26,6 +31,7 @@ pub(crate) struct ImageWatch {
     pub(crate) facts: Arc<Facts>,
     pub(crate) clock: Clock,
     pub(crate) jitter: Jitter,
+    pub(crate) readiness: Readiness,
 }
 
 impl ImageWatch {
@@ -40,6 +46,8 @@ impl ImageWatch {
     async fn connections(self) {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         let mut told = false;
+        let mut ever_connected = false;
+        self.readiness.bad(CONDITION, "not reached yet");
         loop {
             let result = self.connection(&mut backoff).await;
             let error = match &result {
@@ -53,6 +61,14 @@ impl ImageWatch {
             } else {
                 debug!(%error, "containerd is still away");
             }
+            ever_connected |= was_connected;
+            // What this node has can be served without containerd: only an agent that never saw it
+            // has nothing to offer.
+            if ever_connected {
+                self.readiness.degraded(CONDITION, error.clone());
+            } else {
+                self.readiness.bad(CONDITION, error.clone());
+            }
             self.facts.update(|o| {
                 o.containerd_connected = false;
                 o.containerd_error = Some(error);
@@ -63,24 +79,30 @@ impl ImageWatch {
 
     /// From one connection to its end.
     async fn connection(&self, backoff: &mut Backoff) -> Result<(), ContainerdError> {
-        // Subscribed before it is listed: nothing can fall between the two.
+        // Subscribed before it is listed, so that nothing falls between the two.
         let mut events = self.containerd.events().await?;
         let version = self.containerd.version().await?;
         self.list().await?;
         self.listing.nudge();
         backoff.reset();
+        self.readiness.good(CONDITION, version.clone());
         info!(%version, "following containerd's images");
         self.facts.update(|o| {
             o.containerd_connected = true;
             o.containerd_version = Some(version);
             o.containerd_error = None;
         });
+        // The subscription may have come into force a moment after the list was made.
+        let mut relist = SETTLED;
         loop {
-            let relist = self.jitter.around(RELIST);
-            if self.events_until(&mut events, Instant::now() + relist).await? {
+            if self
+                .events_until(&mut events, Instant::now() + relist)
+                .await?
+            {
                 return Ok(());
             }
             self.list().await?;
+            relist = self.jitter.around(RELIST);
         }
     }
 
@@ -118,7 +140,8 @@ impl ImageWatch {
             }
             Event::ImageGone { namespace, name } => {
                 if let Some(namespace) = self.namespace(&namespace) {
-                    self.tell(Change::ImageGone(namespace.as_str().into(), name)).await;
+                    self.tell(Change::ImageGone(namespace.as_str().into(), name))
+                        .await;
                 }
             }
             // Where the directory is watched, it tells of content itself.
@@ -130,13 +153,17 @@ impl ImageWatch {
     async fn list(&self) -> Result<(), ContainerdError> {
         for namespace in self.containerd.namespaces() {
             let images = self.containerd.images(namespace).await?;
-            self.tell(Change::Listed(namespace.as_str().into(), images)).await;
+            self.tell(Change::Listed(namespace.as_str().into(), images))
+                .await;
         }
         Ok(())
     }
 
     fn namespace(&self, name: &str) -> Option<&Namespace> {
-        self.containerd.namespaces().iter().find(|n| n.as_str() == name)
+        self.containerd
+            .namespaces()
+            .iter()
+            .find(|n| n.as_str() == name)
     }
 
     async fn tell(&self, change: Change) {

@@ -5,7 +5,7 @@
 //! while: the image that a pull makes of it is recorded only when the pull is over.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -19,7 +19,7 @@ use super::{
 use crate::{containerd::Image, policy::Policy, reference::Reference};
 
 /// How long a pull may take from its first manifest to its image record.
-const FRESH: Duration = Duration::from_secs(3600);
+const FRESH: Duration = Duration::from_hours(1);
 /// Indexes within indexes are followed this far.
 const MAX_DEPTH: u32 = 8;
 
@@ -33,7 +33,7 @@ pub(crate) struct Inventory {
     bytes: u64,
     images: HashMap<Name, Root>,
     manifests: HashMap<Id, Node>,
-    fresh: HashMap<Id, Instant>,
+    fresh: BTreeMap<Id, Instant>,
 }
 
 /// What may be shared.
@@ -141,11 +141,13 @@ impl Inventory {
         };
         // The record takes over from the commit.
         self.fresh.remove(&root.target);
-        self.images.insert((Arc::clone(namespace), image.name), root);
+        self.images
+            .insert((Arc::clone(namespace), image.name), root);
     }
 
     pub(crate) fn image_gone(&mut self, namespace: &Arc<str>, name: &str) {
-        self.images.remove(&(Arc::clone(namespace), name.to_owned()));
+        self.images
+            .remove(&(Arc::clone(namespace), name.to_owned()));
     }
 
     /// A manifest of a pull that is under way, known to be shared, counts as an image from `now`.
@@ -170,7 +172,10 @@ impl Inventory {
                 children: manifest
                     .children
                     .iter()
-                    .map(|child| Child { id: Id::from(&child.digest), role: child.role })
+                    .map(|child| Child {
+                        id: Id::from(&child.digest),
+                        role: child.role,
+                    })
                     .collect(),
             },
             None => Node::Leaf,
@@ -182,7 +187,13 @@ impl Inventory {
     pub(crate) fn walk(&self) -> (Table, Vec<Wanted>) {
         let mut walk = Walk::default();
         for root in self.images.values().filter(|root| root.shared) {
-            self.visit(&root.target, Role::Manifest, &root.media_type, MAX_DEPTH, &mut walk);
+            self.visit(
+                &root.target,
+                Role::Manifest,
+                &root.media_type,
+                MAX_DEPTH,
+                &mut walk,
+            );
         }
         for id in self.fresh.keys() {
             self.visit(id, Role::Manifest, "", MAX_DEPTH, &mut walk);
@@ -209,13 +220,22 @@ impl Inventory {
             None => {
                 if walk.asked.insert(id.clone()) {
                     let media_type = said.to_owned();
-                    walk.wanted.push(Wanted { id: id.clone(), media_type });
+                    walk.wanted.push(Wanted {
+                        id: id.clone(),
+                        media_type,
+                    });
                 }
             }
             Some(Node::Leaf) => {
-                walk.objects.entry(id.clone()).or_insert(Entry { size, media_type: None });
+                walk.objects.entry(id.clone()).or_insert(Entry {
+                    size,
+                    media_type: None,
+                });
             }
-            Some(Node::Manifest { media_type, children }) => {
+            Some(Node::Manifest {
+                media_type,
+                children,
+            }) => {
                 let media_type = Some(Arc::clone(media_type));
                 let entry = Entry { size, media_type };
                 // Images share much; what was reached once needs no second walk.

@@ -61,7 +61,10 @@ impl Listing {
         } else {
             QUIET
         };
-        if tokio::time::timeout(wait, self.nudge.notified()).await.is_ok() {
+        if tokio::time::timeout(wait, self.nudge.notified())
+            .await
+            .is_ok()
+        {
             tokio::time::sleep(GATHER).await;
             self.echo.store(true, Ordering::Relaxed);
         }

@@ -161,8 +161,11 @@ mod tests {
     fn check(json: &str, media_type: &str, children: &[(char, Role)]) {
         let manifest = Manifest::parse(json.as_bytes()).unwrap();
         assert_eq!(manifest.media_type(""), media_type);
-        let got: Vec<_> =
-            manifest.children.iter().map(|c| (c.digest.to_string(), c.role)).collect();
+        let got: Vec<_> = manifest
+            .children
+            .iter()
+            .map(|c| (c.digest.to_string(), c.role))
+            .collect();
         let want: Vec<_> = children.iter().map(|(c, r)| (digest(*c), *r)).collect();
         assert_eq!(got, want);
     }
@@ -171,24 +174,39 @@ mod tests {
     fn reads_every_kind() {
         let (a, b, c) = (digest('a'), digest('b'), digest('c'));
         check(
-            &format!(r#"{{"schemaVersion":2,"config":{{"digest":"{a}","size":1}},"layers":[{{"digest":"{b}","size":2,"mediaType":"x/y"}},{{"digest":"{c}","size":3}}]}}"#),
+            &format!(
+                r#"{{"schemaVersion":2,"config":{{"digest":"{a}","size":1}},"layers":[{{"digest":"{b}","size":2,"mediaType":"x/y"}},{{"digest":"{c}","size":3}}]}}"#
+            ),
             OCI_MANIFEST,
             &[('a', Role::Blob), ('b', Role::Blob), ('c', Role::Blob)],
         );
         check(
-            &format!(r#"{{"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[{{"digest":"{a}","size":1}},{{"digest":"md5:x","size":1}}]}}"#),
+            &format!(
+                r#"{{"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","manifests":[{{"digest":"{a}","size":1}},{{"digest":"md5:x","size":1}}]}}"#
+            ),
             "application/vnd.docker.distribution.manifest.list.v2+json",
             &[('a', Role::Manifest)],
         );
         check(r#"{"manifests":[]}"#, OCI_INDEX, &[]);
-        check(&format!(r#"{{"blobs":[{{"digest":"{a}","size":1}}]}}"#), OCI_MANIFEST, &[('a', Role::Blob)]);
-        check(&format!(r#"{{"fsLayers":[{{"blobSum":"{a}"}}]}}"#), SCHEMA1, &[('a', Role::Blob)]);
+        check(
+            &format!(r#"{{"blobs":[{{"digest":"{a}","size":1}}]}}"#),
+            OCI_MANIFEST,
+            &[('a', Role::Blob)],
+        );
+        check(
+            &format!(r#"{{"fsLayers":[{{"blobSum":"{a}"}}]}}"#),
+            SCHEMA1,
+            &[('a', Role::Blob)],
+        );
     }
 
     #[test]
     fn a_parent_says_what_a_manifest_does_not() {
         let manifest = Manifest::parse(br#"{"layers":[]}"#).unwrap();
-        assert_eq!(manifest.media_type("application/vnd.other+json"), "application/vnd.other+json");
+        assert_eq!(
+            manifest.media_type("application/vnd.other+json"),
+            "application/vnd.other+json"
+        );
         assert_eq!(manifest.media_type("bad\r\nheader: x/y"), OCI_MANIFEST);
     }
 
@@ -197,8 +215,14 @@ mod tests {
         let error = |json: &str| Manifest::parse(json.as_bytes()).unwrap_err();
         assert!(matches!(error("{"), ManifestError::Json(_)));
         assert!(matches!(error(r#"{"layers":7}"#), ManifestError::Json(_)));
-        assert!(matches!(error(r#"{"architecture":"amd64"}"#), ManifestError::Shape));
-        assert!(matches!(error(r#"{"manifests":[],"layers":[]}"#), ManifestError::Ambiguous));
+        assert!(matches!(
+            error(r#"{"architecture":"amd64"}"#),
+            ManifestError::Shape
+        ));
+        assert!(matches!(
+            error(r#"{"manifests":[],"layers":[]}"#),
+            ManifestError::Ambiguous
+        ));
     }
 
     proptest! {

@@ -29,7 +29,9 @@ impl Origin {
                     let Some(registry) = label.strip_prefix(SOURCE) else {
                         return false;
                     };
-                    repositories.split(',').any(|r| self.policy.shares(registry, r))
+                    repositories
+                        .split(',')
+                        .any(|r| self.policy.shares(registry, r))
                 });
             if shared {
                 return true;

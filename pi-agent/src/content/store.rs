@@ -32,10 +32,6 @@ impl Store {
         self.root.join("blobs")
     }
 
-    pub(crate) fn ingest(&self) -> PathBuf {
-        self.root.join("ingest")
-    }
-
     /// Opens a blob; `None` where it is not there.
     pub(crate) fn open(&self, digest: &Digest) -> io::Result<Option<(File, u64)>> {
         let path = self.blobs().join(digest.algorithm()).join(digest.hex());
@@ -81,7 +77,9 @@ impl Store {
             for entry in entries {
                 let entry = entry?;
                 let name = entry.file_name();
-                let id = name.to_str().and_then(|hex| Id::from_file_name(algorithm, hex));
+                let id = name
+                    .to_str()
+                    .and_then(|hex| Id::from_file_name(algorithm, hex));
                 // A blob may vanish between the listing and the look at it.
                 if let (Some(id), Ok(metadata)) = (id, entry.metadata()) {
                     blobs.insert(id, metadata.len());

@@ -13,7 +13,9 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::debug;
 
 use super::{
-    Content, id::Id, inventory::Inventory,
+    Content,
+    id::Id,
+    inventory::Inventory,
     manifest::{MAX_MANIFEST, Manifest},
     origin::Origin,
 };
@@ -101,7 +103,10 @@ impl Tracker {
 
     fn next_wake(&self) -> Option<Instant> {
         let vetting = self.candidates.keys().next().map(|(at, _)| *at);
-        vetting.into_iter().chain(self.inventory.next_expiry()).min()
+        vetting
+            .into_iter()
+            .chain(self.inventory.next_expiry())
+            .min()
     }
 
     fn take(&mut self, change: Option<Change>) {

@@ -8,7 +8,11 @@ use std::{collections::HashMap, io, mem::MaybeUninit, sync::Arc, time::Duration}
 
 use daemon::{scope::Scope, telemetry::chain};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use tokio::{io::unix::AsyncFd, sync::mpsc, time::Instant};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+    time::Instant,
+};
 use tracing::{info, warn};
 
 use super::{
@@ -20,7 +24,7 @@ use super::{
 };
 
 /// Everything is looked at anew this often, should an event have been lost all the same.
-const RESCAN: Duration = Duration::from_secs(300);
+const RESCAN: Duration = Duration::from_mins(5);
 /// Between two looks where nothing tells of changes.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -56,21 +60,15 @@ impl Watch {
     }
 
     async fn sessions(self) {
-        let mut said = None;
         loop {
-            let access = match self.session().await {
-                Ok(()) => Access::Inotify,
-                Err(error) => self.without_inotify(&error).await,
-            };
-            if said != Some(access) {
-                info!(?access, path = %self.store.root().display(), "content store");
-                said = Some(access);
+            if let Err(error) = self.session().await {
+                self.without_inotify(&error).await;
             }
         }
     }
 
     /// One round where inotify is not to be had.
-    async fn without_inotify(&self, error: &io::Error) -> Access {
+    async fn without_inotify(&self, error: &io::Error) {
         let missing = matches!(
             error.kind(),
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
@@ -103,14 +101,15 @@ impl Watch {
             (Access::Grpc, Some(listing)) => listing.pause().await,
             _ => tokio::time::sleep(POLL).await,
         }
-        access
     }
 
     /// Watches until something calls for a new session.
     async fn session(&self) -> io::Result<()> {
         let watched = self.open()?;
         let present = self.store.scan()?;
-        self.facts.set_access(Access::Inotify);
+        if self.facts.set_access(Access::Inotify) {
+            info!(path = %self.store.root().display(), "watching the content store");
+        }
         self.tell(Change::Scanned(present)).await;
         let end = Instant::now() + RESCAN;
         loop {
@@ -156,8 +155,13 @@ impl Watch {
             Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
+        #[expect(
+            deprecated,
+            reason = "an OwnedFd keeps its descriptor, which is all that the unsafe successor asks"
+        )]
+        let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
         Ok(Watched {
-            inotify: AsyncFd::new(inotify)?,
+            inotify,
             algorithms,
         })
     }
@@ -182,7 +186,10 @@ impl Watch {
             if flags.intersects(lost) {
                 return Ok(Seen::Anew);
             }
-            let name = event.file_name().and_then(|name| name.to_str().ok()).unwrap_or_default();
+            let name = event
+                .file_name()
+                .and_then(|name| name.to_str().ok())
+                .unwrap_or_default();
             match watched.algorithms.get(&event.wd()) {
                 Some(algorithm) => changes.extend(self.change(algorithm, name, flags)),
                 // A directory came or went: the tree of watches is built anew.

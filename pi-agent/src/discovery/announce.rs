@@ -4,7 +4,9 @@
 use std::{fmt, sync::PoisonError, time::Duration};
 
 use daemon::{client::Reply, retry::Backoff, scope::Scope};
-use piccolo_api::{Ack, AdvertiseRequest, FindRequest, Holder, Key, KeepaliveRequest, LeaveRequest, path};
+use piccolo_api::{
+    Ack, AdvertiseRequest, FindRequest, Holder, KeepaliveRequest, Key, LeaveRequest, path,
+};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -18,17 +20,20 @@ use super::{
 use crate::{jitter::Jitter, metric::Metric};
 
 pub(super) const CALLS: Metric = Metric::counter(
-    "pi_agent_announcements_total",
-    &[("kind", "`sync`, `advertise`, `keepalive`"), ("outcome", "`ok`, `resync`, `failed`")],
+    "piccolo_agent_announcements_total",
+    &[
+        ("kind", "`sync`, `advertise`, `keepalive`"),
+        ("outcome", "`ok`, `resync`, `failed`"),
+    ],
     "What this node told the server about itself.",
 );
 pub(super) const RESYNCS: Metric = Metric::counter(
-    "pi_agent_resyncs_total",
+    "piccolo_agent_resyncs_total",
     &[],
     "How often the server asked for the whole set.",
 );
 pub(super) const LAG: Metric = Metric::histogram(
-    "pi_agent_advertise_lag_seconds",
+    "piccolo_agent_advertise_lag_seconds",
     &[],
     "From a change of what is shared to the server's taking it.",
 );
@@ -48,7 +53,7 @@ const MAX_SPREAD: Duration = Duration::from_secs(10);
 /// A Go server takes no removals and may lose keys: it gets the whole set after a removal, and
 /// now and then.
 const GO_REMOVAL: Duration = Duration::from_secs(1);
-const GO_SYNC: Duration = Duration::from_secs(600);
+const GO_SYNC: Duration = Duration::from_mins(10);
 /// Longest wait for one call; a set of many thousand keys takes the server a moment.
 const DEADLINE: Duration = Duration::from_secs(5);
 const SYNC_DEADLINE: Duration = Duration::from_secs(30);
@@ -178,12 +183,19 @@ impl Announcer {
         pending.clear();
         let keys = (self.keys)();
         let seq = self.seq + 1;
-        let request = self.request(holder, Delta { added: keys, removed: Vec::new() }, seq);
+        let set = Delta {
+            added: keys,
+            removed: Vec::new(),
+        };
+        let request = self.request(holder, &set, seq);
         let reply = self.post(path::SYNC, &request, SYNC_DEADLINE).await;
-        let outcome = self.judge("sync", reply.as_ref());
+        let outcome = judge("sync", reply.as_ref());
         match outcome {
             Outcome::Taken | Outcome::Resync => {
-                info!(keys = request.keys.len(), seq, "the server has this node's set");
+                info!(
+                    keys = request.keys.len(),
+                    seq, "the server has this node's set"
+                );
                 self.seq = seq;
                 let again = (self.flavour().await == Flavour::Go)
                     .then(|| Instant::now() + self.jitter.around(GO_SYNC));
@@ -193,7 +205,7 @@ impl Announcer {
                 Outcome::Taken
             }
             Outcome::Failed => {
-                self.keep(request);
+                self.undelivered = Some(report_of(request));
                 // The set is snapshot anew at the next attempt.
                 Outcome::Failed
             }
@@ -209,17 +221,15 @@ impl Announcer {
         if delta.is_empty() {
             return Outcome::Taken;
         }
-        if self.flavour().await == Flavour::Go {
-            if !delta.removed.is_empty() {
-                self.state = State::SyncDue(Instant::now() + GO_REMOVAL);
-                return Outcome::Taken;
-            }
+        if !delta.removed.is_empty() && self.flavour().await == Flavour::Go {
+            self.state = State::SyncDue(Instant::now() + GO_REMOVAL);
+            return Outcome::Taken;
         }
         let (added, removed) = (delta.added.len(), delta.removed.len());
         let seq = self.seq + 1;
-        let request = self.request(holder, delta.clone(), seq);
+        let request = self.request(holder, &delta, seq);
         let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
-        let outcome = self.judge("advertise", reply.as_ref());
+        let outcome = judge("advertise", reply.as_ref());
         match outcome {
             Outcome::Taken => {
                 debug!(added, removed, seq, "the server took a change");
@@ -230,7 +240,7 @@ impl Announcer {
             Outcome::Failed => {
                 // Whether the server took it is unknown. Sent once more it is, at worst, answered
                 // by a wish for the whole set.
-                self.keep(request);
+                self.undelivered = Some(report_of(request));
                 self.discovery.0.pending.restore(delta);
             }
         }
@@ -249,7 +259,7 @@ impl Announcer {
             failures: report.failures,
         };
         let reply = self.post(path::KEEPALIVE, &request, DEADLINE).await;
-        let outcome = self.judge("keepalive", reply.as_ref());
+        let outcome = judge("keepalive", reply.as_ref());
         if matches!(outcome, Outcome::Failed) {
             self.undelivered = Some(Report {
                 observations: request.observations,
@@ -260,7 +270,7 @@ impl Announcer {
         outcome
     }
 
-    fn request(&mut self, holder: Holder, delta: Delta, seq: u64) -> AdvertiseRequest {
+    fn request(&mut self, holder: Holder, delta: &Delta, seq: u64) -> AdvertiseRequest {
         let report = self.report();
         AdvertiseRequest {
             holder: holder.to_string(),
@@ -277,15 +287,9 @@ impl Announcer {
 
     /// The sources go on summing up while an earlier report waits for its delivery.
     fn report(&mut self) -> Report {
-        self.undelivered.take().unwrap_or_else(|| self.discovery.0.reports.take())
-    }
-
-    fn keep(&mut self, request: AdvertiseRequest) {
-        self.undelivered = Some(Report {
-            observations: request.observations,
-            failures: request.failures,
-            load: None,
-        });
+        self.undelivered
+            .take()
+            .unwrap_or_else(|| self.discovery.0.reports.take())
     }
 
     /// Posts to the first instance that answers.
@@ -301,24 +305,6 @@ impl Announcer {
             }
         }
         None
-    }
-
-    fn judge(&self, kind: &'static str, reply: Option<&Reply>) -> Outcome {
-        let (outcome, label) = match reply {
-            None => (Outcome::Failed, "failed"),
-            Some(reply) if !reply.status.is_success() => {
-                let body = String::from_utf8_lossy(&reply.body);
-                let body: String = body.chars().take(200).collect();
-                warn!(kind, status = %reply.status, body, "the server refuses");
-                (Outcome::Failed, "failed")
-            }
-            Some(reply) => match reply.json::<Ack>() {
-                Ok(ack) if ack.resync => (Outcome::Resync, "resync"),
-                _ => (Outcome::Taken, "ok"),
-            },
-        };
-        metrics::counter!(CALLS.name, "kind" => kind, "outcome" => label).increment(1);
-        outcome
     }
 
     /// The kind of the server that is asked, found out by a call that a Go server does not know.
@@ -346,7 +332,11 @@ impl Announcer {
     }
 
     fn standing(&self) -> std::sync::MutexGuard<'_, Standing> {
-        self.discovery.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.discovery
+            .0
+            .standing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell_standing(&self) {
@@ -362,6 +352,32 @@ enum Due {
     Sync,
     Changes,
     Keepalive,
+}
+
+fn report_of(request: AdvertiseRequest) -> Report {
+    Report {
+        observations: request.observations,
+        failures: request.failures,
+        load: None,
+    }
+}
+
+fn judge(kind: &'static str, reply: Option<&Reply>) -> Outcome {
+    let (outcome, label) = match reply {
+        None => (Outcome::Failed, "failed"),
+        Some(reply) if !reply.status.is_success() => {
+            let body = String::from_utf8_lossy(&reply.body);
+            let body: String = body.chars().take(200).collect();
+            warn!(kind, status = %reply.status, body, "the server refuses");
+            (Outcome::Failed, "failed")
+        }
+        Some(reply) => match reply.json::<Ack>() {
+            Ok(ack) if ack.resync => (Outcome::Resync, "resync"),
+            _ => (Outcome::Taken, "ok"),
+        },
+    };
+    metrics::counter!(CALLS.name, "kind" => kind, "outcome" => label).increment(1);
+    outcome
 }
 
 async fn at(time: Option<Instant>) {
@@ -381,7 +397,11 @@ impl Discovery {
             group: self.0.group.clone(),
         };
         for server in self.0.servers.usable() {
-            if server.post(path::LEAVE, &request, LEAVE_DEADLINE).await.is_some() {
+            if server
+                .post(path::LEAVE, &request, LEAVE_DEADLINE)
+                .await
+                .is_some()
+            {
                 return;
             }
         }

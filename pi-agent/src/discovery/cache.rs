@@ -46,8 +46,18 @@ impl Cache {
             let (Ok(key), true) = (key.parse(), answers.len() < CAPACITY) else {
                 continue;
             };
-            let ttl = if peers.is_empty() { NOBODY_TTL } else { FOUND_TTL };
-            answers.insert(key, Answer { until: now + ttl, peers });
+            let ttl = if peers.is_empty() {
+                NOBODY_TTL
+            } else {
+                FOUND_TTL
+            };
+            answers.insert(
+                key,
+                Answer {
+                    until: now + ttl,
+                    peers,
+                },
+            );
         }
     }
 

@@ -22,7 +22,10 @@ pub enum Flavour {
 impl Flavour {
     /// Whether the status of a reply says that the server does not know the path.
     pub(crate) fn lacks_path(status: StatusCode) -> bool {
-        matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+        matches!(
+            status,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+        )
     }
 }
 

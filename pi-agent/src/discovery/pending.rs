@@ -35,8 +35,12 @@ enum Fate {
 impl Pending {
     pub(crate) fn put(&self, added: Vec<Key>, removed: Vec<Key>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.changes.extend(removed.into_iter().map(|key| (key, Fate::Removed)));
-        state.changes.extend(added.into_iter().map(|key| (key, Fate::Added)));
+        state
+            .changes
+            .extend(removed.into_iter().map(|key| (key, Fate::Removed)));
+        state
+            .changes
+            .extend(added.into_iter().map(|key| (key, Fate::Added)));
         if state.changes.len() > CAPACITY {
             state.changes = HashMap::new();
             state.overflown = true;

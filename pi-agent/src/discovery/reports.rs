@@ -46,17 +46,17 @@ impl Reports {
 
     /// Takes what there is to report.
     pub(crate) fn take(&self) -> Report {
-        let failures = std::mem::take(
-            &mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner),
-        );
-        let failures = failures.into_iter().map(|((peer, kind), count)| Failure {
-            peer,
-            kind,
-            count,
-        });
+        let failures =
+            std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
+        let failures =
+            failures
+                .into_iter()
+                .map(|((peer, kind), count)| Failure { peer, kind, count });
         let sources = self.sources.get();
         Report {
-            observations: sources.map(|(observations, _)| observations()).unwrap_or_default(),
+            observations: sources
+                .map(|(observations, _)| observations())
+                .unwrap_or_default(),
             failures: failures.collect(),
             load: sources.map(|(_, load)| load()),
         }
@@ -65,6 +65,8 @@ impl Reports {
 
 impl fmt::Debug for Reports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reports").field("failures", &self.failures).finish_non_exhaustive()
+        f.debug_struct("Reports")
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
     }
 }

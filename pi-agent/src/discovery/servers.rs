@@ -26,13 +26,16 @@ use super::{Discovery, flavour::Flavour};
 use crate::{jitter::Jitter, metric::Metric};
 
 pub(super) const BREAKER: Metric = Metric::gauge(
-    "pi_agent_server_breaker_open",
+    "piccolo_agent_server_breaker_open",
     &[("server", "the URL")],
     "1 while a server's instance is left alone because it did not answer.",
 );
 pub(super) const CALLS: Metric = Metric::counter(
-    "pi_agent_server_calls_total",
-    &[("outcome", "`ok`, `refused` (4xx), `failed` (5xx, no answer)")],
+    "piccolo_agent_server_calls_total",
+    &[(
+        "outcome",
+        "`ok`, `refused` (4xx), `failed` (5xx, no answer)",
+    )],
     "Calls to the server by what came of them.",
 );
 
@@ -115,7 +118,11 @@ impl Servers {
         let places = (0..self.all.len()).map(move |i| (first + i) % count);
         let usable = places.filter_map(|place| {
             let server = self.all.get(place)?;
-            Some(Usable { servers: self, server, place })
+            Some(Usable {
+                servers: self,
+                server,
+                place,
+            })
         });
         usable.filter(|u| u.server.lock().breaker.failures() == 0)
     }
@@ -145,7 +152,11 @@ impl Servers {
                     && state.breaker.admit(Instant::now()) == Admission::Probe
             };
             if due {
-                let usable = Usable { servers: self, server, place };
+                let usable = Usable {
+                    servers: self,
+                    server,
+                    place,
+                };
                 usable.get(piccolo_api::path::HEALTH, PROBE_DEADLINE).await;
             }
         }
@@ -166,7 +177,11 @@ impl Usable<'_> {
     pub(crate) fn set_flavour(&self, flavour: Flavour) {
         let before = std::mem::replace(&mut self.server.lock().flavour, flavour);
         if before != flavour {
-            info!(server = self.server.url, ?flavour, "the kind of server is known");
+            info!(
+                server = self.server.url,
+                ?flavour,
+                "the kind of server is known"
+            );
         }
     }
 
@@ -222,7 +237,11 @@ impl Usable<'_> {
     }
 
     fn answered(&self, status: StatusCode) {
-        let outcome = if status.is_client_error() { "refused" } else { "ok" };
+        let outcome = if status.is_client_error() {
+            "refused"
+        } else {
+            "ok"
+        };
         metrics::counter!(CALLS.name, "outcome" => outcome).increment(1);
         let mut state = self.server.lock();
         if state.breaker.failures() > 0 {
@@ -241,9 +260,14 @@ impl Usable<'_> {
         metrics::counter!(CALLS.name, "outcome" => "failed").increment(1);
         let mut state = self.server.lock();
         if state.breaker.failures() == 0 {
-            warn!(server = self.server.url, error, "the server does not answer");
+            warn!(
+                server = self.server.url,
+                error, "the server does not answer"
+            );
         }
-        state.breaker.failed(Instant::now(), self.servers.jitter.next());
+        state
+            .breaker
+            .failed(Instant::now(), self.servers.jitter.next());
         state.last_error = Some(error);
         drop(state);
         self.gauge(1.0);

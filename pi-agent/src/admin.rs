@@ -1,0 +1,110 @@
+//! The admin endpoint: what both processes have, and `GET /status`.
+
+mod totals;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{Json, extract::State, routing::get};
+use daemon::{
+    clock::Clock,
+    readiness::Readiness,
+    scope::Scope,
+    serve::{self, Limits},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+
+use crate::{
+    app::Addresses,
+    content::Content,
+    discovery::Discovery,
+    ebpf::Accounting,
+    fetch::Fetcher,
+    peer::{PeerBytes, PeerServer},
+    status::{PeerStatus, QuarantineStatus, Status},
+};
+
+const LIMITS: Limits = Limits {
+    connections: 64,
+    head: Duration::from_secs(30),
+};
+
+/// What the admin endpoint looks at.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    pub(crate) addresses: Addresses,
+    pub(crate) group: String,
+    pub(crate) started: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) content: Content,
+    pub(crate) discovery: Discovery,
+    pub(crate) accounting: Arc<Accounting>,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) peers: PeerServer,
+    pub(crate) bytes: PeerBytes,
+    pub(crate) readiness: Readiness,
+    pub(crate) metrics: PrometheusHandle,
+}
+
+/// Serves until the scope drains.
+pub(crate) async fn serve(listener: TcpListener, admin: Admin, scope: Scope) {
+    let router = daemon::admin::router(admin.readiness.clone(), admin.metrics.clone());
+    let status = get(status).with_state(Arc::new(admin));
+    serve::serve(listener, router.route("/status", status), LIMITS, scope).await;
+}
+
+async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
+    let slots = admin.peers.slots();
+    let quarantines = admin
+        .fetcher
+        .quarantines()
+        .into_iter()
+        .map(|q| QuarantineStatus {
+            peer: q.peer.to_string(),
+            digest: q.digest,
+            ends_in_seconds: q.ends_in_seconds,
+        });
+    let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
+    Json(Status {
+        version: daemon::VERSION.to_owned(),
+        uptime_seconds: admin.clock.now().saturating_sub(admin.started).as_secs(),
+        ready: admin.readiness.is_ready(),
+        group: admin.group.clone(),
+        holder: admin.discovery.holder().map(|holder| holder.to_string()),
+        addresses: admin.addresses,
+        content: admin.content.overview(),
+        servers: admin.discovery.servers(),
+        standing: admin.discovery.standing(),
+        mirror: totals::read(&admin.metrics.render()),
+        accounting: admin.accounting.mode(),
+        peers: peers(&admin),
+        quarantines: quarantines.collect(),
+        uploads: count(slots.taken),
+        upload_slots: count(slots.size),
+    })
+}
+
+/// What the data path moved, with what the kernel measured.
+fn peers(admin: &Admin) -> Vec<PeerStatus> {
+    let mut peers: BTreeMap<IpAddr, PeerStatus> = BTreeMap::new();
+    for (ip, totals) in admin.bytes.snapshot() {
+        let peer = peers.entry(ip).or_default();
+        peer.received_bytes = totals.received.body;
+        peer.sent_bytes = totals.sent.body;
+    }
+    for view in admin.accounting.peers() {
+        let peer = peers.entry(view.address).or_default();
+        peer.receive_rate = view.received.rate;
+        peer.send_rate = view.sent.rate;
+        peer.receive_throughput = view.received.throughput;
+        peer.send_throughput = view.sent.throughput;
+        peer.retransmits = view.retransmits;
+        peer.rtt_us = view.rtt_us;
+    }
+    let named = peers.into_iter().map(|(ip, peer)| PeerStatus {
+        addr: ip.to_string(),
+        rack: admin.discovery.rack(ip),
+        ..peer
+    });
+    named.collect()
+}

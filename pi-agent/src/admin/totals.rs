@@ -1,0 +1,66 @@
+//! Totals for the status, from the counters that Prometheus scrapes: the two cannot differ.
+
+use crate::status::MirrorTotals;
+
+const BYTES: &str = "piccolo_agent_mirror_bytes_total";
+const REQUESTS: &str = "piccolo_agent_mirror_requests_total";
+const SERVED: &str = "piccolo_agent_served_bytes_total";
+
+/// Reads the totals out of a scrape.
+pub(super) fn read(scrape: &str) -> MirrorTotals {
+    let (mut totals, mut answered, mut missed) = (MirrorTotals::default(), 0, 0);
+    for line in scrape.lines() {
+        let Some((series, value)) = line.rsplit_once(' ') else {
+            continue;
+        };
+        let Ok(value) = value.parse::<u64>() else {
+            continue;
+        };
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let has = |label: &str| labels.contains(label);
+        match name {
+            BYTES if has(r#"source="own""#) => totals.own_bytes = value,
+            BYTES if has(r#"source="peer""#) => totals.peer_bytes = value,
+            REQUESTS if has(r#"outcome="own""#) => totals.own += value,
+            REQUESTS if has(r#"outcome="peer""#) => totals.peer += value,
+            REQUESTS if has(r#"outcome="miss""#) => totals.misses += value,
+            SERVED => totals.served_bytes = value,
+            _ => {}
+        }
+        answered = totals.own + totals.peer;
+        missed = totals.misses;
+    }
+    totals.hit_ratio = ratio(answered, answered + missed);
+    totals
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    let per_mille = part.saturating_mul(1000).checked_div(whole)?;
+    Some(f64::from(u32::try_from(per_mille).ok()?) / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn reads_what_the_recorder_writes() {
+        let totals = read(
+            "# TYPE piccolo_agent_mirror_bytes_total counter\n\
+             piccolo_agent_mirror_bytes_total{source=\"own\"} 7\n\
+             piccolo_agent_mirror_bytes_total{source=\"peer\"} 9\n\
+             piccolo_agent_mirror_requests_total{kind=\"blob\",outcome=\"peer\"} 3\n\
+             piccolo_agent_mirror_requests_total{kind=\"manifest\",outcome=\"miss\"} 1\n\
+             piccolo_agent_served_bytes_total 11\n",
+        );
+        assert_eq!(
+            (totals.own_bytes, totals.peer_bytes, totals.served_bytes),
+            (7, 9, 11)
+        );
+        assert_eq!(
+            (totals.peer, totals.misses, totals.hit_ratio),
+            (3, 1, Some(0.75))
+        );
+        assert_eq!(read("").hit_ratio, None);
+    }
+}

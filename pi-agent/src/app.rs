@@ -1,0 +1,301 @@
+//! The agent as a whole: `build` binds and connects its parts, `run` lets them work.
+
+mod address;
+mod listeners;
+mod sockets;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use daemon::{
+    client::JsonClient,
+    clock::Clock,
+    cycle::{self, Deadlines, End, Signals},
+    readiness::Readiness,
+    scope::{Deaths, Scope},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use piccolo_api::{Holder, Load};
+use tracing::info;
+
+use self::listeners::{Bound, Listeners};
+use crate::{
+    admin::{self, Admin},
+    config::Run,
+    containerd::Containerd,
+    content::{self, Content, TagSharing, Tracking},
+    datapath::Pace,
+    discovery::{self, Discovery},
+    ebpf::{self, Accounting},
+    fetch::{FetchSettings, Fetcher, Parts, Unwatched},
+    jitter::Jitter,
+    mirror::{Mirror, MirrorSettings},
+    peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets},
+    policy::Policy,
+};
+
+pub use self::listeners::Addresses;
+
+/// A connection to the server opens within this, or the server counts as away.
+const SERVER_DIAL: Duration = Duration::from_millis(300);
+/// Between two looks at the counters of peers.
+const ACCOUNTING_PASS: Duration = Duration::from_secs(1);
+/// Between two foldings of the metrics' samples.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// Peers with the most bytes that one report names.
+const REPORTED_PEERS: usize = 200;
+
+/// What the outside gives to the agent.
+#[derive(Debug)]
+pub struct Outside {
+    /// The settings.
+    pub settings: Run,
+    /// The recorder that is installed.
+    pub metrics: PrometheusHandle,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Keeps agents apart that were started together.
+    pub jitter: Jitter,
+}
+
+/// An agent that is bound and not yet at work.
+#[derive(Debug)]
+pub struct App {
+    addresses: Addresses,
+    listeners: Listeners,
+    parts: Working,
+    scope: Scope,
+    deaths: Deaths,
+    drain: Duration,
+}
+
+#[derive(Debug)]
+struct Working {
+    content: Content,
+    tracking: Tracking,
+    discovery: Discovery,
+    accounting: Arc<Accounting>,
+    fetcher: Fetcher,
+    peers: PeerServer,
+    bytes: PeerBytes,
+    outside: Outside,
+    readiness: Readiness,
+}
+
+impl App {
+    /// Binds the listeners and makes the parts; nothing is served yet. Call it within a runtime.
+    ///
+    /// # Errors
+    /// When an address is taken, no address to advertise is found, or a setting makes no sense.
+    pub async fn build(outside: Outside) -> Result<Self> {
+        let settings = &outside.settings;
+        let bound = Bound::new(settings)?;
+        let addresses = bound.addresses();
+        info!(
+            mirror = %addresses.mirror,
+            peer = %addresses.peer,
+            admin = %addresses.admin,
+            version = daemon::VERSION,
+            "bound"
+        );
+        let ip = address::advertised(settings).await?;
+        let holder = Holder::new((ip, addresses.peer.port()).into())
+            .context("the address to advertise cannot be reached by peers")?;
+        info!(%holder, group = %settings.group, "this node");
+        // Between binding and listening: no connection may be missed.
+        let accounting = ebpf::Settings::new(settings.accounting, addresses.peer.port());
+        let accounting = Accounting::attach(&accounting, std::time::Instant::now())
+            .context("peers cannot be counted")?;
+        let listeners = bound.listen()?;
+        accounting
+            .check(addresses.peer)
+            .context("peers cannot be counted")?;
+        let (scope, deaths) = Scope::new();
+        let drain = Duration::from_secs(settings.drain);
+        let parts = Working::new(outside, holder, accounting, scope.clone())?;
+        Ok(Self {
+            addresses,
+            listeners,
+            parts,
+            scope,
+            deaths,
+            drain,
+        })
+    }
+
+    /// The addresses that are bound.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Serves until a signal or the death of a part, then drains.
+    pub async fn run(self, signals: Signals) -> End {
+        let Self {
+            addresses,
+            listeners,
+            parts,
+            scope,
+            deaths,
+            drain,
+        } = self;
+        let discovery = parts.discovery.clone();
+        parts.start(listeners, addresses, &scope);
+        let farewell = async move { discovery.leave().await };
+        cycle::run(&scope, deaths, signals, Deadlines { drain }, farewell).await
+    }
+}
+
+impl Working {
+    fn new(outside: Outside, holder: Holder, accounting: Accounting, scope: Scope) -> Result<Self> {
+        let settings = &outside.settings;
+        let containerd = Containerd::new(
+            &settings.containerd.containerd_socket,
+            &settings.containerd.containerd_namespace,
+        )?;
+        let tags = if settings.tags.resolve_tags {
+            TagSharing::On
+        } else {
+            TagSharing::Off
+        };
+        let readiness = Readiness::default();
+        let (content, tracking) = Content::of_images(content::Settings {
+            path: settings.containerd.content_path.clone(),
+            containerd,
+            policy: Policy::new(settings.tags.allow.clone(), settings.tags.deny.clone()),
+            tags,
+            readiness: readiness.clone(),
+        });
+        let discovery = Discovery::of_servers(discovery::Settings {
+            client: JsonClient::new(SERVER_DIAL),
+            servers: settings.server.clone(),
+            group: settings.group.as_str().to_owned(),
+            holder,
+            jitter: outside.jitter.clone(),
+        });
+        let bytes = PeerBytes::default();
+        let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
+        let peers = PeerServer::new(content.clone(), sockets.clone(), serving(settings));
+        let parts = Parts {
+            content: content.clone(),
+            finder: Box::new(discovery.clone()),
+            verdicts: Box::new(Unwatched),
+            sockets,
+            scope,
+        };
+        let fetching = FetchSettings {
+            own: Some(holder),
+            verify: settings.verify.into(),
+            ..FetchSettings::default()
+        };
+        let fetcher = Fetcher::new(parts, fetching);
+        let accounting = Arc::new(accounting);
+        report(&discovery, &accounting, &peers);
+        Ok(Self {
+            content,
+            tracking,
+            discovery,
+            accounting,
+            fetcher,
+            peers,
+            bytes,
+            outside,
+            readiness,
+        })
+    }
+
+    fn start(self, listeners: Listeners, addresses: Addresses, scope: &Scope) {
+        let Outside {
+            clock,
+            jitter,
+            metrics,
+            settings,
+        } = self.outside;
+        self.tracking
+            .start(scope, self.discovery.clone(), clock.clone(), jitter.clone());
+        let keys = self.content.clone();
+        self.discovery
+            .start(scope, move || keys.keys(), &clock, jitter);
+        scope.service(
+            "accounting",
+            passes(Arc::clone(&self.accounting), scope.clone()),
+        );
+        scope.service("metrics", upkeep(metrics.clone(), scope.clone()));
+        let mirror = Mirror::new(
+            self.content.clone(),
+            self.fetcher.clone(),
+            MirrorSettings::default(),
+        );
+        scope.service("mirror", mirror.serve(listeners.mirror, scope.clone()));
+        scope.service(
+            "peer",
+            self.peers.clone().serve(listeners.peer, scope.clone()),
+        );
+        let admin = Admin {
+            addresses,
+            group: settings.group.as_str().to_owned(),
+            started: clock.now(),
+            clock,
+            content: self.content,
+            discovery: self.discovery,
+            accounting: self.accounting,
+            fetcher: self.fetcher,
+            peers: self.peers,
+            bytes: self.bytes,
+            readiness: self.readiness,
+            metrics,
+        };
+        scope.service("admin", admin::serve(listeners.admin, admin, scope.clone()));
+    }
+}
+
+fn serving(settings: &Run) -> PeerSettings {
+    let pace = std::num::NonZeroU64::new(settings.serving.upload_rate);
+    PeerSettings {
+        slots: usize::try_from(settings.serving.upload_slots).unwrap_or(usize::MAX),
+        pace: pace.map_or_else(Pace::free, Pace::limited),
+        ..PeerSettings::default()
+    }
+}
+
+/// Lets the reports to the server take what was measured.
+fn report(discovery: &Discovery, accounting: &Arc<Accounting>, peers: &PeerServer) {
+    let accounting = Arc::clone(accounting);
+    let peers = peers.clone();
+    discovery.observe(
+        Box::new(move || {
+            let reports = accounting.take_reports(REPORTED_PEERS, std::time::Instant::now());
+            reports.iter().map(Into::into).collect()
+        }),
+        Box::new(move || {
+            let slots = peers.slots();
+            let count = |n| u32::try_from(n).unwrap_or(u32::MAX);
+            Load {
+                uploads: count(slots.taken),
+                slots: count(slots.size),
+            }
+        }),
+    );
+}
+
+/// Folds recorded durations into their buckets: without it they would pile up between scrapes.
+async fn upkeep(metrics: PrometheusHandle, scope: Scope) {
+    loop {
+        tokio::select! {
+            () = scope.draining() => return,
+            () = tokio::time::sleep(METRICS_UPKEEP) => metrics.run_upkeep(),
+        }
+    }
+}
+
+async fn passes(accounting: Arc<Accounting>, scope: Scope) {
+    loop {
+        tokio::select! {
+            () = scope.draining() => return,
+            () = tokio::time::sleep(ACCOUNTING_PASS) => {}
+        }
+        let accounting = Arc::clone(&accounting);
+        let pass = move || accounting.pass(std::time::Instant::now());
+        // A pass that panicked is one look less.
+        let _ = tokio::task::spawn_blocking(pass).await;
+    }
+}

@@ -1,0 +1,16 @@
+//! The sockets between agents, told to whoever counts them.
+
+use std::{net::SocketAddr, os::fd::BorrowedFd};
+
+use crate::{
+    ebpf::{Registered, SocketTable},
+    peer::{SocketWatch, Watched},
+};
+
+impl SocketWatch for SocketTable {
+    fn register(&self, peer: SocketAddr, socket: BorrowedFd<'_>) -> Box<dyn Watched> {
+        Box::new(Self::register(self, peer, socket))
+    }
+}
+
+impl Watched for Registered {}

@@ -1,0 +1,58 @@
+//! The commands besides `run`.
+
+pub mod configure;
+pub mod doctor;
+mod peers;
+mod query;
+mod status;
+mod table;
+
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::Result;
+
+use crate::config;
+
+/// Carries out `status`.
+///
+/// # Errors
+/// When the agent does not answer.
+pub async fn status(query: &config::Query) -> Result<ExitCode> {
+    let status = query::status(query).await?;
+    print(&if query.json {
+        json(&status)?
+    } else {
+        status::text(&status)
+    })
+}
+
+/// Carries out `peers`.
+///
+/// # Errors
+/// When the agent does not answer.
+pub async fn peers(settings: &config::Peers) -> Result<ExitCode> {
+    if settings.query.json {
+        return print(&json(&query::status(&settings.query).await?.peers)?);
+    }
+    if settings.once {
+        return print(&peers::text(&query::status(&settings.query).await?));
+    }
+    peers::live(&settings.query).await
+}
+
+/// Carries out `metrics-doc`.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn metrics_doc() -> Result<ExitCode> {
+    print(&crate::metric::reference())
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+fn print(text: &str) -> Result<ExitCode> {
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

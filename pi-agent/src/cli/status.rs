@@ -1,0 +1,166 @@
+//! `pi-agent status` for people.
+
+use super::table::{bytes, rate, table};
+use crate::{content::Access, status::Status};
+
+/// The status as text.
+pub(super) fn text(status: &Status) -> String {
+    let rows: Vec<_> = [node(status), content(status), traffic(status)]
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .collect();
+    let mut text = table(&["", ""], &rows).trim_start().to_owned();
+    if !status.peers.is_empty() {
+        text.push('\n');
+        text += &peer_table(status);
+    }
+    text
+}
+
+type Line = (&'static str, String);
+
+fn node(status: &Status) -> Vec<Line> {
+    let at = &status.addresses;
+    let ready = if status.ready { "ready" } else { "not ready" };
+    let holder = status.holder.as_deref().unwrap_or("-");
+    vec![
+        ("version", status.version.clone()),
+        ("up", format!("{} s, {ready}", status.uptime_seconds)),
+        ("node", format!("{holder} in group {}", status.group)),
+        (
+            "listens",
+            format!("mirror {}, peer {}, admin {}", at.mirror, at.peer, at.admin),
+        ),
+    ]
+}
+
+fn content(status: &Status) -> Vec<Line> {
+    let content = &status.content;
+    let standing = &status.standing;
+    let stored = format!(
+        "{} images, {} blobs, {} ({})",
+        content.images,
+        content.blobs,
+        bytes(content.bytes),
+        access(content.access)
+    );
+    let synced = if standing.synced {
+        "known to the server"
+    } else {
+        "not yet known to the server"
+    };
+    let announced = format!(
+        "{synced} (change {}, {} waiting)",
+        standing.seq, standing.pending
+    );
+    let shares = format!(
+        "{} objects, {} tags",
+        content.shared_objects, content.shared_tags
+    );
+    let servers = status
+        .servers
+        .iter()
+        .map(|server| ("server", self::server(server)));
+    [
+        ("containerd", containerd(status)),
+        ("content", stored),
+        ("shares", shares),
+    ]
+    .into_iter()
+    .chain(servers)
+    .chain([("announced", announced)])
+    .collect()
+}
+
+fn traffic(status: &Status) -> Vec<Line> {
+    let mirror = &status.mirror;
+    let ratio = mirror
+        .hit_ratio
+        .map(|r| format!(" (hit ratio {r:.3})"))
+        .unwrap_or_default();
+    let got = format!(
+        "{} from this node, {} from peers; {} requests missed{ratio}",
+        bytes(mirror.own_bytes),
+        bytes(mirror.peer_bytes),
+        mirror.misses,
+    );
+    let gave = format!(
+        "{}, {} of {} upload slots taken",
+        bytes(mirror.served_bytes),
+        status.uploads,
+        status.upload_slots
+    );
+    let quarantines = status.quarantines.iter().map(|quarantine| {
+        let what = quarantine.digest.as_deref().unwrap_or("everything");
+        let left = quarantine.ends_in_seconds;
+        (
+            "not trusted",
+            format!("{} for {what}, {left} s more", quarantine.peer),
+        )
+    });
+    let accounting = status.accounting.to_string();
+    [
+        ("containerd got", got),
+        ("peers got", gave),
+        ("accounting", accounting),
+    ]
+    .into_iter()
+    .chain(quarantines)
+    .collect()
+}
+
+/// One line for each peer that anything went to or came from.
+fn peer_table(status: &Status) -> String {
+    let mut peers: Vec<_> = status.peers.iter().collect();
+    peers.sort_by_key(|p| std::cmp::Reverse(p.received_bytes.saturating_add(p.sent_bytes)));
+    let rows: Vec<_> = peers
+        .into_iter()
+        .map(|peer| {
+            vec![
+                peer.addr.clone(),
+                peer.rack.clone().unwrap_or_default(),
+                bytes(peer.received_bytes),
+                bytes(peer.sent_bytes),
+                rate(peer.receive_throughput),
+                rate(peer.send_throughput),
+            ]
+        })
+        .collect();
+    table(
+        &["peer", "rack", ">received", ">sent", ">came at", ">went at"],
+        &rows,
+    )
+}
+
+fn containerd(status: &Status) -> String {
+    let content = &status.content;
+    let version = content
+        .containerd_version
+        .as_deref()
+        .unwrap_or("version unknown");
+    match (content.containerd_connected, &content.containerd_error) {
+        (true, _) => format!("connected ({version})"),
+        (false, Some(error)) => format!("away: {error}"),
+        (false, None) => "not reached yet".to_owned(),
+    }
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::Nothing => "not seen yet",
+        Access::Inotify => "watched",
+        Access::Polling => "read every second",
+        Access::Grpc => "listed over gRPC",
+    }
+}
+
+fn server(server: &crate::discovery::ServerView) -> String {
+    let state = match (server.breaker_open, &server.last_error) {
+        (false, _) if server.preferred => "in use".to_owned(),
+        (false, _) => "in reserve".to_owned(),
+        (true, Some(error)) => format!("left alone after {} failures: {error}", server.failures),
+        (true, None) => "left alone".to_owned(),
+    };
+    format!("{} {state}", server.url)
+}

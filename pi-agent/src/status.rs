@@ -1,0 +1,100 @@
+//! What a running agent says of itself: the reply of `GET /status`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::Addresses,
+    content::Overview,
+    discovery::{ServerView, Standing},
+    ebpf::Mode,
+};
+
+/// The whole status.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Version, commit and target.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// Whether the agent is ready.
+    pub ready: bool,
+    /// The set of nodes that content is shared with.
+    pub group: String,
+    /// Where peers find this node.
+    pub holder: Option<String>,
+    /// Where the agent listens.
+    pub addresses: Addresses,
+    /// What this node has.
+    pub content: Overview,
+    /// The server's instances, in the order of preference.
+    pub servers: Vec<ServerView>,
+    /// How this agent stands with the server.
+    pub standing: Standing,
+    /// What containerd was given.
+    pub mirror: MirrorTotals,
+    /// How peers are counted.
+    pub accounting: Mode,
+    /// What went between this node and each peer.
+    pub peers: Vec<PeerStatus>,
+    /// Peers that are not trusted now.
+    pub quarantines: Vec<QuarantineStatus>,
+    /// Uploads under way.
+    pub uploads: u64,
+    /// Uploads that are taken at once.
+    pub upload_slots: u64,
+}
+
+/// What containerd was given since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct MirrorTotals {
+    /// Bytes from this node's own content.
+    pub own_bytes: u64,
+    /// Bytes from peers.
+    pub peer_bytes: u64,
+    /// Requests answered from this node's own content.
+    pub own: u64,
+    /// Requests answered from peers.
+    pub peer: u64,
+    /// Requests left to the next mirror or the registry.
+    pub misses: u64,
+    /// Answered requests of all requests that were answered or missed; nothing before the first.
+    pub hit_ratio: Option<f64>,
+    /// Bytes of objects sent to peers.
+    pub served_bytes: u64,
+}
+
+/// What went between this node and a peer since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The peer's address.
+    pub addr: String,
+    /// Bytes of objects from it.
+    pub received_bytes: u64,
+    /// Bytes of objects to it.
+    pub sent_bytes: u64,
+    /// Bytes per second from it, between the last two looks.
+    pub receive_rate: u64,
+    /// Bytes per second to it, between the last two looks.
+    pub send_rate: u64,
+    /// Bytes per second from it while it sent.
+    pub receive_throughput: Option<u64>,
+    /// Bytes per second to it while it was sent to.
+    pub send_throughput: Option<u64>,
+    /// Segments sent again.
+    pub retransmits: u64,
+    /// Round-trip time in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Its rack, once a find has named it.
+    pub rack: Option<String>,
+}
+
+/// A peer that is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineStatus {
+    /// The peer.
+    pub peer: String,
+    /// The object for which it is not trusted; nothing stands for all.
+    pub digest: Option<String>,
+    /// When it is trusted again.
+    pub ends_in_seconds: u64,
+}
