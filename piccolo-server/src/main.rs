@@ -1,3 +1,92 @@
-//! piccolo-server
+//! Wires the server to its process: settings, log, metrics, signals.
 
-fn main() {}
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use daemon::{
+    clock::Clock,
+    cycle::{self, Deadlines, End, Signals},
+    readiness::Readiness,
+    scope::Scope,
+    telemetry,
+};
+use piccolo_server::{
+    app::{self, Host},
+    config::{Cli, Command, Migrate, Process, Serve},
+};
+use tracing::error;
+
+/// Under the ten seconds after which a supervisor would rather kill.
+const DEADLINES: Deadlines = Deadlines {
+    drain: Duration::from_secs(8),
+};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(failure) => {
+            // Without a subscriber this goes nowhere, and then the text below is all there is.
+            error!(error = %telemetry::chain(failure.as_ref()), "ended");
+            complain(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a process that could not start"
+)]
+fn complain(failure: &anyhow::Error) {
+    eprintln!("piccolo-server: {failure:#}");
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let cli = Cli::read(std::env::args_os().collect::<Vec<_>>())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    match cli.command {
+        None => runtime.block_on(serve(cli.serve)),
+        Some(Command::Serve(settings)) => runtime.block_on(serve(*settings)),
+        Some(Command::Migrate(settings)) => runtime.block_on(migrate(settings)),
+    }
+}
+
+async fn serve(settings: Serve) -> anyhow::Result<ExitCode> {
+    start_log(&settings.process)?;
+    let metrics = telemetry::init_metrics()?;
+    let signals = Signals::catch().context("signals cannot be caught")?;
+    let (scope, deaths) = Scope::new();
+    let host = Host {
+        scope: scope.clone(),
+        readiness: Readiness::default(),
+        metrics,
+        clock: Clock::system(),
+        instance: instance(),
+    };
+    app::build(settings, host).await?.run();
+    let end = cycle::run(&scope, deaths, signals, DEADLINES, async {}).await;
+    Ok(match end {
+        End::Asked => ExitCode::SUCCESS,
+        End::Died(_) => ExitCode::FAILURE,
+    })
+}
+
+async fn migrate(settings: Migrate) -> anyhow::Result<ExitCode> {
+    start_log(&settings.process)?;
+    app::migrate(&settings).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_log(process: &Process) -> anyhow::Result<()> {
+    Ok(telemetry::init_log(process.log_format, &process.log)?)
+}
+
+/// A random number: the standard library seeds its hash maps with one.
+fn instance() -> i64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new()
+        .hash_one(std::process::id())
+        .cast_signed()
+}

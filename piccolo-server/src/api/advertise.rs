@@ -1,0 +1,75 @@
+//! POST advertise: a node has further keys, or has some no more.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use piccolo_api::{Ack, AdvertiseRequest};
+
+use crate::{
+    api::{
+        Api, body, reply,
+        subject::{self, Subject, SubjectError},
+    },
+    store::{Change, ChangeKind, Outcome, Version},
+};
+
+pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    match advertise(&api, request).await {
+        Ok(outcome) => created(&outcome),
+        Err(error) => error.reply(),
+    }
+}
+
+async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError> {
+    let call: AdvertiseRequest = body::read(request).await?;
+    let added = subject::hashes(api, &call.keys)?;
+    let mut removed = subject::hashes(api, &call.removed)?;
+    removed.retain(|key| !added.contains(key));
+    let version = version(&call);
+    if added.is_empty() && removed.is_empty() && version.is_none() {
+        return Err(SubjectError::Nothing);
+    }
+    let Subject { realm, node } = Subject::new(api, &call.group, &call.holder).await?;
+    if let Some(load) = call.load {
+        realm
+            .nodes
+            .seen(node, api.now(), |node| node.report_load(load));
+    }
+    let kind = ChangeKind::Delta { added, removed };
+    Ok(realm
+        .changes
+        .apply(Change {
+            node,
+            version,
+            kind,
+        })
+        .await?)
+}
+
+pub(crate) fn version(call: &AdvertiseRequest) -> Option<Version> {
+    Some(Version {
+        epoch: call.epoch?,
+        seq: call.seq?,
+    })
+}
+
+/// What advertise and sync answer.
+pub(crate) fn created(outcome: &Outcome) -> Response {
+    let ack = match outcome {
+        Outcome::Done(_) => Ack {
+            success: true,
+            message: "Distribution created!".to_owned(),
+            resync: false,
+        },
+        Outcome::Gap => Ack {
+            success: false,
+            message: "this change does not continue the set that is known; sync it".to_owned(),
+            resync: true,
+        },
+    };
+    reply::json(StatusCode::CREATED, &ack)
+}

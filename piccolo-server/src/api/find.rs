@@ -1,0 +1,87 @@
+//! POST find: the holders of several keys in one round trip.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use piccolo_api::{ErrorReply, FindRequest, Group, Key};
+
+use crate::{
+    api::{
+        Api,
+        body::{self, BodyError},
+        find_key::{FindError, count},
+        peers, reply,
+    },
+    finder::Asker,
+};
+
+#[derive(Debug, thiserror::Error)]
+enum FindManyError {
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Find(#[from] FindError),
+}
+
+pub(crate) async fn handle(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    match find(&api, caller, request).await {
+        Ok(body) => reply::written(StatusCode::OK, body),
+        Err(FindManyError::Body(error)) => reply::json(
+            error.status(),
+            &ErrorReply {
+                error: error.to_string(),
+            },
+        ),
+        Err(FindManyError::Find(error)) => error.reply(),
+    }
+}
+
+async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>, FindManyError> {
+    let call: FindRequest = body::read(request).await?;
+    let most = api.limits.find_keys;
+    if call.keys.len() > most {
+        return Err(FindError::TooManyKeys {
+            got: call.keys.len(),
+            most,
+        }
+        .into());
+    }
+    let group: Group = call.group.parse().map_err(FindError::Name)?;
+    let realm = api.databases.realm(&group);
+    let realm = realm.ok_or_else(|| FindError::UnknownGroup(group.clone()))?;
+    let asker = Asker {
+        ip: call.request_host.unwrap_or(caller.ip()).to_canonical(),
+        count: count(api, call.count),
+    };
+    let spaces = realm.spaces.get(&group);
+    let mut out = Vec::with_capacity(128 + call.keys.len() * 256);
+    out.extend_from_slice(b"{\"Group\":");
+    peers::text(&mut out, &call.group);
+    out.extend_from_slice(b",\"results\":[");
+    for (n, key) in call.keys.iter().enumerate() {
+        let parsed: Key = key.parse().map_err(FindError::Name)?;
+        let found = api.finder.find(realm, spaces, parsed.as_str(), asker).await;
+        if n > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"key\":");
+        peers::text(&mut out, key);
+        out.extend_from_slice(b",\"peers\":");
+        peers::described(
+            &mut out,
+            &found.map_err(FindError::Store)?,
+            &api.finder.topology,
+        );
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    Ok(out)
+}

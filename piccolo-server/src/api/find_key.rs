@@ -1,0 +1,115 @@
+//! GET findkey: the holders of one key.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{ConnectInfo, Query, State, rejection::QueryRejection},
+    response::Response,
+};
+use http::{HeaderValue, StatusCode, header};
+use piccolo_api::{ErrorReply, FindKeyQuery, Group, Key, MessageReply, NameError};
+use topology::Candidate;
+
+use crate::{
+    api::{Api, peers, reply},
+    finder::Asker,
+    store::StoreError,
+};
+
+/// Why a find failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FindError {
+    #[error("Wrong request format: {0}")]
+    Query(String),
+    #[error("Wrong request format: {0}")]
+    Name(#[from] NameError),
+    #[error("{got} keys in one find, at most {most} are taken")]
+    TooManyKeys { got: usize, most: usize },
+    #[error("group {0} is not served here")]
+    UnknownGroup(Group),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+pub(crate) async fn handle(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    query: Result<Query<FindKeyQuery>, QueryRejection>,
+) -> Response {
+    let found = match query {
+        Ok(Query(query)) => find(&api, caller, &query).await.map(|found| (query, found)),
+        Err(rejection) => Err(FindError::Query(rejection.body_text())),
+    };
+    match found {
+        Ok((query, found)) if found.is_empty() => {
+            let message = format!("nobody has {}", query.key);
+            reply::json(StatusCode::NOT_FOUND, &MessageReply { message })
+        }
+        Ok((query, found)) => reply::written(StatusCode::OK, written(&api, &query, &found)),
+        Err(error) => error.reply(),
+    }
+}
+
+async fn find(
+    api: &Api,
+    caller: SocketAddr,
+    query: &FindKeyQuery,
+) -> Result<Vec<Candidate>, FindError> {
+    let key: Key = query.key.parse()?;
+    let group: Group = query.group.parse()?;
+    let realm = api.databases.realm(&group);
+    let realm = realm.ok_or_else(|| FindError::UnknownGroup(group.clone()))?;
+    let asker = Asker {
+        ip: query.request_host.unwrap_or(caller.ip()).to_canonical(),
+        count: count(api, query.count),
+    };
+    let spaces = realm.spaces.get(&group);
+    Ok(api.finder.find(realm, spaces, key.as_str(), asker).await?)
+}
+
+/// How many holders to answer: what was asked for, within the limit; 100 where nothing was.
+pub(crate) fn count(api: &Api, asked: Option<i64>) -> u32 {
+    match asked {
+        Some(count) if count > 0 => u32::try_from(count)
+            .unwrap_or(u32::MAX)
+            .min(api.limits.count),
+        _ => 100.min(api.limits.count),
+    }
+}
+
+fn written(api: &Api, query: &FindKeyQuery, found: &[Candidate]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128 + found.len() * 112);
+    out.extend_from_slice(b"{\"key\":");
+    peers::text(&mut out, &query.key);
+    out.extend_from_slice(b",\"Group\":");
+    peers::text(&mut out, &query.group);
+    out.extend_from_slice(b",\"holders\":");
+    peers::addresses(&mut out, found);
+    // The Go server never counts; its agents never look.
+    out.extend_from_slice(b",\"total\":0,\"peers\":");
+    peers::described(&mut out, found, &api.finder.topology);
+    out.push(b'}');
+    out
+}
+
+impl FindError {
+    pub(crate) fn reply(&self) -> Response {
+        let status = match self {
+            Self::Query(_) | Self::Name(_) | Self::UnknownGroup(_) => StatusCode::BAD_REQUEST,
+            Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let mut response = reply::json(
+            status,
+            &ErrorReply {
+                error: self.to_string(),
+            },
+        );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

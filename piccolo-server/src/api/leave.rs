@@ -1,0 +1,49 @@
+//! POST leave: a node goes down, and is not handed out any more.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use piccolo_api::{Ack, LeaveRequest};
+
+use crate::{
+    api::{
+        Api, body, reply,
+        subject::{Subject, SubjectError},
+    },
+    store::{Change, ChangeKind},
+};
+
+pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    match leave(&api, request).await {
+        Ok(()) => {
+            let message = "left".to_owned();
+            reply::json(
+                StatusCode::CREATED,
+                &Ack {
+                    success: true,
+                    message,
+                    resync: false,
+                },
+            )
+        }
+        Err(error) => error.reply(),
+    }
+}
+
+async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
+    let call: LeaveRequest = body::read(request).await?;
+    let Subject { realm, node } = Subject::new(api, &call.group, &call.host).await?;
+    realm
+        .changes
+        .apply(Change {
+            node,
+            version: None,
+            kind: ChangeKind::Leave,
+        })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! What the command line, the environment and the settings file say: the one place that reads them.
+
+mod database;
+mod duration;
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use daemon::{
+    settings::{self, SettingsError},
+    telemetry::LogFormat,
+};
+
+pub use self::database::{Address, DatabaseError, GroupDatabase};
+
+/// The discovery server of Piccolo: who has a blob, and whom of them to ask first.
+#[derive(Debug, Parser)]
+#[command(name = "piccolo-server", version = daemon::VERSION)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `serve` where nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of `serve`.
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the server (the default).
+    Serve(Box<Serve>),
+    /// Brings the databases' schema up to date and ends.
+    Migrate(Migrate),
+}
+
+/// Where the log goes and where settings come from.
+#[derive(Debug, Clone, Args)]
+pub struct Process {
+    /// A TOML file of `flag-name = value` lines; flags and environment win over it.
+    #[arg(long, env = "PICCOLO_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What is logged: a level, or `target=level` pairs.
+    #[arg(
+        long,
+        env = "PICCOLO_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+    /// How log lines are written.
+    #[arg(long, env = "PICCOLO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Where the data is.
+#[derive(Debug, Clone, Args)]
+pub struct Data {
+    /// A database, for all groups or with `GROUP=` before it for one; once for each. Without any,
+    /// an SQLite file in the state directory.
+    #[arg(
+        long,
+        env = "PICCOLO_DATABASE",
+        value_name = "[GROUP=]URL",
+        value_delimiter = ' ',
+        hide_env_values = true
+    )]
+    pub database: Vec<GroupDatabase>,
+    /// Where the SQLite file is kept.
+    #[arg(
+        long,
+        env = "PICCOLO_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/piccolo-server"
+    )]
+    pub state_dir: PathBuf,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// Log and settings file.
+    #[command(flatten)]
+    pub process: Process,
+    /// Databases.
+    #[command(flatten)]
+    pub data: Data,
+    /// Where agents call.
+    #[arg(
+        long,
+        env = "PICCOLO_LISTEN",
+        value_name = "ADDR",
+        default_value = "0.0.0.0:7789"
+    )]
+    pub listen: SocketAddr,
+    /// Where probes, Prometheus and the operators' console call.
+    #[arg(
+        long,
+        env = "PICCOLO_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "0.0.0.0:7790"
+    )]
+    pub admin_listen: SocketAddr,
+    /// A node that was silent for this long is not handed out any more.
+    #[arg(
+        long,
+        env = "PICCOLO_NODE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "2m",
+        value_parser = duration::parse
+    )]
+    pub node_timeout: Duration,
+}
+
+/// Flags of `migrate`.
+#[derive(Debug, Clone, Args)]
+pub struct Migrate {
+    /// Log and settings file.
+    #[command(flatten)]
+    pub process: Process,
+    /// Databases.
+    #[command(flatten)]
+    pub data: Data,
+}
+
+impl Cli {
+    /// Reads the command line, over the environment, over the settings file. Prints help, version
+    /// and errors of the command line itself, and ends the process there, as clap does.
+    ///
+    /// # Errors
+    /// When the settings file cannot be used.
+    pub fn read<I>(args: I) -> Result<Self, SettingsError>
+    where
+        I: IntoIterator<Item = OsString> + Clone,
+    {
+        let matches = settings::matches(Self::command(), args)?;
+        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    }
+}
+
+impl Data {
+    /// The databases to open: those that were named, or the SQLite file.
+    pub fn databases(&self) -> Vec<GroupDatabase> {
+        if self.database.is_empty() {
+            let file = self.state_dir.join("piccolo.sqlite");
+            return vec![GroupDatabase {
+                group: None,
+                address: Address::Sqlite(file),
+            }];
+        }
+        self.database.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+use super::*;
+
+fn serve(args: &[&str]) -> Serve {
+    let args = std::iter::once("piccolo-server").chain(args.iter().copied());
+    let cli = Cli::try_parse_from(args).expect("a valid command line");
+    match cli.command {
+        None => cli.serve,
+        Some(Command::Serve(serve)) => *serve,
+        Some(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn serve_is_the_default_command() {
+    for args in [
+        ["--listen", "127.0.0.1:0"].as_slice(),
+        &["serve", "--listen", "127.0.0.1:0"],
+    ] {
+        assert_eq!(
+            serve(args).listen,
+            "127.0.0.1:0".parse().expect("an address")
+        );
+    }
+}
+
+#[test]
+fn without_a_database_there_is_a_file() {
+    let [database] = serve(&["--state-dir", "/tmp/x"])
+        .data
+        .databases()
+        .try_into()
+        .expect("one");
+    assert_eq!(
+        database.address,
+        Address::Sqlite("/tmp/x/piccolo.sqlite".into())
+    );
+    assert_eq!(database.group, None);
+}
+
+#[test]
+fn groups_have_databases_of_their_own() {
+    let args = ["--database", "sqlite:/a", "--database", "g=sqlite:///b?x=y"];
+    let databases = serve(&args).data.databases();
+    let shown: Vec<_> = databases
+        .iter()
+        .map(|d| (d.group.clone(), d.address.to_string()))
+        .collect();
+    let group = "g".parse().expect("a group");
+    assert_eq!(
+        shown,
+        [
+            (None, "sqlite:/a".to_owned()),
+            (Some(group), "sqlite:/b?x=y".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_flag_names_the_nearest() {
+    let error = Cli::try_parse_from(["piccolo-server", "--lissten", "x"]).expect_err("unknown");
+    assert!(error.to_string().contains("--listen"), "{error}");
+}
+
+#[test]
+fn an_unknown_database_says_what_is_known() {
+    let error = Cli::try_parse_from(["piccolo-server", "--database", "postgres://x"]);
+    assert!(error.expect_err("unknown").to_string().contains("mysql://"));
+}

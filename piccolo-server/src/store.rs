@@ -1,0 +1,191 @@
+//! What is kept in a database: who holds what, and which nodes there are.
+//!
+//! Nothing outside of this module knows SQL. [`SqlStore`] holds the statements, which the engines
+//! have in common; an [`engine`] connects and says what is different.
+
+mod batch;
+mod engine;
+mod error;
+mod holdings;
+mod nodes;
+mod rows;
+mod spaces;
+mod sqlite;
+mod statement;
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use piccolo_api::Group;
+
+use crate::{
+    key_hash::{Fingerprint, KeyHash},
+    packed::{Family, Packed},
+};
+
+pub(crate) use self::{engine::SqlStore, error::StoreError, sqlite::Sqlite};
+
+/// Reply of a store.
+pub(crate) type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A database that holds one or several groups.
+pub(crate) trait Store: fmt::Debug + Send + Sync {
+    /// Brings the schema up to date.
+    fn migrate(&self) -> Reply<'_, ()>;
+
+    /// All spaces.
+    fn spaces(&self) -> Reply<'_, Vec<SpaceRow>>;
+
+    /// The space of a group and family, made where it is not there yet.
+    fn intern<'a>(&'a self, group: &'a Group, family: Family) -> Reply<'a, SpaceId>;
+
+    /// The `k` holders of a key on either side of a place in the order of addresses.
+    fn nearest(&self, space: SpaceId, key: KeyHash, around: Packed, k: u32) -> Reply<'_, Nearest>;
+
+    /// All nodes.
+    fn nodes(&self) -> Reply<'_, Vec<NodeRow>>;
+
+    /// Nodes whose rows other instances than `writer` wrote at `since` or later.
+    fn nodes_of_others(&self, since: i64, writer: Writer) -> Reply<'_, Vec<NodeRow>>;
+
+    /// One node's row.
+    fn node(&self, node: NodeKey) -> Reply<'_, Option<NodeRow>>;
+
+    /// Signs of life. Nodes that are not there yet are made.
+    fn touch<'a>(&'a self, seen: &'a [Seen], stamp: Stamp) -> Reply<'a, ()>;
+
+    /// Applies changes of different nodes, all or none. Gives one outcome for each.
+    fn write<'a>(&'a self, changes: &'a [Change], stamp: Stamp) -> Reply<'a, Vec<Outcome>>;
+}
+
+/// A group and address family, as the store numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SpaceId(pub(crate) u16);
+
+/// Number of an instance: whose writes it does not have to read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Writer(pub(crate) i64);
+
+/// When and by whom rows are written; milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) at: i64,
+    pub(crate) writer: Writer,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SpaceRow {
+    pub(crate) id: SpaceId,
+    pub(crate) group: Group,
+    pub(crate) family: Family,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct NodeKey {
+    pub(crate) space: SpaceId,
+    pub(crate) holder: Packed,
+}
+
+/// Which change of which of the agent's lives a set is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NodeState {
+    Up,
+    /// It said that it goes.
+    Left,
+    /// Several peers said that it does not deliver.
+    Broken,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct NodeRow {
+    pub(crate) key: NodeKey,
+    pub(crate) seen: i64,
+    pub(crate) state: NodeState,
+    pub(crate) version: Option<Version>,
+    pub(crate) held: Fingerprint,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) key: NodeKey,
+    pub(crate) at: i64,
+    pub(crate) state: NodeState,
+}
+
+/// What one call wants of one node's set.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) node: NodeKey,
+    /// Absent from agents that do not count their changes.
+    pub(crate) version: Option<Version>,
+    pub(crate) kind: ChangeKind,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ChangeKind {
+    /// Adds and removes; a key is in one of them at most. No key is there twice.
+    Delta {
+        added: Vec<KeyHash>,
+        removed: Vec<KeyHash>,
+    },
+    /// Is the whole set; no key is there twice.
+    Replace(Vec<KeyHash>),
+    /// The node goes; its set stays for when it comes back.
+    Leave,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The set is as wanted, and how it got there.
+    Done(Applied),
+    /// The change does not continue the set that is stored; nothing was done.
+    Gap,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) version: Option<Version>,
+    pub(crate) held: Fingerprint,
+    pub(crate) added: Vec<KeyHash>,
+    pub(crate) removed: Vec<KeyHash>,
+}
+
+/// Holders next to a place in the order of addresses, nearest first on either side.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Nearest {
+    pub(crate) below: Vec<Packed>,
+    pub(crate) above: Vec<Packed>,
+}
+
+impl Nearest {
+    /// Whether these are all holders there are, when `k` on either side were asked for.
+    pub(crate) fn is_all(&self, k: u32) -> bool {
+        let full = |side: &[Packed]| u32::try_from(side.len()).is_ok_and(|n| n >= k);
+        !full(&self.below) && !full(&self.above)
+    }
+}
+
+impl NodeState {
+    pub(crate) fn byte(self) -> u8 {
+        match self {
+            Self::Up => 0,
+            Self::Left => 1,
+            Self::Broken => 2,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Self {
+        match byte {
+            1 => Self::Left,
+            2 => Self::Broken,
+            _ => Self::Up,
+        }
+    }
+}

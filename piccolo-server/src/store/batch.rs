@@ -1,0 +1,315 @@
+//! Applying changes of many nodes in one transaction and few statements.
+//!
+//! The nodes' rows are locked first, in their order, and every row of a node's set is written only
+//! under the lock of its node: so two instances neither write the same rows nor wait for each
+//! other in a circle, and a fingerprint is always that of the rows.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{
+    key_hash::{Fingerprint, KeyHash},
+    store::{
+        Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, Stamp, StoreError,
+        Version,
+        engine::{Engine, Work},
+        rows,
+        statement::{Arg, Statement, node_args},
+    },
+};
+
+/// Rows of one statement; the databases bound the arguments of one.
+const ROWS: usize = 512;
+
+/// How often a transaction that another one was in the way of is tried.
+const TRIES: u32 = 5;
+
+pub(super) async fn write<E: Engine>(
+    engine: &E,
+    changes: &[Change],
+    stamp: Stamp,
+) -> Result<Vec<Outcome>, StoreError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match attempt(engine, changes, stamp).await {
+            Err(error) if tries < TRIES && E::is_conflict(&error) => {}
+            done => return done.map_err(|e| StoreError::Database("take changes", e)),
+        }
+    }
+}
+
+async fn attempt<E: Engine>(
+    engine: &E,
+    changes: &[Change],
+    stamp: Stamp,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let mut work = engine.begin().await?;
+    let known = lock::<E>(&mut work, changes, stamp).await?;
+    let held = read::<E>(&mut work, changes, &known).await?;
+    let outcomes: Vec<Outcome> = changes
+        .iter()
+        .map(|change| outcome(change, known.get(&change.node), held.get(&change.node)))
+        .collect();
+    insert::<E>(&mut work, changes, &outcomes).await?;
+    delete::<E>(&mut work, changes, &outcomes).await?;
+    update::<E>(&mut work, changes, &outcomes, stamp).await?;
+    work.commit().await?;
+    Ok(outcomes)
+}
+
+/// The nodes' rows, locked, and made where they were not there.
+async fn lock<E: Engine>(
+    work: &mut E::Work,
+    changes: &[Change],
+    stamp: Stamp,
+) -> Result<HashMap<NodeKey, NodeRow>, sqlx::Error> {
+    let mut nodes: Vec<NodeKey> = changes.iter().map(|change| change.node).collect();
+    nodes.sort_unstable();
+    let mut known = HashMap::new();
+    select::<E>(work, &nodes, &mut known).await?;
+    nodes.retain(|node| !known.contains_key(node));
+    if nodes.is_empty() {
+        return Ok(known);
+    }
+    let columns = " INTO node (space, holder, seen, stamp, writer, state, held, digest) VALUES ";
+    let head = [E::DIALECT.insert_ignore, columns].concat();
+    for chunk in nodes.chunks(ROWS) {
+        let rows = chunk.iter().map(|node| {
+            let [space, holder] = node_args(*node);
+            [
+                space,
+                holder,
+                stamp.at.into(),
+                stamp.at.into(),
+                stamp.writer.0.into(),
+            ]
+        });
+        let row = "(?,?,?,?,?,0,0,x'00000000000000000000000000000000')";
+        work.execute(Statement::repeated(&head, row, rows, ""))
+            .await?;
+    }
+    select::<E>(work, &nodes, &mut known).await?;
+    Ok(known)
+}
+
+async fn select<E: Engine>(
+    work: &mut E::Work,
+    nodes: &[NodeKey],
+    known: &mut HashMap<NodeKey, NodeRow>,
+) -> Result<(), sqlx::Error> {
+    let (open, close) = E::DIALECT.row_list;
+    let head = format!(
+        "SELECT {} FROM node WHERE (space, holder) IN {open}",
+        rows::NODE
+    );
+    let tail = format!("{close} ORDER BY space, holder{}", E::DIALECT.for_update);
+    for chunk in nodes.chunks(ROWS) {
+        let args = chunk.iter().map(|node| node_args(*node));
+        let statement = Statement::repeated(&head, "(?,?)", args, &tail);
+        let rows = work.rows(statement, rows::node).await?;
+        known.extend(rows.into_iter().map(|row| (row.key, row)));
+    }
+    Ok(())
+}
+
+/// What of the sets is there already: of a delta its own keys, of a replacement that is not the
+/// stored set everything.
+async fn read<E: Engine>(
+    work: &mut E::Work,
+    changes: &[Change],
+    known: &HashMap<NodeKey, NodeRow>,
+) -> Result<HashMap<NodeKey, HashSet<KeyHash>>, sqlx::Error> {
+    let mut held: HashMap<NodeKey, HashSet<KeyHash>> = HashMap::new();
+    let mut wanted = Vec::new();
+    for change in changes {
+        match &change.kind {
+            ChangeKind::Delta { added, removed } => {
+                wanted.extend(added.iter().chain(removed).map(|key| (change.node, *key)));
+            }
+            ChangeKind::Replace(keys) => {
+                let stored = known.get(&change.node).map(|row| row.held);
+                if stored == Some(Fingerprint::of(keys)) {
+                    held.insert(change.node, keys.iter().copied().collect());
+                } else {
+                    let sql = "SELECT key_hash FROM holding WHERE space = ? AND holder = ?";
+                    let statement = Statement::fixed(sql, node_args(change.node));
+                    let keys = work.rows(statement, rows::one_hash).await?;
+                    held.insert(change.node, keys.into_iter().collect());
+                }
+            }
+            ChangeKind::Leave => {}
+        }
+    }
+    let (open, close) = E::DIALECT.row_list;
+    let columns = "SELECT space, key_hash, holder FROM holding WHERE (space, key_hash, holder) IN ";
+    let head = [columns, open].concat();
+    for chunk in wanted.chunks(ROWS) {
+        let args = chunk.iter().map(|(node, key)| holding_args(*node, *key));
+        let statement = Statement::repeated(&head, "(?,?,?)", args, close);
+        for (node, key) in work.rows(statement, rows::holding).await? {
+            held.entry(node).or_default().insert(key);
+        }
+    }
+    Ok(held)
+}
+
+fn outcome(change: &Change, row: Option<&NodeRow>, held: Option<&HashSet<KeyHash>>) -> Outcome {
+    let stored = row.and_then(|row| row.version);
+    let mut applied = Applied {
+        version: change.version.or(stored),
+        held: row.map(|row| row.held).unwrap_or_default(),
+        ..Applied::default()
+    };
+    let has = |key: &KeyHash| held.is_some_and(|held| held.contains(key));
+    match (&change.kind, change.version, stored) {
+        (ChangeKind::Leave, ..) => applied.version = stored,
+        // What comes late, or for a second time, was taken already.
+        (ChangeKind::Delta { .. }, Some(new), Some(old)) if new.is_behind(old, 1) => {
+            applied.version = stored;
+        }
+        (ChangeKind::Replace(_), Some(new), Some(old)) if new.is_behind(old, 0) => {
+            applied.version = stored;
+        }
+        (ChangeKind::Delta { .. }, Some(new), old) if !new.continues(old) => return Outcome::Gap,
+        (ChangeKind::Delta { added, removed }, ..) => {
+            applied.added = added.iter().copied().filter(|key| !has(key)).collect();
+            applied.removed = removed.iter().copied().filter(has).collect();
+            applied.held.add(&applied.added);
+            applied.held.remove(&applied.removed);
+        }
+        (ChangeKind::Replace(keys), ..) => {
+            let wanted: HashSet<KeyHash> = keys.iter().copied().collect();
+            applied.added = keys.iter().copied().filter(|key| !has(key)).collect();
+            let gone = held
+                .into_iter()
+                .flatten()
+                .filter(|key| !wanted.contains(key));
+            applied.removed = gone.copied().collect();
+            applied.held = Fingerprint::of(keys);
+        }
+    }
+    Outcome::Done(applied)
+}
+
+impl Version {
+    /// Whether it is the same agent's life, and `slack` or more changes ago.
+    fn is_behind(self, stored: Self, slack: u64) -> bool {
+        self.epoch == stored.epoch && self.seq + slack <= stored.seq
+    }
+
+    fn continues(self, stored: Option<Self>) -> bool {
+        stored
+            .is_some_and(|old| old.epoch == self.epoch && old.seq.checked_add(1) == Some(self.seq))
+    }
+}
+
+fn holding_args(node: NodeKey, key: KeyHash) -> [Arg; 3] {
+    [node.space.into(), key.into(), node.holder.into()]
+}
+
+fn rows_of(
+    changes: &[Change],
+    outcomes: &[Outcome],
+    which: fn(&Applied) -> &[KeyHash],
+) -> Vec<(NodeKey, KeyHash)> {
+    let mut rows = Vec::new();
+    for (change, outcome) in changes.iter().zip(outcomes) {
+        if let Outcome::Done(applied) = outcome {
+            rows.extend(which(applied).iter().map(|key| (change.node, *key)));
+        }
+    }
+    // In the order of the primary key, for the sake of the pages.
+    rows.sort_unstable_by_key(|(node, key)| (node.space, *key, node.holder));
+    rows
+}
+
+async fn insert<E: Engine>(
+    work: &mut E::Work,
+    changes: &[Change],
+    outcomes: &[Outcome],
+) -> Result<(), sqlx::Error> {
+    let head = [
+        E::DIALECT.insert_ignore,
+        " INTO holding (space, key_hash, holder) VALUES ",
+    ]
+    .concat();
+    for chunk in rows_of(changes, outcomes, |applied| &applied.added).chunks(ROWS) {
+        let args = chunk.iter().map(|(node, key)| holding_args(*node, *key));
+        work.execute(Statement::repeated(&head, "(?,?,?)", args, ""))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn delete<E: Engine>(
+    work: &mut E::Work,
+    changes: &[Change],
+    outcomes: &[Outcome],
+) -> Result<(), sqlx::Error> {
+    let (open, close) = E::DIALECT.row_list;
+    let head = [
+        "DELETE FROM holding WHERE (space, key_hash, holder) IN ",
+        open,
+    ]
+    .concat();
+    for chunk in rows_of(changes, outcomes, |applied| &applied.removed).chunks(ROWS) {
+        let args = chunk.iter().map(|(node, key)| holding_args(*node, *key));
+        work.execute(Statement::repeated(&head, "(?,?,?)", args, close))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn update<E: Engine>(
+    work: &mut E::Work,
+    changes: &[Change],
+    outcomes: &[Outcome],
+    stamp: Stamp,
+) -> Result<(), sqlx::Error> {
+    let (before, after) = E::DIALECT.inserted;
+    let set: Vec<String> = [
+        "seen", "stamp", "writer", "state", "epoch", "seq", "held", "digest",
+    ]
+    .iter()
+    .map(|column| format!("{column} = {before}{column}{after}"))
+    .collect();
+    let tail = format!("{} {}", E::DIALECT.on_known_node, set.join(", "));
+    let done: Vec<_> = changes
+        .iter()
+        .zip(outcomes)
+        .filter_map(|(change, outcome)| match outcome {
+            Outcome::Done(applied) => Some((change, applied)),
+            Outcome::Gap => None,
+        })
+        .collect();
+    for chunk in done.chunks(ROWS) {
+        let rows = chunk
+            .iter()
+            .map(|(change, applied)| node_row(change, applied, stamp));
+        let head = "INSERT INTO node \
+            (space, holder, seen, stamp, writer, state, epoch, seq, held, digest) VALUES ";
+        let statement = Statement::repeated(head, "(?,?,?,?,?,?,?,?,?,?)", rows, &tail);
+        work.execute(statement).await?;
+    }
+    Ok(())
+}
+
+fn node_row(change: &Change, applied: &Applied, stamp: Stamp) -> [Arg; 10] {
+    let [space, holder] = node_args(change.node);
+    let state = match change.kind {
+        ChangeKind::Leave => NodeState::Left,
+        ChangeKind::Delta { .. } | ChangeKind::Replace(_) => NodeState::Up,
+    };
+    [
+        space,
+        holder,
+        stamp.at.into(),
+        stamp.at.into(),
+        stamp.writer.0.into(),
+        i64::from(state.byte()).into(),
+        applied.version.map(|version| version.epoch).into(),
+        applied.version.map(|version| version.seq).into(),
+        i64::from(applied.held.count).into(),
+        Arg::Hash(applied.held.sum.to_be_bytes()),
+    ]
+}

@@ -1,0 +1,136 @@
+//! What a database engine gives: rows, transactions, and its spelling of a few statements.
+
+use std::{fmt, future::Future};
+
+use piccolo_api::Group;
+
+use crate::{
+    key_hash::KeyHash,
+    packed::{Family, Packed},
+    store::{
+        Change, Nearest, NodeKey, NodeRow, Outcome, Reply, Seen, SpaceId, SpaceRow, Stamp, Store,
+        StoreError, Writer, batch, holdings, nodes, spaces, statement::Statement,
+    },
+};
+
+/// The statements over an engine.
+#[derive(Debug)]
+pub(crate) struct SqlStore<E> {
+    pub(super) engine: E,
+}
+
+/// A database engine.
+pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
+    /// A transaction.
+    type Work: Work;
+
+    /// How it spells what is not spelt alike everywhere.
+    const DIALECT: Dialect;
+
+    /// Reads outside of any transaction.
+    fn rows<T: Send>(
+        &self,
+        statement: Statement,
+        map: Map<T>,
+    ) -> impl Future<Output = Result<Vec<T>, sqlx::Error>> + Send;
+
+    /// Begins a transaction that writes.
+    fn begin(&self) -> impl Future<Output = Result<Self::Work, sqlx::Error>> + Send;
+
+    /// Applies the embedded migrations.
+    fn migrate(&self) -> impl Future<Output = Result<(), sqlx::migrate::MigrateError>> + Send;
+
+    /// Whether another transaction was in the way and the same one may well succeed now.
+    fn is_conflict(error: &sqlx::Error) -> bool;
+}
+
+/// A transaction; what was not committed when it is dropped is undone.
+pub(crate) trait Work: Send {
+    /// Reads.
+    fn rows<T: Send>(
+        &mut self,
+        statement: Statement,
+        map: Map<T>,
+    ) -> impl Future<Output = Result<Vec<T>, sqlx::Error>> + Send;
+
+    /// Writes; gives the number of rows.
+    fn execute(
+        &mut self,
+        statement: Statement,
+    ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+
+    /// Makes it last.
+    fn commit(self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+}
+
+/// Takes one row apart.
+pub(crate) type Map<T> = fn(&dyn Columns) -> Result<T, sqlx::Error>;
+
+/// One row.
+pub(crate) trait Columns {
+    fn int(&self, index: usize) -> Result<i64, sqlx::Error>;
+    fn maybe_int(&self, index: usize) -> Result<Option<i64>, sqlx::Error>;
+    fn bytes(&self, index: usize) -> Result<&[u8], sqlx::Error>;
+}
+
+/// Differences in spelling.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dialect {
+    pub(crate) insert_ignore: &'static str,
+    /// What stands round the rows of a list that rows are looked up in.
+    pub(crate) row_list: (&'static str, &'static str),
+    /// Locks the rows that a transaction reads; empty where a transaction locks everything.
+    pub(crate) for_update: &'static str,
+    /// Begins the assignments of an upsert into `node`.
+    pub(crate) on_known_node: &'static str,
+    /// Stands before and after a column's name, for the value that an upsert would have inserted.
+    pub(crate) inserted: (&'static str, &'static str),
+    /// The larger of two values.
+    pub(crate) greatest: &'static str,
+    /// Neighbours of a place: takes space, key and place, the number of rows, and all four again.
+    pub(crate) nearest: &'static str,
+}
+
+impl<E: Engine> SqlStore<E> {
+    pub(crate) fn new(engine: E) -> Self {
+        Self { engine }
+    }
+}
+
+impl<E: Engine> Store for SqlStore<E> {
+    fn migrate(&self) -> Reply<'_, ()> {
+        Box::pin(async { self.engine.migrate().await.map_err(StoreError::Migrate) })
+    }
+
+    fn spaces(&self) -> Reply<'_, Vec<SpaceRow>> {
+        Box::pin(spaces::all(&self.engine))
+    }
+
+    fn intern<'a>(&'a self, group: &'a Group, family: Family) -> Reply<'a, SpaceId> {
+        Box::pin(spaces::intern(&self.engine, group, family))
+    }
+
+    fn nearest(&self, space: SpaceId, key: KeyHash, around: Packed, k: u32) -> Reply<'_, Nearest> {
+        Box::pin(holdings::nearest(&self.engine, space, key, around, k))
+    }
+
+    fn nodes(&self) -> Reply<'_, Vec<NodeRow>> {
+        Box::pin(nodes::all(&self.engine))
+    }
+
+    fn nodes_of_others(&self, since: i64, writer: Writer) -> Reply<'_, Vec<NodeRow>> {
+        Box::pin(nodes::of_others(&self.engine, since, writer))
+    }
+
+    fn node(&self, node: NodeKey) -> Reply<'_, Option<NodeRow>> {
+        Box::pin(nodes::one(&self.engine, node))
+    }
+
+    fn touch<'a>(&'a self, seen: &'a [Seen], stamp: Stamp) -> Reply<'a, ()> {
+        Box::pin(nodes::touch(&self.engine, seen, stamp))
+    }
+
+    fn write<'a>(&'a self, changes: &'a [Change], stamp: Stamp) -> Reply<'a, Vec<Outcome>> {
+        Box::pin(batch::write(&self.engine, changes, stamp))
+    }
+}

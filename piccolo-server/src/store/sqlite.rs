@@ -1,0 +1,172 @@
+//! SQLite: a file, no set-up.
+
+use std::{path::Path, time::Duration};
+
+use futures_util::TryStreamExt as _;
+use sqlx::{
+    AssertSqlSafe, Row as _, Sqlite as Db, SqlitePool, Transaction,
+    migrate::{MigrateError, Migrator},
+    query::Query,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+        SqliteSynchronous,
+    },
+};
+
+use crate::store::{
+    engine::{Columns, Dialect, Engine, Map, Work},
+    statement::{Arg, Sql, Statement},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// An SQLite file. One connection writes, as SQLite itself has it; others read beside it.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    readers: SqlitePool,
+    writer: SqlitePool,
+}
+
+/// A transaction of the one connection that writes.
+#[derive(Debug)]
+pub(crate) struct SqliteWork(Transaction<'static, Db>);
+
+impl Sqlite {
+    /// Opens the file, and makes it where it is not there.
+    pub(crate) async fn open(file: &Path, readers: u32) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // In WAL mode a crash of the process loses nothing with this; one of the machine may
+            // lose the last commits, never the file.
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(256)
+            .row_buffer_size(512)
+            .pragma("cache_size", "-65536")
+            .pragma("mmap_size", "1073741824")
+            .pragma("wal_autocheckpoint", "4000");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_with(options.clone())
+            .await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(readers)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options);
+        Ok(Self { readers, writer })
+    }
+}
+
+impl Engine for Sqlite {
+    type Work = SqliteWork;
+
+    const DIALECT: Dialect = Dialect {
+        insert_ignore: "INSERT OR IGNORE",
+        row_list: ("(VALUES ", ")"),
+        for_update: "",
+        on_known_node: " ON CONFLICT (space, holder) DO UPDATE SET",
+        inserted: ("excluded.", ""),
+        greatest: "max",
+        nearest: "SELECT holder FROM (SELECT holder FROM holding \
+                WHERE space = ? AND key_hash = ? AND holder < ? ORDER BY holder DESC LIMIT ?) \
+            UNION ALL SELECT holder FROM (SELECT holder FROM holding \
+                WHERE space = ? AND key_hash = ? AND holder >= ? ORDER BY holder LIMIT ?)",
+    };
+
+    async fn rows<T: Send>(
+        &self,
+        statement: Statement,
+        map: Map<T>,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        let mut rows = query(statement).fetch(&self.readers);
+        let mut all = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            all.push(map(&row)?);
+        }
+        Ok(all)
+    }
+
+    async fn begin(&self) -> Result<SqliteWork, sqlx::Error> {
+        // Waiting for the lock now, and not at the first write, is what cannot fail half-way.
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map(SqliteWork)
+    }
+
+    async fn migrate(&self) -> Result<(), MigrateError> {
+        MIGRATIONS.run(&self.writer).await
+    }
+
+    fn is_conflict(error: &sqlx::Error) -> bool {
+        // 5 is SQLITE_BUSY; the low byte is the primary code.
+        error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| code.parse::<u32>().is_ok_and(|code| code & 0xff == 5))
+    }
+}
+
+impl Work for SqliteWork {
+    async fn rows<T: Send>(
+        &mut self,
+        statement: Statement,
+        map: Map<T>,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        let mut rows = query(statement).fetch(&mut *self.0);
+        let mut all = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            all.push(map(&row)?);
+        }
+        Ok(all)
+    }
+
+    async fn execute(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
+        Ok(query(statement)
+            .execute(&mut *self.0)
+            .await?
+            .rows_affected())
+    }
+
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        self.0.commit().await
+    }
+}
+
+fn query(statement: Statement) -> Query<'static, Db, SqliteArguments> {
+    let query = match statement.sql {
+        Sql::Fixed(sql) => sqlx::query(sql),
+        Sql::Built(sql) => sqlx::query(AssertSqlSafe(sql)),
+    };
+    statement
+        .args
+        .into_iter()
+        .fold(query, |query, arg| match arg {
+            Arg::Int(number) => query.bind(number),
+            Arg::MaybeInt(number) => query.bind(number),
+            Arg::Hash(bytes) => query.bind(bytes.to_vec()),
+            Arg::Holder(holder) => query.bind(holder.as_slice().to_vec()),
+            Arg::Text(text) => query.bind(text),
+        })
+}
+
+impl Columns for SqliteRow {
+    fn int(&self, index: usize) -> Result<i64, sqlx::Error> {
+        self.try_get_unchecked(index)
+    }
+
+    fn maybe_int(&self, index: usize) -> Result<Option<i64>, sqlx::Error> {
+        self.try_get_unchecked(index)
+    }
+
+    fn bytes(&self, index: usize) -> Result<&[u8], sqlx::Error> {
+        self.try_get_unchecked(index)
+    }
+}

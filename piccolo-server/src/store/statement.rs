@@ -1,0 +1,154 @@
+//! SQL and its arguments.
+
+use crate::{
+    key_hash::KeyHash,
+    packed::Packed,
+    store::{NodeKey, SpaceId},
+};
+
+/// SQL with `?` for its arguments.
+#[derive(Debug, Clone)]
+pub(crate) struct Statement {
+    pub(super) sql: Sql,
+    pub(super) args: Vec<Arg>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Sql {
+    Fixed(&'static str),
+    /// Made of fixed parts, repeated; never of anything from outside.
+    Built(String),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Arg {
+    Int(i64),
+    MaybeInt(Option<i64>),
+    Hash([u8; 16]),
+    Holder(Packed),
+    Text(String),
+}
+
+impl Statement {
+    pub(super) fn fixed<const N: usize>(sql: &'static str, args: [Arg; N]) -> Self {
+        Self {
+            sql: Sql::Fixed(sql),
+            args: args.into(),
+        }
+    }
+
+    /// `sql` made of fixed parts.
+    pub(super) fn built<const N: usize>(sql: String, args: [Arg; N]) -> Self {
+        Self {
+            sql: Sql::Built(sql),
+            args: args.into(),
+        }
+    }
+
+    /// `head`, then `row` once for each of `rows` with commas between, then `tail`.
+    ///
+    /// Rounds the number of rows up to one of a few by repeating the last, so that a few prepared
+    /// statements serve every number; `rows` must not mind to be there twice.
+    pub(super) fn repeated<const N: usize>(
+        head: &str,
+        row: &str,
+        rows: impl ExactSizeIterator<Item = [Arg; N]>,
+        tail: &str,
+    ) -> Self {
+        let wanted = rounded(rows.len());
+        let mut args = Vec::with_capacity(wanted * N);
+        args.extend(rows.flatten());
+        let mut sql = String::with_capacity(head.len() + wanted * (row.len() + 1) + tail.len());
+        sql.push_str(head);
+        for n in 0..wanted {
+            if n > 0 {
+                sql.push(',');
+            }
+            sql.push_str(row);
+        }
+        sql.push_str(tail);
+        while args.len() < wanted * N && args.len() >= N {
+            args.extend_from_within(args.len() - N..);
+        }
+        Self {
+            sql: Sql::Built(sql),
+            args,
+        }
+    }
+
+    pub(super) fn with<const N: usize>(mut self, more: [Arg; N]) -> Self {
+        self.args.extend(more);
+        self
+    }
+}
+
+/// The next number of the form 1, 2, 4, 8, ...
+fn rounded(rows: usize) -> usize {
+    rows.max(1).next_power_of_two()
+}
+
+impl From<SpaceId> for Arg {
+    fn from(space: SpaceId) -> Self {
+        Self::Int(i64::from(space.0))
+    }
+}
+
+impl From<KeyHash> for Arg {
+    fn from(key: KeyHash) -> Self {
+        Self::Hash(key.0)
+    }
+}
+
+impl From<Packed> for Arg {
+    fn from(holder: Packed) -> Self {
+        Self::Holder(holder)
+    }
+}
+
+impl From<i64> for Arg {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<u64> for Arg {
+    /// Bit for bit: the databases have no unsigned 64 bits in common.
+    fn from(number: u64) -> Self {
+        Self::Int(number.cast_signed())
+    }
+}
+
+impl From<Option<u64>> for Arg {
+    fn from(number: Option<u64>) -> Self {
+        Self::MaybeInt(number.map(u64::cast_signed))
+    }
+}
+
+/// The primary key of a node.
+pub(super) fn node_args(node: NodeKey) -> [Arg; 2] {
+    [node.space.into(), node.holder.into()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_rounded_up_by_repeating_the_last() {
+        let rows = [1_i64, 2, 3].map(|n| [Arg::Int(n)]);
+        let statement = Statement::repeated("x IN (", "?", rows.into_iter(), ")");
+        let Sql::Built(sql) = statement.sql else {
+            panic!("a built statement is expected");
+        };
+        assert_eq!(sql, "x IN (?,?,?,?)");
+        let numbers: Vec<_> = statement
+            .args
+            .iter()
+            .map(|arg| match arg {
+                Arg::Int(n) => *n,
+                _ => 0,
+            })
+            .collect();
+        assert_eq!(numbers, [1, 2, 3, 3]);
+    }
+}

@@ -1,0 +1,107 @@
+//! Versioned deltas, resync and leave: the calls of our own agents.
+
+use piccolo_api::path;
+use serde_json::{Value, json};
+
+use crate::server::{Server, fresh};
+
+const HOLDER: &str = "10.0.0.1:7787";
+
+async fn sync(server: &Server, keys: &[&str], epoch: u64, seq: u64) -> (u16, Value) {
+    let call = json!({"holder": HOLDER, "keys": keys, "group": "g", "epoch": epoch, "seq": seq});
+    server.post(path::SYNC, &call).await
+}
+
+async fn delta(server: &Server, change: [&[&str]; 2], epoch: u64, seq: u64) -> (u16, Value) {
+    let [added, removed] = change;
+    let call = json!({
+        "holder": HOLDER, "keys": added, "removed": removed, "group": "g",
+        "epoch": epoch, "seq": seq,
+    });
+    server.post(path::ADVERTISE, &call).await
+}
+
+async fn keepalive(server: &Server, epoch: u64, seq: u64) -> Value {
+    let call = json!({"host": HOLDER, "Group": "g", "epoch": epoch, "seq": seq});
+    let (status, reply) = server.post(path::KEEPALIVE, &call).await;
+    assert_eq!(status, 201);
+    reply["resync"].clone()
+}
+
+async fn held(server: &Server) -> String {
+    let mut held = String::new();
+    for key in ["a", "b", "c", "d"] {
+        if !server.holders(key, "10.0.0.9").await.is_empty() {
+            held.push_str(key);
+        }
+    }
+    held
+}
+
+#[tokio::test]
+async fn deltas_continue_a_sync() {
+    let (server, _dir) = fresh().await;
+    assert_eq!(sync(&server, &["a", "b"], 7, 1).await.0, 201);
+    let (status, reply) = delta(&server, [&["c"], &["a"]], 7, 2).await;
+    assert_eq!((status, &reply["resync"]), (201, &Value::Null));
+    assert_eq!(held(&server).await, "bc");
+    assert_eq!(keepalive(&server, 7, 2).await, Value::Null);
+}
+
+#[tokio::test]
+async fn a_gap_asks_for_a_sync_and_changes_nothing() {
+    let (server, _dir) = fresh().await;
+    // A server that has never heard of the node.
+    assert_eq!(delta(&server, [&["a"], &[]], 7, 2).await.1["resync"], true);
+    assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);
+    // A lost change, and an agent that was started anew.
+    for (epoch, seq) in [(7, 3), (8, 2)] {
+        let (_, reply) = delta(&server, [&["b"], &["a"]], epoch, seq).await;
+        assert_eq!(reply["resync"], true, "{epoch} {seq}");
+        assert_eq!(keepalive(&server, epoch, seq).await, true);
+    }
+    assert_eq!(held(&server).await, "a");
+    assert_eq!(sync(&server, &["b"], 8, 2).await.0, 201);
+    assert_eq!(keepalive(&server, 8, 2).await, Value::Null);
+    assert_eq!(held(&server).await, "b");
+}
+
+#[tokio::test]
+async fn what_comes_twice_or_late_changes_nothing() {
+    let (server, _dir) = fresh().await;
+    assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);
+    assert_eq!(delta(&server, [&["b"], &[]], 7, 2).await.0, 201);
+    assert_eq!(delta(&server, [&["c"], &["b"]], 7, 3).await.0, 201);
+    for reply in [
+        delta(&server, [&["b"], &[]], 7, 2).await,
+        sync(&server, &["a"], 7, 1).await,
+    ] {
+        assert_eq!((reply.0, &reply.1["success"]), (201, &Value::Bool(true)));
+    }
+    assert_eq!(held(&server).await, "ac");
+}
+
+#[tokio::test]
+async fn a_node_that_left_is_gone_at_once_and_comes_back_with_its_set() {
+    let (server, _dir) = fresh().await;
+    assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);
+    let leave = json!({"host": HOLDER, "Group": "g"});
+    assert_eq!(server.post(path::LEAVE, &leave).await.0, 201);
+    assert_eq!(held(&server).await, "");
+    assert_eq!(sync(&server, &["a"], 8, 1).await.0, 201);
+    assert_eq!(held(&server).await, "a");
+}
+
+#[tokio::test]
+async fn everything_answered_survives_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let flags = ["--state-dir", dir.path().to_str().expect("a plain path")];
+    let server = Server::start(&flags).await;
+    assert_eq!(sync(&server, &["a", "b"], 7, 1).await.0, 201);
+    server.stop().await;
+    let server = Server::start(&flags).await;
+    assert_eq!(held(&server).await, "ab");
+    assert_eq!(keepalive(&server, 7, 1).await, Value::Null);
+    assert_eq!(delta(&server, [&[], &["a"]], 7, 2).await.1["success"], true);
+    assert_eq!(held(&server).await, "b");
+}

@@ -1,0 +1,149 @@
+//! The calls of the Go agents that are deployed today, to the letter.
+
+use serde_json::json;
+
+use crate::server::{fresh, texts};
+
+const ADVERTISE: &str = "/api/v1/distribution/advertise";
+const SYNC: &str = "/api/v1/distribution/sync";
+const KEEPALIVE: &str = "/api/v1/keepalive";
+const DIGEST: &str = "sha256:0e54c9b2ff1b0b1d2f0bfa4d3d04c7a3cf2ac94cda0ba36c1d8a14a1b6aa7bf3";
+
+fn find(key: &str, host: &str) -> String {
+    format!("/api/v1/distribution/findkey?key={key}&group=g&count=100&request_host={host}")
+}
+
+#[tokio::test]
+async fn what_is_advertised_is_found() {
+    let (server, _dir) = fresh().await;
+    let call = json!({"holder": "10.0.0.1:5123", "keys": [DIGEST, "docker.io/library/redis:7"], "group": "g"});
+    let created = json!({"success": true, "message": "Distribution created!"});
+    assert_eq!(server.post(ADVERTISE, &call).await, (201, created));
+    for key in [DIGEST, "docker.io/library/redis:7"] {
+        let (status, reply) = server.get(&find(key, "10.0.0.2")).await;
+        assert_eq!(status, 200);
+        assert_eq!(reply["key"], key);
+        assert_eq!(reply["Group"], "g");
+        assert_eq!(reply["total"], 0);
+        assert_eq!(texts(&reply["holders"]), ["10.0.0.1:5123"]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_404() {
+    let (server, _dir) = fresh().await;
+    let (status, reply) = server.get(&find(DIGEST, "10.0.0.2")).await;
+    assert_eq!(status, 404);
+    assert!(reply["message"].is_string(), "{reply}");
+}
+
+#[tokio::test]
+async fn the_requester_is_left_out() {
+    let (server, _dir) = fresh().await;
+    for holder in ["10.0.0.1:5123", "10.0.0.2:5123"] {
+        let call = json!({"holder": holder, "keys": [DIGEST], "group": "g"});
+        assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
+    }
+    assert_eq!(server.holders(DIGEST, "10.0.0.2").await, ["10.0.0.1:5123"]);
+}
+
+#[tokio::test]
+async fn bad_calls_are_told_what_is_wrong() {
+    let (server, _dir) = fresh().await;
+    let nothing = json!({"success": false, "message": "No operation needed"});
+    for keys in [json!([]), json!(["", ""])] {
+        let call = json!({"holder": "10.0.0.1:5123", "keys": keys, "group": "g"});
+        assert_eq!(server.post(ADVERTISE, &call).await, (400, nothing.clone()));
+    }
+    for call in [
+        json!({"keys": ["a"], "group": "g"}),
+        json!({"holder": "10.0.0.1:5123", "group": "g"}),
+        json!({"holder": "10.0.0.1:5123", "keys": ["a"]}),
+        json!({"holder": "10.0.0.1", "keys": ["a"], "group": "g"}),
+        json!({"holder": "10.0.0.1:5123", "keys": "a", "group": "g"}),
+        json!({"holder": "10.0.0.1:5123", "keys": ["a"], "group": ""}),
+        json!([]),
+    ] {
+        let (status, reply) = server.post(ADVERTISE, &call).await;
+        assert_eq!(status, 400, "{call}");
+        assert_eq!(reply["success"], false);
+        let message = reply["message"].as_str().expect("a message");
+        assert!(message.starts_with("Wrong request format: "), "{message}");
+    }
+    for query in [
+        "",
+        "?key=a",
+        "?group=g",
+        "?key=a&group=g&request_host=x",
+        "?key=a&group=g&count=x",
+    ] {
+        let (status, reply) = server
+            .get(&format!("/api/v1/distribution/findkey{query}"))
+            .await;
+        assert_eq!(status, 400, "{query}");
+        assert!(reply["error"].is_string(), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_sync_replaces_the_set() {
+    let (server, _dir) = fresh().await;
+    let sync = async |keys: &[&str]| {
+        let call = json!({"holder": "10.0.0.1:5123", "keys": keys, "group": "g"});
+        server.post(SYNC, &call).await
+    };
+    let created = json!({"success": true, "message": "Distribution created!"});
+    assert_eq!(sync(&["a", "b"]).await, (201, created.clone()));
+    assert_eq!(sync(&["b", "c"]).await, (201, created.clone()));
+    let status = async |key| server.get(&find(key, "10.0.0.2")).await.0;
+    assert_eq!(
+        (status("a").await, status("b").await, status("c").await),
+        (404, 200, 200)
+    );
+    assert_eq!(sync(&[]).await, (201, created));
+    assert_eq!((status("b").await, status("c").await), (404, 404));
+}
+
+#[tokio::test]
+async fn groups_are_apart() {
+    let (server, _dir) = fresh().await;
+    let call = json!({"holder": "10.0.0.1:5123", "keys": ["a"], "group": "other"});
+    assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
+    assert_eq!(server.get(&find("a", "10.0.0.2")).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_keepalive_brings_a_silent_node_back() {
+    let (server, _dir) = fresh().await;
+    let call = json!({"holder": "10.0.0.1:5123", "keys": ["a"], "group": "g"});
+    assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
+    server.clock.advance(std::time::Duration::from_secs(121));
+    assert_eq!(server.get(&find("a", "10.0.0.2")).await.0, 404);
+    let alive = json!({"success": true, "message": "keep alive success"});
+    let call = json!({"host": "10.0.0.1:5123", "Group": "g"});
+    assert_eq!(server.post(KEEPALIVE, &call).await, (201, alive));
+    assert_eq!(server.get(&find("a", "10.0.0.2")).await.0, 200);
+}
+
+#[tokio::test]
+async fn ipv6_holders_are_found_too() {
+    let (server, _dir) = fresh().await;
+    for holder in ["[2001:db8::1]:5123", "10.0.0.1:5123"] {
+        let call = json!({"holder": holder, "keys": ["a"], "group": "g"});
+        assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
+    }
+    for host in ["10.0.0.2", "2001:db8::2"] {
+        let both = ["10.0.0.1:5123", "[2001:db8::1]:5123"];
+        assert_eq!(server.holders("a", host).await, both);
+    }
+}
+
+#[tokio::test]
+async fn it_is_healthy() {
+    let (server, _dir) = fresh().await;
+    assert_eq!(
+        server.get("/healthz").await,
+        (200, json!({"message": "ok"}))
+    );
+    server.stop().await;
+}
