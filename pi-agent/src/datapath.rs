@@ -1,0 +1,35 @@
+//! Moves bodies: the only place that does.
+//!
+//! A file goes to a socket by `sendfile`, a socket to a socket by `splice` through a pipe where
+//! nothing has to look at the bytes, and by large reads and writes where something has.
+
+mod copy;
+mod finish;
+mod floor;
+mod pace;
+mod pipe;
+mod relay;
+mod send;
+mod tally;
+mod wait;
+
+pub use self::{
+    floor::{Floor, RateFloor},
+    pace::Pace,
+    relay::{End, Relayed, SourceError},
+    send::{SendError, send_file},
+};
+pub(crate) use self::{
+    copy::{Tap, copy},
+    finish::finish,
+    relay::relay,
+    send::{read_exact, write_all},
+    tally::Tally,
+    wait::Patience,
+};
+
+/// Most bytes that one system call moves, so that transfers on one thread take turns.
+const TURN: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! From one socket to another through memory: where something looks at the bytes, or where the
+//! kernel does not splice.
+
+use std::io;
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{End, Floor, Patience, Relayed, SourceError, Tally, relay::wait};
+
+/// Size of the buffer. A quarter of it would cost more wake-ups, four times it only memory.
+const BUFFER: usize = 256 << 10;
+
+/// Looks at the bytes on their way.
+pub(crate) trait Tap: Send {
+    /// Bytes that are about to be passed on, in their order.
+    fn look(&mut self, bytes: &[u8]);
+}
+
+/// Nobody looks.
+struct Blind;
+
+impl Tap for Blind {
+    fn look(&mut self, _: &[u8]) {}
+}
+
+/// Moves `length` bytes from `source` to `sink`, with `tap` looking at each.
+pub(crate) async fn copy(
+    source: &TcpStream,
+    sink: &TcpStream,
+    length: u64,
+    floor: &mut Floor,
+    patience: Patience,
+    tap: &mut dyn Tap,
+    tally: &mut impl Tally,
+) -> Relayed {
+    let mut buffer = vec![0; BUFFER];
+    let mut total = 0;
+    let end = loop {
+        let most = usize::try_from(length - total).unwrap_or(usize::MAX);
+        if most == 0 {
+            break End::Complete;
+        }
+        let room = most.min(buffer.len());
+        let Some(room) = buffer.get_mut(..room) else {
+            break End::Complete;
+        };
+        let read = match read(source, room, floor).await {
+            Ok(read) => read,
+            Err(error) => break End::Source(error),
+        };
+        let bytes = room.get(..read).unwrap_or_default();
+        let count = u64::try_from(read).unwrap_or(u64::MAX);
+        tally.came(count);
+        tap.look(bytes);
+        let since = Instant::now();
+        if let Err(error) = super::write_all(sink, bytes, patience).await {
+            break End::Sink(error);
+        }
+        floor.pause(since.elapsed());
+        total += count;
+        tally.went(count);
+        tokio::task::coop::consume_budget().await;
+    };
+    Relayed { moved: total, end }
+}
+
+/// [`copy`] with nobody looking.
+pub(super) async fn copy_rest(
+    source: &TcpStream,
+    sink: &TcpStream,
+    length: u64,
+    floor: &mut Floor,
+    patience: Patience,
+    tally: &mut impl Tally,
+) -> Relayed {
+    copy(source, sink, length, floor, patience, &mut Blind, tally).await
+}
+
+/// Reads what there is, at least one byte.
+pub(super) async fn read(
+    source: &TcpStream,
+    room: &mut [u8],
+    floor: &mut Floor,
+) -> Result<usize, SourceError> {
+    loop {
+        let read = match source.try_read(room) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait(source, floor, || direct(source, room)).await?
+            }
+            result => Some(result.map_err(SourceError::Read)?),
+        };
+        match read {
+            None => {}
+            Some(0) => return Err(SourceError::Ended),
+            Some(read) => {
+                floor.add(u64::try_from(read).unwrap_or(u64::MAX));
+                return Ok(read);
+            }
+        }
+    }
+}
+
+/// Reads regardless of what the runtime knows of the socket's readiness.
+fn direct(source: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(source, room)?)
+}

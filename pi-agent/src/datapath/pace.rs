@@ -1,0 +1,73 @@
+//! A limit to the rate of all uploads together, shared fairly.
+
+use std::{
+    num::NonZeroU64,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::TURN;
+
+/// Lets transfers go on at a common rate. Each takes a turn, and turns are given in the order in
+/// which they are asked for, so that transfers get equal shares. Clones share the rate.
+#[derive(Debug, Clone)]
+pub struct Pace(Option<Arc<Limit>>);
+
+#[derive(Debug)]
+struct Limit {
+    rate: NonZeroU64,
+    /// When the turns that were given are used up.
+    until: Mutex<Instant>,
+}
+
+/// The turn of a limited transfer: small enough that shares are even within some milliseconds.
+const LIMITED_TURN: u64 = 128 << 10;
+/// What may be sent at once after a rest.
+const BURST: Duration = Duration::from_millis(50);
+
+impl Pace {
+    /// No limit.
+    pub fn free() -> Self {
+        Self(None)
+    }
+
+    /// At most `rate` bytes a second.
+    pub fn limited(rate: NonZeroU64) -> Self {
+        Self(Some(Arc::new(Limit {
+            rate,
+            until: Mutex::new(Instant::now()),
+        })))
+    }
+
+    /// Most bytes to ask for at a time.
+    pub(super) fn turn(&self) -> u64 {
+        match self.0 {
+            Some(_) => LIMITED_TURN,
+            None => u64::try_from(TURN).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Waits for the turn of `bytes`, and gives them back.
+    pub(super) async fn take(&self, bytes: u64) -> u64 {
+        if let Some(limit) = &self.0 {
+            let at = limit.reserve(bytes, Instant::now());
+            tokio::time::sleep_until(at).await;
+        }
+        bytes
+    }
+}
+
+impl Limit {
+    /// When a turn of `bytes` may begin that is asked for at `now`.
+    fn reserve(&self, bytes: u64, now: Instant) -> Instant {
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate.get());
+        let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        let begin = (*until).max(earliest);
+        *until = begin + cost;
+        begin
+    }
+}

@@ -1,0 +1,123 @@
+//! From this node's memory and files to a socket.
+
+use std::{fs::File, io};
+
+use rustix::{
+    fs::{Advice, fadvise, sendfile},
+    io::Errno,
+};
+use tokio::{io::Interest, net::TcpStream};
+
+use super::{Floor, Pace, Patience, SourceError, TURN, copy::read};
+use crate::http::Span;
+
+/// Why a file was not sent whole.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The file has fewer bytes than it had.
+    #[error("the file ends early")]
+    Short,
+    /// The socket took no more, or the file could not be read: the call does not tell which.
+    #[error("the file could not be sent")]
+    Io(#[source] io::Error),
+}
+
+/// How far ahead of the sending the file is read into memory, so that no call waits for the disk.
+const AHEAD: u64 = 4 << 20;
+
+/// Sends `span` of a file, at the pace that `pace` allows. `sent` is told of bytes as the socket
+/// takes them.
+///
+/// # Errors
+/// When not all of it was sent.
+pub async fn send_file(
+    socket: &TcpStream,
+    file: &File,
+    span: Span,
+    pace: &Pace,
+    patience: std::time::Duration,
+    mut sent: impl FnMut(u64),
+) -> Result<(), SendError> {
+    let patience = Patience(patience);
+    let mut offset = span.start();
+    let mut ahead = offset;
+    while offset < span.end() {
+        if span.end() - offset > AHEAD && offset + AHEAD / 2 >= ahead {
+            // Advice only; a file system that takes none still reads.
+            let length = std::num::NonZeroU64::new(AHEAD);
+            let _ = fadvise(file, ahead, length, Advice::WillNeed);
+            ahead += AHEAD;
+        }
+        let left = span.end() - offset;
+        let most = pace.take(left.min(pace.turn())).await;
+        let mut turn = usize::try_from(most).unwrap_or(TURN);
+        while turn > 0 {
+            let count = send_some(socket, file, &mut offset, turn, patience).await?;
+            sent(u64::try_from(count).unwrap_or(u64::MAX));
+            turn -= count.min(turn);
+        }
+        tokio::task::coop::consume_budget().await;
+    }
+    Ok(())
+}
+
+async fn send_some(
+    socket: &TcpStream,
+    file: &File,
+    offset: &mut u64,
+    most: usize,
+    patience: Patience,
+) -> Result<usize, SendError> {
+    loop {
+        let sent = socket.try_io(Interest::WRITABLE, || {
+            loop {
+                match sendfile(socket, file, Some(offset), most) {
+                    Err(Errno::INTR) => {}
+                    result => return Ok(result?),
+                }
+            }
+        });
+        match sent {
+            Ok(0) => return Err(SendError::Short),
+            Ok(count) => return Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                patience.writable(socket).await.map_err(SendError::Io)?;
+            }
+            Err(error) => return Err(SendError::Io(error)),
+        }
+    }
+}
+
+/// Writes bytes of this process's memory.
+pub(crate) async fn write_all(
+    socket: &TcpStream,
+    mut bytes: &[u8],
+    patience: Patience,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match socket.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                patience.writable(socket).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Fills `room` from a socket. `got` is told of bytes as they come.
+pub(crate) async fn read_exact(
+    socket: &TcpStream,
+    mut room: &mut [u8],
+    floor: &mut Floor,
+    mut got: impl FnMut(u64),
+) -> Result<(), SourceError> {
+    while !room.is_empty() {
+        let count = read(socket, room, floor).await?;
+        got(u64::try_from(count).unwrap_or(u64::MAX));
+        room = room.get_mut(count..).unwrap_or_default();
+    }
+    Ok(())
+}

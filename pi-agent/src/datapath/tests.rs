@@ -1,0 +1,216 @@
+use std::{
+    io::{Read as _, Write as _},
+    num::NonZeroU64,
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+
+use super::{
+    End, Floor, Pace, Patience, RateFloor, SourceError, Tally, Tap, copy, read_exact, relay,
+    send_file,
+};
+use crate::http::Span;
+
+const RATE: RateFloor = RateFloor {
+    bytes: 1000,
+    window: Duration::from_millis(400),
+};
+
+#[derive(Default)]
+struct Count {
+    came: u64,
+    went: u64,
+}
+
+impl Tally for Count {
+    fn came(&mut self, bytes: u64) {
+        self.came += bytes;
+    }
+    fn went(&mut self, bytes: u64) {
+        self.went += bytes;
+    }
+}
+
+struct Sum(u64);
+
+impl Tap for Sum {
+    fn look(&mut self, bytes: &[u8]) {
+        self.0 += bytes.iter().map(|b| u64::from(*b)).sum::<u64>();
+    }
+}
+
+async fn pair() -> (TcpStream, std::net::TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (theirs, _) = listener.accept().await.unwrap();
+    let theirs = theirs.into_std().unwrap();
+    theirs.set_nonblocking(false).unwrap();
+    (ours, theirs)
+}
+
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
+}
+
+/// Feeds `sent` bytes into a relay of `length` bytes, and returns what came out and how it ended.
+async fn relayed(sent: usize, length: u64, tapped: bool) -> (Vec<u8>, super::Relayed, Count) {
+    let (source, mut feeder) = pair().await;
+    let (sink, mut drain) = pair().await;
+    let feeding = std::thread::spawn(move || feeder.write_all(&pattern(sent)).unwrap());
+    let draining = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        drain.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let mut floor = Floor::new(RATE, Instant::now());
+    let patience = Patience(Duration::from_secs(5));
+    let mut count = Count::default();
+    let relayed = if tapped {
+        let mut tap = Sum(0);
+        let relayed =
+            copy(&source, &sink, length, &mut floor, patience, &mut tap, &mut count).await;
+        let sum = pattern(sent).iter().map(|b| u64::from(*b)).sum::<u64>();
+        assert_eq!(tap.0, sum);
+        relayed
+    } else {
+        relay(&source, &sink, length, &mut floor, patience, &mut count).await
+    };
+    drop(sink);
+    feeding.join().unwrap();
+    (draining.join().unwrap(), relayed, count)
+}
+
+#[tokio::test]
+async fn a_relay_moves_every_byte() {
+    for tapped in [false, true] {
+        let (bytes, relayed, count) = relayed(5_000_001, 5_000_001, tapped).await;
+        assert!(matches!(relayed.end, End::Complete), "{relayed:?}");
+        assert_eq!(relayed.moved, 5_000_001);
+        assert_eq!((count.came, count.went), (5_000_001, 5_000_001));
+        assert!(bytes == pattern(5_000_001));
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_ends_early_leaves_every_byte_that_came() {
+    for tapped in [false, true] {
+        let (bytes, relayed, _) = relayed(300_000, 5_000_001, tapped).await;
+        assert!(matches!(relayed.end, End::Source(SourceError::Ended)), "{relayed:?}");
+        assert_eq!(relayed.moved, 300_000);
+        assert!(bytes == pattern(300_000));
+    }
+}
+
+#[tokio::test]
+async fn a_silent_source_is_given_up() {
+    let (source, feeder) = pair().await;
+    let (sink, _drain) = pair().await;
+    let mut floor = Floor::new(RATE, Instant::now());
+    let patience = Patience(Duration::from_secs(5));
+    let mut count = Count::default();
+    let begin = Instant::now();
+    let relayed = relay(&source, &sink, 10, &mut floor, patience, &mut count).await;
+    assert!(matches!(relayed.end, End::Source(SourceError::Stalled)), "{relayed:?}");
+    assert!(begin.elapsed() >= RATE.window && begin.elapsed() < RATE.window * 4);
+    drop(feeder);
+}
+
+#[tokio::test]
+async fn a_sink_that_goes_away_ends_a_relay() {
+    let (source, mut feeder) = pair().await;
+    let (sink, drain) = pair().await;
+    drop(drain);
+    let feeding = std::thread::spawn(move || feeder.write_all(&pattern(8_000_000)));
+    let mut floor = Floor::new(RATE, Instant::now());
+    let patience = Patience(Duration::from_secs(5));
+    let mut count = Count::default();
+    let relayed = relay(&source, &sink, 8_000_000, &mut floor, patience, &mut count).await;
+    assert!(matches!(relayed.end, End::Sink(_)), "{relayed:?}");
+    drop(source);
+    // Whether the feeder got rid of its bytes does not matter.
+    let _ = feeding.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_part_of_a_file_is_sent() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&pattern(9_000_000)).unwrap();
+    let (socket, mut drain) = pair().await;
+    let draining = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        drain.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let mut sent = 0;
+    let patience = Duration::from_secs(5);
+    let span = Span::new(11, 8_999_990);
+    send_file(&socket, &file, span, &Pace::free(), patience, |n| sent += n).await.unwrap();
+    drop(socket);
+    assert_eq!(sent, span.len());
+    assert!(draining.join().unwrap() == pattern(9_000_000)[11..8_999_990]);
+}
+
+#[tokio::test]
+async fn a_file_that_shrank_is_noticed() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"short").unwrap();
+    let (socket, _drain) = pair().await;
+    let patience = Duration::from_secs(5);
+    let sent = send_file(&socket, &file, Span::whole(9), &Pace::free(), patience, |_| {}).await;
+    assert!(matches!(sent, Err(super::SendError::Short)));
+}
+
+#[tokio::test]
+async fn a_limited_pace_is_kept() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&pattern(1_000_000)).unwrap();
+    let pace = Pace::limited(NonZeroU64::new(2_000_000).unwrap());
+    let (socket, mut drain) = pair().await;
+    let draining = std::thread::spawn(move || drain.read_to_end(&mut Vec::new()).unwrap());
+    let begin = Instant::now();
+    let patience = Duration::from_secs(5);
+    send_file(&socket, &file, Span::whole(1_000_000), &pace, patience, |_| {}).await.unwrap();
+    let took = begin.elapsed();
+    assert!(took > Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+    drop(socket);
+    assert_eq!(draining.join().unwrap(), 1_000_000);
+}
+
+#[tokio::test]
+async fn reading_stops_at_the_least_rate() {
+    let (source, mut feeder) = pair().await;
+    feeder.write_all(b"abc").unwrap();
+    let mut floor = Floor::new(RATE, Instant::now());
+    let mut room = [0; 4];
+    let read = read_exact(&source, &mut room, &mut floor, |_| {}).await;
+    assert!(matches!(read, Err(SourceError::Stalled)));
+    assert_eq!(&room[..3], b"abc");
+}
+
+#[test]
+fn the_floor_slides() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let mut floor = Floor::new(RATE, start);
+    floor.add(5000);
+    // The first bytes count for one window and no longer.
+    assert!(floor.check(at(399)));
+    assert!(floor.check(at(410)));
+    assert!(!floor.check(at(460)));
+    // Time in which the receiver was at fault does not count.
+    let mut floor = Floor::new(RATE, start);
+    floor.pause(Duration::from_secs(10));
+    assert!(floor.check(at(1000)));
+    // A steady trickle below the rate is given up.
+    let mut floor = Floor::new(RATE, start);
+    let mut good = true;
+    for i in 1..=20 {
+        floor.add(100);
+        good &= floor.check(at(i * 50));
+    }
+    assert!(!good);
+}

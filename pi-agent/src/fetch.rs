@@ -1,0 +1,218 @@
+//! Gets objects from peers: who is asked, how long each may take, who comes next at the same byte,
+//! and who is not asked any more.
+
+mod accept;
+mod begin;
+mod candidates;
+mod count;
+mod deliver;
+mod error;
+mod exchange;
+mod finder;
+mod hash;
+mod health;
+mod hints;
+mod link;
+mod open;
+mod pool;
+mod settings;
+mod small;
+mod timing;
+mod turn;
+mod verdict;
+
+pub use self::{
+    count::METRICS,
+    finder::Finder,
+    health::Quarantine,
+    settings::{FetchSettings, Verify},
+    verdict::{Unwatched, Verdict, Verdicts},
+};
+pub(crate) use self::{
+    deliver::{Delivery, Transfer},
+    small::Small,
+};
+
+use std::sync::Arc;
+
+use daemon::scope::Scope;
+use piccolo_api::Holder;
+use tokio::{sync::Semaphore, time::Instant};
+use tracing::{Span, warn};
+
+use self::{
+    candidates::Candidates, count::Counts, health::Health, hints::Hints, pool::Pool, small::Cache,
+    timing::FirstBytes, turn::Turns,
+};
+use crate::{
+    content::{Content, Object},
+    digest::Digest,
+    http::{ByteRange, Kind, Method},
+    peer::PeerSockets,
+};
+
+/// Gets objects from peers. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Fetcher(Arc<Inner>);
+
+/// What a fetcher works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// This node's own content.
+    pub content: Content,
+    /// Who has what.
+    pub finder: Box<dyn Finder>,
+    /// What containerd thought of what it was given.
+    pub verdicts: Box<dyn Verdicts>,
+    /// Where bytes are counted.
+    pub sockets: PeerSockets,
+    /// The tasks that fetch ahead.
+    pub scope: Scope,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    settings: FetchSettings,
+    pool: Pool,
+    health: Health,
+    hints: Hints,
+    first_bytes: FirstBytes,
+    cache: Cache,
+    turns: Turns,
+    counts: Counts,
+    /// Bounds the tasks that wait for a verdict.
+    verdicts: Arc<Semaphore>,
+}
+
+/// Verdicts that are waited for at once.
+const MOST_VERDICTS: usize = 64;
+
+/// An object that is wanted, and the name under which it is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Want {
+    pub(crate) digest: Digest,
+    pub(crate) kind: Kind,
+    pub(crate) registry: Option<String>,
+    pub(crate) repository: String,
+    /// Its size, where that is known.
+    pub(crate) size: Option<u64>,
+}
+
+/// What a fetch for containerd comes to.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    /// The object is there in the meantime.
+    Own(Object),
+    /// A small object, verified.
+    Small(Small),
+    /// A large one: a peer has it and is ready to send.
+    Large(Box<Transfer>),
+    /// The size of an object that was asked for its head only.
+    Size(u64),
+    /// No peer has it.
+    Nowhere,
+}
+
+impl Fetcher {
+    /// A fetcher that asks the peers that `parts.finder` names.
+    pub fn new(parts: Parts, settings: FetchSettings) -> Self {
+        Self(Arc::new(Inner {
+            pool: Pool::default(),
+            health: Health::default(),
+            hints: Hints::default(),
+            first_bytes: FirstBytes::default(),
+            cache: Cache::default(),
+            turns: Turns::default(),
+            counts: Counts::new(),
+            verdicts: Arc::new(Semaphore::new(MOST_VERDICTS)),
+            parts,
+            settings,
+        }))
+    }
+
+    /// Fetches an object, or begins to. One fetch of an object is under way at a time; who comes
+    /// later waits, and finds what the first one got.
+    pub(crate) async fn fetch(
+        &self,
+        want: &Want,
+        method: Method,
+        range: Option<ByteRange>,
+    ) -> Fetched {
+        let inner = &self.0;
+        if let Some(small) = inner.cache.get(&want.digest) {
+            return Fetched::Small(small);
+        }
+        if method == Method::Head && want.kind == Kind::Blob {
+            return begin::size(inner, want).await.map_or(Fetched::Nowhere, Fetched::Size);
+        }
+        let turn = inner.turns.take(&want.digest).await;
+        if turn.waited() {
+            if let Some(small) = inner.cache.get(&want.digest) {
+                return Fetched::Small(small);
+            }
+            if let Ok(Some(own)) = inner.parts.content.open(&want.digest).await {
+                return Fetched::Own(own);
+            }
+        }
+        let want = &Want {
+            size: want.size.or_else(|| inner.hints.size(&want.digest)),
+            ..want.clone()
+        };
+        let mut candidates = Candidates::find(inner, &want.digest).await;
+        let small = want.kind == Kind::Manifest
+            || want.size.is_some_and(small::fits);
+        let fetched = if small {
+            small::fetch(inner, want, &mut candidates).await.map(Fetched::Small)
+        } else {
+            begin::begin(self, want, range, candidates, turn).await
+        };
+        match fetched {
+            Some(Fetched::Small(small)) => {
+                inner.cache.put(&want.digest, &small);
+                Fetched::Small(small)
+            }
+            Some(fetched) => fetched,
+            None => Fetched::Nowhere,
+        }
+    }
+
+    /// A manifest passed, and its children will be asked for next.
+    pub(crate) fn passed(&self, manifest: &[u8]) {
+        let children = crate::manifest::children(manifest);
+        self.0.hints.learn(&children);
+        self.0.parts.finder.prefetch(&children);
+    }
+
+    /// Lets go of connections and objects that were not used for a while.
+    pub(crate) fn tidy(&self) {
+        self.0.pool.tidy();
+        self.0.cache.tidy();
+    }
+
+    /// Peers that are not trusted now.
+    pub fn quarantines(&self) -> Vec<Quarantine> {
+        self.0.health.quarantines(Instant::now())
+    }
+
+    /// Waits for containerd's verdict on an object, and remembers who gave it if it was wrong.
+    fn await_verdict(&self, digest: Digest, senders: Vec<Holder>) {
+        let inner = Arc::clone(&self.0);
+        if !inner.parts.verdicts.is_watching() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&inner.verdicts).try_acquire_owned() else {
+            return;
+        };
+        self.0.parts.scope.task(Span::none(), async move {
+            let verdict = inner.parts.verdicts.verdict(&digest).await;
+            if verdict == Verdict::Wrong {
+                warn!(%digest, ?senders, "containerd rejected the bytes of these peers");
+                for peer in senders {
+                    inner.health.suspect(peer, &digest, Instant::now());
+                }
+            }
+            drop(place);
+        });
+    }
+}

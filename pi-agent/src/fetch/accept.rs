@@ -1,0 +1,75 @@
+//! Whether a peer's head is an answer to what it was asked.
+
+use super::{Want, error::PeerError};
+use crate::http::{Response, Span};
+
+/// The bytes that a peer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// Offset of the first.
+    pub(super) start: u64,
+    /// Offset after the last; the object's end where it is not given.
+    pub(super) end: Option<u64>,
+}
+
+/// The body that a peer is about to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Body {
+    /// Which bytes.
+    pub(super) span: Span,
+    /// Size of the whole object.
+    pub(super) total: u64,
+}
+
+impl Ask {
+    /// The whole object.
+    pub(super) const WHOLE: Self = Self {
+        start: 0,
+        end: None,
+    };
+}
+
+/// Takes a head, or says what is wrong with it.
+pub(super) fn accept(response: &Response, want: &Want, ask: Ask) -> Result<Body, PeerError> {
+    match response.status {
+        200 | 206 => {}
+        404 => return Err(PeerError::Missing),
+        429 | 503 => return Err(PeerError::Busy(response.alternates.clone())),
+        status => return Err(PeerError::Status(status)),
+    }
+    let contradiction = |what| Err(PeerError::Contradiction(what));
+    if response.encoded {
+        return contradiction("the body is encoded");
+    }
+    if let Some(digest) = &response.digest
+        && digest != want.digest.as_str()
+    {
+        return contradiction("another digest");
+    }
+    let Some(length) = response.length else {
+        return contradiction("no Content-Length");
+    };
+    let body = match (response.status, response.range) {
+        (206, Some(range)) => Body {
+            span: range.span,
+            total: range.total,
+        },
+        (206, None) => return contradiction("a part without Content-Range"),
+        _ => Body {
+            span: Span::whole(length),
+            total: length,
+        },
+    };
+    let end = ask.end.unwrap_or(body.total).min(body.total);
+    if body.span.len() != length {
+        return contradiction("Content-Length and Content-Range differ");
+    }
+    // A peer that does not know ranges sends the whole object, which is of use from its start.
+    if body.span.start() != ask.start || (response.status == 206 && body.span.end() != end) {
+        return contradiction("another range");
+    }
+    if want.size.is_some_and(|size| size != body.total) {
+        return contradiction("another size");
+    }
+    Ok(body)
+}

@@ -1,0 +1,126 @@
+//! The beginning of a fetch: the first peer's head tells the object's size, and by it whether the
+//! object is verified in memory or passed on.
+
+use tokio::time::Instant;
+
+use super::{
+    Candidates, Fetched, Fetcher, Inner, Transfer, Verify, Want,
+    accept::Ask,
+    deliver::Progress,
+    hash::Hasher,
+    open::open,
+    small,
+    turn::Turn,
+};
+use crate::http::{ByteRange, Method, Span};
+
+/// An open-ended range is fetched in parts, of which the first has this size: who asks for one
+/// often breaks off, and what was under way then is wasted.
+const FIRST_PART: u64 = 1 << 20;
+
+/// Asks for the first bytes, by which size and place of the object are known.
+pub(super) async fn begin(
+    fetcher: &Fetcher,
+    want: &Want,
+    range: Option<ByteRange>,
+    mut candidates: Candidates,
+    turn: Turn,
+) -> Option<Fetched> {
+    let inner = &fetcher.0;
+    let (range, part) = match range {
+        Some(last @ ByteRange::Last(_)) => {
+            (Some(anchor(inner, want, last, &mut candidates).await?), None)
+        }
+        Some(ByteRange::From(_)) => (range, Some(FIRST_PART)),
+        Some(ByteRange::Between(..)) | None => (range, None),
+    };
+    let ask = match range {
+        Some(ByteRange::From(start)) => Ask {
+            start,
+            end: Some(start.saturating_add(FIRST_PART)),
+        },
+        Some(ByteRange::Between(first, last)) => Ask {
+            start: first,
+            end: Some(last.saturating_add(1)),
+        },
+        Some(ByteRange::Last(_)) | None => Ask::WHOLE,
+    };
+    loop {
+        let upstream = open(inner, want, ask, Method::Get, &mut candidates).await?;
+        let total = upstream.body.total;
+        if small::fits(total) {
+            if upstream.body.span == Span::whole(total) {
+                if let Some(small) = small::receive(inner, want, upstream).await {
+                    return Some(Fetched::Small(small));
+                }
+                continue;
+            }
+            candidates.again(upstream.link.holder);
+            let small = small::fetch(inner, want, &mut candidates).await;
+            return small.map(Fetched::Small);
+        }
+        let span = match range {
+            None => Span::whole(total),
+            Some(range) => range.resolve(total).ok()?,
+        };
+        let hash = range.is_none() && must_hash(inner, want);
+        let want = Want {
+            size: Some(total),
+            ..want.clone()
+        };
+        return Some(Fetched::Large(Box::new(Transfer {
+            fetcher: fetcher.clone(),
+            hasher: hash.then(|| Hasher::new(&want.digest)),
+            want,
+            span,
+            total,
+            candidates,
+            upstream: Some(upstream),
+            part,
+            turn,
+            progress: Progress::default(),
+        })));
+    }
+}
+
+/// The size of an object that some peer has.
+pub(super) async fn size(inner: &Inner, want: &Want) -> Option<u64> {
+    let mut candidates = Candidates::find(inner, &want.digest).await;
+    ask_size(inner, want, &mut candidates).await
+}
+
+async fn ask_size(inner: &Inner, want: &Want, candidates: &mut Candidates) -> Option<u64> {
+    let upstream = open(inner, want, Ask::WHOLE, Method::Head, candidates).await?;
+    let total = upstream.body.total;
+    candidates.again(upstream.link.holder);
+    if upstream.keep_alive {
+        inner.pool.put(upstream.link);
+    }
+    Some(total)
+}
+
+/// Turns "the last n bytes" into offsets, for which the size has to be known.
+async fn anchor(
+    inner: &Inner,
+    want: &Want,
+    range: ByteRange,
+    candidates: &mut Candidates,
+) -> Option<ByteRange> {
+    let total = match want.size {
+        Some(total) => total,
+        None => ask_size(inner, want, candidates).await?,
+    };
+    let span = range.resolve(total).ok()?;
+    Some(ByteRange::Between(span.start(), span.end() - 1))
+}
+
+fn must_hash(inner: &Inner, want: &Want) -> bool {
+    match inner.settings.verify {
+        Verify::Always => true,
+        Verify::Small => false,
+        Verify::Auto => {
+            !inner.parts.verdicts.is_watching()
+                || inner.health.is_suspect(&want.digest, Instant::now())
+        }
+    }
+}

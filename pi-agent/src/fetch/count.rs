@@ -1,0 +1,79 @@
+//! What is counted of fetching.
+
+use metrics::{Counter, Histogram, counter, histogram};
+use piccolo_api::FailureKind;
+
+use crate::metric::Metric;
+
+/// The metrics of this module.
+pub const METRICS: &[Metric] = &[
+    Metric::counter(
+        "piccolo_agent_peer_failures_total",
+        &[(
+            "cause",
+            "refused, unreachable, stalled, cut, missing, busy, wrong_bytes, protocol",
+        )],
+        "Peers that did not deliver, by what was the matter.",
+    ),
+    Metric::counter(
+        "piccolo_agent_resumed_transfers_total",
+        &[],
+        "Transfers to containerd that another peer continued at the same byte.",
+    ),
+    Metric::counter(
+        "piccolo_agent_hedges_total",
+        &[("outcome", "won, lost")],
+        "Requests made to a second peer because the first was slow, by who answered first.",
+    ),
+    Metric::counter(
+        "piccolo_agent_quarantines_total",
+        &[("scope", "object")],
+        "Peers that were put into quarantine after wrong bytes.",
+    ),
+    Metric::histogram(
+        "piccolo_agent_first_byte_seconds",
+        &[],
+        "From a request to a peer to the end of its reply's head.",
+    ),
+];
+
+/// Handles of the counters.
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) resumed: Counter,
+    pub(super) hedges_won: Counter,
+    pub(super) hedges_lost: Counter,
+    pub(super) quarantines: Counter,
+    pub(super) first_byte: Histogram,
+}
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        let hedges = |outcome: &'static str| counter!("piccolo_agent_hedges_total", "outcome" => outcome);
+        Self {
+            resumed: counter!("piccolo_agent_resumed_transfers_total"),
+            hedges_won: hedges("won"),
+            hedges_lost: hedges("lost"),
+            quarantines: counter!("piccolo_agent_quarantines_total", "scope" => "object"),
+            first_byte: histogram!("piccolo_agent_first_byte_seconds"),
+        }
+    }
+
+    pub(super) fn failure(kind: FailureKind) {
+        // Failures are rare enough to look the counter up.
+        counter!("piccolo_agent_peer_failures_total", "cause" => cause(kind)).increment(1);
+    }
+}
+
+fn cause(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Refused => "refused",
+        FailureKind::Unreachable => "unreachable",
+        FailureKind::Stalled => "stalled",
+        FailureKind::Cut => "cut",
+        FailureKind::Missing => "missing",
+        FailureKind::Busy => "busy",
+        FailureKind::WrongBytes => "wrong_bytes",
+        FailureKind::Protocol | FailureKind::Other => "protocol",
+    }
+}

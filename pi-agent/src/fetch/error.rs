@@ -1,0 +1,76 @@
+//! How a peer fails.
+
+use std::io;
+
+use piccolo_api::{FailureKind, Holder};
+
+use crate::{
+    datapath::SourceError,
+    http::{HeadError, ResponseError},
+};
+
+/// Why a peer did not give what it was asked for. Whoever's fault it is, another peer may help.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PeerError {
+    /// No connection.
+    #[error("the peer could not be reached")]
+    Dial(#[source] io::Error),
+    /// No connection in time.
+    #[error("the peer could not be reached in time")]
+    DialDeadline,
+    /// The request could not be written.
+    #[error("the request could not be sent")]
+    Request(#[source] io::Error),
+    /// No head.
+    #[error("the peer gave no proper reply")]
+    Head(#[source] HeadError<ResponseError>),
+    /// No head in time.
+    #[error("the peer gave no reply in time")]
+    HeadDeadline,
+    /// It does not have the object.
+    #[error("the peer does not have it")]
+    Missing,
+    /// It has no time.
+    #[error("the peer is busy")]
+    Busy(Vec<Holder>),
+    /// Another status.
+    #[error("the peer replied with status {0}")]
+    Status(u16),
+    /// Its head does not fit the request.
+    #[error("the peer's reply contradicts the request: {0}")]
+    Contradiction(&'static str),
+    /// The body ended, stalled or broke.
+    #[error("the peer's reply did not come to its end")]
+    Body(#[source] SourceError),
+    /// The body is another one.
+    #[error("the peer's bytes do not have the digest")]
+    WrongBytes,
+}
+
+impl PeerError {
+    /// What is told to the server and counted.
+    pub(super) fn kind(&self) -> FailureKind {
+        match self {
+            Self::Dial(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                FailureKind::Refused
+            }
+            Self::Dial(_) | Self::DialDeadline => FailureKind::Unreachable,
+            Self::HeadDeadline | Self::Body(SourceError::Stalled) => FailureKind::Stalled,
+            Self::Request(_)
+            | Self::Head(HeadError::Closed | HeadError::Cut | HeadError::Read(_))
+            | Self::Body(SourceError::Ended | SourceError::Read(_)) => FailureKind::Cut,
+            Self::Missing => FailureKind::Missing,
+            Self::Busy(_) => FailureKind::Busy,
+            Self::WrongBytes => FailureKind::WrongBytes,
+            Self::Head(HeadError::Parse(_) | HeadError::TooLong)
+            | Self::Status(_)
+            | Self::Contradiction(_) => FailureKind::Protocol,
+        }
+    }
+
+    /// Whether the connection, not the peer, may be to blame: it had been closed before the
+    /// request came.
+    pub(super) fn is_stale(&self) -> bool {
+        matches!(self, Self::Request(_) | Self::Head(HeadError::Closed))
+    }
+}

@@ -1,0 +1,38 @@
+//! Who has an object: the edge to discovery.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use piccolo_api::{FailureKind, Holder, Key, Peer};
+
+use crate::{digest::Digest, discovery::Discovery, manifest::Child};
+
+/// Knows who has what.
+pub trait Finder: Send + Sync + fmt::Debug {
+    /// Peers that have the object, best first.
+    fn find<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Vec<Peer>>;
+    /// The objects will be looked for soon. Returns at once.
+    fn prefetch(&self, children: &[Child]);
+    /// A peer did not deliver.
+    fn failed(&self, peer: Holder, kind: FailureKind);
+}
+
+impl Finder for Discovery {
+    fn find<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Vec<Peer>> {
+        Box::pin(async move {
+            match digest.as_str().parse::<Key>() {
+                Ok(key) => Self::find(self, &key).await,
+                Err(_) => Vec::new(),
+            }
+        })
+    }
+
+    fn prefetch(&self, children: &[Child]) {
+        let keys = children.iter().map(|c| c.digest.as_str().parse());
+        Self::prefetch(self, keys.filter_map(Result::ok).collect());
+    }
+
+    fn failed(&self, peer: Holder, kind: FailureKind) {
+        Self::failed(self, peer, kind);
+    }
+}

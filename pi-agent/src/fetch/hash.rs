@@ -1,0 +1,49 @@
+//! Whether bytes have a digest.
+
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::{datapath::Tap, digest::Digest};
+
+/// Hashes bytes as they pass.
+#[derive(Debug)]
+pub(super) struct Hasher {
+    state: State,
+    expected: Digest,
+}
+
+#[derive(Debug)]
+enum State {
+    Sha256(Sha256),
+    Sha512(Box<Sha512>),
+}
+
+impl Hasher {
+    pub(super) fn new(expected: &Digest) -> Self {
+        let state = match expected.algorithm() {
+            "sha512" => State::Sha512(Box::default()),
+            _ => State::Sha256(Sha256::new()),
+        };
+        Self {
+            state,
+            expected: expected.clone(),
+        }
+    }
+
+    /// Whether the bytes that passed are those of the digest.
+    pub(super) fn matches(self) -> bool {
+        let hex = match self.state {
+            State::Sha256(state) => hex::encode(state.finalize()),
+            State::Sha512(state) => hex::encode(state.finalize()),
+        };
+        hex == self.expected.hex()
+    }
+}
+
+impl Tap for Hasher {
+    fn look(&mut self, bytes: &[u8]) {
+        match &mut self.state {
+            State::Sha256(state) => state.update(bytes),
+            State::Sha512(state) => state.update(bytes),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A connection to a peer.
+
+use std::io;
+
+use piccolo_api::Holder;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use super::{FetchSettings, error::PeerError};
+use crate::{
+    http::Inbox,
+    listen,
+    peer::{Meter, PeerSockets, Registered},
+};
+
+/// An open connection to a peer, between requests or within one.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) holder: Holder,
+    // Before the socket, so that its watcher looks at it a last time while it is open.
+    registered: Registered,
+    pub(super) stream: TcpStream,
+    pub(super) inbox: Inbox,
+    /// Whether a request was answered on it before.
+    pub(super) used: bool,
+    /// Since when it waits for the next request.
+    pub(super) since: Instant,
+}
+
+impl Link {
+    /// Opens a connection.
+    pub(super) async fn dial(
+        holder: Holder,
+        sockets: &PeerSockets,
+        settings: &FetchSettings,
+    ) -> Result<Self, PeerError> {
+        let stream = match timeout(settings.dial, TcpStream::connect(holder.addr())).await {
+            Ok(result) => result.map_err(PeerError::Dial)?,
+            Err(_) => return Err(PeerError::DialDeadline),
+        };
+        listen::prepare(&stream);
+        Ok(Self {
+            holder,
+            registered: sockets.register(holder.addr(), &stream),
+            stream,
+            inbox: Inbox::default(),
+            used: false,
+            since: Instant::now(),
+        })
+    }
+
+    /// The peer's counters.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.registered.meter
+    }
+
+    /// Whether the connection is still open and nothing came on it unasked.
+    pub(super) fn is_fresh(&self) -> bool {
+        let mut byte = [0];
+        let quiet = matches!(
+            rustix::io::read(&self.stream, &mut byte),
+            Err(error) if io::Error::from(error).kind() == io::ErrorKind::WouldBlock
+        );
+        quiet && self.inbox.len() == 0
+    }
+}

@@ -1,0 +1,113 @@
+//! Asks one peer after the other, and a second one at the same time when the first is slow.
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use piccolo_api::Holder;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::{
+    Candidates, Inner, Want,
+    accept::Ask,
+    count::Counts,
+    error::PeerError,
+    exchange::{Upstream, exchange},
+};
+use crate::http::Method;
+
+/// The first peer whose head is accepted, or `None` when there is none in time.
+pub(super) async fn open(
+    inner: &Inner,
+    want: &Want,
+    ask: Ask,
+    method: Method,
+    candidates: &mut Candidates,
+) -> Option<Upstream> {
+    let race = race(inner, want, ask, method, candidates);
+    timeout(inner.settings.open, race).await.ok().flatten()
+}
+
+async fn race(
+    inner: &Inner,
+    want: &Want,
+    ask: Ask,
+    method: Method,
+    candidates: &mut Candidates,
+) -> Option<Upstream> {
+    let mut running = FuturesUnordered::new();
+    // Those asked before the newest one, which it may overtake.
+    let mut waited_for: Vec<Holder> = Vec::new();
+    loop {
+        if running.is_empty() {
+            let peer = candidates.next(inner, &want.digest)?;
+            running.push(attempt(inner, want, ask, method, peer));
+            waited_for = vec![peer];
+        }
+        let may_hedge = waited_for.len() == 1 && !candidates.is_empty();
+        let slow = inner.first_bytes.slow();
+        let (peer, result) = tokio::select! {
+            biased;
+            Some(ended) = running.next() => ended,
+            () = tokio::time::sleep(slow), if may_hedge => {
+                if let Some(peer) = candidates.next(inner, &want.digest) {
+                    running.push(attempt(inner, want, ask, method, peer));
+                    waited_for.push(peer);
+                }
+                continue;
+            }
+        };
+        match result {
+            Ok(upstream) => {
+                settle(inner, peer, &waited_for);
+                return Some(upstream);
+            }
+            Err(error) => {
+                waited_for.retain(|p| *p != peer);
+                failed(inner, want, peer, &error);
+                if let PeerError::Busy(others) = error {
+                    candidates.add(inner, &want.digest, others);
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(
+    inner: &Inner,
+    want: &Want,
+    ask: Ask,
+    method: Method,
+    peer: Holder,
+) -> (Holder, Result<Upstream, PeerError>) {
+    let since = Instant::now();
+    let result = exchange(inner, want, ask, method, peer).await;
+    if result.is_ok() {
+        let time = since.elapsed();
+        inner.first_bytes.add(time);
+        inner.counts.first_byte.record(time.as_secs_f64());
+    }
+    (peer, result)
+}
+
+/// Counts who won where two were asked.
+fn settle(inner: &Inner, winner: Holder, waited_for: &[Holder]) {
+    if let [first, second] = waited_for {
+        if winner == *second {
+            inner.counts.hedges_won.increment(1);
+            inner.health.overtaken(*first, Instant::now());
+        } else {
+            inner.counts.hedges_lost.increment(1);
+        }
+    }
+}
+
+/// Notes a failure everywhere where it matters.
+pub(super) fn failed(inner: &Inner, want: &Want, peer: Holder, error: &PeerError) {
+    let kind = error.kind();
+    debug!(%peer, digest = %want.digest, error = %daemon::telemetry::chain(error), "a peer failed");
+    Counts::failure(kind);
+    inner.health.failed(peer, &want.digest, kind, Instant::now());
+    if kind == piccolo_api::FailureKind::WrongBytes {
+        inner.counts.quarantines.increment(1);
+    }
+    inner.parts.finder.failed(peer, kind);
+}

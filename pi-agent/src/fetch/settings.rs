@@ -1,0 +1,54 @@
+//! How long a peer may take, and how much it is trusted.
+
+use std::time::Duration;
+
+use piccolo_api::Holder;
+
+use crate::datapath::RateFloor;
+
+/// Deadlines and trust.
+#[derive(Debug, Clone)]
+pub struct FetchSettings {
+    /// This node's own address, which is never asked.
+    pub own: Option<Holder>,
+    /// How long a connection may take to open.
+    pub dial: Duration,
+    /// How long a peer may take from the request to the end of its head.
+    pub first_byte: Duration,
+    /// How long peers may be looked for before the object counts as nowhere.
+    pub open: Duration,
+    /// The least rate of a body.
+    pub floor: RateFloor,
+    /// How long containerd may take no byte.
+    pub patience: Duration,
+    /// What is hashed on its way.
+    pub verify: Verify,
+}
+
+/// Which large objects are hashed on their way. Small ones always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// Suspect ones, and all where containerd's verdict cannot be watched.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Small,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self {
+            own: None,
+            dial: Duration::from_millis(300),
+            first_byte: Duration::from_secs(2),
+            open: Duration::from_secs(6),
+            floor: RateFloor {
+                bytes: 256 << 10,
+                window: Duration::from_secs(2),
+            },
+            patience: Duration::from_secs(120),
+            verify: Verify::Auto,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! HTTP/1.1 heads: requests parsed for the listeners, responses parsed for the fetcher.
+//!
+//! Parsing is pure and bounded; bodies never pass through here, [`datapath`](crate::datapath)
+//! moves them.
+
+mod content_range;
+mod escape;
+mod inbox;
+mod range;
+mod reply;
+mod request;
+mod response;
+mod session;
+mod target;
+
+pub use self::{
+    content_range::ContentRange,
+    range::{ByteRange, Span, Unsatisfiable},
+    request::{Method, Request, RequestError},
+    response::{Response, ResponseError},
+    target::{Kind, ObjectRef, Reference, Target},
+};
+pub(crate) use self::{
+    escape::encode_query,
+    inbox::{HeadError, Inbox},
+    reply::{Connection, Reply},
+    session::{Next, Session},
+};
+
+/// Longest head in bytes that is read, from containerd or from a peer.
+pub(crate) const MAX_HEAD: usize = 16 << 10;
+/// Most header fields of a head.
+const MAX_FIELDS: usize = 64;
+
+/// The request field by which an agent names the address where it serves its peers.
+pub(crate) const AGENT_FIELD: &str = "Piccolo-Agent";
+/// The reply field by which a busy agent names others that have the same object.
+pub(crate) const ALTERNATES_FIELD: &str = "Piccolo-Alternates";
+/// Set by Go agents on requests to their peers.
+pub(crate) const MIRRORED_FIELD: &str = "X-Spegel-Mirrored";
+
+/// A field's value as text without the white space around it.
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().map(str::trim)
+}
+
+/// A decimal number of nothing but digits, as `Content-Length` and ranges are written.
+fn number(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// Whether a comma-separated field has `token` in it.
+fn has_token(value: &str, token: &str) -> bool {
+    value
+        .split(',')
+        .any(|t| t.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests;

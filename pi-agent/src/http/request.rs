@@ -1,0 +1,115 @@
+//! The head of a request, as the mirror and the peer listener read it.
+
+use piccolo_api::Holder;
+
+use super::{AGENT_FIELD, ByteRange, MAX_FIELDS, MIRRORED_FIELD, Target, has_token, number, text};
+
+/// A parsed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What is to be done.
+    pub method: Method,
+    /// With what.
+    pub target: Target,
+    /// The part of it that is asked for.
+    pub range: Option<ByteRange>,
+    /// Whether another request may follow on the connection.
+    pub keep_alive: bool,
+    /// Length of the body that follows the head.
+    pub body: u64,
+    /// The agent that asks, where it says that it is one.
+    pub agent: Option<Holder>,
+    /// Whether the request comes from another mirror, so that it must not be passed on.
+    pub mirrored: bool,
+}
+
+/// The methods of pulling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Head and body.
+    Get,
+    /// The head only.
+    Head,
+    /// Any other.
+    Other,
+}
+
+/// Why a head is no request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Not HTTP/1.
+    #[error("the head is no HTTP/1 request")]
+    Syntax(#[source] httparse::Error),
+    /// The end of the body cannot be told, so no further request can be either.
+    #[error("the body's length is not given in one way that is understood")]
+    Framing,
+}
+
+impl Request {
+    /// Reads a head from the beginning of `bytes`: the request and its head's length, or `None`
+    /// when the head is not complete.
+    ///
+    /// # Errors
+    /// When more bytes cannot make it a request.
+    pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, RequestError> {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut head = httparse::Request::new(&mut fields);
+        let length = match head.parse(bytes).map_err(RequestError::Syntax)? {
+            httparse::Status::Partial => return Ok(None),
+            httparse::Status::Complete(length) => length,
+        };
+        let mut request = Self {
+            method: match head.method {
+                Some("GET") => Method::Get,
+                Some("HEAD") => Method::Head,
+                _ => Method::Other,
+            },
+            target: Target::parse(head.path.unwrap_or_default()),
+            range: None,
+            keep_alive: head.version == Some(1),
+            body: 0,
+            agent: None,
+            mirrored: false,
+        };
+        let mut length_seen = None;
+        for field in head.headers {
+            request.take(field, &mut length_seen)?;
+        }
+        request.body = length_seen.unwrap_or(0);
+        Ok(Some((request, length)))
+    }
+
+    fn take(
+        &mut self,
+        field: &httparse::Header<'_>,
+        length: &mut Option<u64>,
+    ) -> Result<(), RequestError> {
+        let name = field.name;
+        let Some(value) = text(field.value) else {
+            return Ok(());
+        };
+        if name.eq_ignore_ascii_case("range") {
+            self.range = ByteRange::parse(value);
+        } else if name.eq_ignore_ascii_case("connection") {
+            if has_token(value, "close") {
+                self.keep_alive = false;
+            } else if has_token(value, "keep-alive") {
+                self.keep_alive = true;
+            }
+        } else if name.eq_ignore_ascii_case("content-length") {
+            let value = number(value).ok_or(RequestError::Framing)?;
+            if length.is_some_and(|seen| seen != value) {
+                return Err(RequestError::Framing);
+            }
+            *length = Some(value);
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            // No request of the pull part has a body that would need it.
+            return Err(RequestError::Framing);
+        } else if name.eq_ignore_ascii_case(AGENT_FIELD) {
+            self.agent = value.parse().ok();
+        } else if name.eq_ignore_ascii_case(MIRRORED_FIELD) {
+            self.mirrored = value.eq_ignore_ascii_case("true");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! The head of a response, as the fetcher reads it from a peer.
+
+use piccolo_api::Holder;
+
+use super::{ALTERNATES_FIELD, ContentRange, MAX_FIELDS, has_token, number, text};
+
+/// Most alternates that are taken from one response.
+const MAX_ALTERNATES: usize = 8;
+
+/// A parsed response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Length of the body, where it is given.
+    pub length: Option<u64>,
+    /// Which part of the object the body is.
+    pub range: Option<ContentRange>,
+    /// Media type of the object.
+    pub media_type: Option<String>,
+    /// The digest that the peer says the object has.
+    pub digest: Option<String>,
+    /// Whether the body is anything but the object's bytes as they are.
+    pub encoded: bool,
+    /// Whether another request may follow on the connection.
+    pub keep_alive: bool,
+    /// Other agents that have the object, named by one that is busy.
+    pub alternates: Vec<Holder>,
+}
+
+/// Why a head is no response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResponseError {
+    /// Not HTTP/1.
+    #[error("the head is no HTTP/1 response")]
+    Syntax(#[source] httparse::Error),
+    /// Two lengths, or one that is no number.
+    #[error("the body's length is not given in one way that is understood")]
+    Framing,
+    /// A `Content-Range` that is not understood.
+    #[error("the Content-Range is not understood")]
+    Range,
+}
+
+impl Response {
+    /// Reads a head from the beginning of `bytes`: the response and its head's length, or `None`
+    /// when the head is not complete.
+    ///
+    /// # Errors
+    /// When more bytes cannot make it a response.
+    pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ResponseError> {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut head = httparse::Response::new(&mut fields);
+        let length = match head.parse(bytes).map_err(ResponseError::Syntax)? {
+            httparse::Status::Partial => return Ok(None),
+            httparse::Status::Complete(length) => length,
+        };
+        let mut response = Self {
+            status: head.code.unwrap_or_default(),
+            length: None,
+            range: None,
+            media_type: None,
+            digest: None,
+            encoded: false,
+            keep_alive: head.version == Some(1),
+            alternates: Vec::new(),
+        };
+        for field in head.headers {
+            response.take(field)?;
+        }
+        Ok(Some((response, length)))
+    }
+
+    fn take(&mut self, field: &httparse::Header<'_>) -> Result<(), ResponseError> {
+        let name = field.name;
+        let Some(value) = text(field.value) else {
+            return Ok(());
+        };
+        if name.eq_ignore_ascii_case("content-length") {
+            let value = number(value).ok_or(ResponseError::Framing)?;
+            if self.length.is_some_and(|seen| seen != value) {
+                return Err(ResponseError::Framing);
+            }
+            self.length = Some(value);
+        } else if name.eq_ignore_ascii_case("content-range") {
+            self.range = Some(ContentRange::parse(value).ok_or(ResponseError::Range)?);
+        } else if name.eq_ignore_ascii_case("content-type") {
+            self.media_type = Some(value.to_owned());
+        } else if name.eq_ignore_ascii_case("docker-content-digest") {
+            self.digest = Some(value.to_owned());
+        } else if name.eq_ignore_ascii_case("connection") {
+            if has_token(value, "close") {
+                self.keep_alive = false;
+            } else if has_token(value, "keep-alive") {
+                self.keep_alive = true;
+            }
+        } else if name.eq_ignore_ascii_case("transfer-encoding")
+            || name.eq_ignore_ascii_case("content-encoding")
+        {
+            self.encoded |= !value.eq_ignore_ascii_case("identity");
+        } else if name.eq_ignore_ascii_case(ALTERNATES_FIELD) {
+            self.alternates = value
+                .split(',')
+                .filter_map(|a| a.trim().parse().ok())
+                .take(MAX_ALTERNATES)
+                .collect();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! Accepting connections, for the mirror and the peer listener.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use daemon::scope::Scope;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tracing::warn;
+
+/// A connection, and its place among the bounded number of them.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) remote: SocketAddr,
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// How long to wait when the process is out of descriptors.
+const RETRY: Duration = Duration::from_millis(50);
+/// How long sent bytes may stay without acknowledgement before the kernel gives a connection up,
+/// in milliseconds. Half-open connections end by it.
+const USER_TIMEOUT: u32 = 20_000;
+
+/// The next connection, or `None` once the scope drains.
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    scope: &Scope,
+) -> Option<Accepted> {
+    loop {
+        let next = async {
+            let place = Arc::clone(places).acquire_owned().await.ok()?;
+            Some((listener.accept().await, place))
+        };
+        let (accepted, place) = tokio::select! {
+            () = scope.draining() => return None,
+            next = next => next?,
+        };
+        match accepted {
+            Ok((stream, remote)) => {
+                prepare(&stream);
+                return Some(Accepted { stream, remote, place });
+            }
+            Err(error) => {
+                // Out of descriptors, mostly: the listener still works once some are closed.
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Sets what every connection needs. A socket on which that fails is about to fail in a way that
+/// will be noticed.
+pub(crate) fn prepare(stream: &TcpStream) {
+    // Bodies are sent in large pieces; waiting to fill a segment would only delay their ends.
+    let _ = stream.set_nodelay(true);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT);
+    let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
+}

@@ -1,0 +1,92 @@
+//! The listener for containerd: this node's registry mirror.
+//!
+//! What it cannot serve is a 404 at once, upon which containerd asks its next host. It never
+//! answers with what containerd would wait on (5xx, 429) or send credentials to (401), and never
+//! ends a reply with RST, upon which a pull fails for good.
+
+mod connection;
+mod count;
+mod fetched;
+
+use std::{sync::Arc, time::Duration};
+
+use daemon::scope::Scope;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tracing::Span;
+
+pub use self::count::METRICS;
+use self::count::Counts;
+use crate::{content::Content, fetch::Fetcher, listen};
+
+/// Bounds of the mirror.
+#[derive(Debug, Clone)]
+pub struct MirrorSettings {
+    /// Connections at once; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a connection may be without a request.
+    pub idle: Duration,
+    /// How long a head may take from its first byte to its last.
+    pub head: Duration,
+    /// How long containerd may take no byte of a body.
+    pub patience: Duration,
+}
+
+/// The mirror. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Mirror(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    content: Content,
+    fetcher: Fetcher,
+    settings: MirrorSettings,
+    counts: Counts,
+}
+
+/// How often what is not used any more is let go.
+const TIDY: Duration = Duration::from_secs(10);
+
+impl Default for MirrorSettings {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            idle: Duration::from_secs(120),
+            head: Duration::from_secs(10),
+            patience: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Mirror {
+    /// A mirror of what this node has and of what its peers have.
+    pub fn new(content: Content, fetcher: Fetcher, settings: MirrorSettings) -> Self {
+        Self(Arc::new(Inner {
+            content,
+            fetcher,
+            settings,
+            counts: Counts::new(),
+        }))
+    }
+
+    /// Serves until the scope drains; replies under way are finished.
+    pub async fn serve(self, listener: TcpListener, scope: Scope) {
+        let fetcher = self.0.fetcher.clone();
+        let tidier = scope.clone();
+        scope.task(Span::none(), async move {
+            loop {
+                tokio::select! {
+                    () = tidier.draining() => return,
+                    () = tokio::time::sleep(TIDY) => fetcher.tidy(),
+                }
+            }
+        });
+        let connections = Arc::new(Semaphore::new(self.0.settings.connections));
+        while let Some(accepted) = listen::accept(&listener, &connections, &scope).await {
+            let mirror = self.clone();
+            let inner = scope.clone();
+            scope.task(Span::none(), async move {
+                connection::run(&mirror.0, accepted, &inner).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! One connection of containerd, from its first request to its last.
+
+use daemon::scope::Scope;
+use tracing::{debug, warn};
+
+use super::{Inner, count::Outcome};
+use crate::{
+    content::Object,
+    datapath::{Pace, Patience, finish, write_all},
+    digest::Digest,
+    http::{
+        Connection, Kind, Method, Next, ObjectRef, Reference, Reply, Request, Session, Target,
+    },
+    listen::Accepted,
+    own::{self, Unfit},
+};
+
+pub(super) async fn run(mirror: &Inner, accepted: Accepted, scope: &Scope) {
+    let Accepted { stream, place, .. } = accepted;
+    let mut talk = Talk {
+        mirror,
+        session: Session::new(stream),
+    };
+    while talk.turn(scope).await == Connection::KeepAlive {}
+    finish(&talk.session.stream).await;
+    drop(place);
+}
+
+/// A connection with containerd.
+pub(super) struct Talk<'a> {
+    pub(super) mirror: &'a Inner,
+    pub(super) session: Session,
+}
+
+impl Talk<'_> {
+    /// Reads a request and answers it.
+    async fn turn(&mut self, scope: &Scope) -> Connection {
+        let settings = &self.mirror.settings;
+        match self.session.next(settings.idle, settings.head, scope).await {
+            Next::Request(request, _) => self.answer(&request, request.connection(scope)).await,
+            Next::Invalid(_) => {
+                self.count(None, Outcome::Invalid);
+                let text = "the request is not understood";
+                let bytes = Reply::new(400).error("UNSUPPORTED", text, true, Connection::Close);
+                self.say(&bytes, Connection::Close).await
+            }
+            Next::End => Connection::Close,
+        }
+    }
+
+    async fn answer(&self, request: &Request, connection: Connection) -> Connection {
+        let body = request.method != Method::Head;
+        if request.method == Method::Other {
+            self.count(None, Outcome::Invalid);
+            let reply = Reply::new(405).field("Allow", "GET, HEAD");
+            let bytes = reply.error("UNSUPPORTED", "only pulling is served", body, connection);
+            return self.say(&bytes, connection).await;
+        }
+        match &request.target {
+            Target::Object(object) => self.object(object, request, connection).await,
+            Target::Ping => {
+                let reply = Reply::new(200)
+                    .field("Docker-Distribution-API-Version", "registry/2.0")
+                    .field("Content-Type", "application/json")
+                    .field("Content-Length", 2);
+                let mut bytes = reply.end(connection);
+                if body {
+                    bytes.extend_from_slice(b"{}");
+                }
+                self.say(&bytes, connection).await
+            }
+            Target::Other => {
+                self.count(None, Outcome::Miss);
+                let bytes = Reply::new(404).error("NAME_UNKNOWN", "no such path", body, connection);
+                self.say(&bytes, connection).await
+            }
+        }
+    }
+
+    async fn object(
+        &self,
+        object: &ObjectRef,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        let Some(digest) = self.resolve(object) else {
+            return self.miss(object.kind, request, connection).await;
+        };
+        match self.mirror.content.open(&digest).await {
+            Ok(Some(own)) => self.own(object, own, request, connection).await,
+            Ok(None) => self.fetch(object, &digest, request, connection).await,
+            Err(error) => {
+                warn!(error = %daemon::telemetry::chain(&error), "own content is not readable");
+                self.fetch(object, &digest, request, connection).await
+            }
+        }
+    }
+
+    /// The digest of what is asked for. A tag has one where this node resolves tags.
+    fn resolve(&self, object: &ObjectRef) -> Option<Digest> {
+        match &object.reference {
+            Reference::Digest(digest) => Some(digest.clone()),
+            Reference::Tag(tag) => {
+                let registry = object.registry.as_deref()?;
+                self.mirror.content.resolve(registry, &object.repository, tag)
+            }
+        }
+    }
+
+    /// Replies with an object of this node.
+    pub(super) async fn own(
+        &self,
+        object: &ObjectRef,
+        own: Object,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        let digest = own.digest.clone();
+        let prepared = match own::prepare(own, object.kind, request, connection) {
+            Ok(prepared) => prepared,
+            Err(Unfit::Range(size, _)) => return self.range(object.kind, size, connection).await,
+            Err(error) => {
+                debug!(%digest, error = %daemon::telemetry::chain(&error), "not served");
+                return self.miss(object.kind, request, connection).await;
+            }
+        };
+        let count = |bytes| self.mirror.counts.own_bytes.increment(bytes);
+        let patience = self.mirror.settings.patience;
+        let sent = prepared
+            .send(&self.session.stream, &Pace::free(), patience, count)
+            .await;
+        match sent.result {
+            Ok(()) => {
+                self.count(Some(object.kind), Outcome::Own);
+                connection
+            }
+            Err(error) => {
+                debug!(%digest, error = %daemon::telemetry::chain(&error), "reply ended early");
+                self.count(Some(object.kind), Outcome::Gone);
+                Connection::Close
+            }
+        }
+    }
+
+    /// Leaves a request to containerd's next host.
+    pub(super) async fn miss(
+        &self,
+        kind: Kind,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        self.count(Some(kind), Outcome::Miss);
+        let (code, text) = match kind {
+            Kind::Manifest => ("MANIFEST_UNKNOWN", "no node is known to have the manifest"),
+            Kind::Blob => ("BLOB_UNKNOWN", "no node is known to have the blob"),
+        };
+        let body = request.method != Method::Head;
+        let bytes = Reply::new(404).error(code, text, body, connection);
+        self.say(&bytes, connection).await
+    }
+
+    /// Says that an object has no such part.
+    pub(super) async fn range(&self, kind: Kind, size: u64, connection: Connection) -> Connection {
+        self.count(Some(kind), Outcome::Range);
+        let reply = Reply::new(416)
+            .field("Content-Range", format_args!("bytes */{size}"))
+            .field("Content-Length", 0);
+        self.say(&reply.end(connection), connection).await
+    }
+
+    pub(super) fn count(&self, kind: Option<Kind>, outcome: Outcome) {
+        self.mirror.counts.request(kind, outcome);
+    }
+
+    /// Sends bytes of this process.
+    pub(super) async fn say(&self, bytes: &[u8], connection: Connection) -> Connection {
+        let patience = Patience(self.mirror.settings.patience);
+        match write_all(&self.session.stream, bytes, patience).await {
+            Ok(()) => connection,
+            Err(_) => Connection::Close,
+        }
+    }
+
+    async fn fetch(
+        &self,
+        object: &ObjectRef,
+        digest: &Digest,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        // A request that another mirror passed on is not passed on again.
+        if request.mirrored {
+            return self.miss(object.kind, request, connection).await;
+        }
+        self.fetched(object, digest, request, connection).await
+    }
+}

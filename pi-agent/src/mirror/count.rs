@@ -1,0 +1,102 @@
+//! What is counted of containerd's requests.
+
+use metrics::{Counter, counter};
+
+use crate::{http::Kind, metric::Metric};
+
+/// The metrics of this module.
+pub const METRICS: &[Metric] = &[
+    Metric::counter(
+        "piccolo_agent_mirror_requests_total",
+        &[
+            ("kind", "manifest, blob, other"),
+            ("outcome", "own, peer, miss, range, short, gone, invalid"),
+        ],
+        "Requests of containerd by what became of them.",
+    ),
+    Metric::counter(
+        "piccolo_agent_mirror_bytes_total",
+        &[("source", "own, peer")],
+        "Bytes of objects given to containerd, by where they came from.",
+    ),
+];
+
+/// Handles of the counters.
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) own_bytes: Counter,
+    pub(super) peer_bytes: Counter,
+    requests: [[Counter; 7]; 3],
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Answered from this node's own content.
+    Own,
+    /// Answered with a peer's.
+    Peer,
+    /// Left to the next mirror or the registry.
+    Miss,
+    /// The object has no such part.
+    Range,
+    /// The reply ended early, for want of peers.
+    Short,
+    /// containerd went away.
+    Gone,
+    /// It is no request that is understood.
+    Invalid,
+}
+
+const OUTCOMES: [Outcome; 7] = [
+    Outcome::Own,
+    Outcome::Peer,
+    Outcome::Miss,
+    Outcome::Range,
+    Outcome::Short,
+    Outcome::Gone,
+    Outcome::Invalid,
+];
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        let request = |kind: &'static str, outcome: &'static str| {
+            counter!("piccolo_agent_mirror_requests_total", "kind" => kind, "outcome" => outcome)
+        };
+        let bytes =
+            |source: &'static str| counter!("piccolo_agent_mirror_bytes_total", "source" => source);
+        Self {
+            own_bytes: bytes("own"),
+            peer_bytes: bytes("peer"),
+            requests: ["manifest", "blob", "other"]
+                .map(|kind| OUTCOMES.map(|outcome| request(kind, outcome.word()))),
+        }
+    }
+
+    pub(super) fn request(&self, kind: Option<Kind>, outcome: Outcome) {
+        let row = match kind {
+            Some(Kind::Manifest) => 0,
+            Some(Kind::Blob) => 1,
+            None => 2,
+        };
+        let column = OUTCOMES.iter().position(|o| *o == outcome);
+        let counter = column.and_then(|c| self.requests.get(row)?.get(c));
+        if let Some(counter) = counter {
+            counter.increment(1);
+        }
+    }
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Peer => "peer",
+            Self::Miss => "miss",
+            Self::Range => "range",
+            Self::Short => "short",
+            Self::Gone => "gone",
+            Self::Invalid => "invalid",
+        }
+    }
+}

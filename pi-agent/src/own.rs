@@ -1,0 +1,157 @@
+//! Replies with an object of this node's content store, to containerd and to peers alike.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _};
+
+use tokio::net::TcpStream;
+
+use crate::{
+    content::{Object, Source},
+    datapath::{Pace, Patience, SendError, send_file, write_all},
+    digest::Digest,
+    http::{Connection, Kind, Method, Reply, Request, Span, Unsatisfiable},
+    manifest,
+};
+
+/// Longest manifest that is served, in bytes.
+pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
+/// Objects up to this size go out together with their head in one write.
+const SMALL: u64 = 64 << 10;
+/// The media type of a blob, which nobody reads.
+const BLOB_TYPE: &str = "application/octet-stream";
+
+/// A reply that is ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The head, and with it the body where that is small.
+    head: Vec<u8>,
+    head_len: usize,
+    rest: Option<(File, Span)>,
+}
+
+/// Why an object is no answer to a request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// It was asked for as a manifest.
+    #[error("the object is no manifest")]
+    NotManifest,
+    /// It has no such part.
+    #[error("an object of {0} bytes has no such part")]
+    Range(u64, #[source] Unsatisfiable),
+    /// Its file could not be read.
+    #[error("the object could not be read")]
+    Read(#[source] io::Error),
+}
+
+/// How far a reply got.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// Bytes of the head.
+    pub(crate) head: usize,
+    /// Bytes of the body.
+    pub(crate) body: u64,
+    /// Whether it was sent to its end.
+    pub(crate) result: Result<(), SendError>,
+}
+
+/// The part of an object that a request is for, and whether it is named as a part.
+pub(crate) fn part(request: &Request, size: u64) -> Result<(Span, bool), Unfit> {
+    match request.range {
+        None => Ok((Span::whole(size), false)),
+        Some(range) => match range.resolve(size) {
+            Ok(span) => Ok((span, true)),
+            Err(error) => Err(Unfit::Range(size, error)),
+        },
+    }
+}
+
+/// Adds what every reply with an object has to its head.
+pub(crate) fn describe(reply: Reply, digest: &Digest, media_type: Option<&str>) -> Reply {
+    reply
+        .field("Content-Type", media_type.unwrap_or(BLOB_TYPE))
+        .field("Docker-Content-Digest", digest)
+        .field("ETag", format_args!("\"{digest}\""))
+}
+
+/// Makes the reply to a request for `object`.
+pub(crate) fn prepare(
+    object: Object,
+    kind: Kind,
+    request: &Request,
+    connection: Connection,
+) -> Result<Prepared, Unfit> {
+    let Source::File(file) = object.source;
+    let (span, partial) = part(request, object.size)?;
+    let media_type = match kind {
+        Kind::Blob => None,
+        Kind::Manifest => match object.media_type {
+            Some(media_type) => Some(media_type),
+            None => Some(sniff(&file, object.size)?),
+        },
+    };
+    let reply = Reply::object(span, object.size, partial);
+    let mut head = describe(reply, &object.digest, media_type.as_deref()).end(connection);
+    let head_len = head.len();
+    let mut rest = None;
+    if request.method == Method::Get {
+        if span.len() <= SMALL {
+            read_into(&mut head, &file, span).map_err(Unfit::Read)?;
+        } else {
+            rest = Some((file, span));
+        }
+    }
+    Ok(Prepared { head, head_len, rest })
+}
+
+impl Prepared {
+    /// Whether the body goes on long enough to take an upload slot.
+    pub(crate) fn is_long(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Sends it. `moved` is told of the body's bytes as they go.
+    pub(crate) async fn send(
+        &self,
+        socket: &TcpStream,
+        pace: &Pace,
+        patience: std::time::Duration,
+        mut moved: impl FnMut(u64),
+    ) -> Sent {
+        let small = u64::try_from(self.head.len() - self.head_len).unwrap_or(u64::MAX);
+        let mut sent = Sent {
+            head: self.head_len,
+            body: 0,
+            result: Ok(()),
+        };
+        if let Err(error) = write_all(socket, &self.head, Patience(patience)).await {
+            sent.result = Err(SendError::Io(error));
+            return sent;
+        }
+        sent.body = small;
+        moved(small);
+        if let Some((file, span)) = &self.rest {
+            sent.result = send_file(socket, file, *span, pace, patience, |bytes| {
+                sent.body += bytes;
+                moved(bytes);
+            })
+            .await;
+        }
+        sent
+    }
+}
+
+/// Reads the media type of a manifest out of itself.
+fn sniff(file: &File, size: u64) -> Result<String, Unfit> {
+    if size > MAX_MANIFEST {
+        return Err(Unfit::NotManifest);
+    }
+    let mut bytes = Vec::new();
+    read_into(&mut bytes, file, Span::whole(size)).map_err(Unfit::Read)?;
+    manifest::media_type(&bytes).ok_or(Unfit::NotManifest)
+}
+
+fn read_into(bytes: &mut Vec<u8>, file: &File, span: Span) -> io::Result<()> {
+    let length = usize::try_from(span.len()).unwrap_or(usize::MAX);
+    let before = bytes.len();
+    bytes.resize(before.saturating_add(length), 0);
+    file.read_exact_at(bytes.get_mut(before..).unwrap_or_default(), span.start())
+}

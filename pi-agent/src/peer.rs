@@ -1,0 +1,117 @@
+//! The listener for other agents: gives them what this node's content store has.
+//!
+//! A request is answered from this node's own content only, never passed on, so that requests
+//! cannot go in circles.
+
+mod alternates;
+mod connection;
+mod count;
+mod ledger;
+mod slots;
+mod sockets;
+
+pub use self::{
+    count::METRICS,
+    ledger::{Direction, PeerBytes, PeerTotals},
+    slots::SlotCount,
+    sockets::{PeerSockets, SocketWatch, Unwatched, Watched},
+};
+pub(crate) use self::{ledger::Meter, sockets::Registered};
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::Semaphore};
+use tracing::Span;
+
+use self::{alternates::Alternates, count::Counts, slots::Slots};
+use crate::{content::Content, datapath::Pace, http::Kind, listen};
+
+/// How much this node gives to its peers.
+#[derive(Debug, Clone)]
+pub struct PeerSettings {
+    /// Connections at once; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Uploads at once.
+    pub slots: usize,
+    /// Uploads that wait for a slot.
+    pub queue: usize,
+    /// How long one waits.
+    pub queue_time: Duration,
+    /// How long a connection may be without a request.
+    pub idle: Duration,
+    /// How long a head may take from its first byte to its last.
+    pub head: Duration,
+    /// How long a peer may take no byte of a body.
+    pub patience: Duration,
+    /// The rate of all uploads together.
+    pub pace: Pace,
+}
+
+/// Serves peers. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct PeerServer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    content: Content,
+    sockets: PeerSockets,
+    settings: PeerSettings,
+    slots: Slots,
+    alternates: Alternates,
+    counts: Counts,
+}
+
+impl Default for PeerSettings {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            slots: 64,
+            queue: 64,
+            queue_time: Duration::from_millis(500),
+            idle: Duration::from_secs(60),
+            head: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+            pace: Pace::free(),
+        }
+    }
+}
+
+impl PeerServer {
+    /// Serves `content`, and counts every byte in `sockets`.
+    pub fn new(content: Content, sockets: PeerSockets, settings: PeerSettings) -> Self {
+        let slots = Slots::new(settings.slots, settings.queue, settings.queue_time);
+        Self(Arc::new(Inner {
+            content,
+            sockets,
+            slots,
+            alternates: Alternates::default(),
+            counts: Counts::new(),
+            settings,
+        }))
+    }
+
+    /// Serves until the scope drains; uploads under way are finished.
+    pub async fn serve(self, listener: TcpListener, scope: daemon::scope::Scope) {
+        let connections = Arc::new(Semaphore::new(self.0.settings.connections));
+        while let Some(accepted) = listen::accept(&listener, &connections, &scope).await {
+            let server = self.clone();
+            let inner = scope.clone();
+            scope.task(Span::none(), async move {
+                connection::run(&server.0, accepted, &inner).await;
+            });
+        }
+    }
+
+    /// How busy this node is with uploads.
+    pub fn slots(&self) -> SlotCount {
+        self.0.slots.count()
+    }
+}
+
+/// What is sent in reply to a request that this node has nothing for.
+fn unknown(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Manifest => ("MANIFEST_UNKNOWN", "this node does not have the manifest"),
+        Kind::Blob => ("BLOB_UNKNOWN", "this node does not have the blob"),
+    }
+}

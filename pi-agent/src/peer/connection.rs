@@ -1,0 +1,222 @@
+//! One connection of a peer, from its first request to its last.
+
+use daemon::scope::Scope;
+use tracing::{debug, warn};
+
+use super::{Inner, Meter, count::Outcome, unknown};
+use crate::{
+    content::Object,
+    datapath::{Patience, finish, write_all},
+    digest::Digest,
+    http::{
+        ALTERNATES_FIELD, Connection, Method, Next, ObjectRef, Reference, Reply, Request, Session,
+        Target,
+    },
+    listen::Accepted,
+    own::{self, Prepared, Unfit},
+};
+
+pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
+    let Accepted { stream, remote, place } = accepted;
+    let registered = server.sockets.register(remote, &stream);
+    let mut talk = Talk {
+        server,
+        meter: registered.meter.clone(),
+        session: Session::new(stream),
+    };
+    while talk.turn(scope).await == Connection::KeepAlive {}
+    finish(&talk.session.stream).await;
+    // The watcher looks at the socket a last time, so it comes before the socket's end.
+    drop(registered);
+    drop(talk);
+    drop(place);
+}
+
+/// A connection and what its bytes are counted by.
+struct Talk<'a> {
+    server: &'a Inner,
+    meter: Meter,
+    session: Session,
+}
+
+impl Talk<'_> {
+    /// Reads a request and answers it.
+    async fn turn(&mut self, scope: &Scope) -> Connection {
+        let settings = &self.server.settings;
+        let (request, length) = match self.session.next(settings.idle, settings.head, scope).await {
+            Next::Request(request, length) => (request, length),
+            Next::Invalid(length) => {
+                self.meter.received_head(length);
+                self.server.counts.request(Outcome::Invalid);
+                let reply = Reply::new(400);
+                let text = "the request is not understood";
+                let bytes = reply.error("UNSUPPORTED", text, true, Connection::Close);
+                self.say(&bytes, Connection::Close).await;
+                return Connection::Close;
+            }
+            Next::End => return Connection::Close,
+        };
+        self.meter.received_head(length);
+        self.answer(&request, request.connection(scope)).await
+    }
+
+    async fn answer(&mut self, request: &Request, connection: Connection) -> Connection {
+        let body = request.method != Method::Head;
+        if request.method == Method::Other {
+            self.server.counts.request(Outcome::Invalid);
+            let reply = Reply::new(405).field("Allow", "GET, HEAD");
+            let bytes = reply.error("UNSUPPORTED", "only pulling is served", body, connection);
+            return self.say(&bytes, connection).await;
+        }
+        let object = match &request.target {
+            Target::Object(object) => object,
+            Target::Ping => {
+                let reply = Reply::new(200)
+                    .field("Docker-Distribution-API-Version", "registry/2.0")
+                    .field("Content-Length", 0);
+                return self.say(&reply.end(connection), connection).await;
+            }
+            Target::Other => {
+                self.server.counts.request(Outcome::Missing);
+                let reply = Reply::new(404);
+                let bytes = reply.error("NAME_UNKNOWN", "no such path", body, connection);
+                return self.say(&bytes, connection).await;
+            }
+        };
+        match self.find(object).await {
+            Some(found) => self.give(object, found, request, connection).await,
+            None => self.missing(object, body, connection).await,
+        }
+    }
+
+    async fn find(&self, object: &ObjectRef) -> Option<Object> {
+        let content = &self.server.content;
+        let digest = match &object.reference {
+            Reference::Digest(digest) => digest.clone(),
+            Reference::Tag(tag) => {
+                content.resolve(object.registry.as_deref()?, &object.repository, tag)?
+            }
+        };
+        if !content.may_serve(&digest) {
+            return None;
+        }
+        match content.open(&digest).await {
+            Ok(found) => found,
+            Err(error) => {
+                warn!(error = %daemon::telemetry::chain(&error), "own content is not readable");
+                None
+            }
+        }
+    }
+
+    async fn missing(&self, object: &ObjectRef, body: bool, connection: Connection) -> Connection {
+        self.server.counts.request(Outcome::Missing);
+        let (code, text) = unknown(object.kind);
+        let bytes = Reply::new(404).error(code, text, body, connection);
+        self.say(&bytes, connection).await
+    }
+
+    async fn give(
+        &self,
+        object: &ObjectRef,
+        found: Object,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        let body = request.method != Method::Head;
+        let digest = found.digest.clone();
+        match own::prepare(found, object.kind, request, connection) {
+            Ok(prepared) => self.upload(&prepared, &digest, request, connection).await,
+            Err(Unfit::Range(size, _)) => {
+                self.server.counts.request(Outcome::Range);
+                let reply = Reply::new(416).field("Content-Range", format_args!("bytes */{size}"));
+                let text = "the object has no such part";
+                let bytes = reply.error("RANGE_INVALID", text, body, connection);
+                self.say(&bytes, connection).await
+            }
+            Err(error) => {
+                debug!(%digest, error = %daemon::telemetry::chain(&error), "not served");
+                self.missing(object, body, connection).await
+            }
+        }
+    }
+
+    async fn upload(
+        &self,
+        prepared: &Prepared,
+        digest: &Digest,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        let server = self.server;
+        let slot = if prepared.is_long() {
+            let Ok(slot) = server.slots.take().await else {
+                return self.busy(digest, request, connection).await;
+            };
+            server.counts.slots.increment(1);
+            Some(slot)
+        } else {
+            None
+        };
+        let settings = &server.settings;
+        let sent = prepared
+            .send(&self.session.stream, &settings.pace, settings.patience, |bytes| {
+                self.meter.sent_body(bytes);
+                server.counts.bytes.increment(bytes);
+            })
+            .await;
+        self.meter.sent_head(sent.head);
+        if slot.is_some() {
+            server.counts.slots.decrement(1);
+        }
+        drop(slot);
+        match sent.result {
+            Ok(()) => {
+                server.counts.request(Outcome::Served);
+                if let Some(agent) = request.agent
+                    && request.range.is_none()
+                    && request.method == Method::Get
+                {
+                    server.alternates.add(digest, agent);
+                }
+                connection
+            }
+            Err(error) => {
+                server.counts.request(Outcome::Cut);
+                debug!(%digest, error = %daemon::telemetry::chain(&error), "upload ended early");
+                Connection::Close
+            }
+        }
+    }
+
+    /// Our own agents are told that this node is busy and who is not; others go elsewhere upon a
+    /// 404 the soonest.
+    async fn busy(&self, digest: &Digest, request: &Request, connection: Connection) -> Connection {
+        let server = self.server;
+        server.counts.request(Outcome::Busy);
+        let bytes = if request.agent.is_some() {
+            let mut reply = Reply::new(503).field("Retry-After", 1);
+            let others = server.alternates.of(digest, request.agent);
+            if !others.is_empty() {
+                let others: Vec<_> = others.iter().map(ToString::to_string).collect();
+                reply = reply.field(ALTERNATES_FIELD, others.join(", "));
+            }
+            reply.error("TOOMANYREQUESTS", "all upload slots are taken", true, connection)
+        } else {
+            Reply::new(404).error("BLOB_UNKNOWN", "all upload slots are taken", true, connection)
+        };
+        self.say(&bytes, connection).await
+    }
+
+    /// Sends a reply that has no object.
+    async fn say(&self, bytes: &[u8], connection: Connection) -> Connection {
+        let patience = Patience(self.server.settings.patience);
+        match write_all(&self.session.stream, bytes, patience).await {
+            Ok(()) => {
+                self.meter.sent_head(bytes.len());
+                connection
+            }
+            Err(_) => Connection::Close,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The bytes of every connection with a peer, counted where they are read and written.
+//!
+//! Heads and bodies in both directions, whichever side opened the connection: together exactly
+//! the payload that TCP carried on the peer port, which is what the kernel's accounting sees.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Most peers that are told apart. Further ones share the entry of the unspecified address.
+const MOST_PEERS: usize = 8192;
+
+/// All peers' counters. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct PeerBytes(Arc<Mutex<BTreeMap<IpAddr, Meter>>>);
+
+/// One peer's counters. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter(Arc<Cells>);
+
+#[derive(Debug, Default)]
+struct Cells {
+    received_head: AtomicU64,
+    received_body: AtomicU64,
+    sent_head: AtomicU64,
+    sent_body: AtomicU64,
+}
+
+/// What went between this node and one peer since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PeerTotals {
+    /// From the peer.
+    pub received: Direction,
+    /// To the peer.
+    pub sent: Direction,
+}
+
+/// One direction of [`PeerTotals`], in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Direction {
+    /// Of HTTP heads, and of the short bodies of errors.
+    pub head: u64,
+    /// Of objects.
+    pub body: u64,
+}
+
+impl PeerBytes {
+    /// Every peer with its totals, in the order of addresses. The unspecified address stands for
+    /// all peers that came after the table was full.
+    pub fn snapshot(&self) -> Vec<(IpAddr, PeerTotals)> {
+        let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().map(|(ip, m)| (*ip, m.totals())).collect()
+    }
+
+    /// The counters of a peer.
+    pub(crate) fn meter(&self, peer: IpAddr) -> Meter {
+        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let peer = peer.to_canonical();
+        let known = peers.contains_key(&peer) || peers.len() < MOST_PEERS;
+        let peer = if known {
+            peer
+        } else {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        };
+        peers.entry(peer).or_default().clone()
+    }
+}
+
+impl Direction {
+    /// Heads and bodies together.
+    pub fn total(self) -> u64 {
+        self.head.saturating_add(self.body)
+    }
+}
+
+impl Meter {
+    pub(crate) fn received_head(&self, bytes: usize) {
+        add(&self.0.received_head, wide(bytes));
+    }
+
+    pub(crate) fn received_body(&self, bytes: u64) {
+        add(&self.0.received_body, bytes);
+    }
+
+    pub(crate) fn sent_head(&self, bytes: usize) {
+        add(&self.0.sent_head, wide(bytes));
+    }
+
+    pub(crate) fn sent_body(&self, bytes: u64) {
+        add(&self.0.sent_body, bytes);
+    }
+
+    fn totals(&self) -> PeerTotals {
+        let get = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        PeerTotals {
+            received: Direction {
+                head: get(&self.0.received_head),
+                body: get(&self.0.received_body),
+            },
+            sent: Direction {
+                head: get(&self.0.sent_head),
+                body: get(&self.0.sent_body),
+            },
+        }
+    }
+}
+
+fn add(cell: &AtomicU64, bytes: u64) {
+    cell.fetch_add(bytes, Ordering::Relaxed);
+}
+
+fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}

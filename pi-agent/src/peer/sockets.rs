@@ -1,0 +1,70 @@
+//! Every socket on a peer port, of either side's making, passes through here.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::Arc,
+};
+
+use tokio::net::TcpStream;
+
+use super::{Meter, PeerBytes};
+
+/// Is told of every socket between agents while it is open.
+pub trait SocketWatch: Send + Sync + fmt::Debug {
+    /// A socket was opened or accepted. It stays open until the returned guard is dropped.
+    fn register(&self, peer: SocketAddr, socket: BorrowedFd<'_>) -> Box<dyn Watched>;
+}
+
+/// Dropped when its socket is about to be closed.
+pub trait Watched: Send + Sync + fmt::Debug {}
+
+/// Nobody watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+/// What is done with every socket between agents. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct PeerSockets {
+    bytes: PeerBytes,
+    watch: Arc<dyn SocketWatch>,
+}
+
+/// A socket's counters and its watcher's guard.
+///
+/// Where both are members of one struct, this comes before the socket, so that the guard is
+/// dropped while the socket is open.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) meter: Meter,
+    _watched: Box<dyn Watched>,
+}
+
+impl SocketWatch for Unwatched {
+    fn register(&self, _: SocketAddr, _: BorrowedFd<'_>) -> Box<dyn Watched> {
+        Box::new(Self)
+    }
+}
+
+impl Watched for Unwatched {}
+
+impl PeerSockets {
+    /// Counts in `bytes` and tells `watch`.
+    pub fn new(bytes: PeerBytes, watch: Arc<dyn SocketWatch>) -> Self {
+        Self { bytes, watch }
+    }
+
+    /// The counters.
+    pub fn bytes(&self) -> &PeerBytes {
+        &self.bytes
+    }
+
+    /// Takes up a socket that was just opened or accepted.
+    pub(crate) fn register(&self, peer: SocketAddr, socket: &TcpStream) -> Registered {
+        Registered {
+            meter: self.bytes.meter(peer.ip()),
+            _watched: self.watch.register(peer, socket.as_fd()),
+        }
+    }
+}
