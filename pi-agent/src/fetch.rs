@@ -45,7 +45,7 @@ use self::{
     timing::FirstBytes, turn::Turns,
 };
 use crate::{
-    content::{Content, Object},
+    content::{Content, Object, manifest::Manifest},
     digest::Digest,
     http::{ByteRange, Kind, Method},
     peer::PeerSockets,
@@ -179,9 +179,10 @@ impl Fetcher {
 
     /// A manifest passed, and its children will be asked for next.
     pub(crate) fn passed(&self, manifest: &[u8]) {
-        let children = crate::manifest::children(manifest);
-        self.0.hints.learn(&children);
-        self.0.parts.finder.prefetch(&children);
+        if let Ok(manifest) = Manifest::parse(manifest) {
+            self.0.hints.learn(&manifest.children);
+            self.0.parts.finder.prefetch(&manifest.children);
+        }
     }
 
     /// Lets go of connections and objects that were not used for a while.

@@ -5,15 +5,15 @@ use std::{fs::File, io, os::unix::fs::FileExt as _};
 use tokio::net::TcpStream;
 
 use crate::{
-    content::{Object, Source},
+    content::{
+        Object, Source,
+        manifest::{MAX_MANIFEST, Manifest, ManifestError},
+    },
     datapath::{Pace, Patience, SendError, send_file, write_all},
     digest::Digest,
     http::{Connection, Kind, Method, Reply, Request, Span, Unsatisfiable},
-    manifest,
 };
 
-/// Longest manifest that is served, in bytes.
-pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
 /// Objects up to this size go out together with their head in one write.
 const SMALL: u64 = 64 << 10;
 /// The media type of a blob, which nobody reads.
@@ -31,9 +31,12 @@ pub(crate) struct Prepared {
 /// Why an object is no answer to a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
-    /// It was asked for as a manifest.
+    /// It was asked for as a manifest and is none.
     #[error("the object is no manifest")]
-    NotManifest,
+    NotManifest(#[source] ManifestError),
+    /// It was asked for as a manifest and is longer than any.
+    #[error("an object of {0} bytes is no manifest")]
+    TooLong(u64),
     /// It has no such part.
     #[error("an object of {0} bytes has no such part")]
     Range(u64, #[source] Unsatisfiable),
@@ -142,11 +145,12 @@ impl Prepared {
 /// Reads the media type of a manifest out of itself.
 fn sniff(file: &File, size: u64) -> Result<String, Unfit> {
     if size > MAX_MANIFEST {
-        return Err(Unfit::NotManifest);
+        return Err(Unfit::TooLong(size));
     }
     let mut bytes = Vec::new();
     read_into(&mut bytes, file, Span::whole(size)).map_err(Unfit::Read)?;
-    manifest::media_type(&bytes).ok_or(Unfit::NotManifest)
+    let manifest = Manifest::parse(&bytes).map_err(Unfit::NotManifest)?;
+    Ok(manifest.media_type("").to_owned())
 }
 
 fn read_into(bytes: &mut Vec<u8>, file: &File, span: Span) -> io::Result<()> {

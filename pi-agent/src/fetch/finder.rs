@@ -5,14 +5,14 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use piccolo_api::{FailureKind, Holder, Key, Peer};
 
-use crate::{digest::Digest, discovery::Discovery, manifest::Child};
+use crate::{content::manifest::Descriptor, digest::Digest, discovery::Discovery};
 
 /// Knows who has what.
 pub trait Finder: Send + Sync + fmt::Debug {
     /// Peers that have the object, best first.
     fn find<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Vec<Peer>>;
     /// The objects will be looked for soon. Returns at once.
-    fn prefetch(&self, children: &[Child]);
+    fn prefetch(&self, children: &[Descriptor]);
     /// A peer did not deliver.
     fn failed(&self, peer: Holder, kind: FailureKind);
 }
@@ -27,7 +27,7 @@ impl Finder for Discovery {
         })
     }
 
-    fn prefetch(&self, children: &[Child]) {
+    fn prefetch(&self, children: &[Descriptor]) {
         let keys = children.iter().map(|c| c.digest.as_str().parse());
         Self::prefetch(self, keys.filter_map(Result::ok).collect());
     }

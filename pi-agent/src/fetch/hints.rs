@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{digest::Digest, manifest::Child};
+use crate::{content::manifest::Descriptor, digest::Digest};
 
 /// Objects of which the size is remembered; the oldest is forgotten first.
 const MOST: usize = 4096;
@@ -21,9 +21,10 @@ struct Table {
 }
 
 impl Hints {
-    pub(super) fn learn(&self, children: &[Child]) {
+    pub(super) fn learn(&self, children: &[Descriptor]) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for child in children.iter().take(MOST) {
+        // A manifest of schema 1 does not say the sizes.
+        for child in children.iter().filter(|c| c.size > 0).take(MOST) {
             if table.sizes.insert(child.digest.clone(), child.size).is_none() {
                 table.order.push_back(child.digest.clone());
             }

@@ -18,10 +18,10 @@ use super::{
     open::{failed, open},
 };
 use crate::{
+    content::manifest::Manifest,
     datapath::{Floor, Tap as _, read_exact},
     digest::Digest,
     http::Method,
-    manifest,
 };
 
 /// Size up to which an object counts as small, in bytes.
@@ -121,7 +121,8 @@ async fn read(inner: &Inner, want: &Want, upstream: Upstream) -> Result<Small, P
 impl Small {
     /// The media type of a manifest, `None` where it is none.
     pub(crate) fn media_type(&self) -> Option<String> {
-        manifest::media_type(&self.bytes)
+        let manifest = Manifest::parse(&self.bytes).ok()?;
+        Some(manifest.media_type("").to_owned())
     }
 }
 
