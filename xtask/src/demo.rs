@@ -14,7 +14,6 @@ mod figures;
 mod look;
 mod pull;
 mod screen;
-mod share;
 mod table;
 
 use figures::{Figures, NodeFigures};
@@ -121,9 +120,7 @@ fn compare(bed: &mut Bed, image: &Image, screen: &mut Screen) -> Result<Figures>
     bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
 
     screen.say("With Piccolo: one node pulls, then the other three at once.");
-    let with = both_waves(bed, image, screen, |bed| {
-        share::wait_until_known(bed, image)
-    })?;
+    let with = both_waves(bed, image, screen, |bed| bed.wait_until_shared(image))?;
     let nodes = NodeFigures::gather(bed, &without, &with)?;
     Ok(Figures {
         registry_bytes_with: with.registry_bytes(),

@@ -166,6 +166,11 @@ impl Agent {
         &self.process
     }
 
+    /// Kills it as a crash would: it cannot take its leave of the server.
+    pub fn kill(self) {
+        self.process.kill();
+    }
+
     /// Asks it to end and waits for that.
     ///
     /// # Errors

@@ -1,18 +1,23 @@
 //! The whole bed: network, registry, server, and nodes with containerd and agent.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use crate::agent::{Agent, AgentSetup};
 use crate::containerd::{Containerd, Release};
 use crate::hosts::Hosts;
+use crate::image::Image;
 use crate::network::{Host, Network, Plan};
 use crate::registry::Registry;
 use crate::run::Run;
 use crate::server::Server;
+use crate::wait::wait_until;
 
 /// The registry's name in image names. It resolves to nothing: only hosts.toml leads to it.
 const REGISTRY_NAME: &str = "registry.test";
 const GROUP: &str = "bed";
+const SHARED: Duration = Duration::from_secs(30);
 
 /// What a bed is made of.
 #[derive(Clone, Debug)]
@@ -175,6 +180,24 @@ impl Bed {
             node.agent.as_mut().map_or(Ok(()), Agent::wait_ready)?;
         }
         Ok(())
+    }
+
+    /// Waits until the server knows a holder of every part of an image that a node here needs: from
+    /// then on a node can have all of it from its peers.
+    ///
+    /// # Errors
+    ///
+    /// When there is no server, or the time passes.
+    pub fn wait_until_shared(&self, image: &Image) -> Result<()> {
+        let server = self.server.as_ref().context("no server runs")?;
+        wait_until("the server to know holders of the image", SHARED, || {
+            for blob in image.native_blobs() {
+                if server.holders(GROUP, &blob.digest)? == 0 {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
     }
 
     /// Tells every containerd where to look for images, first choice first.
