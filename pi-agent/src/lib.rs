@@ -17,7 +17,6 @@ pub mod fetch;
 pub mod http;
 pub mod jitter;
 mod listen;
-pub mod manifest;
 pub mod metric;
 pub mod mirror;
 mod own;
