@@ -27,7 +27,7 @@ use crate::{
     datapath::Pace,
     discovery::{self, Discovery},
     ebpf::{self, Accounting},
-    fetch::{FetchSettings, Fetcher, Parts, Unwatched},
+    fetch::{FetchSettings, Fetcher, Parts},
     jitter::Jitter,
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets},
@@ -178,7 +178,7 @@ impl Working {
         let parts = Parts {
             content: content.clone(),
             finder: Box::new(discovery.clone()),
-            verdicts: Box::new(Unwatched),
+            verdicts: Box::new(content.clone()),
             sockets,
             scope,
         };

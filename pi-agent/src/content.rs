@@ -9,6 +9,7 @@ pub mod manifest;
 mod origin;
 mod store;
 mod track;
+mod verdict;
 mod watch;
 
 use std::{

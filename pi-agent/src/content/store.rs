@@ -32,6 +32,17 @@ impl Store {
         self.root.join("blobs")
     }
 
+    pub(crate) fn ingests(&self) -> PathBuf {
+        self.root.join("ingest")
+    }
+
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.blobs()
+            .join(digest.algorithm())
+            .join(digest.hex())
+            .exists()
+    }
+
     /// Opens a blob; `None` where it is not there.
     pub(crate) fn open(&self, digest: &Digest) -> io::Result<Option<(File, u64)>> {
         let path = self.blobs().join(digest.algorithm()).join(digest.hex());

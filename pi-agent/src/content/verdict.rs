@@ -1,0 +1,223 @@
+//! containerd's own verdict on what it was given: the ingest becomes a blob, or vanishes.
+//!
+//! containerd checks every digest when it commits an ingest. Watching what becomes of the ingest
+//! costs a few looks at two paths; hashing the bytes here would cost more than moving them.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::{Access, Content, store::Store};
+use crate::{
+    digest::Digest,
+    fetch::{Verdict, Verdicts},
+};
+
+/// Between two looks, at first and at most: a small layer is committed at once, a large one when
+/// the disk has it.
+const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// A verdict that takes longer than this is none.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Longest name of an ingest; the digest stands at its end.
+const MAX_REF: u64 = 4096;
+
+/// An ingest of containerd: a blob on its way in.
+#[derive(Debug)]
+struct Ingest {
+    directory: PathBuf,
+    /// Open, so that its size can be told when it is gone.
+    data: Option<File>,
+    total: Option<u64>,
+}
+
+impl Verdicts for Content {
+    fn is_watching(&self) -> bool {
+        match self.overview().access {
+            Access::Inotify | Access::Polling => fs::read_dir(self.0.store.ingests()).is_ok(),
+            Access::Grpc | Access::Nothing => false,
+        }
+    }
+
+    fn verdict<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Verdict> {
+        Box::pin(watch(&self.0.store, digest))
+    }
+}
+
+async fn watch(store: &Store, digest: &Digest) -> Verdict {
+    let end = Instant::now() + PATIENCE;
+    // Looked for before the blob is: a commit between the two is then a blob.
+    let mut ingest = Ingest::find(store, digest);
+    let mut pause = LOOK.0;
+    loop {
+        if store.has(digest) {
+            return Verdict::Right;
+        }
+        let verdict = match &mut ingest {
+            Ok(Some(ingest)) => ingest.look(),
+            // It had all bytes and is gone already.
+            Ok(None) => Some(Verdict::Wrong),
+            Err(_) => Some(Verdict::Unknown),
+        };
+        if let Some(verdict) = verdict {
+            // Committing moves the data first and removes the rest of the ingest after it.
+            return if store.has(digest) {
+                Verdict::Right
+            } else {
+                verdict
+            };
+        }
+        if Instant::now() >= end {
+            return Verdict::Unknown;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK.1);
+    }
+}
+
+impl Ingest {
+    fn find(store: &Store, digest: &Digest) -> io::Result<Option<Self>> {
+        for entry in fs::read_dir(store.ingests())? {
+            let directory = entry?.path();
+            // Ingests come and go; one that cannot be read now is not the one.
+            let Ok(name) = read_text(&directory.join("ref")) else {
+                continue;
+            };
+            if name.trim_end().ends_with(digest.as_str()) {
+                return Ok(Some(
+                    Self {
+                        directory,
+                        data: None,
+                        total: None,
+                    }
+                    .opened(),
+                ));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens what is there by now: the files of an ingest appear one by one.
+    fn opened(mut self) -> Self {
+        self.open();
+        self
+    }
+
+    fn open(&mut self) {
+        if self.data.is_none() {
+            self.data = File::open(self.directory.join("data")).ok();
+        }
+        if self.total.is_none() {
+            let total = read_text(&self.directory.join("total")).ok();
+            self.total = total.and_then(|text| text.trim().parse().ok());
+        }
+    }
+
+    /// What the ingest's end says, once it has ended.
+    fn look(&mut self) -> Option<Verdict> {
+        if self.directory.exists() {
+            self.open();
+            return None;
+        }
+        let size = self
+            .data
+            .as_ref()
+            .and_then(|data| Some(data.metadata().ok()?.len()));
+        match (size, self.total) {
+            (Some(size), Some(total)) if total > 0 && size < total => Some(Verdict::Unknown),
+            _ => Some(Verdict::Wrong),
+        }
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_REF).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::{Digest, LOOK, Store, Verdict, watch};
+
+    struct Bed {
+        root: tempfile::TempDir,
+        store: Store,
+        digest: Digest,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir_all(root.path().join("blobs/sha256")).unwrap();
+            fs::create_dir_all(root.path().join("ingest/1")).unwrap();
+            let digest: Digest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
+            let store = Store::new(root.path().to_owned());
+            Self {
+                root,
+                store,
+                digest,
+            }
+        }
+
+        fn ingest(&self, data: &[u8]) -> PathBuf {
+            let ingest = self.root.path().join("ingest/1");
+            let name = format!("k8s.io/1/layer-{}", self.digest);
+            fs::write(ingest.join("ref"), name).unwrap();
+            fs::write(ingest.join("total"), "4").unwrap();
+            fs::write(ingest.join("data"), data).unwrap();
+            ingest
+        }
+
+        /// The verdict when `end` happens to the ingest while it is watched.
+        async fn verdict(&self, end: impl FnOnce()) -> Verdict {
+            let after = async {
+                tokio::time::sleep(LOOK.0 * 3).await;
+                end();
+            };
+            tokio::join!(watch(&self.store, &self.digest), after).0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_is_right() {
+        let bed = Bed::new();
+        let ingest = bed.ingest(b"four");
+        let blob = bed.root.path().join("blobs/sha256").join(bed.digest.hex());
+        let verdict = bed.verdict(|| {
+            fs::rename(ingest.join("data"), blob).unwrap();
+            fs::remove_dir_all(ingest).unwrap();
+        });
+        assert_eq!(verdict.await, Verdict::Right);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_complete_ingest_that_vanishes_is_wrong() {
+        let bed = Bed::new();
+        let ingest = bed.ingest(b"four");
+        let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
+        assert_eq!(verdict.await, Verdict::Wrong);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancelled_pull_is_no_verdict() {
+        let bed = Bed::new();
+        let ingest = bed.ingest(b"thr");
+        let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
+        assert_eq!(verdict.await, Verdict::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ingest_that_stays_is_no_verdict() {
+        let bed = Bed::new();
+        bed.ingest(b"four");
+        assert_eq!(bed.verdict(|| {}).await, Verdict::Unknown);
+    }
+}
