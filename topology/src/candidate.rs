@@ -45,6 +45,8 @@ pub(crate) struct Standing {
     pub(crate) tier: u16,
     pub(crate) remote: bool,
     pub(crate) spread: u64,
+    /// Group, tier and spread, in one number.
+    pub(crate) order: u64,
     pub(crate) moved: Moved,
 }
 
@@ -89,6 +91,7 @@ impl Candidate {
                 tier: 0,
                 remote: false,
                 spread: 0,
+                order: 0,
                 moved: Moved::No,
             },
         }

@@ -109,6 +109,15 @@ impl Topology {
         }
     }
 
+    /// The addresses around that one, which is canonical, that are in the same spot.
+    pub(crate) fn stretch(&self, ip: IpAddr, spot: Spot) -> (IpAddr, IpAddr) {
+        let (first, last) = self.table.stretch(ip);
+        match spot.rack.guessed_prefix() {
+            Some(prefix) => (first.max(prefix.network()), last.min(prefix.broadcast())),
+            None => (first, last),
+        }
+    }
+
     pub(crate) fn spot_of(&self, rack: RackId) -> Spot {
         let place = match rack.guessed_prefix() {
             Some(prefix) => self.table.place_around(prefix),

@@ -11,6 +11,7 @@ mod spread;
 
 pub use explain::{BandwidthTerm, Explanation, LoadTerm, Outcome, PrefixTerm, TreeTerm, explain};
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -56,13 +57,13 @@ pub fn rank(
         .count();
     let limit = query.limit.min(usable);
     if limit < candidates.len() {
-        candidates.select_nth_unstable_by_key(limit, Candidate::order);
+        candidates.select_nth_unstable_by(limit, Candidate::compare);
     }
     spread::keep_remote(candidates, limit, usable, topology.ranking().remote_share);
     let Some(answer) = candidates.get_mut(..limit) else {
         return 0;
     };
-    answer.sort_unstable_by_key(Candidate::order);
+    answer.sort_unstable_by(Candidate::compare);
     spread::best_of_two(answer);
     if spread::falls_within(mix::fold(seed, PROBE), topology.ranking().probe_share)
         && let Some(index) = probe(candidates, &mut scorer, topology.ranking().tier_width)
@@ -121,7 +122,7 @@ fn score_all(candidates: &mut [Candidate], scorer: &mut Scorer<'_>, seed: u64, t
         candidate.place.spread = mix::fold(holder, u64::from(candidate.holder.port()));
     }
     let width = within(tier_width, 1e-4, 1.0, 0.05);
-    let mut best = [f64::NEG_INFINITY; 2];
+    let mut best = [f64::NEG_INFINITY; 4];
     for candidate in &*candidates {
         if let Some(best) = best.get_mut(candidate.place.group.index()) {
             *best = best.max(candidate.place.score);
@@ -133,16 +134,23 @@ fn score_all(candidates: &mut [Candidate], scorer: &mut Scorer<'_>, seed: u64, t
             .copied()
             .unwrap_or(place.score);
         place.tier = spread::tier(best, place.score, width);
+        place.order =
+            u64::from(place.group.rank()) << 62 | u64::from(place.tier) << 48 | place.spread >> 16;
     }
 }
 
 impl Group {
-    fn index(self) -> usize {
+    fn rank(self) -> u8 {
         match self {
             Self::Complete => 0,
             Self::Fetching => 1,
-            Self::Forbidden | Self::Requester => 2,
+            Self::Forbidden => 2,
+            Self::Requester => 3,
         }
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.rank())
     }
 }
 
@@ -152,14 +160,10 @@ impl Candidate {
     }
 
     /// The order before the load is looked at. No two holders are equal.
-    fn order(&self) -> impl Ord + use<> {
-        let Self { holder, place, .. } = self;
-        (
-            place.group,
-            place.tier,
-            place.spread,
-            holder.ip(),
-            holder.port(),
-        )
+    fn compare(&self, other: &Self) -> Ordering {
+        let (a, b) = (&self.place, &other.place);
+        a.order
+            .cmp(&b.order)
+            .then_with(|| self.holder.cmp(&other.holder))
     }
 }

@@ -3,7 +3,7 @@
 //! Prefixes either nest or are apart, so the address space is cut into intervals that each have
 //! one longest prefix, and a look-up is one binary search.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
@@ -94,6 +94,28 @@ impl Table {
         Some(prefix.place)
     }
 
+    /// The addresses around that one which have the same longest prefix or have none.
+    pub(crate) fn stretch(&self, ip: IpAddr) -> (IpAddr, IpAddr) {
+        match ip {
+            IpAddr::V4(ip) => {
+                let (first, next) = self.v4.around(ip.to_bits());
+                let last = next.map_or(u32::MAX, |next| next - 1);
+                (
+                    Ipv4Addr::from_bits(first.unwrap_or(0)).into(),
+                    Ipv4Addr::from_bits(last).into(),
+                )
+            }
+            IpAddr::V6(ip) => {
+                let (first, next) = self.v6.around(ip.to_bits());
+                let last = next.map_or(u128::MAX, |next| next - 1);
+                (
+                    Ipv6Addr::from_bits(first.unwrap_or(0)).into(),
+                    Ipv6Addr::from_bits(last).into(),
+                )
+            }
+        }
+    }
+
     fn longest(&self, ip: IpAddr) -> Option<&Prefix> {
         let index = match ip {
             IpAddr::V4(ip) => self.v4.at(ip.to_bits()),
@@ -118,6 +140,15 @@ impl<A: Ord + Copy> Intervals<A> {
         }
         self.starts.push(at);
         self.prefix.push(prefix);
+    }
+
+    /// Where the interval of the address starts, and where the next one does.
+    fn around(&self, ip: A) -> (Option<A>, Option<A>) {
+        let after = self.starts.partition_point(|start| *start <= ip);
+        let first = after
+            .checked_sub(1)
+            .and_then(|index| self.starts.get(index));
+        (first.copied(), self.starts.get(after).copied())
     }
 
     fn at(&self, ip: A) -> Option<usize> {

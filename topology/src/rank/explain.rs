@@ -101,7 +101,7 @@ pub fn explain(
     let mut candidates = candidates.to_vec();
     let answered = rank(&mut candidates, query, topology, estimates);
     if let Some(rest) = candidates.get_mut(answered..) {
-        rest.sort_unstable_by_key(Candidate::order);
+        rest.sort_unstable_by(Candidate::compare);
     }
     let mut scorer = Scorer::new(query, topology, estimates);
     let explained = candidates.iter().enumerate().map(|(position, candidate)| {
@@ -124,14 +124,12 @@ fn one(
     scorer: &mut Scorer<'_>,
 ) -> Explanation {
     let ip = candidate.holder.ip();
-    let (
-        _,
-        Path {
-            link,
-            estimate,
-            bandwidth,
-        },
-    ) = scorer.path(ip);
+    let Path {
+        link,
+        estimate,
+        bandwidth,
+        ..
+    } = *scorer.path(ip);
     let weights = scorer.scale.weights;
     let closeness = crate::closeness(ip, query.requester);
     let pressure = candidate.load.pressure();

@@ -12,24 +12,30 @@ use crate::rank::Query;
 use crate::ranking::{Ranking, Weights};
 use crate::{RackId, Rate};
 
-/// Scores candidates for one query. What it found out about a rack serves for the next candidate
-/// of that rack.
+/// Scores candidates for one query. What it found out about a rack serves for the candidates of
+/// that rack that follow, most cheaply for neighbours.
 pub(crate) struct Scorer<'a> {
     topology: &'a Topology,
     requester: IpAddr,
     to: Spot,
     estimates: Into<'a>,
     pub(crate) scale: Scale,
-    memo: [Option<(Spot, Path)>; 64],
+    /// The path of the last candidate, and the addresses around that share it, first and last.
+    current: Path,
+    stretch: (IpAddr, IpAddr),
+    memo: [Option<Path>; 64],
 }
 
 /// What the rack of a candidate contributes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Path {
+    pub(crate) from: Spot,
     pub(crate) link: Link,
     pub(crate) estimate: Estimate,
-    /// The bandwidth on the scale from the slowest to the fastest.
+    /// What is available, on the scale from the slowest to the fastest.
     pub(crate) bandwidth: f64,
+    /// The part of the score that all hosts of the rack share.
+    score: f64,
 }
 
 /// The weights, normalised, and the scale of the rates.
@@ -44,36 +50,42 @@ impl<'a> Scorer<'a> {
     pub(crate) fn new(query: &Query<'_>, topology: &'a Topology, estimates: &'a Estimates) -> Self {
         let requester = query.requester.to_canonical();
         let to = topology.spot(requester);
+        let estimates = estimates.into(query.now, to.rack);
+        let scale = Scale::new(topology.ranking());
         Self {
             topology,
             requester,
             to,
-            estimates: estimates.into(query.now, to.rack),
-            scale: Scale::new(topology.ranking()),
+            current: Path::new(to, to, topology, &estimates, &scale),
+            stretch: topology.stretch(requester, to),
+            estimates,
+            scale,
             memo: [None; 64],
         }
     }
 
     pub(crate) fn standing(&mut self, candidate: &Candidate) -> Standing {
         let ip = candidate.holder.ip().to_canonical();
-        let (from, path) = self.path(ip);
+        let (requester, to) = (self.requester, self.to.rack);
         let Weights { prefix, load, .. } = self.scale.weights;
-        let score = self.scale.rack(&path) + prefix * closeness(ip, self.requester)
-            - load * candidate.load.pressure();
+        let path = self.path(ip);
+        let score =
+            path.score + prefix * closeness(ip, requester) - load * candidate.load.pressure();
         let group = match candidate.state {
-            _ if ip == self.requester => Group::Requester,
+            _ if ip == requester => Group::Requester,
             _ if path.link.forbidden => Group::Forbidden,
             State::Complete => Group::Complete,
             State::Fetching => Group::Fetching,
         };
-        let remote = from.rack != self.to.rack;
+        let Spot { rack, .. } = path.from;
         Standing {
-            rack: from.rack,
+            rack,
             score,
             group,
             tier: 0,
-            remote,
+            remote: rack != to,
             spread: 0,
+            order: 0,
             moved: Moved::No,
         }
     }
@@ -81,14 +93,12 @@ impl<'a> Scorer<'a> {
     /// The score that the candidate would have if its path were as fast as declared, where it was
     /// slower when it was last measured, and that is some time ago.
     pub(crate) fn hoped_for(&mut self, candidate: &Candidate) -> Option<f64> {
-        let (
-            _,
-            Path {
-                link,
-                estimate,
-                bandwidth,
-            },
-        ) = self.path(candidate.holder.ip());
+        let Path {
+            link,
+            estimate,
+            bandwidth,
+            ..
+        } = *self.path(candidate.holder.ip());
         let due = self.topology.ranking().half_life / 8;
         let stale = estimate.confidence > 0.0 && estimate.age.is_none_or(|age| age >= due);
         let slower = estimate.prior > estimate.value.times(1.5);
@@ -96,29 +106,52 @@ impl<'a> Scorer<'a> {
         (stale && slower).then(|| candidate.score() + self.scale.weights.bandwidth * gain)
     }
 
-    pub(crate) fn path(&mut self, ip: IpAddr) -> (Spot, Path) {
-        let from = self.topology.spot(ip.to_canonical());
-        let slot = from.rack.slot() % 64;
-        let slot = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| self.memo.get_mut(slot));
-        if let Some(Some((known, path))) = slot.as_deref()
-            && *known == from
-        {
-            return (from, *path);
+    /// The way from that address, and what it contributes.
+    pub(crate) fn path(&mut self, ip: IpAddr) -> &Path {
+        let ip = ip.to_canonical();
+        if ip < self.stretch.0 || self.stretch.1 < ip {
+            self.turn_to(ip);
         }
-        let link = self.topology.way(from, self.to);
-        let estimate = self.estimates.estimate(self.topology, from.rack, link);
-        let bandwidth = self.scale.bandwidth(&link, estimate.available);
-        let path = Path {
+        &self.current
+    }
+
+    fn turn_to(&mut self, ip: IpAddr) {
+        let from = self.topology.spot(ip);
+        self.stretch = self.topology.stretch(ip, from);
+        let slot = usize::try_from(from.rack.slot() % 64).unwrap_or(0);
+        let known = self
+            .memo
+            .get(slot)
+            .copied()
+            .flatten()
+            .filter(|path| path.from == from);
+        self.current = known.unwrap_or_else(|| {
+            Path::new(from, self.to, self.topology, &self.estimates, &self.scale)
+        });
+        if let Some(slot) = self.memo.get_mut(slot) {
+            *slot = Some(self.current);
+        }
+    }
+}
+
+impl Path {
+    fn new(from: Spot, to: Spot, topology: &Topology, estimates: &Into<'_>, scale: &Scale) -> Self {
+        let link = topology.way(from, to);
+        let estimate = estimates.estimate(topology, from.rack, link);
+        let bandwidth = scale.bandwidth(&link, estimate.available);
+        let Weights {
+            tree,
+            bandwidth: weight,
+            ..
+        } = scale.weights;
+        let score = tree * link.closeness + weight * bandwidth;
+        Self {
+            from,
             link,
             estimate,
             bandwidth,
-        };
-        if let Some(slot) = slot {
-            *slot = Some((from, path));
+            score,
         }
-        (from, path)
     }
 }
 
@@ -145,11 +178,6 @@ impl Scale {
             slowest,
             range: (ranking.fastest.ln() - slowest).max(0.1),
         }
-    }
-
-    /// The part of the score that all hosts of a rack share.
-    pub(crate) fn rack(&self, path: &Path) -> f64 {
-        self.weights.tree * path.link.closeness + self.weights.bandwidth * path.bandwidth
     }
 
     pub(crate) fn bandwidth(&self, link: &Link, rate: Rate) -> f64 {
@@ -180,15 +208,8 @@ pub(crate) fn racks(
     let mut scored: Vec<_> = racks
         .into_iter()
         .filter_map(|rack| {
-            let link = topology.way(topology.spot_of(rack), end);
-            let estimate = into.estimate(topology, rack, link);
-            let bandwidth = scale.bandwidth(&link, estimate.available);
-            let path = Path {
-                link,
-                estimate,
-                bandwidth,
-            };
-            (!link.forbidden).then(|| (scale.rack(&path), rack))
+            let path = Path::new(topology.spot_of(rack), end, topology, &into, &scale);
+            (!path.link.forbidden).then_some((path.score, rack))
         })
         .collect();
     scored.sort_unstable_by(|(a, x), (b, y)| b.total_cmp(a).then(x.cmp(y)));

@@ -3,9 +3,14 @@
 use crate::candidate::{Candidate, Moved};
 use crate::numbers::{count, float, whole, within};
 
+/// Lower tiers than this are not told apart: the order keeps 14 bits for them.
+const LOWEST: u16 = (1 << 14) - 1;
+
 /// How many tiers a score is below the best.
 pub(crate) fn tier(best: f64, score: f64, width: f64) -> u16 {
-    u16::try_from(whole((best - score) / width)).unwrap_or(u16::MAX)
+    u16::try_from(whole((best - score) / width))
+        .unwrap_or(LOWEST)
+        .min(LOWEST)
 }
 
 /// Of each two neighbours in a tier the less loaded goes first.
@@ -45,10 +50,15 @@ pub(crate) fn keep_remote(candidates: &mut [Candidate], limit: usize, usable: us
     // The best of the other racks come first in the rest, the worst of the own rack last in the
     // answer.
     let behind = |candidate: &Candidate| !(candidate.place.remote && candidate.is_usable());
-    rest.select_nth_unstable_by_key(missing - 1, |candidate| {
-        (behind(candidate), candidate.order())
+    rest.select_nth_unstable_by(missing - 1, |a, b| {
+        behind(a).cmp(&behind(b)).then_with(|| a.compare(b))
     });
-    answer.sort_unstable_by_key(|candidate| (!candidate.place.remote, candidate.order()));
+    answer.sort_unstable_by(|a, b| {
+        b.place
+            .remote
+            .cmp(&a.place.remote)
+            .then_with(|| a.compare(b))
+    });
     for (out, into) in answer.iter_mut().rev().zip(rest.iter_mut()).take(missing) {
         into.place.moved = Moved::KeptRemote;
         std::mem::swap(out, into);
