@@ -43,8 +43,11 @@ pub(crate) enum Task {
         #[command(flatten)]
         targets: Targets,
         /// What the images' names begin with.
-        #[arg(long, default_value = "piccolo")]
+        #[arg(long, default_value = "localhost")]
         registry: String,
+        /// Packs the development build, for this architecture only: what the system tests run.
+        #[arg(long)]
+        debug: bool,
     },
 }
 

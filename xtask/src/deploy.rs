@@ -10,7 +10,10 @@ mod values;
 
 use anyhow::{Context as _, Result};
 
-use crate::workspace;
+use crate::{
+    setup::{self, DEPLOY},
+    workspace,
+};
 use tools::Tools;
 
 /// Writes the plain manifests anew from the chart.
@@ -19,6 +22,7 @@ use tools::Tools;
 ///
 /// When a tool is missing or the chart does not render.
 pub(crate) fn render() -> Result<()> {
+    setup::packages(&[DEPLOY])?;
     let root = workspace::root()?;
     manifests::write(&Tools::ready(&root)?, &root)
 }
@@ -29,6 +33,7 @@ pub(crate) fn render() -> Result<()> {
 ///
 /// What is wrong, and where.
 pub(crate) fn check() -> Result<()> {
+    setup::packages(&[DEPLOY])?;
     let root = workspace::root()?;
     let tools = Tools::ready(&root)?;
     values::check(&tools, &root).context("the chart")?;

@@ -40,7 +40,7 @@ const RECIPES: [Recipe; 2] = [
         program: "piccolo-server",
         description: "Piccolo's discovery server",
         user: 65532,
-        directory: "/var/lib/piccolo",
+        directory: "/var/lib/piccolo-server",
         command: "serve",
         ports: &[7789, 7790],
     },
@@ -55,7 +55,18 @@ pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
     let facts = Facts::gather()?;
     let mut files = Vec::new();
     for recipe in RECIPES {
-        files.push(write(&facts, recipe, arches, registry)?);
+        let mut layout = Layout::default();
+        for &arch in arches {
+            let program = dist::program(&facts, recipe.program, arch)?;
+            layout.add_image(
+                &facts,
+                recipe,
+                arch,
+                &layer::make(&facts, recipe, &program)?,
+            )?;
+        }
+        let file = format!("{}-{}.oci.tar", recipe.program, facts.version);
+        files.push(write(&facts, recipe, layout, registry, &file)?);
         for &arch in arches {
             let name = format!(
                 "{}-{}-{}.cdx.json",
@@ -70,12 +81,31 @@ pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
     dist::report(&files)
 }
 
-fn write(facts: &Facts, recipe: Recipe, arches: &[Arch], registry: &str) -> Result<PathBuf> {
-    let mut layout = Layout::default();
-    for &arch in arches {
-        let program = dist::program(facts, recipe.program, arch)?;
-        layout.add_image(facts, recipe, arch, &layer::make(facts, recipe, &program)?)?;
+/// Packs the development build, quickly: what the system tests run.
+///
+/// # Errors
+///
+/// When a program does not link or a file cannot be written.
+pub(crate) fn run_debug(registry: &str) -> Result<()> {
+    let facts = Facts::gather()?;
+    for recipe in RECIPES {
+        let program = dist::debug_program(&facts, recipe.program)?;
+        let layer = layer::make(&facts, recipe, &program)?;
+        let mut layout = Layout::default();
+        layout.add_image(&facts, recipe, Arch::native()?, &layer)?;
+        let file = format!("{}-debug.oci.tar", recipe.program);
+        write(&facts, recipe, layout, registry, &file)?;
     }
+    Ok(())
+}
+
+fn write(
+    facts: &Facts,
+    recipe: Recipe,
+    layout: Layout,
+    registry: &str,
+    file: &str,
+) -> Result<PathBuf> {
     let name = format!(
         "{}/{}:{}",
         registry.trim_end_matches('/'),
@@ -83,9 +113,5 @@ fn write(facts: &Facts, recipe: Recipe, arches: &[Arch], registry: &str) -> Resu
         facts.version
     );
     let archive = layout.archive(facts, &name)?;
-    dist::write(
-        facts,
-        &format!("{}-{}.oci.tar", recipe.program, facts.version),
-        &archive,
-    )
+    dist::write(facts, file, &archive)
 }

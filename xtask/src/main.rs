@@ -39,6 +39,13 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Deploy { render: true } => deploy::render(),
         Task::Deploy { render: false } => deploy::check(),
         Task::Dist(targets) => dist::run(&targets.arch),
-        Task::Image { targets, registry } => image::run(&targets.arch, &registry),
+        Task::Image {
+            registry,
+            debug: true,
+            ..
+        } => image::run_debug(&registry),
+        Task::Image {
+            targets, registry, ..
+        } => image::run(&targets.arch, &registry),
     }
 }

@@ -62,5 +62,20 @@ pub(crate) const DEMO: &[Need] = &[
     ),
 ];
 
+/// To check what `deploy/` holds.
+pub(crate) const DEPLOY: &[Need] = &[
+    need(
+        "python3",
+        "python3-venv",
+        "runs helm and the checks against the Kubernetes schemas",
+    ),
+    need(
+        "promtool",
+        "prometheus",
+        "checks the rules, and scrapes in the system tests",
+    ),
+    need("systemd-analyze", "systemd", "checks the units"),
+];
+
 /// To run the system tests, on top of the demo.
 pub(crate) const TESTS: &[Need] = &[need("git", "git", "says which files belong to the project")];
