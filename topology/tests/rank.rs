@@ -129,6 +129,32 @@ fn without_a_file_the_common_prefix_decides() {
     assert_eq!(order[3], "2001:db8::1");
 }
 
+/// What was found out for one address serves its neighbours only, not what looks alike in numbers.
+#[test]
+fn families_are_not_mixed_up() {
+    let topology = Topology::parse(SITE).expect("sound");
+    for holders in [
+        ["::1", "10.0.1.9"],
+        ["10.0.1.9", "::1"],
+        ["::a00:109", "10.0.1.9"],
+    ] {
+        let order = check(
+            &topology,
+            &Estimates::default(),
+            &query("10.0.1.1", 1),
+            candidates(&holders),
+        );
+        assert_eq!(order[0], "10.0.1.9");
+        let explained = explain(
+            &candidates(&holders),
+            &query("10.0.1.1", 1),
+            &topology,
+            &Estimates::default(),
+        );
+        assert_eq!((&*explained[0].rack, &*explained[1].rack), ("e1", "::/64"));
+    }
+}
+
 /// The slow link that the file does not know of is avoided although its prefix is nearer; the
 /// link restored, it is tried again and comes back within the half-life.
 #[test]

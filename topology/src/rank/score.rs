@@ -20,9 +20,9 @@ pub(crate) struct Scorer<'a> {
     to: Spot,
     estimates: Into<'a>,
     pub(crate) scale: Scale,
-    /// The path of the last candidate, and the addresses around that share it, first and last.
+    /// The path of the last candidate, and the addresses around it that share it.
     current: Path,
-    stretch: (IpAddr, IpAddr),
+    stretch: Stretch,
     memo: [Option<Path>; 64],
 }
 
@@ -36,6 +36,15 @@ pub(crate) struct Path {
     pub(crate) bandwidth: f64,
     /// The part of the score that all hosts of the rack share.
     score: f64,
+}
+
+/// A range of addresses of one family, told in one comparison.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    ipv4: bool,
+    first: u128,
+    /// How many follow the first.
+    more: u128,
 }
 
 /// The weights, normalised, and the scale of the rates.
@@ -57,7 +66,7 @@ impl<'a> Scorer<'a> {
             requester,
             to,
             current: Path::new(to, to, topology, &estimates, &scale),
-            stretch: topology.stretch(requester, to),
+            stretch: Stretch::new(topology.stretch(requester, to)),
             estimates,
             scale,
             memo: [None; 64],
@@ -109,7 +118,7 @@ impl<'a> Scorer<'a> {
     /// The way from that address, and what it contributes.
     pub(crate) fn path(&mut self, ip: IpAddr) -> &Path {
         let ip = ip.to_canonical();
-        if ip < self.stretch.0 || self.stretch.1 < ip {
+        if !self.stretch.holds(ip) {
             self.turn_to(ip);
         }
         &self.current
@@ -117,7 +126,7 @@ impl<'a> Scorer<'a> {
 
     fn turn_to(&mut self, ip: IpAddr) {
         let from = self.topology.spot(ip);
-        self.stretch = self.topology.stretch(ip, from);
+        self.stretch = Stretch::new(self.topology.stretch(ip, from));
         let slot = usize::try_from(from.rack.slot() % 64).unwrap_or(0);
         let known = self
             .memo
@@ -131,6 +140,28 @@ impl<'a> Scorer<'a> {
         if let Some(slot) = self.memo.get_mut(slot) {
             *slot = Some(self.current);
         }
+    }
+}
+
+impl Stretch {
+    fn new((first, last): (IpAddr, IpAddr)) -> Self {
+        let more = number(last).wrapping_sub(number(first));
+        Self {
+            ipv4: first.is_ipv4(),
+            first: number(first),
+            more,
+        }
+    }
+
+    fn holds(&self, ip: IpAddr) -> bool {
+        self.ipv4 == ip.is_ipv4() && number(ip).wrapping_sub(self.first) <= self.more
+    }
+}
+
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 
