@@ -14,6 +14,7 @@ pub mod digest;
 pub mod discovery;
 pub mod ebpf;
 pub mod fetch;
+pub mod hosts;
 pub mod http;
 pub mod jitter;
 mod listen;

@@ -27,22 +27,6 @@ impl RegistryName {
     pub fn is_default(&self) -> bool {
         &*self.0 == Self::DEFAULT
     }
-
-    /// The registry's own URL, which containerd falls back on: Docker Hub's is not its name.
-    pub fn server_url(&self) -> Option<String> {
-        match &*self.0 {
-            Self::DEFAULT => None,
-            "docker.io" => Some("https://registry-1.docker.io".to_owned()),
-            // containerd speaks plain HTTP to the node itself only.
-            host if is_loopback(host) => Some(format!("http://{host}")),
-            host => Some(format!("https://{host}")),
-        }
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    matches!(name, "localhost" | "[::1]") || name.starts_with("127.")
 }
 
 impl FromStr for RegistryName {
@@ -88,20 +72,5 @@ mod tests {
         ] {
             assert!(bad.parse::<RegistryName>().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn falls_back_on_the_registry_itself() {
-        let url = |name: &str| name.parse::<RegistryName>().unwrap().server_url();
-        assert_eq!(url("_default"), None);
-        assert_eq!(
-            url("docker.io").as_deref(),
-            Some("https://registry-1.docker.io")
-        );
-        assert_eq!(
-            url("127.0.0.1:5000").as_deref(),
-            Some("http://127.0.0.1:5000")
-        );
-        assert_eq!(url("quay.io").as_deref(), Some("https://quay.io"));
     }
 }

@@ -1,0 +1,25 @@
+//! containerd's mirror files, `<config_path>/<registry>/hosts.toml`, with the agent's own block in
+//! them.
+
+pub mod block;
+pub mod certs;
+pub mod config;
+pub mod place;
+
+/// Whether containerd asks the agent which digest a tag has, or only for content by digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capabilities {
+    /// Content by digest.
+    Pull,
+    /// Tags too.
+    PullAndResolve,
+}
+
+impl Capabilities {
+    fn toml(self) -> &'static str {
+        match self {
+            Self::Pull => r#"["pull"]"#,
+            Self::PullAndResolve => r#"["pull", "resolve"]"#,
+        }
+    }
+}

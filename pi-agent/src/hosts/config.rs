@@ -1,0 +1,322 @@
+//! containerd's own configuration, as far as it says where mirror files are read from.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use toml_edit::{Document, Item, TableLike};
+
+/// Files that one configuration imports at most.
+const MAX_IMPORTS: usize = 64;
+/// The default of `config_path` in configurations of version 3, from containerd 2.2 on.
+const KEY: &str = "config_path";
+
+/// What a configuration says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerdConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// 1, 2 or 3.
+    pub version: i64,
+    /// The directories that mirror files are read from.
+    pub config_path: Vec<PathBuf>,
+    /// The line of the section that holds `config_path`, where the file has it.
+    pub section_line: Option<usize>,
+    /// Whether mirrors are set in the old way, which excludes `config_path`.
+    pub old_mirrors: bool,
+}
+
+/// Why containerd does not read the mirror files.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The configuration cannot be read.
+    #[error("containerd's configuration {} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no configuration: containerd runs with its defaults, which read no mirror files.
+    #[error(
+        "containerd has no configuration file {}, and without one it reads no mirror files.\n\
+         Make it with these lines and restart containerd (running containers go on):\n\n{text}",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What to write into it.
+        text: String,
+    },
+    /// It is no TOML.
+    #[error("containerd's configuration {} is no valid TOML", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml_edit::TomlError>,
+    },
+    /// `config_path` is not set.
+    #[error("{}", .0)]
+    NotSet(Advice),
+    /// `config_path` names other directories.
+    #[error(
+        "containerd reads mirror files from {}, not from {}: give --hosts-dir {}",
+        configured.display(), wanted.display(), configured.display()
+    )]
+    Elsewhere {
+        /// What the configuration names.
+        configured: PathBuf,
+        /// What was asked for.
+        wanted: PathBuf,
+    },
+}
+
+/// How to make containerd read mirror files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    path: PathBuf,
+    version: i64,
+    section: &'static str,
+    section_line: Option<usize>,
+    line: String,
+    old_mirrors: bool,
+}
+
+impl ContainerdConfig {
+    /// Reads the configuration with what it imports; an import wins over the file.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ConfigError::Missing {
+                    path: path.to_owned(),
+                    text: String::new(),
+                });
+            }
+            Err(source) => {
+                return Err(ConfigError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        let mut config = Self::parse(path, &text)?;
+        for import in imports(path, &text) {
+            let Ok(text) = fs::read_to_string(&import) else {
+                continue;
+            };
+            let imported = Self::parse(&import, &text)?;
+            if !imported.config_path.is_empty() {
+                config.config_path = imported.config_path;
+            }
+            config.old_mirrors |= imported.old_mirrors;
+        }
+        Ok(config)
+    }
+
+    /// Reads the text of one file.
+    ///
+    /// # Errors
+    /// When it is no TOML.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let document = Document::parse(text).map_err(|source| ConfigError::Syntax {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        let version = document
+            .get("version")
+            .and_then(Item::as_integer)
+            .unwrap_or(1);
+        let section = section(document.as_table(), version);
+        let line = section
+            .and_then(Item::span)
+            .and_then(|span| text.get(..span.start))
+            .map(|before| before.matches('\n').count() + 1);
+        let table = section.and_then(Item::as_table_like);
+        let has = |key: &str| {
+            let item = table
+                .and_then(|table| table.get(key))
+                .and_then(Item::as_table_like);
+            item.is_some_and(|item| !item.is_empty())
+        };
+        let value = table
+            .and_then(|table| table.get(KEY))
+            .and_then(Item::as_str);
+        let config_path = value
+            .unwrap_or_default()
+            .split(':')
+            .filter(|part| !part.is_empty())
+            .map(PathBuf::from)
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            version,
+            config_path,
+            section_line: line,
+            old_mirrors: has("mirrors"),
+        })
+    }
+
+    /// Whether containerd reads mirror files from `hosts_dir`.
+    ///
+    /// # Errors
+    /// When it does not: the error says what to write where.
+    pub fn check(&self, hosts_dir: &Path) -> Result<(), ConfigError> {
+        if self.config_path.iter().any(|path| same(path, hosts_dir)) {
+            return Ok(());
+        }
+        match self.config_path.first() {
+            Some(configured) => Err(ConfigError::Elsewhere {
+                configured: configured.clone(),
+                wanted: hosts_dir.to_owned(),
+            }),
+            None => Err(ConfigError::NotSet(Advice {
+                path: self.path.clone(),
+                version: self.version,
+                section: section_name(self.version),
+                section_line: self.section_line,
+                line: assignment(hosts_dir),
+                old_mirrors: self.old_mirrors,
+            })),
+        }
+    }
+}
+
+/// Reads containerd's configuration and makes sure that it leads to `hosts_dir`.
+///
+/// # Errors
+/// When it does not: the error says what to write where.
+pub fn check(path: &Path, hosts_dir: &Path) -> Result<(), ConfigError> {
+    match ContainerdConfig::load(path) {
+        Ok(config) => config.check(hosts_dir),
+        Err(ConfigError::Missing { path, .. }) => {
+            let line = assignment(hosts_dir);
+            let text = format!("version = 2\n\n{}\n  {line}\n", section_name(2));
+            Err(ConfigError::Missing { path, text })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn assignment(hosts_dir: &Path) -> String {
+    format!("{KEY} = {:?}", hosts_dir.display().to_string())
+}
+
+fn section_name(version: i64) -> &'static str {
+    match version {
+        i64::MIN..=1 => "[plugins.cri.registry]",
+        2 => r#"[plugins."io.containerd.grpc.v1.cri".registry]"#,
+        _ => r#"[plugins."io.containerd.cri.v1.images".registry]"#,
+    }
+}
+
+fn section(root: &toml_edit::Table, version: i64) -> Option<&Item> {
+    let plugin = match version {
+        i64::MIN..=1 => "cri",
+        2 => "io.containerd.grpc.v1.cri",
+        _ => "io.containerd.cri.v1.images",
+    };
+    let table = |item: &'static str, from: &'_ dyn TableLike| from.contains_key(item);
+    let plugins = root.get("plugins")?.as_table_like()?;
+    if !table(plugin, plugins) {
+        return None;
+    }
+    plugins.get(plugin)?.as_table_like()?.get("registry")
+}
+
+/// The files that a configuration imports; a pattern is a star in the last component.
+fn imports(path: &Path, text: &str) -> Vec<PathBuf> {
+    let base = path.parent().unwrap_or(Path::new("/"));
+    let document = Document::parse(text).ok();
+    let patterns: Vec<_> = document
+        .as_ref()
+        .and_then(|document| document.get("imports")?.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|value| Some(base.join(value.as_str()?)))
+        .collect();
+    let mut files: Vec<_> = patterns
+        .iter()
+        .flat_map(|pattern| matching(pattern))
+        .collect();
+    files.truncate(MAX_IMPORTS);
+    files
+}
+
+fn matching(pattern: &Path) -> Vec<PathBuf> {
+    let name = pattern
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let Some((head, tail)) = name.split_once('*') else {
+        return vec![pattern.to_owned()];
+    };
+    let entries = pattern
+        .parent()
+        .and_then(|parent| fs::read_dir(parent).ok());
+    let mut files: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| {
+            let name = file
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    a == b || real(a) == real(b)
+}
+
+impl std::fmt::Display for Advice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            path,
+            version,
+            section,
+            line,
+            ..
+        } = self;
+        let path = path.display();
+        writeln!(f, "containerd reads no mirror files: {KEY} is not set.")?;
+        match self.section_line {
+            Some(number) => writeln!(
+                f,
+                "In {path} (version {version}), in the section {section} at line {number}, add the \
+                 line"
+            )?,
+            None => writeln!(f, "At the end of {path} (version {version}) add the lines")?,
+        }
+        writeln!(f)?;
+        if self.section_line.is_none() {
+            writeln!(f, "{section}")?;
+        }
+        writeln!(f, "  {line}\n")?;
+        if self.old_mirrors {
+            writeln!(
+                f,
+                "and take the sections of registry.mirrors out, which containerd refuses beside \
+                 {KEY}; mirrors belong into hosts.toml files."
+            )?;
+        }
+        write!(f, "Then restart containerd; running containers go on.")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! `pi-agent configure`, as an operator runs it.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test by it")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+struct Bed {
+    root: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("certs.d")).unwrap();
+        Self { root }
+    }
+
+    fn with_config(self) -> Self {
+        let text = format!(
+            "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = {:?}\n",
+            self.dir().display().to_string()
+        );
+        fs::write(self.root.path().join("config.toml"), text).unwrap();
+        self
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.path().join("certs.d")
+    }
+
+    fn file(&self, registry: &str) -> PathBuf {
+        self.dir().join(registry).join("hosts.toml")
+    }
+
+    fn write(&self, registry: &str, text: &str) {
+        fs::create_dir_all(self.dir().join(registry)).unwrap();
+        fs::write(self.file(registry), text).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_pi-agent"))
+            .arg("configure")
+            .arg("--hosts-dir")
+            .arg(self.dir())
+            .arg("--containerd-config")
+            .arg(self.root.path().join("config.toml"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    fn succeed(&self, arguments: &[&str]) {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Every file and directory under `certs.d`.
+    fn tree(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        fn walk(at: &Path, tree: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+            for entry in fs::read_dir(at).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, tree);
+                    tree.insert(path, None);
+                } else {
+                    let bytes = fs::read(&path).unwrap();
+                    tree.insert(path, Some(bytes));
+                }
+            }
+        }
+        let mut tree = BTreeMap::new();
+        walk(&self.dir(), &mut tree);
+        tree
+    }
+}
+
+const OPERATORS: &str = "# by hand\nserver = \"https://quay.io\"\n\n[host.\"https://cache.corp\"]\n  \
+                         ca = \"/etc/ssl/corp.crt\"\n  [host.\"https://cache.corp\".header]\n    \
+                         x-team = [\"infra\"]";
+
+#[test]
+fn writes_keeps_and_restores() {
+    let bed = Bed::new().with_config();
+    bed.write("quay.io", OPERATORS);
+    fs::create_dir(bed.dir().join("empty.example")).unwrap();
+    let before = bed.tree();
+    let registries = ["--registry", "_default,quay.io,empty.example,docker.io"];
+    bed.succeed(&registries);
+    let after = bed.tree();
+    let quay = fs::read_to_string(bed.file("quay.io")).unwrap();
+    assert!(
+        quay.find("[host.\"http://127.0.0.1:7788\"]") < quay.find("[host.\"https://cache.corp\"]")
+    );
+    assert!(quay.contains("x-team = [\"infra\"]"));
+    assert!(bed.file("_default").exists());
+    bed.succeed(&registries);
+    assert_eq!(bed.tree(), after, "a second time changes nothing");
+    bed.succeed(&[&registries[..], &["--remove"]].concat());
+    assert_eq!(bed.tree(), before, "restored to the byte");
+    bed.succeed(&[&registries[..], &["--remove"]].concat());
+    assert_eq!(bed.tree(), before);
+}
+
+#[test]
+fn certificates_stay_in_force() {
+    let bed = Bed::new().with_config();
+    let dir = bed.dir().join("registry.corp:5000");
+    fs::create_dir(&dir).unwrap();
+    for name in ["ca.crt", "client.cert", "client.key"] {
+        fs::write(dir.join(name), "pem").unwrap();
+    }
+    let before = bed.tree();
+    bed.succeed(&["--registry", "registry.corp:5000"]);
+    let text = fs::read_to_string(bed.file("registry.corp:5000")).unwrap();
+    assert!(text.starts_with("ca = ["), "{text}");
+    assert!(text.contains("client.cert\", \""), "{text}");
+    bed.succeed(&["--registry", "registry.corp:5000", "--remove"]);
+    assert_eq!(bed.tree(), before);
+}
+
+#[test]
+fn refuses_where_containerd_would_not_look() {
+    let bed = Bed::new();
+    let output = bed.run(&[]);
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("nothing was written"), "{message}");
+    assert!(message.contains("config_path = "), "{message}");
+    assert!(bed.tree().is_empty());
+    bed.succeed(&["--force"]);
+    assert!(bed.file("_default").exists());
+}
+
+#[test]
+fn one_bad_file_does_not_keep_the_others_back() {
+    let bed = Bed::new().with_config();
+    bed.write("broken.example", "[host");
+    let output = bed.run(&["--registry", "broken.example,good.example"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no valid TOML"));
+    assert!(bed.file("good.example").exists());
+    assert_eq!(
+        fs::read_to_string(bed.file("broken.example")).unwrap(),
+        "[host"
+    );
+}
+
+#[test]
+fn a_slip_names_the_nearest_flag() {
+    let bed = Bed::new();
+    let output = bed.run(&["--registy", "x"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--registry"));
+    let output = bed.run(&["--registry", "https://quay.io"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("without scheme"));
+}
