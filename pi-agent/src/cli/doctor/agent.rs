@@ -1,0 +1,72 @@
+//! The agent itself: whether it runs, listens and is ready.
+
+use anyhow::Result;
+
+use super::{Check, Verdict};
+use crate::status::Status;
+
+pub(super) fn checks(status: &Result<Status>) -> Vec<Check> {
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => {
+            return vec![Check::new(
+                "agent",
+                Verdict::Bad,
+                format!("{error:#}"),
+                "start it (systemctl start pi-agent, or look at the DaemonSet's pod on this node)",
+            )];
+        }
+    };
+    let at = &status.addresses;
+    let listens = format!(
+        "version {}, up {} s; mirror {}, peer {}, admin {}",
+        status.version, status.uptime_seconds, at.mirror, at.peer, at.admin
+    );
+    vec![
+        Check::good("agent", listens),
+        ready(status),
+        peer_port(status),
+        trust(status),
+    ]
+}
+
+fn ready(status: &Status) -> Check {
+    if status.ready {
+        Check::good("readiness", "ready")
+    } else {
+        let remedy = format!(
+            "curl http://{}/readyz says what it waits for",
+            status.addresses.admin
+        );
+        Check::new("readiness", Verdict::Warning, "not ready", remedy)
+    }
+}
+
+/// Peers that cannot reach this node get nothing from it.
+fn peer_port(status: &Status) -> Check {
+    let holder = status.holder.clone().unwrap_or_default();
+    if status.addresses.peer.ip().is_loopback() || holder.starts_with("127.") {
+        return Check::new(
+            "peer port",
+            Verdict::Bad,
+            format!("peers are told {holder}, which leads to themselves"),
+            "give --advertise-address the node's address and --peer-listen 0.0.0.0:7787",
+        );
+    }
+    Check::good("peer port", format!("peers are told {holder}"))
+}
+
+fn trust(status: &Status) -> Check {
+    match status.quarantines.len() {
+        0 => Check::good(
+            "peers",
+            format!("{} known, all trusted", status.peers.len()),
+        ),
+        count => Check::new(
+            "peers",
+            Verdict::Warning,
+            format!("{count} quarantines after wrong bytes"),
+            "pi-agent status names them; look at the disks of those nodes",
+        ),
+    }
+}

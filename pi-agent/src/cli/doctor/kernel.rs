@@ -1,0 +1,38 @@
+//! What counting peers in the kernel needs: cgroup, kernel, rights.
+
+use super::{Check, Verdict};
+use crate::{
+    ebpf::{InForce, Reason, needs},
+    status::Status,
+};
+
+pub(super) fn checks(status: Option<&Status>) -> Vec<Check> {
+    let mut checks: Vec<_> = needs()
+        .into_iter()
+        .map(|need| {
+            if need.met {
+                Check::good(need.what, need.found)
+            } else {
+                // Without the kernel, peers are counted in user space.
+                Check::new(need.what, Verdict::Warning, need.found, need.remedy)
+            }
+        })
+        .collect();
+    if let Some(status) = status {
+        checks.push(accounting(status));
+    }
+    checks
+}
+
+fn accounting(status: &Status) -> Check {
+    let mode = &status.accounting;
+    match (mode.in_force, mode.reason) {
+        (InForce::Ebpf, _) | (_, Reason::Asked) => Check::good("accounting", mode.to_string()),
+        _ => Check::new(
+            "accounting",
+            Verdict::Warning,
+            mode.to_string(),
+            "see kernel, rights and cgroup above; bandwidth is then known less exactly",
+        ),
+    }
+}

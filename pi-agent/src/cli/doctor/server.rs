@@ -1,0 +1,119 @@
+//! The discovery server: whether it answers, knows this node, and has the same time.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use daemon::clock::Clock;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+
+use super::{Check, Verdict};
+use crate::{config::Doctor, status::Status};
+
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Beyond this, log lines and metrics of the two are hard to bring together.
+const MAX_SKEW: Duration = Duration::from_secs(5);
+
+pub(super) async fn checks(
+    settings: &Doctor,
+    status: Option<&Status>,
+    clock: &Clock,
+) -> Vec<Check> {
+    let urls = match (settings.server.is_empty(), status) {
+        (true, Some(status)) => status.servers.iter().map(|s| s.url.clone()).collect(),
+        _ => settings.server.clone(),
+    };
+    if urls.is_empty() {
+        let remedy = "give --server http://HOST:7789 or PI_AGENT_SERVER";
+        return vec![Check::new("server", Verdict::Bad, "none is known", remedy)];
+    }
+    let mut checks = Vec::new();
+    for url in &urls {
+        checks.extend(instance(url, clock).await);
+    }
+    // One that answers is enough.
+    let answered = checks
+        .iter()
+        .any(|c| c.name == "server" && c.verdict == Verdict::Good);
+    if answered {
+        for check in checks
+            .iter_mut()
+            .filter(|check| check.verdict == Verdict::Bad)
+        {
+            check.verdict = Verdict::Warning;
+        }
+    }
+    if let Some(status) = status {
+        checks.push(standing(status));
+    }
+    checks
+}
+
+async fn instance(url: &str, clock: &Clock) -> Vec<Check> {
+    let date = match tokio::time::timeout(DEADLINE, date(url)).await {
+        Ok(Ok(date)) => date,
+        Ok(Err(error)) => return vec![away(url, &format!("{error:#}"))],
+        Err(_) => return vec![away(url, "no answer in time")],
+    };
+    let mut checks = vec![Check::good("server", format!("{url} answers"))];
+    if let Some(date) = date {
+        let skew = clock.now().abs_diff(date);
+        let found = format!("{} s apart from {url}", skew.as_secs());
+        checks.push(if skew <= MAX_SKEW {
+            Check::good("clock", found)
+        } else {
+            Check::new(
+                "clock",
+                Verdict::Warning,
+                found,
+                "let both keep time by NTP (chrony)",
+            )
+        });
+    }
+    checks
+}
+
+fn away(url: &str, error: &str) -> Check {
+    Check::new(
+        "server",
+        Verdict::Bad,
+        format!("{url}: {error}"),
+        "start it, let the firewall pass it, or correct --server; meanwhile pulls go to the \
+         registry",
+    )
+}
+
+/// The time of the server's reply, where it says it.
+async fn date(url: &str) -> Result<Option<Duration>> {
+    let uri = format!("{url}{}", piccolo_api::path::HEALTH).parse()?;
+    let client: Client<HttpConnector, Empty<bytes::Bytes>> =
+        Client::builder(TokioExecutor::new()).build_http();
+    let reply = client.get(uri).await?;
+    anyhow::ensure!(reply.status().is_success(), "it answers {}", reply.status());
+    let date = reply.headers().get(http::header::DATE).cloned();
+    // The rest of the reply is of no use, but ends the connection in good order.
+    let _ = reply.into_body().collect().await;
+    let Some(date) = date else {
+        return Ok(None);
+    };
+    let date = httpdate::parse_http_date(date.to_str()?)?;
+    let since = date.duration_since(std::time::UNIX_EPOCH);
+    Ok(Some(since.context("the server's time is before 1970")?))
+}
+
+fn standing(status: &Status) -> Check {
+    let standing = &status.standing;
+    let found = format!(
+        "change {} of {} shared objects, {} waiting",
+        standing.seq, status.content.shared_objects, standing.pending
+    );
+    if standing.synced {
+        Check::good("announced", found)
+    } else {
+        let remedy = "it is done within seconds of the server's answer; see server above";
+        Check::new("announced", Verdict::Warning, found, remedy)
+    }
+}
