@@ -57,6 +57,7 @@ struct State {
     ledger: Ledger,
     metrics: PeerMetrics,
     own: BTreeSet<IpAddr>,
+    failures: BTreeMap<&'static str, u64>,
 }
 
 /// Where the counters come from.
@@ -69,6 +70,8 @@ enum Source {
 
 /// How long a connection to ourselves may take.
 const SELF_TEST: Duration = Duration::from_secs(1);
+/// The kind of failure that is not the program's: the counters could not be read.
+const UNREAD: &str = "read";
 
 impl Settings {
     /// The defaults for a peer port.
@@ -101,6 +104,7 @@ impl Accounting {
             ledger: Ledger::new(settings.idle, now),
             metrics: PeerMetrics::new(settings.named),
             own: BTreeSet::new(),
+            failures: BTreeMap::new(),
         };
         Ok(Self {
             choice: settings.choice,
@@ -153,14 +157,17 @@ impl Accounting {
         let start = Instant::now();
         let mut state = self.lock();
         let state = &mut *state;
-        match state.source.read() {
-            Ok(counters) => state.enter(counters, now),
-            Err(error) => {
-                metrics::count_unread();
-                debug!(error = %chain(&error), "the counters could not be read");
-            }
+        if let Err(error) = state.look(now) {
+            metrics::count_unread();
+            *state.failures.entry(UNREAD).or_default() += 1;
+            debug!(error = %chain(&error), "the counters could not be read");
         }
         metrics::show_pass(state.ledger.len(), start);
+    }
+
+    /// How often something could not be counted, by kind, as of the last pass.
+    pub fn failures(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().failures.clone()
     }
 
     /// All peers, as of the last pass.
@@ -186,7 +193,11 @@ impl Accounting {
 }
 
 impl State {
-    fn enter(&mut self, mut counters: BTreeMap<IpAddr, Counters>, now: Instant) {
+    fn look(&mut self, now: Instant) -> Result<(), AccountingError> {
+        let failures = self.source.failures()?;
+        metrics::show_failures(failures);
+        self.failures.extend(failures.map(|(kind, count)| (kind.name(), count)));
+        let mut counters = self.source.read()?;
         match own::addresses() {
             Ok(own) => self.own = own,
             Err(error) => debug!(%error, "this node's addresses could not be listed"),
@@ -200,6 +211,7 @@ impl State {
             self.metrics.forget(peer);
             self.source.remove(peer);
         }
+        Ok(())
     }
 }
 
@@ -208,18 +220,21 @@ impl Source {
         match self {
             Self::Kernel(kernel) => {
                 kernel.flush_log();
-                metrics::show_failures(kernel.failures()?);
                 kernel.read()
             }
-            Self::Sockets(sockets) => {
-                let counters = sockets.read();
-                let full = sockets.full();
-                let count = |kind| if kind == Failure::PeersFull { full } else { 0 };
-                metrics::show_failures(Failure::ALL.map(|kind| (kind, count(kind))));
-                Ok(counters)
-            }
+            Self::Sockets(sockets) => Ok(sockets.read()),
             Self::Nothing => Ok(BTreeMap::new()),
         }
+    }
+
+    fn failures(&self) -> Result<[(Failure, u64); 4], AccountingError> {
+        let full = match self {
+            Self::Kernel(kernel) => return kernel.failures(),
+            Self::Sockets(sockets) => sockets.full(),
+            Self::Nothing => 0,
+        };
+        let count = |kind| if kind == Failure::PeersFull { full } else { 0 };
+        Ok(Failure::ALL.map(|kind| (kind, count(kind))))
     }
 
     fn remove(&mut self, peer: IpAddr) {

@@ -1,5 +1,7 @@
 //! From callbacks to counters.
 
+use core::ptr;
+
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_HDR_OPT_LEN_CB,
@@ -16,15 +18,34 @@ use crate::{context::Callback, maps, shared::Shared};
 /// Takes part in one callback.
 #[inline(always)]
 pub(crate) fn handle(callback: &Callback) {
-    match callback.op() {
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB | BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => {
-            established(callback);
-        }
-        BPF_SOCK_OPS_PARSE_HDR_OPT_CB => arrives(callback),
-        op @ (BPF_SOCK_OPS_RTT_CB | BPF_SOCK_OPS_HDR_OPT_LEN_CB | BPF_SOCK_OPS_STATE_CB) => {
-            progress(callback, op);
-        }
-        _ => {}
+    let op = callback.op();
+    let established = matches!(
+        op,
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB | BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB
+    );
+    let arrives = op == BPF_SOCK_OPS_PARSE_HDR_OPT_CB;
+    let progresses = matches!(
+        op,
+        BPF_SOCK_OPS_RTT_CB | BPF_SOCK_OPS_HDR_OPT_LEN_CB | BPF_SOCK_OPS_STATE_CB
+    );
+    // Of what arrives, only a FIN matters; the rest shows in a later callback.
+    if !(established || progresses || arrives && callback.segment_has_fin()) {
+        return;
+    }
+    let socket = callback.socket();
+    if socket.is_null() {
+        return;
+    }
+    let known = if established {
+        ptr::null_mut()
+    } else {
+        maps::connection(socket)
+    };
+    // SAFETY: storage is null or the socket's own, and the socket is locked.
+    match unsafe { known.as_mut() } {
+        Some(connection) if arrives => note_fin(callback, connection),
+        Some(connection) => progress(callback, op, connection),
+        None => take_over(callback, socket, established),
     }
 }
 
@@ -34,49 +55,9 @@ fn now_ns() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
+/// A connection that is counted has moved on, or is about to send.
 #[inline(always)]
-fn established(callback: &Callback) {
-    let socket = callback.socket();
-    if socket.is_null() {
-        return;
-    }
-    let Some(connection) = take_over(callback, socket, 1) else {
-        return;
-    };
-    // What completes the handshake may carry data and a FIN.
-    if callback.segment_has_fin() {
-        note_fin(callback, connection);
-    }
-}
-
-/// A segment came in, and has not been looked at yet.
-#[inline(always)]
-fn arrives(callback: &Callback) {
-    if !callback.segment_has_fin() {
-        return;
-    }
-    let socket = callback.socket();
-    if socket.is_null() {
-        return;
-    }
-    // SAFETY: storage is null or the socket's own, and the socket is locked.
-    if let Some(connection) = unsafe { maps::connection(socket).as_mut() } {
-        note_fin(callback, connection);
-    }
-}
-
-#[inline(always)]
-fn progress(callback: &Callback, op: u32) {
-    let socket = callback.socket();
-    if socket.is_null() {
-        return;
-    }
-    // SAFETY: as in `arrives`.
-    let Some(connection) = (unsafe { maps::connection(socket).as_mut() }) else {
-        // An earlier run of the agent, or another program, asked for its callbacks.
-        take_over(callback, socket, 0);
-        return;
-    };
+fn progress(callback: &Callback, op: u32, connection: &mut Connection) {
     let position = callback.position();
     let growth = connection.advance(&position);
     let ends = op == BPF_SOCK_OPS_STATE_CB && callback.next_state() == BPF_TCP_CLOSE;
@@ -106,36 +87,37 @@ fn progress(callback: &Callback, op: u32) {
     }
 }
 
-/// Begins to count a connection, if it is one of ours. `opened` is 1 where it has just been
-/// established, 0 where it was open already; a number and not a choice of the counter, because a
-/// chosen offset into a map's value needs `CAP_PERFMON`.
+/// Begins to count a connection, if it is one of ours: one that has just been `established`, or one
+/// whose callbacks an earlier run of the agent, or another program, has asked for.
 #[inline(always)]
-fn take_over(
-    callback: &Callback,
-    socket: *mut bpf_sock,
-    opened: u64,
-) -> Option<&'static mut Connection> {
+fn take_over(callback: &Callback, socket: *mut bpf_sock, established: bool) {
     if !callback.has_port(maps::port()) {
-        return None;
+        return;
     }
-    // SAFETY: as in `arrives`.
+    // SAFETY: as in `handle`.
     let Some(connection) = (unsafe { maps::new_connection(socket).as_mut() }) else {
         maps::fail(Failure::NoStorage);
-        return None;
+        return;
     };
     connection.start(&callback.position(), callback.retransmits(), now_ns());
     if callback.watch().is_err() {
         maps::fail(Failure::NoCallbacks);
     }
+    // What completes the handshake may carry data and a FIN.
+    if established && callback.segment_has_fin() {
+        note_fin(callback, connection);
+    }
     if let Some(peer) = maps::peer(callback.peer()) {
-        peer.opened.add(opened);
-        peer.adopted.add(1 - opened);
+        // Numbers, not a choice of the counter: a chosen offset into a map's value needs
+        // `CAP_PERFMON`.
+        peer.opened.add(u64::from(established));
+        peer.adopted.add(u64::from(!established));
     }
     debug!(
         &callback.context,
-        "a connection is counted, established just now: {}", opened
+        "a connection is counted, established just now: {}",
+        u32::from(established)
     );
-    Some(connection)
 }
 
 #[inline(always)]

@@ -34,6 +34,7 @@ static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 static FAILURES: Array<u64, { Failure::ALL.len() }> = Array::new();
 
 /// What a new peer starts with, in read-only data: on the stack it would be a call of `memset`.
+#[unsafe(no_mangle)]
 static NEW: Counters = Counters::ZERO;
 
 /// The port whose connections are counted.

@@ -1,0 +1,144 @@
+//! Answers of one size, with the time each took as the application saw it.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use pi_agent::ebpf::{Accounting, Registered, SocketTable};
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
+
+use crate::{exchange::send, outcome, place::Place};
+
+/// Answers of one size, timed.
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    #[command(flatten)]
+    place: Place,
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Answers on each connection.
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// Bytes of each answer.
+    #[arg(long)]
+    bytes: u64,
+    /// Milliseconds between two answers.
+    #[arg(long, default_value_t = 0)]
+    idle: u64,
+}
+
+/// A request is the length of its answer.
+const REQUEST: usize = 8;
+
+/// From the request to the last byte of the answer.
+type Span = (Instant, Instant);
+
+impl Transfer {
+    pub(crate) fn run(&self, accounting: &Accounting) -> Result<()> {
+        let listener = self.place.listen()?;
+        let sockets = accounting.sockets();
+        let (start, cpu) = (Instant::now(), cpu_seconds());
+        let spans = thread::scope(|scope| {
+            scope.spawn(|| self.serve(&listener, &sockets));
+            let fetch = |_| scope.spawn(|| self.fetch(&sockets));
+            let threads: Vec<_> = (0..self.connections).map(fetch).collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, Result<Vec<Span>>>| {
+                thread
+                    .join()
+                    .map_err(|_panic| anyhow!("a client panicked"))?
+            };
+            threads.into_iter().map(join).collect::<Result<Vec<_>>>()
+        })?;
+        let (wall, cpu) = (start.elapsed(), cpu_seconds() - cpu);
+        let spans: Vec<_> = spans.into_iter().flatten().collect();
+        let answers = u64::try_from(spans.len())?;
+        let connections = u64::try_from(self.connections)?;
+        outcome::settle(accounting, |peers| {
+            peers.iter().all(|peer| peer.closed == connections)
+        });
+        let truth = json!({
+            "connections": connections,
+            "requested": answers * u64::try_from(REQUEST)?,
+            "answered": answers * self.bytes,
+            "busy_seconds": union(spans).as_secs_f64(),
+            "wall_seconds": wall.as_secs_f64(),
+            "cpu_seconds": cpu,
+        });
+        outcome::print(accounting, &truth)
+    }
+
+    fn serve(&self, listener: &TcpListener, sockets: &SocketTable) -> Result<()> {
+        thread::scope(|scope| {
+            for _ in 0..self.connections {
+                let (stream, peer) = listener.accept().context("accepting")?;
+                let registered = sockets.register(peer, &stream);
+                scope.spawn(move || answer(&stream, &registered));
+            }
+            Ok(())
+        })
+    }
+
+    fn fetch(&self, sockets: &SocketTable) -> Result<Vec<Span>> {
+        let mut stream = self.place.connect()?;
+        let registered = sockets.register(stream.peer_addr()?, &stream);
+        let mut buffer = vec![0; 1 << 18];
+        let mut spans = Vec::new();
+        for round in 0..self.rounds {
+            if round > 0 {
+                thread::sleep(Duration::from_millis(self.idle));
+            }
+            let start = Instant::now();
+            stream
+                .write_all(&self.bytes.to_le_bytes())
+                .context("asking")?;
+            registered.sent(REQUEST);
+            let mut left = self.bytes;
+            while left > 0 {
+                let received = stream.read(&mut buffer).context("receiving")?;
+                anyhow::ensure!(received != 0, "the answer ended early");
+                registered.received(received);
+                left = left.saturating_sub(u64::try_from(received)?);
+            }
+            spans.push((start, Instant::now()));
+        }
+        Ok(spans)
+    }
+}
+
+/// Answers each request of a connection, up to its end.
+fn answer(stream: &TcpStream, registered: &Registered) {
+    let mut request = [0; REQUEST];
+    let mut reader = stream;
+    while reader.read_exact(&mut request).is_ok() {
+        registered.received(REQUEST);
+        let bytes = u64::from_le_bytes(request);
+        if send(stream, bytes).is_err() {
+            return;
+        }
+        registered.sent(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+}
+
+fn union(mut spans: Vec<Span>) -> Duration {
+    spans.sort();
+    let mut sum = Duration::ZERO;
+    let mut end = None;
+    for (from, to) in spans {
+        let from = end.map_or(from, |end| from.max(end));
+        sum += to.saturating_duration_since(from);
+        end = Some(to.max(from));
+    }
+    sum
+}
+
+/// The processor time of this process, the kernel's on its behalf included.
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default().as_secs_f64()
+}

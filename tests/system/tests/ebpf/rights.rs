@@ -1,0 +1,128 @@
+//! What the program needs, and what it leaves behind.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use testbed::{Process, wait_until};
+
+use crate::lab::{Lab, Link, Outcome, parse, program};
+
+const SOON: Duration = Duration::from_secs(10);
+const NOBODY: &str = "65534";
+
+/// Attaches as nobody with these capabilities and no others.
+fn attach_with(capabilities: &str, choice: &str) -> Result<String> {
+    let lab = Lab::build(Link::Unshaped)?;
+    let inherited = format!("-all{capabilities}");
+    let arguments = [
+        format!("--reuid={NOBODY}"),
+        format!("--regid={NOBODY}"),
+        "--clear-groups".to_owned(),
+        format!("--inh-caps={inherited}"),
+        format!("--ambient-caps={inherited}"),
+        format!("--bounding-set={inherited}"),
+        program().display().to_string(),
+        format!("--accounting={choice}"),
+        "hold".to_owned(),
+    ];
+    let setpriv = Path::new("setpriv");
+    let mut process = Process::start(lab.run(), lab.observer()?, "held", setpriv, arguments)?;
+    wait_until("the attempt to end", SOON, || {
+        Ok((!process.is_running()).then_some(()))
+    })?;
+    Ok(process.log())
+}
+
+fn outcome_with(capabilities: &str) -> Result<Outcome> {
+    parse(&attach_with(capabilities, "auto")?)
+}
+
+#[test]
+fn two_capabilities_are_enough() -> Result<()> {
+    let outcome = outcome_with(",+bpf,+net_admin")?;
+    assert_eq!(outcome.mode.in_force, "ebpf", "{:?}", outcome.mode);
+    assert_eq!(outcome.mode.reason, "best");
+    Ok(())
+}
+
+#[test]
+fn without_them_user_space_counts_and_says_why() -> Result<()> {
+    for capabilities in ["", ",+bpf", ",+net_admin"] {
+        let outcome = outcome_with(capabilities)?;
+        assert_eq!(
+            outcome.mode.in_force, "tcp-info",
+            "{capabilities}: {:?}",
+            outcome.mode
+        );
+        assert_eq!(
+            outcome.mode.reason, "rights",
+            "{capabilities}: {:?}",
+            outcome.mode
+        );
+        assert!(
+            outcome.mode.detail.contains("not permitted"),
+            "{:?}",
+            outcome.mode
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_asked_for_by_name_is_not_replaced() -> Result<()> {
+    let log = attach_with("", "ebpf")?;
+    ensure!(log.contains("loading the eBPF"), "{log}");
+    ensure!(parse(&log).is_err(), "it went on: {log}");
+    Ok(())
+}
+
+#[test]
+fn a_killed_agent_leaves_nothing_attached() -> Result<()> {
+    let lab = Lab::build(Link::Unshaped)?;
+    let shell = Path::new("sh");
+    // Keeps the standard input of the second program open.
+    let line = format!("sleep 60 | {} hold", program().display());
+    let process = Process::start(lab.run(), lab.observer()?, "held", shell, ["-c", &line])?;
+    wait_until("the program to be attached", SOON, || {
+        Ok(parse(&process.log()).ok().map(drop))
+    })?;
+    let group = process.cgroup().to_owned();
+    ensure!(attached(&group)? == 1, "one program ought to be attached");
+
+    let members = std::fs::read_to_string(group.join("cgroup.procs"))?;
+    let id = members
+        .lines()
+        .find(|id| {
+            let name = std::fs::read_to_string(format!("/proc/{id}/comm"));
+            name.is_ok_and(|name| name.starts_with("ebpf-traffic"))
+        })
+        .context("the program is not in its group")?;
+    let id = id
+        .parse()
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .context("a process id")?;
+    rustix::process::kill_process(id, rustix::process::Signal::KILL)?;
+    wait_until("the program to be gone", SOON, || {
+        Ok((attached(&group)? == 0).then_some(()))
+    })
+}
+
+/// How many programs are attached to a control group.
+fn attached(group: &Path) -> Result<usize> {
+    let output = std::process::Command::new("bpftool")
+        .args(["-j", "cgroup", "show"])
+        .arg(group)
+        .output()
+        .context("running bpftool")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    if output.stdout.trim_ascii().is_empty() {
+        return Ok(0);
+    }
+    let list: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
+    Ok(list.len())
+}
