@@ -1,0 +1,191 @@
+//! A server that writes down what it is told and answers what it is set to.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::StatusCode,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use piccolo_api::{
+    Ack, AdvertiseRequest, FindKeyQuery, FindKeyReply, FindReply, FindRequest, Found,
+    KeepaliveRequest, LeaveRequest, Peer, PeerState, path,
+};
+use tokio::net::TcpListener;
+
+/// A call that arrived.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Call {
+    Sync(AdvertiseRequest),
+    Advertise(AdvertiseRequest),
+    Keepalive(KeepaliveRequest),
+    Leave(LeaveRequest),
+    Find(Vec<String>),
+    FindKey(String),
+}
+
+/// How the server behaves.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Behaviour {
+    /// Knows only the five calls of the Go server.
+    pub(crate) go: bool,
+    /// Asks for the whole set at the next change.
+    pub(crate) resync: bool,
+    /// Who has everything.
+    pub(crate) holders: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FakeServer {
+    calls: Arc<Mutex<Vec<Call>>>,
+    pub(crate) behaviour: Arc<Mutex<Behaviour>>,
+}
+
+impl FakeServer {
+    /// Serves on a port of its own until the test's runtime ends.
+    pub(crate) async fn start(behaviour: Behaviour) -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        (Self::serve(listener, behaviour), format!("http://{addr}"))
+    }
+
+    /// Serves on a port where nobody was before.
+    pub(crate) async fn start_at(addr: SocketAddr, behaviour: Behaviour) -> Self {
+        Self::serve(TcpListener::bind(addr).await.unwrap(), behaviour)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's runtime ends with the test"
+    )]
+    fn serve(listener: TcpListener, behaviour: Behaviour) -> Self {
+        let server = Self {
+            calls: Arc::default(),
+            behaviour: Arc::new(Mutex::new(behaviour)),
+        };
+        let mut router = Router::new()
+            .route(path::SYNC, post(sync))
+            .route(path::ADVERTISE, post(advertise))
+            .route(path::KEEPALIVE, post(keepalive))
+            .route(path::FIND_KEY, get(find_key))
+            .route(path::HEALTH, get(|| async { "{\"message\":\"ok\"}" }));
+        if !server.behaviour.lock().unwrap().go {
+            router = router
+                .route(path::FIND, post(find))
+                .route(path::LEAVE, post(leave));
+        }
+        let router = router.with_state(server.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        server
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// Waits for a call that `want` recognises; gives what it makes of it.
+    pub(crate) async fn wait_for<T>(&self, what: &str, want: impl Fn(&Call) -> Option<T>) -> T {
+        let end = tokio::time::Instant::now() + Duration::from_secs(5);
+        loop {
+            if let Some(found) = self.calls().iter().find_map(&want) {
+                return found;
+            }
+            let now = tokio::time::Instant::now();
+            assert!(now < end, "no {what} among {:#?}", self.calls());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn note(&self, call: Call) {
+        self.calls.lock().unwrap().push(call);
+    }
+
+    fn ack(&self, may_resync: bool) -> impl IntoResponse + use<> {
+        let mut behaviour = self.behaviour.lock().unwrap();
+        let resync = may_resync && std::mem::take(&mut behaviour.resync);
+        let message = "Distribution created!".to_owned();
+        (
+            StatusCode::CREATED,
+            Json(Ack {
+                success: !resync,
+                message,
+                resync,
+            }),
+        )
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let behaviour = self.behaviour.lock().unwrap();
+        let peer = |holder: &String| Peer {
+            addr: holder.parse().unwrap(),
+            rack: "r1".to_owned(),
+            state: PeerState::Complete,
+            score: 1.0,
+        };
+        behaviour.holders.iter().map(peer).collect()
+    }
+}
+
+async fn sync(State(s): State<FakeServer>, Json(b): Json<AdvertiseRequest>) -> impl IntoResponse {
+    s.note(Call::Sync(b));
+    s.ack(false)
+}
+
+async fn advertise(
+    State(s): State<FakeServer>,
+    Json(b): Json<AdvertiseRequest>,
+) -> impl IntoResponse {
+    s.note(Call::Advertise(b));
+    s.ack(true)
+}
+
+async fn keepalive(
+    State(s): State<FakeServer>,
+    Json(b): Json<serde_json::Value>,
+) -> impl IntoResponse {
+    let request = piccolo_api::from_any_case(b).unwrap();
+    s.note(Call::Keepalive(request));
+    s.ack(true)
+}
+
+async fn leave(State(s): State<FakeServer>, Json(b): Json<serde_json::Value>) -> impl IntoResponse {
+    s.note(Call::Leave(piccolo_api::from_any_case(b).unwrap()));
+    s.ack(false)
+}
+
+async fn find(State(s): State<FakeServer>, Json(b): Json<FindRequest>) -> impl IntoResponse {
+    s.note(Call::Find(b.keys.clone()));
+    let found = |key: String| Found {
+        key,
+        peers: s.peers(),
+    };
+    let results = b.keys.into_iter().map(found).collect();
+    Json(FindReply {
+        group: b.group,
+        results,
+    })
+}
+
+async fn find_key(State(s): State<FakeServer>, Query(q): Query<FindKeyQuery>) -> impl IntoResponse {
+    s.note(Call::FindKey(q.key.clone()));
+    let holders = s.behaviour.lock().unwrap().holders.clone();
+    if holders.is_empty() {
+        let reply = serde_json::json!({"message": "nobody"});
+        return (StatusCode::NOT_FOUND, Json(reply)).into_response();
+    }
+    let (key, group, total) = (q.key, q.group, holders.len());
+    Json(FindKeyReply {
+        key,
+        group,
+        holders,
+        total,
+        peers: Vec::new(),
+    })
+    .into_response()
+}

@@ -1,0 +1,263 @@
+//! The agent's side of the server's API, against a server that plays along or does not.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test by it"
+)]
+
+mod fake;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use daemon::{client::JsonClient, clock::Clock, scope::Scope};
+use fake::{Behaviour, Call, FakeServer};
+use pi_agent::{
+    discovery::{Discovery, Settings},
+    jitter::Jitter,
+};
+use piccolo_api::{FailureKind, Holder, Key};
+use tokio::time::Instant;
+
+struct Agent {
+    discovery: Discovery,
+    keys: Arc<Mutex<Vec<Key>>>,
+    scope: Scope,
+}
+
+impl Agent {
+    fn new(servers: &[&str]) -> Self {
+        let discovery = Discovery::of_servers(Settings {
+            client: JsonClient::new(Duration::from_millis(300)),
+            servers: servers.iter().map(|s| (*s).to_owned()).collect(),
+            group: "g".to_owned(),
+            holder: holder("10.0.0.1:7787"),
+            jitter: Jitter::seeded(1),
+        });
+        let (scope, _) = Scope::new();
+        Self {
+            discovery,
+            keys: Arc::default(),
+            scope,
+        }
+    }
+
+    fn with_keys(self, keys: &[&str]) -> Self {
+        *self.keys.lock().unwrap() = keys.iter().map(|k| key(k)).collect();
+        self
+    }
+
+    fn start(self) -> Self {
+        let keys = Arc::clone(&self.keys);
+        let keys = move || keys.lock().unwrap().clone();
+        self.discovery
+            .start(&self.scope, keys, &Clock::system(), Jitter::seeded(2));
+        self
+    }
+
+    /// The set changes, as the content's tracker tells it.
+    fn change(&self, added: &[&str], removed: &[&str]) {
+        let added: Vec<_> = added.iter().map(|k| key(k)).collect();
+        let removed: Vec<_> = removed.iter().map(|k| key(k)).collect();
+        let mut keys = self.keys.lock().unwrap();
+        keys.retain(|key| !removed.contains(key));
+        keys.extend(added.clone());
+        self.discovery.changed(added, removed);
+    }
+}
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn holder(text: &str) -> Holder {
+    text.parse().unwrap()
+}
+
+fn synced(call: &Call) -> Option<piccolo_api::AdvertiseRequest> {
+    match call {
+        Call::Sync(request) => Some(request.clone()),
+        _ => None,
+    }
+}
+
+fn advertised(call: &Call) -> Option<piccolo_api::AdvertiseRequest> {
+    match call {
+        Call::Advertise(request) => Some(request.clone()),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn one_sync_and_then_numbered_changes() {
+    let (server, url) = FakeServer::start(Behaviour::default()).await;
+    let agent = Agent::new(&[&url]).with_keys(&["a", "b"]).start();
+    let sync = server.wait_for("sync", synced).await;
+    assert_eq!(
+        (sync.keys.len(), sync.holder.as_str()),
+        (2, "10.0.0.1:7787")
+    );
+    let begin = Instant::now();
+    agent
+        .discovery
+        .failed(holder("10.0.0.9:7787"), FailureKind::Stalled);
+    agent.change(&["c"], &["a"]);
+    let change = server.wait_for("advertise", advertised).await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(1),
+        "advertised within a second"
+    );
+    assert_eq!(
+        (change.keys, change.removed),
+        (vec!["c".to_owned()], vec!["a".to_owned()])
+    );
+    assert_eq!(
+        (change.epoch, change.seq),
+        (sync.epoch, sync.seq.map(|seq| seq + 1))
+    );
+    assert_eq!(change.failures.len(), 1);
+    let syncs = server.calls().iter().filter_map(synced).count();
+    assert_eq!(syncs, 1, "no sync while changes follow each other");
+    assert!(agent.discovery.standing().synced);
+}
+
+#[tokio::test]
+async fn a_server_that_lost_track_gets_the_whole_set() {
+    let (server, url) = FakeServer::start(Behaviour::default()).await;
+    let agent = Agent::new(&[&url]).with_keys(&["a"]).start();
+    server.wait_for("sync", synced).await;
+    server.behaviour.lock().unwrap().resync = true;
+    agent.change(&["b"], &[]);
+    let whole = |call: &Call| synced(call).filter(|sync| sync.keys.len() == 2);
+    server.wait_for("second sync", whole).await;
+}
+
+#[tokio::test]
+async fn a_go_server_is_asked_in_its_own_way() {
+    let behaviour = Behaviour {
+        go: true,
+        holders: vec![
+            "10.0.0.2:5123".to_owned(),
+            "10.0.0.1:7787".to_owned(),
+            "junk".to_owned(),
+        ],
+        ..Behaviour::default()
+    };
+    let (server, url) = FakeServer::start(behaviour).await;
+    let agent = Agent::new(&[&url]).with_keys(&["a", "b"]).start();
+    server.wait_for("sync", synced).await;
+    let peers = agent
+        .discovery
+        .find(&key("docker.io/library/redis:7"))
+        .await;
+    let peers: Vec<_> = peers.iter().map(|peer| peer.addr).collect();
+    assert_eq!(
+        peers,
+        [holder("10.0.0.2:5123")],
+        "neither this node nor what is no address"
+    );
+    agent.change(&[], &["a"]);
+    let one_left = |call: &Call| synced(call).filter(|sync| sync.keys == ["b"]);
+    server.wait_for("sync after a removal", one_left).await;
+}
+
+#[tokio::test]
+async fn a_dead_server_costs_one_find_its_deadline_and_no_other_anything() {
+    // Nobody answers there: the connection is neither taken nor refused.
+    let agent = Agent::new(&["http://192.0.2.1:9"]);
+    let begin = Instant::now();
+    assert!(agent.discovery.find(&key("a")).await.is_empty());
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    for _ in 0..20 {
+        let begin = Instant::now();
+        assert!(agent.discovery.find(&key("a")).await.is_empty());
+        assert!(begin.elapsed() < Duration::from_millis(50));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_used_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr: SocketAddr = listener.local_addr().unwrap();
+    drop(listener);
+    let agent = Agent::new(&[&format!("http://{addr}")])
+        .with_keys(&["a"])
+        .start();
+    assert!(agent.discovery.find(&key("a")).await.is_empty());
+    assert!(agent.discovery.servers()[0].breaker_open);
+    let behaviour = Behaviour {
+        holders: vec!["10.0.0.2:7787".to_owned()],
+        ..Behaviour::default()
+    };
+    let server = FakeServer::start_at(addr, behaviour).await;
+    server.wait_for("sync", synced).await;
+    assert_eq!(agent.discovery.find(&key("a")).await.len(), 1);
+    assert!(!agent.discovery.servers()[0].breaker_open);
+}
+
+#[tokio::test]
+async fn the_next_instance_answers_for_a_dead_one() {
+    let behaviour = Behaviour {
+        holders: vec!["10.0.0.2:7787".to_owned()],
+        ..Behaviour::default()
+    };
+    let (_server, url) = FakeServer::start(behaviour).await;
+    let agent = Agent::new(&["http://127.0.0.1:1", &url]);
+    assert_eq!(agent.discovery.find(&key("a")).await.len(), 1);
+    let servers = agent.discovery.servers();
+    assert!(
+        servers[0].breaker_open && servers[1].preferred,
+        "{servers:?}"
+    );
+    assert_eq!(
+        agent.discovery.rack("10.0.0.2".parse().unwrap()).as_deref(),
+        Some("r1")
+    );
+}
+
+#[tokio::test]
+async fn children_are_found_beforehand() {
+    let behaviour = Behaviour {
+        holders: vec!["10.0.0.2:7787".to_owned()],
+        ..Behaviour::default()
+    };
+    let (server, url) = FakeServer::start(behaviour).await;
+    let agent = Agent::new(&[&url]).start();
+    agent.discovery.prefetch(vec![key("x"), key("y")]);
+    let both = |call: &Call| (*call == Call::Find(vec!["x".into(), "y".into()])).then_some(());
+    server.wait_for("find of both", both).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let before = server.calls().len();
+    assert_eq!(agent.discovery.find(&key("x")).await.len(), 1);
+    assert_eq!(agent.discovery.find(&key("y")).await.len(), 1);
+    let finds = server.calls().into_iter().skip(before);
+    let finds = finds
+        .filter(|call| matches!(call, Call::Find(keys) if !keys.is_empty()))
+        .count();
+    assert_eq!(finds, 0, "answered from memory");
+    // A peer that failed is not answered from memory.
+    agent
+        .discovery
+        .failed(holder("10.0.0.2:7787"), FailureKind::Refused);
+    agent.discovery.find(&key("x")).await;
+    server
+        .wait_for("find", |call| {
+            (*call == Call::Find(vec!["x".into()])).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn it_says_goodbye() {
+    let (server, url) = FakeServer::start(Behaviour::default()).await;
+    let agent = Agent::new(&[&url]);
+    agent.discovery.leave().await;
+    let left = |call: &Call| match call {
+        Call::Leave(request) => Some(request.host.clone()),
+        _ => None,
+    };
+    assert_eq!(server.wait_for("leave", left).await, "10.0.0.1:7787");
+}
