@@ -13,12 +13,6 @@ mod send;
 mod tally;
 mod wait;
 
-pub use self::{
-    floor::{Floor, RateFloor},
-    pace::Pace,
-    relay::{End, Relayed, SourceError},
-    send::{SendError, send_file},
-};
 pub(crate) use self::{
     copy::{Tap, copy},
     finish::finish,
@@ -26,6 +20,12 @@ pub(crate) use self::{
     send::{read_exact, write_all},
     tally::Tally,
     wait::Patience,
+};
+pub use self::{
+    floor::{Floor, RateFloor},
+    pace::Pace,
+    relay::{End, Relayed, SourceError},
+    send::{SendError, send_file},
 };
 
 /// Most bytes that one system call moves, so that transfers on one thread take turns.

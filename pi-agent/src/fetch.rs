@@ -2,6 +2,7 @@
 //! and who is not asked any more.
 
 mod accept;
+mod ahead;
 mod begin;
 mod candidates;
 mod count;
@@ -14,7 +15,9 @@ mod health;
 mod hints;
 mod link;
 mod open;
+mod parts;
 mod pool;
+mod pump;
 mod settings;
 mod small;
 mod timing;
@@ -41,8 +44,14 @@ use tokio::{sync::Semaphore, time::Instant};
 use tracing::{Span, warn};
 
 use self::{
-    candidates::Candidates, count::Counts, health::Health, hints::Hints, pool::Pool, small::Cache,
-    timing::FirstBytes, turn::Turns,
+    candidates::Candidates,
+    count::Counts,
+    health::Health,
+    hints::Hints,
+    pool::Pool,
+    small::Cache,
+    timing::FirstBytes,
+    turn::{Flight, Turn, Turns},
 };
 use crate::{
     content::{Content, Object, manifest::Manifest},
@@ -83,6 +92,8 @@ struct Inner {
     counts: Counts,
     /// Bounds the tasks that wait for a verdict.
     verdicts: Arc<Semaphore>,
+    /// Bounds the tasks that fetch ahead.
+    ahead: Arc<Semaphore>,
 }
 
 /// Verdicts that are waited for at once.
@@ -97,6 +108,13 @@ pub(crate) struct Want {
     pub(crate) repository: String,
     /// Its size, where that is known.
     pub(crate) size: Option<u64>,
+}
+
+/// Where a request stands among those for the same object.
+#[derive(Debug)]
+struct Place {
+    flight: Arc<Flight>,
+    turn: Option<Turn>,
 }
 
 /// What a fetch for containerd comes to.
@@ -126,6 +144,7 @@ impl Fetcher {
             turns: Turns::default(),
             counts: Counts::new(),
             verdicts: Arc::new(Semaphore::new(MOST_VERDICTS)),
+            ahead: Arc::new(Semaphore::new(ahead::AT_ONCE)),
             parts,
             settings,
         }))
@@ -144,9 +163,15 @@ impl Fetcher {
             return Fetched::Small(small);
         }
         if method == Method::Head && want.kind == Kind::Blob {
-            return begin::size(inner, want).await.map_or(Fetched::Nowhere, Fetched::Size);
+            return begin::size(inner, want)
+                .await
+                .map_or(Fetched::Nowhere, Fetched::Size);
         }
-        let turn = inner.turns.take(&want.digest).await;
+        let flight = inner.turns.flight(&want.digest);
+        if let Some(ByteRange::From(start)) = range {
+            flight.begins(start);
+        }
+        let turn = flight.turn().await;
         if turn.waited() {
             if let Some(small) = inner.cache.get(&want.digest) {
                 return Fetched::Small(small);
@@ -160,12 +185,23 @@ impl Fetcher {
             ..want.clone()
         };
         let mut candidates = Candidates::find(inner, &want.digest).await;
-        let small = want.kind == Kind::Manifest
-            || want.size.is_some_and(small::fits);
+        let small = want.kind == Kind::Manifest || want.size.is_some_and(small::fits);
         let fetched = if small {
-            small::fetch(inner, want, &mut candidates).await.map(Fetched::Small)
+            small::fetch(inner, want, &mut candidates)
+                .await
+                .map(Fetched::Small)
         } else {
-            begin::begin(self, want, range, candidates, turn).await
+            begin::begin(
+                self,
+                want,
+                range,
+                candidates,
+                Place {
+                    flight,
+                    turn: Some(turn),
+                },
+            )
+            .await
         };
         match fetched {
             Some(Fetched::Small(small)) => {
@@ -177,12 +213,20 @@ impl Fetcher {
         }
     }
 
-    /// A manifest passed, and its children will be asked for next.
-    pub(crate) fn passed(&self, manifest: &[u8]) {
+    /// A manifest passed under the name of `want`, and its children will be asked for next.
+    pub(crate) fn passed(&self, want: &Want, manifest: &[u8]) {
         if let Ok(manifest) = Manifest::parse(manifest) {
             self.0.hints.learn(&manifest.children);
             self.0.parts.finder.prefetch(&manifest.children);
+            ahead::fetch(self, want, &manifest.children);
         }
+    }
+
+    /// Whether the object is there in the meantime.
+    async fn has(&self, want: &Want) -> bool {
+        let inner = &self.0;
+        inner.cache.get(&want.digest).is_some()
+            || matches!(inner.parts.content.open(&want.digest).await, Ok(Some(_)))
     }
 
     /// Lets go of connections and objects that were not used for a while.

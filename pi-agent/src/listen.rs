@@ -41,7 +41,11 @@ pub(crate) async fn accept(
         match accepted {
             Ok((stream, remote)) => {
                 prepare(&stream);
-                return Some(Accepted { stream, remote, place });
+                return Some(Accepted {
+                    stream,
+                    remote,
+                    place,
+                });
             }
             Err(error) => {
                 // Out of descriptors, mostly: the listener still works once some are closed.

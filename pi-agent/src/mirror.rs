@@ -14,8 +14,8 @@ use daemon::scope::Scope;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tracing::Span;
 
-pub use self::count::METRICS;
 use self::count::Counts;
+pub use self::count::METRICS;
 use crate::{content::Content, fetch::Fetcher, listen};
 
 /// Bounds of the mirror.
@@ -50,9 +50,9 @@ impl Default for MirrorSettings {
     fn default() -> Self {
         Self {
             connections: 1024,
-            idle: Duration::from_secs(120),
+            idle: Duration::from_mins(2),
             head: Duration::from_secs(10),
-            patience: Duration::from_secs(120),
+            patience: Duration::from_mins(2),
         }
     }
 }

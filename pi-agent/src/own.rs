@@ -102,7 +102,11 @@ pub(crate) fn prepare(
             rest = Some((file, span));
         }
     }
-    Ok(Prepared { head, head_len, rest })
+    Ok(Prepared {
+        head,
+        head_len,
+        rest,
+    })
 }
 
 impl Prepared {

@@ -68,7 +68,7 @@ impl Default for PeerSettings {
             slots: 64,
             queue: 64,
             queue_time: Duration::from_millis(500),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             head: Duration::from_secs(5),
             patience: Duration::from_secs(10),
             pace: Pace::free(),

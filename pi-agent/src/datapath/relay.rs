@@ -56,10 +56,9 @@ pub(crate) async fn relay(
     tally: &mut impl Tally,
 ) -> Relayed {
     let mut total = 0;
-    let mut pipe = match Pipe::new() {
-        Ok(pipe) => pipe,
+    let Ok(mut pipe) = Pipe::new() else {
         // Out of descriptors, most likely: reads and writes need none.
-        Err(_) => return copy_rest(source, sink, length, floor, patience, tally).await,
+        return copy_rest(source, sink, length, floor, patience, tally).await;
     };
     let end = loop {
         if total == length {
@@ -121,17 +120,15 @@ pub(super) async fn wait(
     floor: &mut Floor,
     attempt: impl FnOnce() -> io::Result<usize>,
 ) -> Result<Option<usize>, SourceError> {
-    match timeout_at(floor.next_check(), source.readable()).await {
-        Ok(ready) => ready.map(|()| None).map_err(SourceError::Read),
-        Err(_) => {
-            if !floor.check(Instant::now()) {
-                return Err(SourceError::Stalled);
-            }
-            match attempt() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-                result => result.map(Some).map_err(SourceError::Read),
-            }
-        }
+    if let Ok(ready) = timeout_at(floor.next_check(), source.readable()).await {
+        return ready.map(|()| None).map_err(SourceError::Read);
+    }
+    if !floor.check(Instant::now()) {
+        return Err(SourceError::Stalled);
+    }
+    match attempt() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        result => result.map(Some).map_err(SourceError::Read),
     }
 }
 

@@ -45,7 +45,9 @@ impl Tap for Sum {
 
 async fn pair() -> (TcpStream, std::net::TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
     let (theirs, _) = listener.accept().await.unwrap();
     let theirs = theirs.into_std().unwrap();
     theirs.set_nonblocking(false).unwrap();
@@ -53,7 +55,9 @@ async fn pair() -> (TcpStream, std::net::TcpStream) {
 }
 
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
+    (0..length)
+        .map(|i| u8::try_from(i * 7 % 251).unwrap())
+        .collect()
 }
 
 /// Feeds `sent` bytes into a relay of `length` bytes, and returns what came out and how it ended.
@@ -71,8 +75,10 @@ async fn relayed(sent: usize, length: u64, tapped: bool) -> (Vec<u8>, super::Rel
     let mut count = Count::default();
     let relayed = if tapped {
         let mut tap = Sum(0);
-        let relayed =
-            copy(&source, &sink, length, &mut floor, patience, &mut tap, &mut count).await;
+        let relayed = copy(
+            &source, &sink, length, &mut floor, patience, &mut tap, &mut count,
+        )
+        .await;
         let sum = pattern(sent).iter().map(|b| u64::from(*b)).sum::<u64>();
         assert_eq!(tap.0, sum);
         relayed
@@ -99,7 +105,10 @@ async fn a_relay_moves_every_byte() {
 async fn a_source_that_ends_early_leaves_every_byte_that_came() {
     for tapped in [false, true] {
         let (bytes, relayed, _) = relayed(300_000, 5_000_001, tapped).await;
-        assert!(matches!(relayed.end, End::Source(SourceError::Ended)), "{relayed:?}");
+        assert!(
+            matches!(relayed.end, End::Source(SourceError::Ended)),
+            "{relayed:?}"
+        );
         assert_eq!(relayed.moved, 300_000);
         assert!(bytes == pattern(300_000));
     }
@@ -114,7 +123,10 @@ async fn a_silent_source_is_given_up() {
     let mut count = Count::default();
     let begin = Instant::now();
     let relayed = relay(&source, &sink, 10, &mut floor, patience, &mut count).await;
-    assert!(matches!(relayed.end, End::Source(SourceError::Stalled)), "{relayed:?}");
+    assert!(
+        matches!(relayed.end, End::Source(SourceError::Stalled)),
+        "{relayed:?}"
+    );
     assert!(begin.elapsed() >= RATE.window && begin.elapsed() < RATE.window * 4);
     drop(feeder);
 }
@@ -148,7 +160,9 @@ async fn a_part_of_a_file_is_sent() {
     let mut sent = 0;
     let patience = Duration::from_secs(5);
     let span = Span::new(11, 8_999_990);
-    send_file(&socket, &file, span, &Pace::free(), patience, |n| sent += n).await.unwrap();
+    send_file(&socket, &file, span, &Pace::free(), patience, |n| sent += n)
+        .await
+        .unwrap();
     drop(socket);
     assert_eq!(sent, span.len());
     assert!(draining.join().unwrap() == pattern(9_000_000)[11..8_999_990]);
@@ -160,7 +174,15 @@ async fn a_file_that_shrank_is_noticed() {
     file.write_all(b"short").unwrap();
     let (socket, _drain) = pair().await;
     let patience = Duration::from_secs(5);
-    let sent = send_file(&socket, &file, Span::whole(9), &Pace::free(), patience, |_| {}).await;
+    let sent = send_file(
+        &socket,
+        &file,
+        Span::whole(9),
+        &Pace::free(),
+        patience,
+        |_| {},
+    )
+    .await;
     assert!(matches!(sent, Err(super::SendError::Short)));
 }
 
@@ -173,9 +195,21 @@ async fn a_limited_pace_is_kept() {
     let draining = std::thread::spawn(move || drain.read_to_end(&mut Vec::new()).unwrap());
     let begin = Instant::now();
     let patience = Duration::from_secs(5);
-    send_file(&socket, &file, Span::whole(1_000_000), &pace, patience, |_| {}).await.unwrap();
+    send_file(
+        &socket,
+        &file,
+        Span::whole(1_000_000),
+        &pace,
+        patience,
+        |_| {},
+    )
+    .await
+    .unwrap();
     let took = begin.elapsed();
-    assert!(took > Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+    assert!(
+        took > Duration::from_millis(300) && took < Duration::from_secs(2),
+        "{took:?}"
+    );
     drop(socket);
     assert_eq!(draining.join().unwrap(), 1_000_000);
 }

@@ -4,19 +4,10 @@
 use tokio::time::Instant;
 
 use super::{
-    Candidates, Fetched, Fetcher, Inner, Transfer, Verify, Want,
-    accept::Ask,
-    deliver::Progress,
-    hash::Hasher,
-    open::open,
-    small,
-    turn::Turn,
+    Candidates, Fetched, Fetcher, Inner, Place, Transfer, Verify, Want, accept::Ask,
+    deliver::Progress, hash::Hasher, open::open, parts::Parts, small,
 };
 use crate::http::{ByteRange, Method, Span};
-
-/// An open-ended range is fetched in parts, of which the first has this size: who asks for one
-/// often breaks off, and what was under way then is wasted.
-const FIRST_PART: u64 = 1 << 20;
 
 /// Asks for the first bytes, by which size and place of the object are known.
 pub(super) async fn begin(
@@ -24,21 +15,22 @@ pub(super) async fn begin(
     want: &Want,
     range: Option<ByteRange>,
     mut candidates: Candidates,
-    turn: Turn,
+    place: Place,
 ) -> Option<Fetched> {
     let inner = &fetcher.0;
-    let (range, part) = match range {
-        Some(last @ ByteRange::Last(_)) => {
-            (Some(anchor(inner, want, last, &mut candidates).await?), None)
-        }
-        Some(ByteRange::From(_)) => (range, Some(FIRST_PART)),
-        Some(ByteRange::Between(..)) | None => (range, None),
+    let range = match range {
+        Some(last @ ByteRange::Last(_)) => Some(anchor(inner, want, last, &mut candidates).await?),
+        other => other,
     };
+    let mut parts = None;
     let ask = match range {
-        Some(ByteRange::From(start)) => Ask {
-            start,
-            end: Some(start.saturating_add(FIRST_PART)),
-        },
+        Some(ByteRange::From(start)) => {
+            let cut = parts.insert(Parts::new(start));
+            Ask {
+                start,
+                end: Some(cut.next(start, &place.flight)),
+            }
+        }
         Some(ByteRange::Between(first, last)) => Ask {
             start: first,
             end: Some(last.saturating_add(1)),
@@ -76,8 +68,8 @@ pub(super) async fn begin(
             total,
             candidates,
             upstream: Some(upstream),
-            part,
-            turn,
+            parts,
+            place,
             progress: Progress::default(),
         })));
     }

@@ -49,7 +49,8 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn new() -> Self {
-        let hedges = |outcome: &'static str| counter!("piccolo_agent_hedges_total", "outcome" => outcome);
+        let hedges =
+            |outcome: &'static str| counter!("piccolo_agent_hedges_total", "outcome" => outcome);
         Self {
             resumed: counter!("piccolo_agent_resumed_transfers_total"),
             hedges_won: hedges("won"),

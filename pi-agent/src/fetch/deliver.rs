@@ -1,31 +1,36 @@
 //! Large objects: from peers to containerd, one peer after the other at the same byte.
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
 use piccolo_api::Holder;
-use tokio::{net::TcpStream, time::Instant};
-use tracing::debug;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tracing::{Span as LogSpan, debug};
 
 use super::{
-    Candidates, Fetcher, Want,
+    Candidates, Fetcher, Place, Want,
     accept::Ask,
     error::PeerError,
     exchange::Upstream,
     hash::Hasher,
     open::{failed, open},
-    turn::Turn,
+    parts::Parts,
 };
 use crate::{
-    datapath::{
-        End, Floor, Patience, Relayed, SourceError, Tally, Tap as _, copy, read_exact, relay,
-        write_all,
-    },
+    datapath::{End, Relayed, SourceError},
     http::{Method, Span},
-    peer::Meter,
 };
 
-/// Parts of an open-ended range grow up to this size.
-const LAST_PART: u64 = 8 << 20;
-/// Bytes at the end of a hashed object that are held back until the digest is known.
-const HELD: u64 = 16 << 10;
+/// When nothing moved for as long, others may fetch the same object.
+const HELD_UP: Duration = Duration::from_secs(1);
+/// How long others wait for containerd to store what it got, so that they need not fetch it too.
+const STORED: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A large object, or a part of one, that a peer is ready to send.
 #[derive(Debug)]
@@ -36,10 +41,10 @@ pub(crate) struct Transfer {
     pub(super) total: u64,
     pub(super) candidates: Candidates,
     pub(super) upstream: Option<Upstream>,
-    /// Size of the last part, of an open-ended range.
-    pub(super) part: Option<u64>,
+    /// How an open-ended range is cut up.
+    pub(super) parts: Option<Parts>,
     pub(super) hasher: Option<Hasher>,
-    pub(super) turn: Turn,
+    pub(super) place: Place,
     pub(super) progress: Progress,
 }
 
@@ -51,7 +56,7 @@ pub(super) struct Progress {
     /// Whether peers were looked for a second time.
     refound: bool,
     /// Whether the bytes turned out to be wrong.
-    wrong: bool,
+    pub(super) wrong: bool,
 }
 
 /// How a transfer ended.
@@ -63,12 +68,6 @@ pub(crate) enum Delivery {
     Short,
     /// containerd went away.
     Gone,
-}
-
-/// Counts bytes on both sides of a relay.
-struct Passed<'a, F> {
-    meter: Meter,
-    moved: &'a mut F,
 }
 
 impl Transfer {
@@ -90,6 +89,9 @@ impl Transfer {
     ) -> Delivery {
         let mut at = self.span.start();
         while at < self.span.end() {
+            if self.upstream.is_none() && !self.is_wanted(at, client).await {
+                return Delivery::Gone;
+            }
             let Some(mut upstream) = self.upstream_at(at).await else {
                 return Delivery::Short;
             };
@@ -98,7 +100,7 @@ impl Transfer {
                 self.progress.senders.push(peer);
             }
             let until = upstream.body.span.end().min(self.span.end());
-            let relayed = self.pump(&mut upstream, client, until, &mut moved).await;
+            let relayed = self.move_to(&mut upstream, client, until, &mut moved).await;
             at += relayed.moved;
             match relayed.end {
                 End::Complete => self.delivered(upstream, until),
@@ -142,17 +144,88 @@ impl Transfer {
             failed(inner, &self.want, liar, &PeerError::WrongBytes);
         } else {
             for peer in &self.progress.senders {
-                inner.health.suspect(*peer, &self.want.digest, Instant::now());
+                inner
+                    .health
+                    .suspect(*peer, &self.want.digest, Instant::now());
             }
         }
     }
 
+    /// Moves bytes while it is this request's turn, and gives the turn up when they do not move.
+    async fn move_to(
+        &mut self,
+        upstream: &mut Upstream,
+        client: &TcpStream,
+        until: u64,
+        moved: &mut (impl FnMut(u64) + Send),
+    ) -> Relayed {
+        let mut turn = self.place.turn.take();
+        let count = AtomicU64::new(0);
+        let mut counted = |bytes| {
+            count.fetch_add(bytes, Ordering::Relaxed);
+            moved(bytes);
+        };
+        let mut before = 0;
+        let relayed = {
+            let mut pumping = std::pin::pin!(self.pump(upstream, client, until, &mut counted));
+            loop {
+                if let Ok(relayed) = timeout(HELD_UP, pumping.as_mut()).await {
+                    break relayed;
+                }
+                let now = count.load(Ordering::Relaxed);
+                if now == before {
+                    turn = None;
+                }
+                before = now;
+            }
+        };
+        self.place.turn = turn;
+        relayed
+    }
+
+    /// Whether the bytes from `at` on are wanted. Between the parts of an open-ended range others
+    /// have their turn, and where the client is expected to break off it gets time to do so.
+    async fn is_wanted(&mut self, at: u64, client: &TcpStream) -> bool {
+        let Some(parts) = &mut self.parts else {
+            return true;
+        };
+        self.place.turn = None;
+        if !parts.is_wanted(at, &self.place.flight, client).await {
+            return false;
+        }
+        self.place.turn = Some(self.place.flight.turn().await);
+        true
+    }
+
     /// All was sent. What was not hashed waits for containerd's verdict.
     fn conclude(self) {
-        if self.hasher.is_none() && self.span.end() == self.total {
-            self.fetcher.await_verdict(self.want.digest, self.progress.senders);
+        if self.span.end() < self.total {
+            return;
         }
-        drop(self.turn);
+        let Self {
+            fetcher,
+            want,
+            place,
+            progress,
+            hasher,
+            ..
+        } = self;
+        if hasher.is_none() {
+            fetcher.await_verdict(want.digest.clone(), progress.senders);
+        }
+        if place.flight.is_awaited() {
+            let scope = fetcher.0.parts.scope.clone();
+            scope.task(LogSpan::none(), async move {
+                let stored = async {
+                    while !fetcher.has(&want).await {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                };
+                // Who waits fetches the object again after that, which is all there is to it.
+                let _ = timeout(STORED, stored).await;
+                drop(place);
+            });
+        }
     }
 
     /// The peer that sends the byte at `at` next.
@@ -160,11 +233,8 @@ impl Transfer {
         if let Some(upstream) = self.upstream.take() {
             return Some(upstream);
         }
-        let end = match &mut self.part {
-            Some(part) => {
-                *part = part.saturating_mul(2).min(LAST_PART);
-                Some(at.saturating_add(*part).min(self.span.end()))
-            }
+        let end = match &mut self.parts {
+            Some(parts) => Some(parts.next(at, &self.place.flight).min(self.span.end())),
             None => Some(self.span.end()).filter(|end| *end < self.total),
         };
         let ask = Ask { start: at, end };
@@ -177,103 +247,5 @@ impl Transfer {
         self.progress.refound = true;
         self.candidates = Candidates::find(inner, &self.want.digest).await;
         open(inner, &self.want, ask, Method::Get, &mut self.candidates).await
-    }
-
-    /// Passes on what the upstream sends, to before `until`.
-    async fn pump(
-        &mut self,
-        upstream: &mut Upstream,
-        client: &TcpStream,
-        until: u64,
-        moved: &mut (impl FnMut(u64) + Send),
-    ) -> Relayed {
-        let settings = &self.fetcher.0.settings;
-        let patience = Patience(settings.patience);
-        let mut floor = Floor::new(settings.floor, Instant::now());
-        let mut tally = Passed {
-            meter: upstream.link.meter().clone(),
-            moved,
-        };
-        let hold = self.hasher.is_some() && until == self.total;
-        let free = if hold {
-            until.saturating_sub(HELD).max(upstream.next)
-        } else {
-            until
-        };
-        // What was read together with the head comes first.
-        let here = upstream.link.inbox.take(free - upstream.next);
-        let mut total = u64::try_from(here.len()).unwrap_or(u64::MAX);
-        tally.came(total);
-        if let Some(hasher) = &mut self.hasher {
-            hasher.look(&here);
-        }
-        if let Err(error) = write_all(client, &here, patience).await {
-            return Relayed { moved: 0, end: End::Sink(error) };
-        }
-        tally.went(total);
-        let length = free - upstream.next - total;
-        let source = &upstream.link.stream;
-        let relayed = match &mut self.hasher {
-            Some(hasher) => {
-                copy(source, client, length, &mut floor, patience, hasher, &mut tally).await
-            }
-            None => relay(source, client, length, &mut floor, patience, &mut tally).await,
-        };
-        total += relayed.moved;
-        upstream.next += total;
-        let mut end = relayed.end;
-        if hold && matches!(end, End::Complete) {
-            let judged = self.judge(upstream, client, until, &mut floor, &mut tally).await;
-            total += judged.moved;
-            end = judged.end;
-        }
-        Relayed { moved: total, end }
-    }
-
-    /// Sends the last bytes of a hashed object if they make the digest right.
-    async fn judge(
-        &mut self,
-        upstream: &mut Upstream,
-        client: &TcpStream,
-        until: u64,
-        floor: &mut Floor,
-        tally: &mut impl Tally,
-    ) -> Relayed {
-        let source = |error| Relayed { moved: 0, end: End::Source(error) };
-        let held = until - upstream.next;
-        let mut bytes = upstream.link.inbox.take(held).to_vec();
-        let here = bytes.len();
-        tally.came(u64::try_from(here).unwrap_or(u64::MAX));
-        bytes.resize(usize::try_from(held).unwrap_or(here), 0);
-        let rest = bytes.get_mut(here..).unwrap_or_default();
-        let read = read_exact(&upstream.link.stream, rest, floor, |n| tally.came(n)).await;
-        if let Err(error) = read {
-            return source(error);
-        }
-        if let Some(mut hasher) = self.hasher.take() {
-            hasher.look(&bytes);
-            self.progress.wrong = !hasher.matches();
-        }
-        if self.progress.wrong {
-            return source(SourceError::Ended);
-        }
-        let patience = Patience(self.fetcher.0.settings.patience);
-        match write_all(client, &bytes, patience).await {
-            Ok(()) => {
-                tally.went(held);
-                Relayed { moved: held, end: End::Complete }
-            }
-            Err(error) => Relayed { moved: 0, end: End::Sink(error) },
-        }
-    }
-}
-
-impl<F: FnMut(u64) + Send> Tally for Passed<'_, F> {
-    fn came(&mut self, bytes: u64) {
-        self.meter.received_body(bytes);
-    }
-
-    fn went(&mut self, bytes: u64) {
-        (self.moved)(bytes);
     }
 }

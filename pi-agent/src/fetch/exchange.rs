@@ -106,7 +106,10 @@ async fn reuse(inner: &Inner, mut link: Link, length: Option<u64>) {
     let rest = usize::try_from(length).unwrap_or(0).saturating_sub(here);
     let mut room = vec![0; rest];
     let mut floor = Floor::new(inner.settings.floor, Instant::now());
-    if read_exact(&link.stream, &mut room, &mut floor, |_| {}).await.is_ok() {
+    if read_exact(&link.stream, &mut room, &mut floor, |_| {})
+        .await
+        .is_ok()
+    {
         link.meter().received_head(here + rest);
         inner.pool.put(link);
     }

@@ -17,7 +17,7 @@ use crate::digest::Digest;
 
 /// For how long a peer that is down is left alone; doubled with each failure in a row.
 const DOWN: Duration = Duration::from_secs(5);
-const DOWN_MOST: Duration = Duration::from_secs(60);
+const DOWN_MOST: Duration = Duration::from_mins(1);
 /// For how long a peer is not asked for an object that it failed.
 const FAILED: Duration = Duration::from_secs(10);
 /// For how long a peer that another one overtook is asked last.
@@ -25,9 +25,9 @@ const SLOW: Duration = Duration::from_secs(5);
 /// For how long a peer is asked last that had no time.
 const BUSY: Duration = Duration::from_secs(1);
 /// For how long a peer is not asked for an object whose bytes were wrong after it gave some.
-const SUSPECT: Duration = Duration::from_secs(5 * 60);
+const SUSPECT: Duration = Duration::from_mins(5);
 /// For how long a liar is not asked for the object, or for anything once it lied often.
-const QUARANTINE: Duration = Duration::from_secs(10 * 60);
+const QUARANTINE: Duration = Duration::from_mins(10);
 /// Objects of which a peer gave wrong bytes until it is trusted in nothing.
 const LIES: u32 = 3;
 /// Most entries of each table.
@@ -148,7 +148,10 @@ impl Health {
     pub(super) fn is_suspect(&self, digest: &Digest, now: Instant) -> bool {
         let table = self.lock();
         let from = (digest.clone(), lowest());
-        let mut marks = table.objects.range(from..).take_while(|((d, _), _)| d == digest);
+        let mut marks = table
+            .objects
+            .range(from..)
+            .take_while(|((d, _), _)| d == digest);
         marks.any(|(_, mark)| mark.lied && mark.out > now)
     }
 

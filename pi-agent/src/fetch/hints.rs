@@ -25,7 +25,11 @@ impl Hints {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A manifest of schema 1 does not say the sizes.
         for child in children.iter().filter(|c| c.size > 0).take(MOST) {
-            if table.sizes.insert(child.digest.clone(), child.size).is_none() {
+            if table
+                .sizes
+                .insert(child.digest.clone(), child.size)
+                .is_none()
+            {
                 table.order.push_back(child.digest.clone());
             }
             if table.order.len() > MOST

@@ -47,7 +47,7 @@ impl Default for FetchSettings {
                 bytes: 256 << 10,
                 window: Duration::from_secs(2),
             },
-            patience: Duration::from_secs(120),
+            patience: Duration::from_mins(2),
             verify: Verify::Auto,
         }
     }

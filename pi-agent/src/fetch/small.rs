@@ -87,7 +87,12 @@ pub(super) async fn receive(inner: &Inner, want: &Want, upstream: Upstream) -> O
 }
 
 async fn read(inner: &Inner, want: &Want, upstream: Upstream) -> Result<Small, PeerError> {
-    let Upstream { mut link, body, keep_alive, .. } = upstream;
+    let Upstream {
+        mut link,
+        body,
+        keep_alive,
+        ..
+    } = upstream;
     let total = match usize::try_from(body.total) {
         Ok(total) if fits(body.total) => total,
         _ => return Err(PeerError::Contradiction("too long for what it is")),
@@ -102,9 +107,11 @@ async fn read(inner: &Inner, want: &Want, upstream: Upstream) -> Result<Small, P
     head.copy_from_slice(&here);
     meter.received_body(u64::try_from(here.len()).unwrap_or(u64::MAX));
     let mut floor = Floor::new(inner.settings.floor, Instant::now());
-    read_exact(&link.stream, rest, &mut floor, |count| meter.received_body(count))
-        .await
-        .map_err(PeerError::Body)?;
+    read_exact(&link.stream, rest, &mut floor, |count| {
+        meter.received_body(count)
+    })
+    .await
+    .map_err(PeerError::Body)?;
     let mut hasher = Hasher::new(&want.digest);
     hasher.look(&bytes);
     if !hasher.matches() {

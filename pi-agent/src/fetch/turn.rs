@@ -1,8 +1,11 @@
-//! One upstream fetch of an object at a time.
+//! One upstream fetch of an object at a time, and what is known of those who wait for theirs.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,10 +14,21 @@ use crate::digest::Digest;
 
 /// Entries of objects that nobody fetches any more are dropped when there are as many.
 const TIDY: usize = 256;
+/// Most starts of ranges that are remembered of one object.
+const STARTS: usize = 1024;
 
 /// Who may fetch which object.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<Digest, Weak<Semaphore>>>);
+pub(super) struct Turns(Mutex<HashMap<Digest, Weak<Flight>>>);
+
+/// An object that is being fetched, for one or several requests. Lasts as long as one of them.
+#[derive(Debug)]
+pub(super) struct Flight {
+    turn: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    /// Where open-ended ranges of it begin.
+    starts: Mutex<BTreeSet<u64>>,
+}
 
 /// The right to fetch an object, until it is dropped.
 #[derive(Debug)]
@@ -24,33 +38,67 @@ pub(super) struct Turn {
 }
 
 impl Turns {
+    /// The flight of an object; a new one where nobody fetches it.
+    pub(super) fn flight(&self, digest: &Digest) -> Arc<Flight> {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(digest).and_then(Weak::upgrade) {
+            return flight;
+        }
+        if flights.len() >= TIDY {
+            flights.retain(|_, flight| flight.strong_count() > 0);
+        }
+        let flight = Arc::new(Flight {
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: AtomicUsize::new(0),
+            starts: Mutex::default(),
+        });
+        flights.insert(digest.clone(), Arc::downgrade(&flight));
+        flight
+    }
+}
+
+impl Flight {
     /// Waits for the turn; in the order of asking.
-    pub(super) async fn take(&self, digest: &Digest) -> Turn {
-        let turn = self.of(digest);
-        if let Ok(permit) = Arc::clone(&turn).try_acquire_owned() {
+    pub(super) async fn turn(&self) -> Turn {
+        if let Ok(permit) = Arc::clone(&self.turn).try_acquire_owned() {
             return Turn {
                 waited: false,
                 _permit: Some(permit),
             };
         }
+        let _waiting = Waiting::new(&self.waiting);
         Turn {
             waited: true,
             // Closed is what these semaphores never are.
-            _permit: turn.acquire_owned().await.ok(),
+            _permit: Arc::clone(&self.turn).acquire_owned().await.ok(),
         }
     }
 
-    fn of(&self, digest: &Digest) -> Arc<Semaphore> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(digest).and_then(Weak::upgrade) {
-            return turn;
+    /// Whether others wait for their turn.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// An open-ended range begins at `start`.
+    pub(super) fn begins(&self, start: u64) {
+        let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        if starts.len() < STARTS {
+            starts.insert(start);
         }
-        if turns.len() >= TIDY {
-            turns.retain(|_, turn| turn.strong_count() > 0);
+    }
+
+    /// Where the range that begins at `start` will be broken off, as far as can be told.
+    ///
+    /// A client that fetches an object by several open-ended ranges at once, as containerd 2 does,
+    /// reads each up to where the next one begins. The last one will be as long as the others.
+    pub(super) fn ends(&self, start: u64) -> Option<u64> {
+        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = starts.range(start.saturating_add(1)..).next() {
+            return Some(*next);
         }
-        let turn = Arc::new(Semaphore::new(1));
-        turns.insert(digest.clone(), Arc::downgrade(&turn));
-        turn
+        let gaps = starts.iter().zip(starts.iter().skip(1));
+        let shortest = gaps.map(|(a, b)| b - a).min()?;
+        Some(start.saturating_add(shortest))
     }
 }
 
@@ -58,5 +106,62 @@ impl Turn {
     /// Whether another one fetched the object meanwhile.
     pub(super) fn waited(&self) -> bool {
         self.waited
+    }
+}
+
+/// Counts a request that waits, also when it is given up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Turns;
+
+    fn digest() -> crate::digest::Digest {
+        format!("sha256:{}", "a".repeat(64)).parse().unwrap()
+    }
+
+    #[test]
+    fn a_range_ends_where_the_next_begins() {
+        let flight = Turns::default().flight(&digest());
+        flight.begins(0);
+        assert_eq!(flight.ends(0), None);
+        flight.begins(8);
+        flight.begins(16);
+        assert_eq!(flight.ends(0), Some(8));
+        assert_eq!(flight.ends(8), Some(16));
+        assert_eq!(flight.ends(16), Some(24));
+    }
+
+    #[tokio::test]
+    async fn turns_are_taken_one_after_the_other() {
+        let turns = Turns::default();
+        let first = turns.flight(&digest());
+        let held = first.turn().await;
+        assert!(!held.waited() && !first.is_awaited());
+        let second = turns.flight(&digest());
+        let wait = second.turn();
+        tokio::pin!(wait);
+        tokio::select! {
+            biased;
+            _ = &mut wait => panic!("two at a time"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert!(first.is_awaited());
+        drop(held);
+        assert!(wait.await.waited());
+        assert!(!first.is_awaited());
     }
 }

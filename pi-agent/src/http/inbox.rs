@@ -70,6 +70,11 @@ impl Inbox {
         }
     }
 
+    /// Waits for the first bytes of a head; whether some came.
+    pub(crate) async fn begin(&mut self, stream: &TcpStream) -> bool {
+        matches!(self.fill(stream).await, Ok(1..))
+    }
+
     /// Takes up to `most` bytes of what came after the head.
     pub(crate) fn take(&mut self, most: u64) -> BytesMut {
         let most = usize::try_from(most).unwrap_or(usize::MAX);

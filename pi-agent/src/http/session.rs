@@ -39,8 +39,8 @@ impl Session {
         if self.inbox.len() == 0 {
             let begun = tokio::select! {
                 biased;
-                readable = self.stream.readable() => readable.is_ok(),
                 () = scope.draining() => false,
+                begun = self.inbox.begin(&self.stream) => begun,
                 () = tokio::time::sleep(idle) => false,
             };
             if !begun {
@@ -50,9 +50,7 @@ impl Session {
         match timeout(head, self.inbox.head(&self.stream, Request::parse)).await {
             Ok(Ok((request, length))) => Next::Request(request, length),
             Ok(Err(HeadError::Parse(_) | HeadError::TooLong)) => Next::Invalid(self.inbox.len()),
-            Ok(Err(HeadError::Closed | HeadError::Cut | HeadError::Read(_))) => Next::End,
-            // The readiness was a false alarm, or a client that writes no head.
-            Err(_) => Next::End,
+            Ok(Err(HeadError::Closed | HeadError::Cut | HeadError::Read(_))) | Err(_) => Next::End,
         }
     }
 }

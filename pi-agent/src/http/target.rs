@@ -119,9 +119,9 @@ fn is_repository(name: &str) -> bool {
     name.len() <= MAX_REPOSITORY
         && name.split('/').all(|part| {
             part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                && part.bytes().all(
-                    |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'),
-                )
+                && part
+                    .bytes()
+                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
         })
 }
 

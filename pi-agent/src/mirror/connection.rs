@@ -8,9 +8,7 @@ use crate::{
     content::Object,
     datapath::{Pace, Patience, finish, write_all},
     digest::Digest,
-    http::{
-        Connection, Kind, Method, Next, ObjectRef, Reference, Reply, Request, Session, Target,
-    },
+    http::{Connection, Kind, Method, Next, ObjectRef, Reference, Reply, Request, Session, Target},
     listen::Accepted,
     own::{self, Unfit},
 };
@@ -102,7 +100,9 @@ impl Talk<'_> {
             Reference::Digest(digest) => Some(digest.clone()),
             Reference::Tag(tag) => {
                 let registry = object.registry.as_deref()?;
-                self.mirror.content.resolve(registry, &object.repository, tag)
+                self.mirror
+                    .content
+                    .resolve(registry, &object.repository, tag)
             }
         }
     }

@@ -60,9 +60,7 @@ const OUTCOMES: [Outcome; 7] = [
 
 impl Counts {
     pub(super) fn new() -> Self {
-        let request = |kind: &'static str, outcome: &'static str| {
-            counter!("piccolo_agent_mirror_requests_total", "kind" => kind, "outcome" => outcome)
-        };
+        let request = |kind: &'static str, outcome: &'static str| counter!("piccolo_agent_mirror_requests_total", "kind" => kind, "outcome" => outcome);
         let bytes =
             |source: &'static str| counter!("piccolo_agent_mirror_bytes_total", "source" => source);
         Self {

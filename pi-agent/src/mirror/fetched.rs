@@ -27,9 +27,10 @@ impl Talk<'_> {
         let fetcher = &self.mirror.fetcher;
         match fetcher.fetch(&want, request.method, request.range).await {
             Fetched::Own(own) => self.own(object, own, request, connection).await,
-            Fetched::Small(small) => self.small(object, digest, &small, request, connection).await,
+            Fetched::Small(small) => self.small(&want, &small, request, connection).await,
             Fetched::Large(transfer) => {
-                self.large(object.kind, digest, *transfer, request, connection).await
+                self.large(object.kind, digest, *transfer, request, connection)
+                    .await
             }
             Fetched::Size(size) => {
                 self.count(Some(object.kind), Outcome::Peer);
@@ -45,35 +46,34 @@ impl Talk<'_> {
 
     async fn small(
         &self,
-        object: &ObjectRef,
-        digest: &Digest,
+        want: &Want,
         small: &Small,
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        let media_type = match object.kind {
+        let media_type = match want.kind {
             Kind::Blob => None,
             Kind::Manifest => match small.media_type() {
                 Some(media_type) => Some(media_type),
-                None => return self.miss(object.kind, request, connection).await,
+                None => return self.miss(want.kind, request, connection).await,
             },
         };
         let size = u64::try_from(small.bytes.len()).unwrap_or(u64::MAX);
         let (span, partial) = match own::part(request, size) {
             Ok(part) => part,
-            Err(Unfit::Range(size, _)) => return self.range(object.kind, size, connection).await,
-            Err(_) => return self.miss(object.kind, request, connection).await,
+            Err(Unfit::Range(size, _)) => return self.range(want.kind, size, connection).await,
+            Err(_) => return self.miss(want.kind, request, connection).await,
         };
         let reply = Reply::object(span, size, partial);
-        let mut bytes = own::describe(reply, digest, media_type.as_deref()).end(connection);
+        let mut bytes = own::describe(reply, &want.digest, media_type.as_deref()).end(connection);
         if request.method == Method::Get {
             bytes.extend_from_slice(span.of(&small.bytes).unwrap_or_default());
             self.mirror.counts.peer_bytes.increment(span.len());
         }
-        if object.kind == Kind::Manifest {
-            self.mirror.fetcher.passed(&small.bytes);
+        if want.kind == Kind::Manifest {
+            self.mirror.fetcher.passed(want, &small.bytes);
         }
-        self.count(Some(object.kind), Outcome::Peer);
+        self.count(Some(want.kind), Outcome::Peer);
         self.say(&bytes, connection).await
     }
 

@@ -17,7 +17,11 @@ use crate::{
 };
 
 pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
-    let Accepted { stream, remote, place } = accepted;
+    let Accepted {
+        stream,
+        remote,
+        place,
+    } = accepted;
     let registered = server.sockets.register(remote, &stream);
     let mut talk = Talk {
         server,
@@ -160,10 +164,15 @@ impl Talk<'_> {
         };
         let settings = &server.settings;
         let sent = prepared
-            .send(&self.session.stream, &settings.pace, settings.patience, |bytes| {
-                self.meter.sent_body(bytes);
-                server.counts.bytes.increment(bytes);
-            })
+            .send(
+                &self.session.stream,
+                &settings.pace,
+                settings.patience,
+                |bytes| {
+                    self.meter.sent_body(bytes);
+                    server.counts.bytes.increment(bytes);
+                },
+            )
             .await;
         self.meter.sent_head(sent.head);
         if slot.is_some() {
@@ -201,9 +210,19 @@ impl Talk<'_> {
                 let others: Vec<_> = others.iter().map(ToString::to_string).collect();
                 reply = reply.field(ALTERNATES_FIELD, others.join(", "));
             }
-            reply.error("TOOMANYREQUESTS", "all upload slots are taken", true, connection)
+            reply.error(
+                "TOOMANYREQUESTS",
+                "all upload slots are taken",
+                true,
+                connection,
+            )
         } else {
-            Reply::new(404).error("BLOB_UNKNOWN", "all upload slots are taken", true, connection)
+            Reply::new(404).error(
+                "BLOB_UNKNOWN",
+                "all upload slots are taken",
+                true,
+                connection,
+            )
         };
         self.say(&bytes, connection).await
     }

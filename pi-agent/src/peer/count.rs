@@ -55,8 +55,7 @@ pub(super) enum Outcome {
 
 impl Counts {
     pub(super) fn new() -> Self {
-        let requests =
-            |outcome: &'static str| counter!("piccolo_agent_peer_requests_total", "outcome" => outcome);
+        let requests = |outcome: &'static str| counter!("piccolo_agent_peer_requests_total", "outcome" => outcome);
         Self {
             bytes: counter!("piccolo_agent_served_bytes_total"),
             slots: gauge!("piccolo_agent_upload_slots_used"),

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Debug)]
 pub(super) struct Slots {
     size: usize,
-    slots: Arc<Semaphore>,
+    free: Arc<Semaphore>,
     queue: Semaphore,
     patience: Duration,
 }
@@ -30,7 +30,7 @@ impl Slots {
     pub(super) fn new(size: usize, queue: usize, patience: Duration) -> Self {
         Self {
             size,
-            slots: Arc::new(Semaphore::new(size)),
+            free: Arc::new(Semaphore::new(size)),
             queue: Semaphore::new(queue),
             patience,
         }
@@ -38,13 +38,13 @@ impl Slots {
 
     /// A slot, held until the permit is dropped.
     pub(super) async fn take(&self) -> Result<OwnedSemaphorePermit, Busy> {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+        if let Ok(slot) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(slot);
         }
         let Ok(_place) = self.queue.try_acquire() else {
             return Err(Busy);
         };
-        let slot = Arc::clone(&self.slots).acquire_owned();
+        let slot = Arc::clone(&self.free).acquire_owned();
         match tokio::time::timeout(self.patience, slot).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => Err(Busy),
@@ -53,7 +53,7 @@ impl Slots {
 
     pub(super) fn count(&self) -> SlotCount {
         SlotCount {
-            taken: self.size.saturating_sub(self.slots.available_permits()),
+            taken: self.size.saturating_sub(self.free.available_permits()),
             size: self.size,
         }
     }

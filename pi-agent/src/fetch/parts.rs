@@ -1,0 +1,64 @@
+//! How an open-ended range is cut up.
+//!
+//! Who asks for one often breaks it off, and the bytes that were under way then are wasted. So it
+//! is fetched in parts that begin small, and not beyond where it is expected to be broken off.
+
+use std::time::Duration;
+
+use tokio::{net::TcpStream, time::timeout};
+
+use super::turn::Flight;
+
+/// Size of the first part, and of the largest.
+const FIRST: u64 = 1 << 20;
+const LAST: u64 = 8 << 20;
+/// How long a client is given to break off where it is expected to.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Where the parts of one range end.
+#[derive(Debug)]
+pub(super) struct Parts {
+    start: u64,
+    size: u64,
+    /// The client went on where it was expected to break off.
+    goes_on: bool,
+}
+
+impl Parts {
+    /// Cuts up the range that begins at `start`.
+    pub(super) fn new(start: u64) -> Self {
+        Self {
+            start,
+            size: FIRST / 2,
+            goes_on: false,
+        }
+    }
+
+    /// The end of the part that begins at `at`.
+    pub(super) fn next(&mut self, at: u64, flight: &Flight) -> u64 {
+        self.size = self.size.saturating_mul(2).min(LAST);
+        let end = at.saturating_add(self.size);
+        match self.limit(flight) {
+            Some(limit) if limit > at => end.min(limit),
+            Some(_) | None => end,
+        }
+    }
+
+    /// Whether the client still waits for the byte at `at`.
+    pub(super) async fn is_wanted(&mut self, at: u64, flight: &Flight, client: &TcpStream) -> bool {
+        let expected = self.limit(flight).is_some_and(|limit| limit <= at);
+        let wait = if expected { GRACE } else { Duration::ZERO };
+        if let Ok(Ok(0) | Err(_)) = timeout(wait, client.peek(&mut [0])).await {
+            return false;
+        }
+        self.goes_on |= expected;
+        true
+    }
+
+    fn limit(&self, flight: &Flight) -> Option<u64> {
+        if self.goes_on {
+            return None;
+        }
+        flight.ends(self.start)
+    }
+}

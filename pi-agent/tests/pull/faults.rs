@@ -1,0 +1,201 @@
+//! Every fault of a peer, with a second holder at hand and without.
+
+use std::time::Duration;
+
+use pi_agent::fetch::FetchSettings;
+use piccolo_api::FailureKind;
+
+use crate::{
+    bed::{Bed, object, settings},
+    fake::{Fake, Fault},
+};
+
+const LARGE: usize = 12 << 20;
+
+/// Pulls a layer from a faulty peer, with a good one behind it and then without, and gives what
+/// discovery was told.
+async fn check(fault: Fault) -> Vec<FailureKind> {
+    let layer = object(LARGE, 1);
+    let faulty = Fake::start(fault, &layer).await;
+    let good = Fake::start(Fault::None, &layer).await;
+    let bed = Bed::start(vec![faulty.peer(), good.peer()]).await;
+    let pulled = bed.pull(&layer).await;
+    assert!(pulled.body == layer, "{fault:?}: another layer");
+    assert_eq!(
+        pulled.from_registry, 0,
+        "{fault:?}: the second holder was not used"
+    );
+    assert!(
+        pulled.took < Duration::from_secs(3),
+        "{fault:?}: {:?}",
+        pulled.took
+    );
+
+    let faulty = Fake::start(fault, &layer).await;
+    let bed = Bed::start(vec![faulty.peer()]).await;
+    let pulled = bed.pull(&layer).await;
+    assert!(pulled.body == layer, "{fault:?}: another layer");
+    assert!(
+        pulled.took < Duration::from_secs(3),
+        "{fault:?} alone: {:?}",
+        pulled.took
+    );
+    bed.known.kinds()
+}
+
+#[tokio::test]
+async fn a_killed_peer() {
+    assert!(check(Fault::Killed).await.contains(&FailureKind::Cut));
+}
+
+#[tokio::test]
+async fn a_stalled_peer() {
+    assert!(check(Fault::Stalled).await.contains(&FailureKind::Stalled));
+}
+
+#[tokio::test]
+async fn a_trickling_peer() {
+    assert!(check(Fault::Trickle).await.contains(&FailureKind::Stalled));
+}
+
+#[tokio::test]
+async fn a_peer_that_ends_early() {
+    assert!(check(Fault::Fin).await.contains(&FailureKind::Cut));
+}
+
+#[tokio::test]
+async fn a_peer_that_resets() {
+    assert!(check(Fault::Rst).await.contains(&FailureKind::Cut));
+}
+
+#[tokio::test]
+async fn a_peer_with_another_range() {
+    assert!(
+        check(Fault::WrongRange)
+            .await
+            .contains(&FailureKind::Protocol)
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_fails() {
+    assert!(
+        check(Fault::Status(500))
+            .await
+            .contains(&FailureKind::Protocol)
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_has_no_time() {
+    assert!(check(Fault::Status(429)).await.contains(&FailureKind::Busy));
+}
+
+#[tokio::test]
+async fn a_peer_with_endless_headers() {
+    assert!(
+        check(Fault::EndlessHeaders)
+            .await
+            .contains(&FailureKind::Protocol)
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_at_once() {
+    assert!(check(Fault::ClosesAtOnce).await.contains(&FailureKind::Cut));
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing() {
+    assert!(check(Fault::Silent).await.contains(&FailureKind::Stalled));
+}
+
+#[tokio::test]
+async fn a_peer_that_is_away() {
+    let layer = object(LARGE, 2);
+    let away = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut peer = Fake::start(Fault::None, &layer).await.peer();
+    peer.addr = piccolo_api::Holder::new(away.local_addr().unwrap()).unwrap();
+    drop(away);
+    let bed = Bed::start(vec![peer]).await;
+    let pulled = bed.pull(&layer).await;
+    assert_eq!(pulled.from_registry, layer.len());
+    assert!(
+        pulled.took < Duration::from_millis(500),
+        "{:?}",
+        pulled.took
+    );
+    assert_eq!(bed.known.kinds(), [FailureKind::Refused]);
+}
+
+#[tokio::test]
+async fn a_peer_with_another_length() {
+    // The size is known from the manifest, as it is for every layer of an image that was asked
+    // for under its manifest before.
+    for fault in [Fault::TooLong, Fault::TooShort] {
+        let layer = object(LARGE, 3);
+        let manifest = crate::serving::manifest(&[&layer]);
+        let faulty = Fake::start(fault, &layer).await;
+        let good = Fake::start(Fault::None, &layer).await;
+        let names = Fake::start(Fault::None, &manifest).await;
+        let bed = Bed::start(vec![names.peer()]).await;
+        assert_eq!(
+            bed.get(&crate::bed::manifest_path(&manifest), "")
+                .await
+                .status,
+            200
+        );
+        bed.known.set(vec![faulty.peer(), good.peer()]);
+        let pulled = bed.pull(&layer).await;
+        assert!(pulled.body == layer);
+        assert_eq!(pulled.from_registry, 0, "{fault:?}");
+        assert_eq!(bed.known.kinds(), [FailureKind::Protocol], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_in_the_way_is_left_alone_for_a_while() {
+    let layers = [object(LARGE, 4), object(LARGE, 5)];
+    let silent = Fake::start(Fault::Silent, &layers[0]).await;
+    let bed = Bed::start(vec![silent.peer()]).await;
+    assert_eq!(bed.pull(&layers[0]).await.from_registry, LARGE);
+    let pulled = bed.pull(&layers[1]).await;
+    assert_eq!(pulled.from_registry, LARGE);
+    assert!(
+        pulled.took < Duration::from_millis(100),
+        "{:?}",
+        pulled.took
+    );
+    assert_eq!(silent.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_slow_peer_is_overtaken() {
+    let layer = object(LARGE, 6);
+    let slow = Fake::start(Fault::Slow(Duration::from_millis(500)), &layer).await;
+    let quick = Fake::start(Fault::None, &layer).await;
+    let third = Fake::start(Fault::None, &layer).await;
+    let bed = Bed::start(vec![slow.peer(), quick.peer(), third.peer()]).await;
+    let pulled = bed.pull(&layer).await;
+    assert!(pulled.body == layer && pulled.from_registry == 0);
+    assert!(
+        pulled.took < Duration::from_millis(450),
+        "{:?}",
+        pulled.took
+    );
+    assert_eq!((quick.requests(), third.requests()), (1, 0));
+    assert!(bed.known.kinds().is_empty(), "being slow is no failure");
+}
+
+#[tokio::test]
+async fn this_node_never_asks_itself() {
+    let layer = object(LARGE, 7);
+    let own = Fake::start(Fault::None, &layer).await;
+    let settings = FetchSettings {
+        own: Some(own.holder()),
+        ..settings()
+    };
+    let bed = Bed::with(vec![own.peer()], settings).await;
+    assert_eq!(bed.pull(&layer).await.from_registry, LARGE);
+    assert_eq!(own.requests(), 0);
+}

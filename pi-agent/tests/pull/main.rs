@@ -1,0 +1,12 @@
+//! Pulls through the mirror, from peers that serve well and from peers that do not.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+mod bed;
+mod client;
+mod fake;
+mod faults;
+mod joining;
+mod ranges;
+mod serving;
+mod trust;
