@@ -17,6 +17,7 @@ mod rank;
 mod ranking;
 mod rate;
 mod sample;
+mod suggest;
 mod table;
 
 pub use address::{closeness, common_prefix_bits};
@@ -34,3 +35,4 @@ pub use rank::{
 pub use ranking::{Ranking, Weights};
 pub use rate::Rate;
 pub use sample::{Bound, Sample, Verdict};
+pub use suggest::suggest;

@@ -6,8 +6,7 @@ use crate::file::keys::{FILE, LINK, PLACE};
 use crate::file::names;
 use crate::file::shape::{Key, Need, Section, Shape};
 
-pub(crate) const RATE: &str =
-    "^[0-9]+(\\.[0-9]+)? *(([kKmMgGtT]i?)?([bB](it)?s?(/s|ps|/sec)?|[bB]ytes?/s)|[KMGT])$";
+pub(crate) const RATE: &str = "^[0-9]+(\\.[0-9]+)? *(([kKmMgGtT]i?)?(b|bits?|bps|b/s|bits?/s|bit/sec|B/s|Bps|bytes?/s)|[KMGT])$";
 pub(crate) const DURATION: &str = "^([0-9]+(\\.[0-9]+)? *(ms|s|sec|m|min|h|d) *)+$";
 pub(crate) const SIZE: &str = "^[0-9]+(\\.[0-9]+)? *([kKmMgGtT]i?)?B$";
 pub(crate) const CIDR: &str = "^[0-9a-fA-F.:]+/[0-9]{1,3}$";
@@ -103,3 +102,6 @@ fn shape(shape: &Shape) -> Value {
 fn text(pattern: &str, example: &str) -> Value {
     json!({ "type": "string", "pattern": pattern, "examples": [example] })
 }
+
+#[cfg(test)]
+mod tests;
