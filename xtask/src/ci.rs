@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::setup::{self, BUILD, DENY};
 use crate::shell::{run, say};
 use crate::workspace::cargo;
-use crate::{deploy, tests, tidy};
+use crate::{deploy, docs, ebpf, tests, tidy};
 
 /// Runs it all and stops at the first failure.
 pub(crate) fn run_all() -> Result<()> {
@@ -38,7 +38,9 @@ pub(crate) fn run_all() -> Result<()> {
             "deny", "check", "bans", "licenses", "sources",
         ])?)
     })?;
+    step("references", docs::check)?;
     step("deployment", deploy::check)?;
+    step("kernel program", ebpf::check)?;
     step("tests", || tests::run(&[]))
 }
 

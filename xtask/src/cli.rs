@@ -36,6 +36,13 @@ pub(crate) enum Task {
         #[arg(long)]
         render: bool,
     },
+    /// Builds the program for the kernel into the object that the agent embeds, with a pinned
+    /// toolchain that is installed where it is missing.
+    Ebpf {
+        /// Compares with the committed object, byte for byte, and writes nothing.
+        #[arg(long)]
+        check: bool,
+    },
     /// Builds static programs, and packs them with checksums and bills of materials.
     Dist(Targets),
     /// Builds the container images.

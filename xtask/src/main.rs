@@ -5,6 +5,7 @@ mod cli;
 mod demo;
 mod deploy;
 mod dist;
+mod ebpf;
 mod image;
 mod setup;
 mod shell;
@@ -33,11 +34,18 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Demo(options) => demo::run(&options),
         Task::Sweep => testbed::Run::sweep_kept(),
-        Task::Test { filter } => tests::run(&filter),
+        Task::Test { filter } => {
+            if filter.is_empty() {
+                ebpf::check_where_possible()?;
+            }
+            tests::run(&filter)
+        }
         Task::Ci => ci::run_all(),
         Task::Tidy => tidy::run(),
         Task::Deploy { render: true } => deploy::render(),
         Task::Deploy { render: false } => deploy::check(),
+        Task::Ebpf { check: true } => ebpf::check(),
+        Task::Ebpf { check: false } => ebpf::write(),
         Task::Dist(targets) => dist::run(&targets.arch),
         Task::Image {
             registry,

@@ -29,13 +29,20 @@ pub(crate) fn packages(needs: &[&[Need]]) -> Result<()> {
     for need in &missing {
         say(&format!("  {:<20} {}", need.package, need.why));
     }
+    let names: Vec<_> = missing.iter().map(|need| need.package).collect();
+    apt(&names)
+}
+
+/// Installs packages, whether or not they are there.
+pub(crate) fn apt(packages: &[&str]) -> Result<()> {
+    let all = packages.join(" ");
     ensure!(
         has("apt-get"),
-        "there is no apt-get here: install the packages above by other means, and start again"
+        "there is no apt-get here: install by other means what Debian has as {all}, and start again"
     );
     run(as_root("sh")?
         .args(["-c", INSTALL, "install"])
-        .args(missing.iter().map(|need| need.package)))
+        .args(packages))
 }
 
 /// A command that is run as root.
