@@ -29,7 +29,7 @@ pub use self::{
     finder::Finder,
     health::Quarantine,
     settings::{FetchSettings, Verify},
-    verdict::{Unwatched, Verdict, Verdicts},
+    verdict::{Unwatched, Verdict, Verdicts, Watch},
 };
 pub(crate) use self::{
     deliver::{Delivery, Transfer},
@@ -128,6 +128,8 @@ pub(crate) enum Fetched {
     Large(Box<Transfer>),
     /// The size of an object that was asked for its head only.
     Size(u64),
+    /// The object has no such part; its size.
+    Unsatisfiable(u64),
     /// No peer has it.
     Nowhere,
 }
@@ -229,10 +231,13 @@ impl Fetcher {
             || matches!(inner.parts.content.open(&want.digest).await, Ok(Some(_)))
     }
 
-    /// Lets go of connections and objects that were not used for a while.
+    /// Lets go of connections and objects that were not used for a while, and counts who is in
+    /// quarantine.
     pub(crate) fn tidy(&self) {
         self.0.pool.tidy();
         self.0.cache.tidy();
+        let quarantined = self.quarantines().len();
+        self.0.counts.quarantined(quarantined);
     }
 
     /// Peers that are not trusted now.
@@ -241,16 +246,13 @@ impl Fetcher {
     }
 
     /// Waits for containerd's verdict on an object, and remembers who gave it if it was wrong.
-    fn await_verdict(&self, digest: Digest, senders: Vec<Holder>) {
+    fn await_verdict(&self, watch: Box<dyn Watch>, digest: Digest, senders: Vec<Holder>) {
         let inner = Arc::clone(&self.0);
-        if !inner.parts.verdicts.is_watching() {
-            return;
-        }
         let Ok(place) = Arc::clone(&inner.verdicts).try_acquire_owned() else {
             return;
         };
         self.0.parts.scope.task(Span::none(), async move {
-            let verdict = inner.parts.verdicts.verdict(&digest).await;
+            let verdict = watch.verdict().await;
             if verdict == Verdict::Wrong {
                 warn!(%digest, ?senders, "containerd rejected the bytes of these peers");
                 for peer in senders {

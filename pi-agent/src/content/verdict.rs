@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{Access, Content, store::Store};
 use crate::{
     digest::Digest,
-    fetch::{Verdict, Verdicts},
+    fetch::{Verdict, Verdicts, Watch},
 };
 
 /// Between two looks, at first and at most: a small layer is committed at once, a large one when
@@ -36,47 +36,61 @@ struct Ingest {
     total: Option<u64>,
 }
 
-impl Verdicts for Content {
-    fn is_watching(&self) -> bool {
-        match self.overview().access {
-            Access::Inotify | Access::Polling => fs::read_dir(self.0.store.ingests()).is_ok(),
-            Access::Grpc | Access::Nothing => false,
-        }
-    }
+/// What is watched of one object.
+#[derive(Debug)]
+struct Watched {
+    store: Store,
+    digest: Digest,
+    ingest: Ingest,
+}
 
-    fn verdict<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Verdict> {
-        Box::pin(watch(&self.0.store, digest))
+impl Verdicts for Content {
+    /// containerd opens an ingest before it asks for the bytes; without one the client is another.
+    fn watch(&self, digest: &Digest) -> Option<Box<dyn Watch>> {
+        match self.overview().access {
+            Access::Inotify | Access::Polling => {}
+            Access::Grpc | Access::Nothing => return None,
+        }
+        let watched = Watched::begin(&self.0.store, digest)?;
+        Some(Box::new(watched))
     }
 }
 
-async fn watch(store: &Store, digest: &Digest) -> Verdict {
-    let end = Instant::now() + PATIENCE;
-    // Looked for before the blob is: a commit between the two is then a blob.
-    let mut ingest = Ingest::find(store, digest);
-    let mut pause = LOOK.0;
-    loop {
-        if store.has(digest) {
-            return Verdict::Right;
+impl Watch for Watched {
+    fn verdict(self: Box<Self>) -> BoxFuture<'static, Verdict> {
+        Box::pin(self.wait())
+    }
+}
+
+impl Watched {
+    fn begin(store: &Store, digest: &Digest) -> Option<Self> {
+        // A store that cannot be listed shows no ingest either.
+        let ingest = Ingest::find(store, digest).ok().flatten()?;
+        Some(Self {
+            store: store.clone(),
+            digest: digest.clone(),
+            ingest,
+        })
+    }
+
+    async fn wait(mut self) -> Verdict {
+        let end = Instant::now() + PATIENCE;
+        let mut pause = LOOK.0;
+        loop {
+            if self.store.has(&self.digest) {
+                return Verdict::Right;
+            }
+            if let Some(verdict) = self.ingest.look() {
+                // Committing moves the data first and removes the rest of the ingest after it.
+                let committed = self.store.has(&self.digest);
+                return if committed { Verdict::Right } else { verdict };
+            }
+            if Instant::now() >= end {
+                return Verdict::Unknown;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK.1);
         }
-        let verdict = match &mut ingest {
-            Ok(Some(ingest)) => ingest.look(),
-            // It had all bytes and is gone already.
-            Ok(None) => Some(Verdict::Wrong),
-            Err(_) => Some(Verdict::Unknown),
-        };
-        if let Some(verdict) = verdict {
-            // Committing moves the data first and removes the rest of the ingest after it.
-            return if store.has(digest) {
-                Verdict::Right
-            } else {
-                verdict
-            };
-        }
-        if Instant::now() >= end {
-            return Verdict::Unknown;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LOOK.1);
     }
 }
 
@@ -145,7 +159,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 mod tests {
     use std::{fs, path::PathBuf};
 
-    use super::{Digest, LOOK, Store, Verdict, watch};
+    use super::{Digest, LOOK, Store, Verdict, Watched};
 
     struct Bed {
         root: tempfile::TempDir,
@@ -182,7 +196,8 @@ mod tests {
                 tokio::time::sleep(LOOK.0 * 3).await;
                 end();
             };
-            tokio::join!(watch(&self.store, &self.digest), after).0
+            let watched = Watched::begin(&self.store, &self.digest).unwrap();
+            tokio::join!(watched.wait(), after).0
         }
     }
 
@@ -212,6 +227,12 @@ mod tests {
         let ingest = bed.ingest(b"thr");
         let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
         assert_eq!(verdict.await, Verdict::Unknown);
+    }
+
+    #[test]
+    fn without_an_ingest_nothing_is_watched() {
+        let bed = Bed::new();
+        assert!(Watched::begin(&bed.store, &bed.digest).is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,8 +19,17 @@ pub(super) async fn begin(
 ) -> Option<Fetched> {
     let inner = &fetcher.0;
     let range = match range {
-        Some(last @ ByteRange::Last(_)) => Some(anchor(inner, want, last, &mut candidates).await?),
-        other => other,
+        None => None,
+        Some(range) => {
+            let total = match want.size {
+                Some(total) => total,
+                None => ask_size(inner, want, &mut candidates).await?,
+            };
+            match anchor(range, total) {
+                Some(range) => Some(range),
+                None => return Some(Fetched::Unsatisfiable(total)),
+            }
+        }
     };
     let mut parts = None;
     let ask = match range {
@@ -55,7 +64,8 @@ pub(super) async fn begin(
             None => Span::whole(total),
             Some(range) => range.resolve(total).ok()?,
         };
-        let hash = range.is_none() && must_hash(inner, want);
+        let watch = inner.parts.verdicts.watch(&want.digest);
+        let hash = range.is_none() && must_hash(inner, want, watch.is_some());
         let want = Want {
             size: Some(total),
             ..want.clone()
@@ -63,6 +73,7 @@ pub(super) async fn begin(
         return Some(Fetched::Large(Box::new(Transfer {
             fetcher: fetcher.clone(),
             hasher: hash.then(|| Hasher::new(&want.digest)),
+            watch: watch.filter(|_| !hash),
             want,
             span,
             total,
@@ -91,28 +102,19 @@ async fn ask_size(inner: &Inner, want: &Want, candidates: &mut Candidates) -> Op
     Some(total)
 }
 
-/// Turns "the last n bytes" into offsets, for which the size has to be known.
-async fn anchor(
-    inner: &Inner,
-    want: &Want,
-    range: ByteRange,
-    candidates: &mut Candidates,
-) -> Option<ByteRange> {
-    let total = match want.size {
-        Some(total) => total,
-        None => ask_size(inner, want, candidates).await?,
-    };
+/// Turns "the last n bytes" into offsets; `None` where an object of `total` bytes has no such part.
+fn anchor(range: ByteRange, total: u64) -> Option<ByteRange> {
     let span = range.resolve(total).ok()?;
-    Some(ByteRange::Between(span.start(), span.end() - 1))
+    Some(match range {
+        ByteRange::Last(_) => ByteRange::Between(span.start(), span.end() - 1),
+        ByteRange::From(_) | ByteRange::Between(..) => range,
+    })
 }
 
-fn must_hash(inner: &Inner, want: &Want) -> bool {
+fn must_hash(inner: &Inner, want: &Want, watched: bool) -> bool {
     match inner.settings.verify {
         Verify::Always => true,
         Verify::Small => false,
-        Verify::Auto => {
-            !inner.parts.verdicts.is_watching()
-                || inner.health.is_suspect(&want.digest, Instant::now())
-        }
+        Verify::Auto => !watched || inner.health.is_suspect(&want.digest, Instant::now()),
     }
 }

@@ -1,8 +1,9 @@
 //! What is counted of fetching.
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use piccolo_api::FailureKind;
 
+use super::health::Scope;
 use crate::metric::Metric;
 
 /// The metrics of this module.
@@ -27,8 +28,13 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::counter(
         "piccolo_agent_quarantines_total",
-        &[("scope", "object")],
-        "Peers that were put into quarantine after wrong bytes.",
+        &[("scope", "object, peer")],
+        "Peers that were put into quarantine after wrong bytes, for one object or for all.",
+    ),
+    Metric::gauge(
+        "piccolo_agent_quarantined",
+        &[],
+        "Quarantines that have not ended yet.",
     ),
     Metric::histogram(
         "piccolo_agent_first_byte_seconds",
@@ -43,7 +49,9 @@ pub(super) struct Counts {
     pub(super) resumed: Counter,
     pub(super) hedges_won: Counter,
     pub(super) hedges_lost: Counter,
-    pub(super) quarantines: Counter,
+    quarantines_object: Counter,
+    quarantines_peer: Counter,
+    quarantined: Gauge,
     pub(super) first_byte: Histogram,
 }
 
@@ -51,13 +59,34 @@ impl Counts {
     pub(super) fn new() -> Self {
         let hedges =
             |outcome: &'static str| counter!("piccolo_agent_hedges_total", "outcome" => outcome);
+        let quarantines =
+            |scope: &'static str| counter!("piccolo_agent_quarantines_total", "scope" => scope);
         Self {
             resumed: counter!("piccolo_agent_resumed_transfers_total"),
             hedges_won: hedges("won"),
             hedges_lost: hedges("lost"),
-            quarantines: counter!("piccolo_agent_quarantines_total", "scope" => "object"),
+            quarantines_object: quarantines("object"),
+            quarantines_peer: quarantines("peer"),
+            quarantined: gauge!("piccolo_agent_quarantined"),
             first_byte: histogram!("piccolo_agent_first_byte_seconds"),
         }
+    }
+
+    /// A quarantine began.
+    pub(super) fn quarantine(&self, scope: Scope) {
+        match scope {
+            Scope::Object => self.quarantines_object.increment(1),
+            Scope::Peer => {
+                self.quarantines_object.increment(1);
+                self.quarantines_peer.increment(1);
+            }
+        }
+    }
+
+    /// So many have not ended yet.
+    pub(super) fn quarantined(&self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.quarantined.set(f64::from(count));
     }
 
     pub(super) fn failure(kind: FailureKind) {

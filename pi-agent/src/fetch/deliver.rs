@@ -13,7 +13,7 @@ use tokio::{
 use tracing::{Span as LogSpan, debug};
 
 use super::{
-    Candidates, Fetcher, Place, Want,
+    Candidates, Fetcher, Place, Want, Watch,
     accept::Ask,
     error::PeerError,
     exchange::Upstream,
@@ -44,6 +44,8 @@ pub(crate) struct Transfer {
     /// How an open-ended range is cut up.
     pub(super) parts: Option<Parts>,
     pub(super) hasher: Option<Hasher>,
+    /// Who tells whether unhashed bytes were right.
+    pub(super) watch: Option<Box<dyn Watch>>,
     pub(super) place: Place,
     pub(super) progress: Progress,
 }
@@ -207,11 +209,11 @@ impl Transfer {
             want,
             place,
             progress,
-            hasher,
+            watch,
             ..
         } = self;
-        if hasher.is_none() {
-            fetcher.await_verdict(want.digest.clone(), progress.senders);
+        if let Some(watch) = watch {
+            fetcher.await_verdict(watch, want.digest.clone(), progress.senders);
         }
         if place.flight.is_awaited() {
             let scope = fetcher.0.parts.scope.clone();

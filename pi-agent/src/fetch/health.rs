@@ -48,6 +48,15 @@ pub(super) enum Standing {
     Out,
 }
 
+/// What a quarantine is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// One object.
+    Object,
+    /// That, and from now on all others.
+    Peer,
+}
+
 /// A peer that is not trusted for a while.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Quarantine {
@@ -95,8 +104,14 @@ impl Health {
         }
     }
 
-    /// A peer failed.
-    pub(super) fn failed(&self, peer: Holder, digest: &Digest, kind: FailureKind, now: Instant) {
+    /// A peer failed. Tells whether a quarantine begins by it.
+    pub(super) fn failed(
+        &self,
+        peer: Holder,
+        digest: &Digest,
+        kind: FailureKind,
+        now: Instant,
+    ) -> Option<Scope> {
         let mut table = self.lock();
         match kind {
             FailureKind::Refused | FailureKind::Unreachable | FailureKind::Stalled => {
@@ -120,9 +135,12 @@ impl Health {
                 if record.lies >= LIES {
                     record.lies = 0;
                     record.quarantine = now + QUARANTINE;
+                    return Some(Scope::Peer);
                 }
+                return Some(Scope::Object);
             }
         }
+        None
     }
 
     /// A peer delivered.
@@ -214,4 +232,68 @@ impl Table {
 /// Comes before every holder.
 fn lowest() -> Holder {
     Holder::new(([0, 0, 0, 1], 1).into()).expect("the address and port are not zero")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(letter: char) -> Digest {
+        let text = format!("sha256:{}", letter.to_string().repeat(64));
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_quarantine_ends_by_itself() {
+        let health = Health::default();
+        let (peer, now) = (lowest(), Instant::now());
+        let lie = |letter| health.failed(peer, &digest(letter), FailureKind::WrongBytes, now);
+        assert_eq!(lie('a'), Some(Scope::Object));
+        assert_eq!(health.standing(peer, &digest('a'), now), Standing::Out);
+        assert_eq!(health.standing(peer, &digest('f'), now), Standing::Good);
+        lie('b');
+        assert_eq!(lie('c'), Some(Scope::Peer));
+        assert_eq!(health.standing(peer, &digest('f'), now), Standing::Out);
+        assert_eq!(health.quarantines(now).len(), 4);
+        let after = now + QUARANTINE;
+        assert_eq!(health.standing(peer, &digest('a'), after), Standing::Good);
+        assert!(health.quarantines(after).is_empty());
+        assert!(!health.is_suspect(&digest('a'), after));
+    }
+
+    #[test]
+    fn a_peer_that_stays_away_is_asked_ever_less_often() {
+        let health = Health::default();
+        let (peer, mut now) = (lowest(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            health.failed(peer, &digest('a'), FailureKind::Refused, now);
+            let mut pause = Duration::ZERO;
+            while health.standing(peer, &digest('b'), now + pause) == Standing::Out {
+                pause += Duration::from_secs(1);
+            }
+            pauses.push(pause.as_secs());
+            now += pause;
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+        health.delivered(peer);
+        health.failed(peer, &digest('a'), FailureKind::Refused, now);
+        assert_eq!(
+            health.standing(peer, &digest('b'), now + DOWN),
+            Standing::Good
+        );
+    }
+
+    #[test]
+    fn the_tables_are_bounded() {
+        let health = Health::default();
+        let now = Instant::now();
+        for port in 1..=u16::try_from(MOST + 100).unwrap() {
+            let peer = Holder::new(([10, 0, 0, 1], port).into()).unwrap();
+            health.failed(peer, &digest('a'), FailureKind::WrongBytes, now);
+        }
+        let table = health.lock();
+        assert_eq!(table.objects.len(), MOST);
+        assert!((1..=MOST).contains(&table.peers.len()));
+    }
 }

@@ -105,11 +105,9 @@ pub(super) fn failed(inner: &Inner, want: &Want, peer: Holder, error: &PeerError
     let kind = error.kind();
     debug!(%peer, digest = %want.digest, error = %daemon::telemetry::chain(error), "a peer failed");
     Counts::failure(kind);
-    inner
-        .health
-        .failed(peer, &want.digest, kind, Instant::now());
-    if kind == piccolo_api::FailureKind::WrongBytes {
-        inner.counts.quarantines.increment(1);
+    let now = Instant::now();
+    if let Some(scope) = inner.health.failed(peer, &want.digest, kind, now) {
+        inner.counts.quarantine(scope);
     }
     inner.parts.finder.failed(peer, kind);
 }

@@ -108,7 +108,7 @@ async fn read(inner: &Inner, want: &Want, upstream: Upstream) -> Result<Small, P
     meter.received_body(u64::try_from(here.len()).unwrap_or(u64::MAX));
     let mut floor = Floor::new(inner.settings.floor, Instant::now());
     read_exact(&link.stream, rest, &mut floor, |count| {
-        meter.received_body(count)
+        meter.received_body(count);
     })
     .await
     .map_err(PeerError::Body)?;

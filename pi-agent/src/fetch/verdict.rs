@@ -19,11 +19,18 @@ pub enum Verdict {
 
 /// Watches containerd's content store for verdicts.
 pub trait Verdicts: Send + Sync + fmt::Debug {
-    /// Whether verdicts can be seen at all.
-    fn is_watching(&self) -> bool;
-    /// Waits for the verdict on an object whose last byte was given to containerd just now. Ends
-    /// by itself, with [`Verdict::Unknown`] if nothing else.
-    fn verdict<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Verdict>;
+    /// Begins to watch what becomes of an object, before its first byte is given away.
+    ///
+    /// `None` where that cannot be seen: the store is out of reach, or nobody takes the object into
+    /// it because the client is not the containerd of this node.
+    fn watch(&self, digest: &Digest) -> Option<Box<dyn Watch>>;
+}
+
+/// A verdict that will be given.
+pub trait Watch: Send + Sync + fmt::Debug {
+    /// Waits for the verdict, once the object's last byte was given away. Ends by itself, with
+    /// [`Verdict::Unknown`] if nothing else.
+    fn verdict(self: Box<Self>) -> BoxFuture<'static, Verdict>;
 }
 
 /// Nobody watches.
@@ -31,11 +38,7 @@ pub trait Verdicts: Send + Sync + fmt::Debug {
 pub struct Unwatched;
 
 impl Verdicts for Unwatched {
-    fn is_watching(&self) -> bool {
-        false
-    }
-
-    fn verdict<'a>(&'a self, _: &'a Digest) -> BoxFuture<'a, Verdict> {
-        Box::pin(std::future::ready(Verdict::Unknown))
+    fn watch(&self, _: &Digest) -> Option<Box<dyn Watch>> {
+        None
     }
 }

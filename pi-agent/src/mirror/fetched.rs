@@ -40,6 +40,7 @@ impl Talk<'_> {
                 let head = own::describe(reply, digest, None).end(connection);
                 self.say(&head, connection).await
             }
+            Fetched::Unsatisfiable(size) => self.range(object.kind, size, connection).await,
             Fetched::Nowhere => self.miss(object.kind, request, connection).await,
         }
     }

@@ -15,7 +15,7 @@ use pi_agent::{
     content::{Content, manifest::Descriptor},
     datapath::RateFloor,
     digest::Digest,
-    fetch::{FetchSettings, Fetcher, Finder, Parts, Verdict, Verdicts, Verify},
+    fetch::{FetchSettings, Fetcher, Finder, Parts, Verdict, Verdicts, Verify, Watch},
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, Unwatched},
 };
@@ -100,11 +100,14 @@ impl Known {
 }
 
 impl Verdicts for Judge {
-    fn is_watching(&self) -> bool {
-        self.watching.load(Ordering::SeqCst)
+    fn watch(&self, _: &Digest) -> Option<Box<dyn Watch>> {
+        let watching = self.watching.load(Ordering::SeqCst);
+        watching.then(|| -> Box<dyn Watch> { Box::new(self.clone()) })
     }
+}
 
-    fn verdict<'a>(&'a self, _: &'a Digest) -> BoxFuture<'a, Verdict> {
+impl Watch for Judge {
+    fn verdict(self: Box<Self>) -> BoxFuture<'static, Verdict> {
         let wrong = self.wrong.load(Ordering::SeqCst);
         let verdict = if wrong {
             Verdict::Wrong

@@ -46,6 +46,22 @@ async fn a_part_of_a_small_object_is_cut_from_the_verified_whole() {
     assert_eq!(reply.field("Content-Range"), Some("bytes */100000"));
 }
 
+#[tokio::test]
+async fn a_part_that_a_layer_does_not_have_is_nobodys_failure() {
+    let layer = object(6 << 20, 15);
+    let peer = Fake::start(Fault::None, &layer).await;
+    let bed = Bed::start(vec![peer.peer()]).await;
+    for range in ["bytes=6291456-", "bytes=7000000-8000000", "bytes=-0"] {
+        let reply = bed
+            .get(&blob_path(&layer), &format!("Range: {range}\r\n"))
+            .await;
+        assert_eq!(reply.status, 416, "{range}");
+        assert_eq!(reply.field("Content-Range"), Some("bytes */6291456"));
+    }
+    assert!(bed.known.kinds().is_empty());
+    assert!(bed.pull(&layer).await.body == layer);
+}
+
 /// containerd 2 reads each open-ended range up to where the next one begins, then resets.
 #[tokio::test]
 async fn ranges_that_are_broken_off_cost_what_was_read() {

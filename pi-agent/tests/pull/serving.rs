@@ -265,6 +265,30 @@ async fn who_does_not_read_is_dropped() {
 }
 
 #[tokio::test]
+async fn who_reads_too_slowly_is_dropped() {
+    let layer = object(32 << 20, 62);
+    let bed = Bed::start(Vec::new()).await;
+    let settings = PeerSettings {
+        patience: Duration::from_millis(300),
+        ..PeerSettings::default()
+    };
+    let (_store, addr, _) = agent(&[&layer], settings, &bed.scope).await;
+    let mut slow = TcpStream::connect(addr).await.unwrap();
+    send(&mut slow, "GET", &blob_path(&layer), "").await;
+    let mut read = 0;
+    let mut room = [0; 512];
+    let begin = std::time::Instant::now();
+    // The first seconds empty what the kernel holds; the end comes as FIN or RST.
+    while let Ok(count @ 1..) = slow.read(&mut room).await {
+        read += count;
+        if begin.elapsed() < Duration::from_secs(1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert!(read < layer.len(), "{read} bytes");
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_refused() {
     let bed = Bed::start(Vec::new()).await;
     for junk in [
