@@ -16,7 +16,7 @@ use crate::{
     databases::Databases,
     finder::Finder,
     realm::{Common, Realm},
-    store::{SqlStore, Sqlite, Store, Writer},
+    store::{MySql, SqlStore, Sqlite, Store, Writer},
     writer::Bounds,
 };
 
@@ -68,6 +68,9 @@ const LIMITS: Limits = Limits {
 
 /// Connections that read from one SQLite file.
 const SQLITE_READERS: u32 = 4;
+
+/// Connections to one MySQL server.
+const MYSQL_CONNECTIONS: u32 = 16;
 
 /// Binds the listeners and opens the databases.
 ///
@@ -188,6 +191,10 @@ async fn open(database: &GroupDatabase) -> anyhow::Result<Arc<dyn Store>> {
                 .with_context(cannot)?;
             Ok(Arc::new(SqlStore::new(engine)))
         }
+        Address::MySql(options) => Ok(Arc::new(SqlStore::new(MySql::new(
+            (**options).clone(),
+            MYSQL_CONNECTIONS,
+        )))),
     }
 }
 

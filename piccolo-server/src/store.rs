@@ -7,6 +7,7 @@ mod batch;
 mod engine;
 mod error;
 mod holdings;
+mod mysql;
 mod nodes;
 mod rows;
 mod spaces;
@@ -23,7 +24,7 @@ use crate::{
     packed::{Family, Packed},
 };
 
-pub(crate) use self::{engine::SqlStore, error::StoreError, sqlite::Sqlite};
+pub(crate) use self::{engine::SqlStore, error::StoreError, mysql::MySql, sqlite::Sqlite};
 
 /// Reply of a store.
 pub(crate) type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;

@@ -3,9 +3,10 @@
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use piccolo_api::Group;
+use sqlx::mysql::MySqlConnectOptions;
 
 /// A database, for one group or for those that have none of their own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct GroupDatabase {
     /// The group; none for all others.
     pub group: Option<Group>,
@@ -14,14 +15,16 @@ pub struct GroupDatabase {
 }
 
 /// Where a database is.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Address {
     /// A file.
     Sqlite(PathBuf),
+    /// A MySQL or MariaDB server.
+    MySql(Box<MySqlConnectOptions>),
 }
 
 /// Why a text names no database.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// An unknown kind of database.
     #[error(
@@ -34,6 +37,12 @@ pub enum DatabaseError {
     /// No file is named.
     #[error("sqlite: needs a file")]
     NoFile,
+    /// A URL that is none, or has options that are not known.
+    #[error("the database's URL is not understood: {0}")]
+    Url(sqlx::Error),
+    /// No database is named on the server.
+    #[error("mysql: needs the name of a database after the host")]
+    NoName,
 }
 
 impl FromStr for GroupDatabase {
@@ -63,6 +72,15 @@ impl FromStr for Address {
     type Err = DatabaseError;
 
     fn from_str(url: &str) -> Result<Self, DatabaseError> {
+        if let Some(rest) = url.strip_prefix("mysql:").or(url.strip_prefix("mariadb:")) {
+            let options: MySqlConnectOptions = format!("mysql:{rest}")
+                .parse()
+                .map_err(DatabaseError::Url)?;
+            return match options.get_database() {
+                Some(_) => Ok(Self::MySql(Box::new(options))),
+                None => Err(DatabaseError::NoName),
+            };
+        }
         let file = url.strip_prefix("sqlite:").ok_or(DatabaseError::Scheme)?;
         let file = file.strip_prefix("//").unwrap_or(file);
         if file.is_empty() {
@@ -77,6 +95,18 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(file) => write!(f, "sqlite:{}", file.display()),
+            Self::MySql(options) => {
+                let name = options.get_database().unwrap_or_default();
+                match options.get_socket() {
+                    Some(socket) => write!(f, "mysql:{}/{name}", socket.display()),
+                    None => write!(
+                        f,
+                        "mysql://{}:{}/{name}",
+                        options.get_host(),
+                        options.get_port()
+                    ),
+                }
+            }
         }
     }
 }

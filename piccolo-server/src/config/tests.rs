@@ -30,10 +30,7 @@ fn without_a_database_there_is_a_file() {
         .databases()
         .try_into()
         .expect("one");
-    assert_eq!(
-        database.address,
-        Address::Sqlite("/tmp/x/piccolo.sqlite".into())
-    );
+    assert_eq!(database.address.to_string(), "sqlite:/tmp/x/piccolo.sqlite");
     assert_eq!(database.group, None);
 }
 
@@ -53,6 +50,13 @@ fn groups_have_databases_of_their_own() {
             (Some(group), "sqlite:/b?x=y".to_owned())
         ]
     );
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let args = ["--database", "mysql://piccolo:secret@db:3307/p"];
+    let databases = serve(&args).data.databases();
+    assert_eq!(format!("{:?}", databases[0].address), "mysql://db:3307/p");
 }
 
 #[test]

@@ -78,4 +78,11 @@ pub(crate) const DEPLOY: &[Need] = &[
 ];
 
 /// To run the system tests, on top of the demo.
-pub(crate) const TESTS: &[Need] = &[need("git", "git", "says which files belong to the project")];
+pub(crate) const TESTS: &[Need] = &[
+    need("git", "git", "says which files belong to the project"),
+    need(
+        "mariadbd",
+        "mariadb-server",
+        "is the database of the server's tests beside SQLite",
+    ),
+];

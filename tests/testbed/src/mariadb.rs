@@ -1,0 +1,270 @@
+//! A MariaDB server of the tests' own.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{cache, exec::run, rights::is_root, wait::wait_until};
+
+/// Ends the server with the program that started it, and removes its files.
+const KEEP: &str = include_str!("mariadb/keep.sh");
+
+const START: Duration = Duration::from_secs(30);
+
+/// A MariaDB server on a loopback port with data of its own. Dropping it kills it and removes the
+/// data; so does the end of the program that started it, however it comes about.
+///
+/// It needs no privilege: the server runs as whoever runs the test.
+#[derive(Debug)]
+pub struct MariaDb {
+    directory: PathBuf,
+    port: u16,
+    settings: Vec<String>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    keeper: Child,
+    server: Pid,
+}
+
+impl MariaDb {
+    /// Starts a server with small buffers.
+    ///
+    /// # Errors
+    ///
+    /// When MariaDB is not installed or does not come up.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&["--innodb-buffer-pool-size=32M"])
+    }
+
+    /// Starts a server with these settings of `mariadbd`.
+    ///
+    /// # Errors
+    ///
+    /// When MariaDB is not installed or does not come up.
+    pub fn start_with(settings: &[&str]) -> Result<Self> {
+        let template = cache::directory("mariadb-data", install)?;
+        let directory = claim_directory()?;
+        let data = directory.join("data");
+        run(Command::new("cp")
+            .args(["-r", "--reflink=auto", "--sparse=always"])
+            .args([template.join("data").as_path(), data.as_path()]))?;
+        let mut server = Self {
+            directory,
+            port: free_port()?,
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            running: None,
+        };
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// Makes an empty database and gives its URL.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn create(&self, database: &str) -> Result<String> {
+        self.execute(&format!("CREATE DATABASE {database}"))?;
+        Ok(self.url(database))
+    }
+
+    /// The URL of a database, whether or not it is there.
+    pub fn url(&self, database: &str) -> String {
+        format!("mysql://root@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The loopback port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id of the server, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        let running = self.running.as_ref()?;
+        u32::try_from(running.server.as_raw_nonzero().get()).ok()
+    }
+
+    /// Executes SQL; gives what a query answers, a line for each row, with tabs between columns.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses it.
+    pub fn execute(&self, sql: &str) -> Result<String> {
+        run(Command::new("mariadb")
+            .args(["--no-defaults", "--user=root", "--host=127.0.0.1"])
+            .args(["--batch", "--raw", "--skip-column-names"])
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--execute={sql}")))
+    }
+
+    /// Kills the server as a crash would. Its data stays.
+    pub fn kill(&mut self) {
+        if let Some(running) = &mut self.running
+            && let Some(stdin) = &mut running.keeper.stdin
+        {
+            // Should that fail, the keeper is gone, and the server with it.
+            let _ = stdin.write_all(b"keep\n");
+        }
+        self.running = None;
+    }
+
+    /// Halts it: its connections stay open and nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on after [`MariaDb::freeze`].
+    ///
+    /// # Errors
+    ///
+    /// When it is gone.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// Starts it again after [`MariaDb::kill`], on the same port with the same data.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up; the end of its log comes along.
+    pub fn resume(&mut self) -> Result<()> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .context("opening MariaDB's log")?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", KEEP, "keep"])
+            .arg(&self.directory)
+            .arg("mariadbd")
+            .args(self.arguments())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // An interrupt at the terminal is the test's to handle.
+            .process_group(0);
+        let mut keeper = command.spawn().context("starting MariaDB's keeper")?;
+        let server = first_line(&mut keeper)?;
+        self.running = Some(Running { keeper, server });
+        let port = self.port;
+        wait_until("MariaDB to listen", START, || {
+            Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+                .is_ok()
+                .then_some(()))
+        })
+        .with_context(|| format!("its log ends:\n{}", self.log_tail()))
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let path = |name: &str| self.directory.join(name).display().to_string();
+        let mut arguments = vec![
+            "--no-defaults".to_owned(),
+            format!("--datadir={}", path("data")),
+            format!("--socket={}", path("socket")),
+            format!("--pid-file={}", path("pid")),
+            format!("--port={}", self.port),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--skip-name-resolve".to_owned(),
+        ];
+        if is_root() {
+            arguments.push("--user=root".to_owned());
+        }
+        arguments.extend(self.settings.iter().cloned());
+        arguments
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let running = self.running.as_ref().context("MariaDB does not run")?;
+        kill_process(running.server, signal)
+            .with_context(|| format!("sending {signal:?} to MariaDB"))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let last = lines.len().saturating_sub(15);
+        lines.get(last..).unwrap_or_default().join("\n")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The keeper kills the server when its standard input ends.
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        self.running = None;
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn first_line(keeper: &mut Child) -> Result<Pid> {
+    let output = keeper.stdout.take().context("the keeper has no output")?;
+    let mut line = String::new();
+    BufReader::new(output)
+        .read_line(&mut line)
+        .context("reading MariaDB's process id")?;
+    let id = line.trim().parse().ok().and_then(Pid::from_raw);
+    id.with_context(|| format!("{line:?} is no process id"))
+}
+
+/// Makes the system tables, which takes longer than all else.
+fn install(directory: &Path) -> Result<()> {
+    let mut command = Command::new("mariadb-install-db");
+    command
+        .args(["--no-defaults", "--auth-root-authentication-method=normal"])
+        .args(["--skip-test-db", "--skip-name-resolve"])
+        .args(["--innodb-log-file-size=16M"])
+        .arg(format!("--datadir={}", directory.join("data").display()));
+    if is_root() {
+        command.arg("--user=root");
+    }
+    run(&mut command).map(|_| ())
+}
+
+/// Not in /tmp, which often lives in memory.
+fn claim_directory() -> Result<PathBuf> {
+    let process = std::process::id();
+    for counter in 0..1000 {
+        let directory = PathBuf::from(format!("/var/tmp/piccolo-mariadb-{process}x{counter}"));
+        match fs::create_dir(&directory) {
+            Ok(()) => return Ok(directory),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("making {}", directory.display()));
+            }
+        }
+    }
+    anyhow::bail!("no free name for a database's directory in /var/tmp")
+}
+
+/// Another program may take it in between; that is unlikely enough for a test.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a port")?;
+    Ok(listener.local_addr().context("looking for a port")?.port())
+}
