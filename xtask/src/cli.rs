@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::BenchOptions;
 use crate::dist::Arch;
 
 /// Everything that is done to Piccolo while it is developed.
@@ -28,6 +29,8 @@ pub(crate) enum Task {
     /// Everything that a change has to pass: format, house rules, lints, documents, dependencies,
     /// generated files, tests.
     Ci,
+    /// Measures something and prints a table.
+    Bench(BenchOptions),
     /// Checks the house rules that no other tool knows.
     Tidy,
     /// Checks `deploy/`: chart, manifests, rules and units.

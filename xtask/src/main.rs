@@ -1,5 +1,6 @@
 //! The one entry point of development: `cargo xtask --help`.
 
+mod bench;
 mod ci;
 mod cli;
 mod demo;
@@ -41,6 +42,7 @@ fn run(task: Task) -> anyhow::Result<()> {
             tests::run(&filter)
         }
         Task::Ci => ci::run_all(),
+        Task::Bench(options) => bench::run(&options),
         Task::Tidy => tidy::run(),
         Task::Deploy { render: true } => deploy::render(),
         Task::Deploy { render: false } => deploy::check(),

@@ -1,0 +1,18 @@
+//! What the benches need optimised: the data set that a server is filled with, the load that it is
+//! put under, and short loops over libraries.
+//!
+//! `cargo xtask bench` builds the program with the release profile, starts it with a [`Task`] as
+//! JSON, and reads the outcome from its standard output.
+
+mod dataset;
+mod numbers;
+mod random;
+mod ranking;
+mod rows;
+mod task;
+mod zipf;
+
+pub use dataset::Dataset;
+pub use ranking::{RankingCase, RankingOutcome};
+pub use rows::{Dialect, RowsPlan};
+pub use task::Task;

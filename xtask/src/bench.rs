@@ -1,0 +1,44 @@
+//! `cargo xtask bench NAME`: what Piccolo costs and gains, as ratios within one run.
+//!
+//! A bench measures named sides in turns ([`rounds`]), and gives tables. Programs under test and
+//! whatever measures them are built optimised ([`programs`]); this program is not, and only
+//! arranges.
+
+mod machine;
+#[allow(dead_code, reason = "the benches of running programs use it")]
+mod process;
+mod programs;
+mod ranking;
+mod report;
+mod rounds;
+mod stats;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+/// Which bench, and where its figures go.
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    #[command(subcommand)]
+    bench: Bench,
+    /// Also writes the figures to this file.
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// What ranking the holders of a key costs, by their number and the topology file.
+    Ranking(ranking::Options),
+}
+
+/// Runs one bench and shows its tables.
+pub(crate) fn run(options: &BenchOptions) -> Result<()> {
+    let (name, tables) = match &options.bench {
+        Bench::Ranking(options) => ("ranking", ranking::run(options)?),
+    };
+    report::show(name, tables, options.json.as_deref())
+}
