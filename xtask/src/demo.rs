@@ -34,7 +34,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<()> {
         tests::build()?;
     }
     if setup::is_root() {
-        return show(options);
+        return show(options).inspect_err(|_| testbed::stop_if_interrupted());
     }
     // Built as the person who asks, shown as root.
     let own = std::env::current_exe().context("finding this program")?;

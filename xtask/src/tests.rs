@@ -17,7 +17,7 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
             .fetch()
             .with_context(|| format!("getting {release}"))?;
     }
-    build()?;
+    // Builds the programs, too, which the system tests start.
     let mut nextest = workspace::cargo(&["nextest", "run", "--workspace"])?;
     nextest.args(filter);
     if !setup::is_root() {
@@ -27,7 +27,7 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     shell::run(&mut nextest)
 }
 
-/// Builds the programs that the demo and the system tests start.
+/// Builds the programs that the demo starts.
 pub(crate) fn build() -> Result<()> {
     shell::run(&mut workspace::cargo(&["build", "--workspace", "--bins"])?)
 }

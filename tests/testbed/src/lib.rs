@@ -33,7 +33,7 @@ pub use agent::{Agent, AgentSetup, PeerBytes};
 pub use bed::{Bed, BedSetup, Node};
 pub use binaries::binary;
 pub use containerd::{Containerd, Release};
-pub use cri::{Cri, ImageRecord};
+pub use cri::{Container, ContainerSpec, Cri, Executed, ImageRecord, MountSpec, Pod, Rights};
 pub use hosts::Hosts;
 pub use http::{Answer, get};
 pub use image::{Image, ImageSpec, Layer, Packing};

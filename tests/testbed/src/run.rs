@@ -20,6 +20,8 @@ use crate::rights::is_root;
 
 mod signals;
 
+pub use signals::stop_if_interrupted;
+
 const CLEANER: &str = include_str!("run/clean.sh");
 const PREFIX: &str = "pcl-";
 /// Kept runs have this file, so that a sweep leaves them alone.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -11,6 +12,19 @@ use super::Inner;
 
 /// What a shell reports for a program that an interrupt ended.
 const INTERRUPTED: i32 = 130;
+
+/// Set before anything is removed, so that what fails for want of it can be told from a true failure.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Waits for the end of a program that was interrupted, and returns at once in one that was not.
+///
+/// Whoever meets an error calls this before he reports it: an interrupt takes away what the rest
+/// of the program is working with.
+pub fn stop_if_interrupted() {
+    while IS_ENDING.load(Ordering::Acquire) {
+        thread::park();
+    }
+}
 
 pub(super) fn watch(run: Weak<Inner>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -55,6 +69,7 @@ fn installed<T>(a: io::Result<T>, b: io::Result<T>, c: io::Result<T>) -> io::Res
     reason = "the person who interrupted waits for this"
 )]
 fn clean_and_exit(run: &Weak<Inner>) {
+    IS_ENDING.store(true, Ordering::Release);
     if let Some(run) = run.upgrade() {
         eprintln!("\ninterrupted: removing everything that was made ...");
         // The cleaner has said on standard error what it could not remove.
