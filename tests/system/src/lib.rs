@@ -3,6 +3,8 @@
 //! The tests run the real programs with real containerd and a real registry. They need root, and
 //! what `cargo xtask test` installs.
 
+pub mod faults;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};

@@ -1,0 +1,102 @@
+//! The ways in which a peer fails a layer.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Result;
+use clap::ValueEnum;
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::request::Found;
+
+/// What goes wrong. "Half-way" is in the middle of what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// Half-way the process is killed.
+    Kill,
+    /// Half-way the process is stopped: its sockets stay open and nobody answers.
+    Stop,
+    /// From half-way on there are 100 bytes a second.
+    Trickle,
+    /// Half-way the connection ends in order.
+    Fin,
+    /// Half-way the connection is reset.
+    Rst,
+    /// The byte in the middle is another.
+    WrongBytes,
+    /// The reply is said to be longer than it is.
+    WrongLength,
+    /// The reply is said to be another part.
+    WrongRange,
+    /// Status 500.
+    ServerError,
+    /// Status 429.
+    TooManyRequests,
+    /// The reply's head does not end.
+    EndlessHeaders,
+    /// The connection ends upon the request.
+    ClosesAtOnce,
+}
+
+impl Fault {
+    /// Fails a request for a layer. The connection is of no use after it.
+    pub(crate) fn play(self, mut stream: &TcpStream, found: &Found) -> Result<()> {
+        let (middle, end) = (found.middle(), found.end);
+        match self {
+            Self::ServerError => {
+                stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")?;
+                return Ok(());
+            }
+            Self::TooManyRequests => {
+                stream.write_all(b"HTTP/1.1 429 No\r\nContent-Length: 0\r\n\r\n")?;
+                return Ok(());
+            }
+            Self::EndlessHeaders => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+                loop {
+                    stream.write_all(b"X-More: and more\r\n")?;
+                }
+            }
+            Self::ClosesAtOnce => return Ok(()),
+            Self::WrongLength => {
+                found.send_head_of(stream, found.start, found.len() + 100, found.size + 100)?;
+                return found.send(stream, found.start, end);
+            }
+            Self::WrongRange => {
+                found.send_head_of(stream, found.start + 1, found.len() - 1, found.size)?;
+                return found.send(stream, found.start + 1, end);
+            }
+            _ => {}
+        }
+        found.send_head(stream)?;
+        found.send(stream, found.start, middle)?;
+        match self {
+            Self::Kill => kill_process(getpid(), Signal::KILL)?,
+            Self::Stop => kill_process(getpid(), Signal::STOP)?,
+            Self::Fin => {
+                stream.shutdown(Shutdown::Write)?;
+                // Until the other side has closed too, so that no reset follows.
+                std::io::copy(&mut stream.take(1 << 20), &mut std::io::sink())?;
+            }
+            Self::Rst => rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))?,
+            Self::Trickle => {
+                for at in middle..end {
+                    stream.write_all(&[found.byte(at)?])?;
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+            Self::WrongBytes => {
+                stream.write_all(&[!found.byte(middle)?])?;
+                found.send(stream, middle + 1, end)?;
+            }
+            _ => found.send(stream, middle, end)?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,330 @@
+//! A puller, a peer beside it that misbehaves, and a good holder a rack away.
+
+pub mod memory;
+pub mod soak;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use testbed::{
+    Agent, Bed, BedSetup, Image, ImageSpec, Layer, Netns, Node, Packing, Plan, Process, Release,
+    Run, binary, wait_until,
+};
+
+use crate::{APP, PULL, is_little, node, pull};
+
+/// Everything that the faulty peer can do wrong, as its command line names it. What comes last
+/// makes the agent distrust the layer for a while.
+pub const FAULTS: [&str; 12] = [
+    "kill",
+    "stop",
+    "trickle",
+    "fin",
+    "rst",
+    "wrong-length",
+    "wrong-range",
+    "server-error",
+    "too-many-requests",
+    "endless-headers",
+    "closes-at-once",
+    WRONG_BYTES,
+];
+
+/// The fault that containerd finds, so that only the retry succeeds.
+pub const WRONG_BYTES: &str = "wrong-bytes";
+/// A peer that does nothing wrong.
+pub const NO_FAULT: &str = "none";
+
+/// The puller's place among the nodes, the faulty peer's and the good holder's.
+const PULLER: usize = 0;
+const FAULTY: usize = 1;
+const HOLDER: usize = 2;
+/// The port on which agents serve.
+const PEER: u16 = 7787;
+const CALL: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(10);
+/// How long containerd may take to collect the blobs of an image that was removed.
+const COLLECTED: Duration = Duration::from_secs(30);
+/// How soon after a failed pull the next try comes; the kubelet waits for 10 s.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A bed in which one peer is not to be relied on.
+#[derive(Debug)]
+pub struct Lab {
+    /// The bed.
+    pub bed: Bed,
+    /// What is pulled.
+    pub image: Image,
+    started: u16,
+}
+
+/// A peer that misbehaves, known to the server as the image's holder. It ends when dropped.
+#[derive(Debug)]
+pub struct Faulty {
+    process: Process,
+    /// Where it serves.
+    pub holder: SocketAddr,
+}
+
+/// What a pull came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Pulled {
+    /// How long the pull took, and the retry where the first one failed.
+    pub took: Duration,
+    /// Bytes that the registry sent to the puller.
+    pub from_registry: u64,
+    /// Whether a second try was needed.
+    pub retried: bool,
+}
+
+/// Who has the image besides the faulty peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// The good holder.
+    Second,
+    /// Nobody.
+    Nobody,
+}
+
+impl Lab {
+    /// Starts the bed and lets the good holder pull an image with one layer of `kibibytes`.
+    ///
+    /// # Errors
+    /// When something does not come up.
+    pub fn new(release: Release, kibibytes: u32) -> Result<Self> {
+        let plan = Plan::unshaped(&[2, 1]);
+        let mut bed = Bed::prepare(Run::start()?, &BedSetup { plan, release })?;
+        for number in [PULLER, HOLDER] {
+            let node = bed.nodes.get_mut(number).context("no such node")?;
+            node.containerd.start()?;
+        }
+        bed.start_server(&[])?;
+        bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
+        let image = ImageSpec {
+            layers: vec![Layer {
+                kibibytes,
+                packing: Packing::Tar,
+            }],
+            ..ImageSpec::small("faults")
+        }
+        .build()?;
+        bed.registry.push(&image, APP)?;
+        let mut lab = Self {
+            bed,
+            image,
+            started: 0,
+        };
+        lab.restart(HOLDER)?;
+        lab.restart(PULLER)?;
+        pull(node(&lab.bed, HOLDER)?, APP)?;
+        lab.bed.wait_until_shared(&lab.image)?;
+        Ok(lab)
+    }
+
+    /// The node that pulls.
+    ///
+    /// # Errors
+    /// Never: the bed has it.
+    pub fn puller(&self) -> Result<&Node> {
+        node(&self.bed, PULLER)
+    }
+
+    /// The agents of the puller and of the good holder, as far as they run.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.bed.nodes.iter().filter_map(|node| node.agent.as_ref())
+    }
+
+    /// Starts the puller's agent anew, which remembers nothing then.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn restart_puller(&mut self) -> Result<()> {
+        self.restart(PULLER)
+    }
+
+    /// Takes the good holder away; its agent says good-bye.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop_holder(&mut self) -> Result<()> {
+        let node = self.bed.nodes.get_mut(HOLDER).context("no such node")?;
+        node.agent.take().map_or(Ok(()), Agent::stop)
+    }
+
+    /// Starts a peer that has the image and misbehaves, and tells the server of it.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_faulty(&mut self, fault: &str) -> Result<Faulty> {
+        let digests: Vec<_> = self
+            .image
+            .native_blobs()
+            .map(|b| b.digest.clone())
+            .collect();
+        let root = self.image.path(&self.image.root);
+        let blobs = root.ancestors().nth(2).context("the image has no blobs")?;
+        self.start_peer(fault, blobs, &digests, &[])
+    }
+
+    /// Starts a peer in the puller's rack that the server takes for a holder of `digests`.
+    fn start_peer(
+        &mut self,
+        fault: &str,
+        blobs: &Path,
+        digests: &[String],
+        more: &[String],
+    ) -> Result<Faulty> {
+        let host = node(&self.bed, FAULTY)?.host.clone();
+        self.started += 1;
+        let holder = SocketAddr::new(host.address, PEER + self.started);
+        let mut arguments = vec![
+            format!("--listen={holder}"),
+            format!("--fault={fault}"),
+            format!("--blobs={}", blobs.display()),
+        ];
+        arguments.extend_from_slice(more);
+        let name = format!("faulty-{}", self.started);
+        let (run, program) = (self.bed.run(), binary("fault-peer")?);
+        let mut process = Process::start(run, &host.netns, &name, &program, &arguments)?;
+        let log = run.directory().join(format!("{name}.log"));
+        process.wait_ready(START, || {
+            Ok(std::fs::read_to_string(&log)?.contains("listens"))
+        })?;
+        self.claim(holder, digests)?;
+        Ok(Faulty { process, holder })
+    }
+
+    /// Tells the server what a holder has, in place of the holder.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn claim(&self, holder: SocketAddr, digests: &[String]) -> Result<()> {
+        let body = serde_json::json!({
+            "holder": holder.to_string(),
+            "keys": digests,
+            "group": Bed::group(),
+        });
+        let server = self.bed.server_url();
+        let server = server.trim_start_matches("http://").parse()?;
+        let netns = &self.puller()?.host.netns;
+        post(
+            netns,
+            server,
+            "/api/v1/distribution/sync",
+            &body.to_string(),
+        )
+    }
+
+    /// Pulls the image on the puller, a second time where the first may fail.
+    ///
+    /// # Errors
+    /// When the pull fails that has to succeed.
+    pub fn pull(&self, may_fail: bool) -> Result<Pulled> {
+        let puller = self.puller()?;
+        let before = self.bed.registry.bytes_to(puller.host.address);
+        let name = Bed::image_name(APP);
+        let once = || {
+            let begin = Instant::now();
+            let result = puller.containerd.cri().pull(&name, PULL);
+            (result, begin.elapsed())
+        };
+        let (result, mut took) = once();
+        let retried = match result {
+            Ok(_) => false,
+            Err(error) => {
+                ensure!(may_fail, "the pull failed: {error:#}");
+                thread::sleep(RETRY);
+                let (result, second) = once();
+                result.context("the retry failed")?;
+                took += second;
+                true
+            }
+        };
+        self.bed.registry.settle()?;
+        let from_registry = self.bed.registry.bytes_to(puller.host.address) - before;
+        Ok(Pulled {
+            took,
+            from_registry,
+            retried,
+        })
+    }
+
+    /// Removes the image from the puller and waits until its content is gone.
+    ///
+    /// # Errors
+    /// When containerd keeps it.
+    pub fn forget(&self) -> Result<()> {
+        let containerd = &self.puller()?.containerd;
+        containerd.cri().remove(&Bed::image_name(APP))?;
+        wait_until("the puller's content to be collected", COLLECTED, || {
+            Ok((containerd.content_bytes() == 0).then_some(()))
+        })
+    }
+
+    /// Pulls from a peer with this fault, and checks who gave the bytes.
+    ///
+    /// # Errors
+    /// When the pull fails, the fault did not happen, or the bytes came from elsewhere.
+    pub fn check(&mut self, fault: &str, others: Others) -> Result<Pulled> {
+        let faulty = self.start_faulty(fault)?;
+        let pulled = self.pull(fault == WRONG_BYTES)?;
+        ensure!(
+            fault == NO_FAULT || faulty.misbehaved(),
+            "the faulty peer was not asked for the layer"
+        );
+        let whole = self.image.bytes();
+        match others {
+            Others::Second => ensure!(
+                is_little(pulled.from_registry, &self.image),
+                "the registry sent {} of {whole} bytes with a second holder at hand",
+                pulled.from_registry
+            ),
+            Others::Nobody => ensure!(
+                pulled.from_registry < whole + whole / 20,
+                "the registry sent {} of {whole} bytes",
+                pulled.from_registry
+            ),
+        }
+        self.claim(faulty.holder, &[])?;
+        self.forget()?;
+        Ok(pulled)
+    }
+
+    fn restart(&mut self, number: usize) -> Result<()> {
+        let node = self.bed.nodes.get_mut(number).context("no such node")?;
+        // One after the other: they share their ports.
+        node.agent = None;
+        self.bed.start_agent(number, &[])?;
+        let node = self.bed.nodes.get_mut(number).context("no such node")?;
+        node.agent.as_mut().map_or(Ok(()), Agent::wait_ready)
+    }
+}
+
+impl Faulty {
+    /// Whether it did something wrong by now.
+    pub fn misbehaved(&self) -> bool {
+        self.process.log().contains("misbehaves")
+    }
+}
+
+/// Posts JSON from inside a namespace and wants status 201.
+fn post(netns: &Netns, to: SocketAddr, path: &str, body: &str) -> Result<()> {
+    let mut stream = netns.connect(to, CALL)?;
+    stream.set_read_timeout(Some(CALL))?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    ensure!(reply.starts_with("HTTP/1.1 201 "), "POST {path}: {reply}");
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! What many large fetches at once cost in memory.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use testbed::{Netns, Release};
+
+use super::{Lab, NO_FAULT, soak::field};
+
+/// Size of each object.
+const OBJECT: u64 = 1 << 30;
+/// As much of each is read; then the fetch is broken off.
+const READ: u64 = 16 << 20;
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Lets a node's agent fetch `count` objects of 1 GiB at once from one peer, and gives the most
+/// memory that was resident in it, in bytes.
+///
+/// # Errors
+/// When a fetch does not begin.
+pub fn peak(release: Release, count: u8) -> Result<u64> {
+    let mut lab = Lab::new(release, 4 << 10)?;
+    let digests: Vec<_> = (0..count)
+        .map(|number| format!("sha256:{}", format!("{number:02x}").repeat(32)))
+        .collect();
+    let empty = lab.bed.run().make_directory("no-blobs")?;
+    let zeros = format!("--zeros={OBJECT}");
+    let _peer = lab.start_peer(NO_FAULT, &empty, &digests, &[zeros])?;
+    let netns = lab.puller()?.host.netns.clone();
+    thread::scope(|scope| {
+        let readers: Vec<_> = digests
+            .iter()
+            .map(|digest| scope.spawn(|| read(&netns, digest)))
+            .collect();
+        for reader in readers {
+            reader
+                .join()
+                .map_err(|_panic| anyhow!("a reader panicked"))??;
+        }
+        anyhow::Ok(())
+    })?;
+    let agent = lab.puller()?.agent.as_ref().context("no agent")?;
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.process().id()))?;
+    Ok(field(&status, "VmHWM:").context("no VmHWM")? << 10)
+}
+
+/// Asks the mirror for an object and reads its beginning.
+fn read(netns: &Netns, digest: &str) -> Result<()> {
+    let mirror = SocketAddr::from(([127, 0, 0, 1], 7788));
+    let mut stream = netns.connect(mirror, SILENCE)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    write!(
+        stream,
+        "GET /v2/lib/large/blobs/{digest}?ns=registry.test HTTP/1.1\r\nHost: {mirror}\r\n\r\n"
+    )?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    ensure!(
+        head.ends_with(b" 200"),
+        "not served: {}",
+        String::from_utf8_lossy(&head)
+    );
+    let read = std::io::copy(&mut stream.take(READ), &mut std::io::sink())?;
+    ensure!(read == READ, "only {read} bytes came");
+    Ok(())
+}
