@@ -44,11 +44,10 @@ impl MySql {
                     // Rows that are read and not found must not be locked: every row that is
                     // written is guarded by its node's row.
                     connection
-                        .execute(
-                            "SET SESSION transaction_isolation = 'READ-COMMITTED', \
-                                innodb_lock_wait_timeout = 5, \
-                                group_concat_max_len = 16777216",
-                        )
+                        .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                        .await?;
+                    connection
+                        .execute("SET SESSION innodb_lock_wait_timeout = 5")
                         .await?;
                     Ok(())
                 })

@@ -3,7 +3,10 @@
 use piccolo_api::path;
 use serde_json::{Value, json};
 
-use crate::server::{Server, fresh};
+use crate::{
+    engine::{Engine, on_both_engines},
+    server::Server,
+};
 
 const HOLDER: &str = "10.0.0.1:7787";
 
@@ -38,9 +41,16 @@ async fn held(server: &Server) -> String {
     held
 }
 
-#[tokio::test]
-async fn deltas_continue_a_sync() {
-    let (server, _dir) = fresh().await;
+on_both_engines!(
+    deltas_continue_a_sync,
+    a_gap_asks_for_a_sync_and_changes_nothing,
+    what_comes_twice_or_late_changes_nothing,
+    a_node_that_left_is_gone_at_once_and_comes_back_with_its_set,
+    everything_answered_survives_a_restart,
+);
+
+async fn deltas_continue_a_sync(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     assert_eq!(sync(&server, &["a", "b"], 7, 1).await.0, 201);
     let (status, reply) = delta(&server, [&["c"], &["a"]], 7, 2).await;
     assert_eq!((status, &reply["resync"]), (201, &Value::Null));
@@ -48,9 +58,8 @@ async fn deltas_continue_a_sync() {
     assert_eq!(keepalive(&server, 7, 2).await, Value::Null);
 }
 
-#[tokio::test]
-async fn a_gap_asks_for_a_sync_and_changes_nothing() {
-    let (server, _dir) = fresh().await;
+async fn a_gap_asks_for_a_sync_and_changes_nothing(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     // A server that has never heard of the node.
     assert_eq!(delta(&server, [&["a"], &[]], 7, 2).await.1["resync"], true);
     assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);
@@ -66,9 +75,8 @@ async fn a_gap_asks_for_a_sync_and_changes_nothing() {
     assert_eq!(held(&server).await, "b");
 }
 
-#[tokio::test]
-async fn what_comes_twice_or_late_changes_nothing() {
-    let (server, _dir) = fresh().await;
+async fn what_comes_twice_or_late_changes_nothing(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);
     assert_eq!(delta(&server, [&["b"], &[]], 7, 2).await.0, 201);
     assert_eq!(delta(&server, [&["c"], &["b"]], 7, 3).await.0, 201);
@@ -81,9 +89,8 @@ async fn what_comes_twice_or_late_changes_nothing() {
     assert_eq!(held(&server).await, "ac");
 }
 
-#[tokio::test]
-async fn a_node_that_left_is_gone_at_once_and_comes_back_with_its_set() {
-    let (server, _dir) = fresh().await;
+async fn a_node_that_left_is_gone_at_once_and_comes_back_with_its_set(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);
     let leave = json!({"host": HOLDER, "Group": "g"});
     assert_eq!(server.post(path::LEAVE, &leave).await.0, 201);
@@ -92,10 +99,10 @@ async fn a_node_that_left_is_gone_at_once_and_comes_back_with_its_set() {
     assert_eq!(held(&server).await, "a");
 }
 
-#[tokio::test]
-async fn everything_answered_survives_a_restart() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let flags = ["--state-dir", dir.path().to_str().expect("a plain path")];
+async fn everything_answered_survives_a_restart(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let flags = ["--database", url.as_str()];
     let server = Server::start(&flags).await;
     assert_eq!(sync(&server, &["a", "b"], 7, 1).await.0, 201);
     server.stop().await;

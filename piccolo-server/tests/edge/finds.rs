@@ -5,11 +5,18 @@ use std::collections::BTreeSet;
 use piccolo_api::path;
 use serde_json::json;
 
-use crate::server::fresh;
+use crate::engine::{Engine, on_both_engines};
 
-#[tokio::test]
-async fn the_nearest_of_many_are_found() {
-    let (server, _dir) = fresh().await;
+on_both_engines!(
+    the_nearest_of_many_are_found,
+    equal_holders_are_not_always_in_the_same_order,
+    many_dead_neighbours_do_not_hide_the_living,
+    several_keys_are_found_in_one_round_trip,
+    the_admin_listener_tells_the_addresses,
+);
+
+async fn the_nearest_of_many_are_found(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     for rack in 0..40 {
         for host in 1..=5 {
             server
@@ -23,9 +30,8 @@ async fn the_nearest_of_many_are_found() {
     assert_eq!((near.len(), own.count()), (5, 4), "{near:?}");
 }
 
-#[tokio::test]
-async fn equal_holders_are_not_always_in_the_same_order() {
-    let (server, _dir) = fresh().await;
+async fn equal_holders_are_not_always_in_the_same_order(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     for host in 1..=8 {
         server
             .advertise(&format!("10.0.1.{host}:7787"), &["k"])
@@ -40,9 +46,8 @@ async fn equal_holders_are_not_always_in_the_same_order() {
     assert!(first.len() >= 4, "{first:?}");
 }
 
-#[tokio::test]
-async fn many_dead_neighbours_do_not_hide_the_living() {
-    let (server, _dir) = fresh().await;
+async fn many_dead_neighbours_do_not_hide_the_living(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     for host in 1..=200 {
         server
             .advertise(&format!("10.0.1.{host}:7787"), &["k"])
@@ -53,9 +58,8 @@ async fn many_dead_neighbours_do_not_hide_the_living() {
     assert_eq!(server.ranked("k", "10.0.1.100", 1).await, ["10.9.9.9:7787"]);
 }
 
-#[tokio::test]
-async fn several_keys_are_found_in_one_round_trip() {
-    let (server, _dir) = fresh().await;
+async fn several_keys_are_found_in_one_round_trip(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     server.advertise("10.0.0.1:7787", &["a", "b"]).await;
     let call = json!({"keys": ["a", "none", "b"], "group": "g", "request_host": "10.0.0.2"});
     let (status, reply) = server.post(path::FIND, &call).await;
@@ -74,9 +78,8 @@ async fn several_keys_are_found_in_one_round_trip() {
     assert!(a[0]["score"].is_number());
 }
 
-#[tokio::test]
-async fn the_admin_listener_tells_the_addresses() {
-    let (server, _dir) = fresh().await;
+async fn the_admin_listener_tells_the_addresses(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     let (status, info) = server.admin("/info").await;
     let info: serde_json::Value = serde_json::from_str(&info).expect("JSON");
     assert_eq!(

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::server::{fresh, texts};
+use crate::{
+    engine::{Engine, on_both_engines},
+    server::texts,
+};
 
 const ADVERTISE: &str = "/api/v1/distribution/advertise";
 const SYNC: &str = "/api/v1/distribution/sync";
@@ -13,9 +16,20 @@ fn find(key: &str, host: &str) -> String {
     format!("/api/v1/distribution/findkey?key={key}&group=g&count=100&request_host={host}")
 }
 
-#[tokio::test]
-async fn what_is_advertised_is_found() {
-    let (server, _dir) = fresh().await;
+on_both_engines!(
+    what_is_advertised_is_found,
+    nobody_is_404,
+    the_requester_is_left_out,
+    bad_calls_are_told_what_is_wrong,
+    a_sync_replaces_the_set,
+    groups_are_apart,
+    a_keepalive_brings_a_silent_node_back,
+    ipv6_holders_are_found_too,
+    it_is_healthy,
+);
+
+async fn what_is_advertised_is_found(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     let call = json!({"holder": "10.0.0.1:5123", "keys": [DIGEST, "docker.io/library/redis:7"], "group": "g"});
     let created = json!({"success": true, "message": "Distribution created!"});
     assert_eq!(server.post(ADVERTISE, &call).await, (201, created));
@@ -29,17 +43,15 @@ async fn what_is_advertised_is_found() {
     }
 }
 
-#[tokio::test]
-async fn nobody_is_404() {
-    let (server, _dir) = fresh().await;
+async fn nobody_is_404(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     let (status, reply) = server.get(&find(DIGEST, "10.0.0.2")).await;
     assert_eq!(status, 404);
     assert!(reply["message"].is_string(), "{reply}");
 }
 
-#[tokio::test]
-async fn the_requester_is_left_out() {
-    let (server, _dir) = fresh().await;
+async fn the_requester_is_left_out(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     for holder in ["10.0.0.1:5123", "10.0.0.2:5123"] {
         let call = json!({"holder": holder, "keys": [DIGEST], "group": "g"});
         assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
@@ -47,9 +59,8 @@ async fn the_requester_is_left_out() {
     assert_eq!(server.holders(DIGEST, "10.0.0.2").await, ["10.0.0.1:5123"]);
 }
 
-#[tokio::test]
-async fn bad_calls_are_told_what_is_wrong() {
-    let (server, _dir) = fresh().await;
+async fn bad_calls_are_told_what_is_wrong(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     let nothing = json!({"success": false, "message": "No operation needed"});
     for keys in [json!([]), json!(["", ""])] {
         let call = json!({"holder": "10.0.0.1:5123", "keys": keys, "group": "g"});
@@ -85,9 +96,8 @@ async fn bad_calls_are_told_what_is_wrong() {
     }
 }
 
-#[tokio::test]
-async fn a_sync_replaces_the_set() {
-    let (server, _dir) = fresh().await;
+async fn a_sync_replaces_the_set(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     let sync = async |keys: &[&str]| {
         let call = json!({"holder": "10.0.0.1:5123", "keys": keys, "group": "g"});
         server.post(SYNC, &call).await
@@ -104,17 +114,15 @@ async fn a_sync_replaces_the_set() {
     assert_eq!((status("b").await, status("c").await), (404, 404));
 }
 
-#[tokio::test]
-async fn groups_are_apart() {
-    let (server, _dir) = fresh().await;
+async fn groups_are_apart(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     let call = json!({"holder": "10.0.0.1:5123", "keys": ["a"], "group": "other"});
     assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
     assert_eq!(server.get(&find("a", "10.0.0.2")).await.0, 404);
 }
 
-#[tokio::test]
-async fn a_keepalive_brings_a_silent_node_back() {
-    let (server, _dir) = fresh().await;
+async fn a_keepalive_brings_a_silent_node_back(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     let call = json!({"holder": "10.0.0.1:5123", "keys": ["a"], "group": "g"});
     assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
     server.clock.advance(std::time::Duration::from_secs(121));
@@ -125,9 +133,8 @@ async fn a_keepalive_brings_a_silent_node_back() {
     assert_eq!(server.get(&find("a", "10.0.0.2")).await.0, 200);
 }
 
-#[tokio::test]
-async fn ipv6_holders_are_found_too() {
-    let (server, _dir) = fresh().await;
+async fn ipv6_holders_are_found_too(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     for holder in ["[2001:db8::1]:5123", "10.0.0.1:5123"] {
         let call = json!({"holder": holder, "keys": ["a"], "group": "g"});
         assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
@@ -138,9 +145,8 @@ async fn ipv6_holders_are_found_too() {
     }
 }
 
-#[tokio::test]
-async fn it_is_healthy() {
-    let (server, _dir) = fresh().await;
+async fn it_is_healthy(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
     assert_eq!(
         server.get("/healthz").await,
         (200, json!({"message": "ok"}))

@@ -1,6 +1,7 @@
 //! The server through its HTTP edge.
 
 mod deltas;
+mod engine;
 mod finds;
 mod go_agents;
 mod server;

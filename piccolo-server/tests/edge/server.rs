@@ -1,6 +1,10 @@
 //! A server in this process, called through its listeners.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use clap::Parser as _;
 use daemon::{
@@ -17,6 +21,9 @@ use piccolo_server::{
 use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// No two servers of a test are the same instance.
+static INSTANCE: AtomicI64 = AtomicI64::new(1);
 
 /// A running server; dropping it ends it.
 pub(crate) struct Server {
@@ -48,7 +55,7 @@ impl Server {
             readiness: Readiness::default(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             clock: clock.clone(),
-            instance: 1,
+            instance: INSTANCE.fetch_add(1, Ordering::Relaxed),
         };
         let app = app::build(cli.serve, host)
             .await
@@ -143,11 +150,4 @@ pub(crate) fn texts(list: &Value) -> Vec<String> {
     texts
         .map(|text| text.as_str().expect("text").to_owned())
         .collect()
-}
-
-/// A server on a fresh state directory, which lives as long as the second value.
-pub(crate) async fn fresh() -> (Server, tempfile::TempDir) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().to_str().expect("a plain path").to_owned();
-    (Server::start(&["--state-dir", &path]).await, dir)
 }

@@ -1,0 +1,78 @@
+//! The databases that every test of the server runs over.
+
+use tempfile::TempDir;
+use testbed::MariaDb;
+
+use crate::server::Server;
+
+/// Makes one test for each engine out of each function that takes an [`Engine`].
+macro_rules! on_both_engines {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($crate::engine::Engine::Sqlite).await;
+                }
+            )+
+        }
+        mod mariadb {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($crate::engine::Engine::MariaDb).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// A kind of database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Engine {
+    Sqlite,
+    MariaDb,
+}
+
+/// A database; dropping it removes it.
+#[derive(Debug)]
+pub(crate) enum Database {
+    Sqlite(TempDir),
+    MariaDb(MariaDb),
+}
+
+impl Engine {
+    /// An empty database.
+    pub(crate) fn database(self) -> Database {
+        match self {
+            Self::Sqlite => Database::Sqlite(tempfile::tempdir().expect("a directory")),
+            Self::MariaDb => {
+                let server = MariaDb::start().expect("MariaDB starts");
+                server.create("piccolo").expect("a database");
+                Database::MariaDb(server)
+            }
+        }
+    }
+
+    /// A server over an empty database, which lives as long as the second value.
+    pub(crate) async fn fresh(self) -> (Server, Database) {
+        let database = self.database();
+        (
+            Server::start(&["--database", &database.url()]).await,
+            database,
+        )
+    }
+}
+
+impl Database {
+    /// What `--database` takes.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Sqlite(directory) => {
+                format!("sqlite:{}", directory.path().join("db").display())
+            }
+            Self::MariaDb(server) => server.url("piccolo"),
+        }
+    }
+}
