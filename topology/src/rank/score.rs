@@ -243,6 +243,12 @@ pub(crate) fn racks(
             (!path.link.forbidden).then_some((path.score, rack))
         })
         .collect();
-    scored.sort_unstable_by(|(a, x), (b, y)| b.total_cmp(a).then(x.cmp(y)));
+    // Among equals chance decides, differently for each rack that asks: with one order for all, the
+    // first racks of it would have to serve everybody.
+    let chance = |rack: &RackId| crate::mix::fold(to.slot(), rack.slot());
+    scored.sort_unstable_by(|(a, x), (b, y)| {
+        let equal = || chance(x).cmp(&chance(y)).then(x.cmp(y));
+        b.total_cmp(a).then_with(equal)
+    });
     scored
 }
