@@ -6,6 +6,7 @@ pub mod admin;
 pub mod client;
 pub mod clock;
 pub mod cycle;
+pub mod metric;
 pub mod readiness;
 pub mod retry;
 pub mod scope;

@@ -4,9 +4,13 @@
 //! before the command line is read, so that flags win over the environment, and the environment
 //! over the file.
 
+mod reference;
+
 use std::{fs, io, path::PathBuf};
 
 use clap::{ArgMatches, Command};
+
+pub use self::reference::reference;
 
 /// Why a settings file cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Holder, Load, Observation};
+use crate::{Failure, Holder, Load, Observation, lenient};
 
 /// Body of [`ADVERTISE`](crate::path::ADVERTISE) and [`SYNC`](crate::path::SYNC).
 ///
@@ -29,13 +29,25 @@ pub struct AdvertiseRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// What peers delivered since the last report.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "lenient::list"
+    )]
     pub observations: Vec<Observation>,
     /// Which peers failed since the last report.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "lenient::list"
+    )]
     pub failures: Vec<Failure>,
     /// How busy the holder is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
     pub load: Option<Load>,
 }
 

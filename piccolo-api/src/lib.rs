@@ -7,6 +7,7 @@
 mod case;
 mod distribution;
 mod holder;
+mod lenient;
 mod names;
 mod node;
 mod report;
@@ -41,6 +42,10 @@ pub mod path {
     pub const EXPLAIN: &str = "/api/v1/explain";
     /// The topology in force, with the number of hosts in each rack.
     pub const TOPOLOGY: &str = "/api/v1/topology";
+    /// The rack of an address.
+    pub const LOCATE: &str = "/api/v1/topology/locate";
+    /// A first topology file, from the nodes that are known and what was measured between them.
+    pub const SUGGEST: &str = "/api/v1/topology/suggest";
     /// Prior, observed and estimated bandwidth of each pair of racks.
     pub const BANDWIDTH: &str = "/api/v1/bandwidth";
     /// Answers 200 while the process lives.

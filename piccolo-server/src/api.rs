@@ -1,7 +1,9 @@
 //! The HTTP API that agents call. One file for each endpoint.
 
 mod advertise;
+mod bandwidth;
 mod body;
+mod explain;
 mod find;
 mod find_key;
 mod health;
@@ -11,6 +13,7 @@ mod peers;
 mod reply;
 mod subject;
 mod sync;
+mod topology;
 
 use std::sync::Arc;
 
@@ -20,15 +23,20 @@ use axum::{
     routing::{get, post},
 };
 use daemon::clock::Clock;
-use piccolo_api::path;
+use piccolo_api::{Holder, path};
 
-use crate::{databases::Databases, finder::Finder};
+use crate::{
+    bandwidth::Bandwidth, databases::Databases, finder::Finder, reports::Report,
+    topology_file::Current,
+};
 
 /// What the endpoints work with.
 #[derive(Debug)]
 pub(crate) struct Api {
-    pub(crate) databases: Databases,
+    pub(crate) databases: Arc<Databases>,
     pub(crate) finder: Finder,
+    pub(crate) current: Arc<Current>,
+    pub(crate) bandwidth: Arc<Bandwidth>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
 }
@@ -55,6 +63,11 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route(path::FIND, post(find::handle))
         .route(path::KEEPALIVE, post(keepalive::handle))
         .route(path::LEAVE, post(leave::handle))
+        .route(path::EXPLAIN, get(explain::handle))
+        .route(path::TOPOLOGY, get(topology::handle))
+        .route(path::LOCATE, get(topology::locate))
+        .route(path::SUGGEST, get(topology::suggest))
+        .route(path::BANDWIDTH, get(bandwidth::handle))
         .route(path::HEALTH, get(health::handle))
         .layer(body)
         .with_state(api)
@@ -63,5 +76,12 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 impl Api {
     pub(crate) fn now(&self) -> i64 {
         i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Takes in what a node reported.
+    pub(crate) fn reported(&self, reporter: Holder, report: &Report) {
+        let now = self.clock.now();
+        self.bandwidth
+            .learn(now, reporter.ip(), &report.observations);
     }
 }

@@ -7,16 +7,17 @@ use axum::{Router, routing::get};
 use daemon::{clock::Clock, readiness::Readiness, scope::Scope, serve};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use topology::{Estimates, Topology};
 use tracing::info;
 
 use crate::{
     api::{self, Api, Limits},
+    bandwidth,
     config::{Address, GroupDatabase, Migrate, Serve},
     databases::Databases,
     finder::Finder,
     realm::{Common, Realm},
     store::{MySql, SqlStore, Sqlite, Store, Writer},
+    topology_file,
     writer::Bounds,
 };
 
@@ -87,6 +88,8 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
     let (api, admin) = (api_listener.local_addr()?, admin_listener.local_addr()?);
     info!(%api, %admin, version = daemon::VERSION, "listening");
 
+    let current =
+        topology_file::follow(settings.topology.clone(), &host.readiness, &host.scope).await?;
     let ready = host.readiness.guard("databases");
     let common = Common {
         clock: host.clock.clone(),
@@ -97,6 +100,7 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
             queue: 8192,
             keys: 4096,
         },
+        find_cache_ttl: settings.find_cache_ttl,
     };
     let mut own = HashMap::new();
     let mut others = None;
@@ -118,15 +122,24 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
             );
         }
     }
-    let finder = Finder {
-        clock: host.clock.clone(),
-        topology: Arc::new(Topology::default()),
-        estimates: Arc::new(Estimates::default()),
-    };
-    let databases = Databases::new(own, others);
+    let databases = Arc::new(Databases::new(own, others));
+    let bandwidth = bandwidth::start(
+        Arc::clone(&current),
+        &databases,
+        host.clock.clone(),
+        common.writer,
+        &host.scope,
+    )
+    .await;
     let shared = Api {
         databases,
-        finder,
+        finder: Finder::new(
+            host.clock.clone(),
+            Arc::clone(&current),
+            Arc::clone(&bandwidth),
+        ),
+        current,
+        bandwidth,
         clock: host.clock,
         limits: LIMITS,
     };

@@ -2,6 +2,7 @@
 
 mod database;
 mod duration;
+mod topology;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -11,7 +12,10 @@ use daemon::{
     telemetry::LogFormat,
 };
 
-pub use self::database::{Address, DatabaseError, GroupDatabase};
+pub use self::{
+    database::{Address, DatabaseError, GroupDatabase},
+    topology::{Color, Explain, Server, Source, TopologyCommand},
+};
 
 /// The discovery server of Piccolo: who has a blob, and whom of them to ask first.
 #[derive(Debug, Parser)]
@@ -33,6 +37,15 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Brings the databases' schema up to date and ends.
     Migrate(Migrate),
+    /// Looks at the topology file, and at what the ranking makes of it.
+    #[command(subcommand)]
+    Topology(TopologyCommand),
+    /// Prints the reference of all metrics as Markdown.
+    #[command(hide = true)]
+    MetricsDoc,
+    /// Prints the reference of all settings as Markdown.
+    #[command(hide = true)]
+    SettingsDoc,
 }
 
 /// Where the log goes and where settings come from.
@@ -111,6 +124,19 @@ pub struct Serve {
         value_parser = duration::parse
     )]
     pub node_timeout: Duration,
+    /// The topology file, as in docs/topology.md; it is read again when it changes, and on SIGHUP.
+    /// Without one, racks are guessed from address prefixes.
+    #[arg(long, env = "PICCOLO_TOPOLOGY", value_name = "FILE")]
+    pub topology: Option<PathBuf>,
+    /// How long the holders of a key are remembered, for further finds; 0 remembers none.
+    #[arg(
+        long,
+        env = "PICCOLO_FIND_CACHE_TTL",
+        value_name = "TIME",
+        default_value = "1s",
+        value_parser = duration::parse
+    )]
+    pub find_cache_ttl: Duration,
 }
 
 /// Flags of `migrate`.

@@ -23,4 +23,15 @@ impl Databases {
     pub(crate) fn realm(&self, group: &Group) -> Option<&Arc<Realm>> {
         self.own.get(group).or(self.others.as_ref())
     }
+
+    /// The one that keeps what is not of any group: the same on each instance.
+    pub(crate) fn first(&self) -> Option<&Arc<Realm>> {
+        let own = self.own.iter().min_by_key(|(group, _)| group.as_str());
+        self.others.as_ref().or(own.map(|(_, realm)| realm))
+    }
+
+    /// All realms.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Realm>> {
+        self.own.values().chain(&self.others)
+    }
 }

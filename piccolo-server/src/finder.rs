@@ -1,24 +1,48 @@
 //! Who has a key, best first for one requester.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+mod attraction;
+mod choose;
+mod count;
+mod list;
+mod lists;
+mod rows;
+
+use std::{net::IpAddr, sync::Arc};
 
 use daemon::clock::Clock;
-use topology::{Candidate, Estimates, Load, Query, Topology};
+use topology::{Candidate, Explanation, Query, Topology};
 
+use self::{
+    attraction::Attraction,
+    choose::{Chosen, stretches},
+    count::Counts,
+    list::List,
+    lists::Held,
+    rows::Wanted,
+};
+pub(crate) use self::{choose::Stretch, lists::Lists};
 use crate::{
+    bandwidth::Bandwidth,
     key_hash::KeyHash,
+    metric::Metric,
     packed::{Family, Packed},
     realm::Realm,
     spaces::ByFamily,
-    store::{NodeKey, SpaceId, StoreError},
+    store::{SpaceId, StoreError},
+    topology_file::Current,
 };
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[count::FIRST, count::PEERS, count::PROBES, lists::CACHE];
 
 /// Answers finds.
 #[derive(Debug)]
 pub(crate) struct Finder {
-    pub(crate) clock: Clock,
-    pub(crate) topology: Arc<Topology>,
-    pub(crate) estimates: Arc<Estimates>,
+    clock: Clock,
+    current: Arc<Current>,
+    bandwidth: Arc<Bandwidth>,
+    attraction: Attraction,
+    counts: Counts,
 }
 
 /// Who asks for how many.
@@ -28,10 +52,49 @@ pub(crate) struct Asker {
     pub(crate) count: u32,
 }
 
-/// Where many holders are dead, the search widens this often, each time to four times as many.
-const WIDENINGS: u32 = 3;
+/// Holders, best first, and the topology that they were ranked by.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) topology: Arc<Topology>,
+}
+
+/// All candidates of a find with the reasons for their places.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    pub(crate) candidates: Vec<Explanation>,
+    pub(crate) topology: Arc<Topology>,
+}
+
+/// What one family has of a key.
+#[derive(Debug)]
+struct Source {
+    space: SpaceId,
+    around: Packed,
+    stretches: Vec<Stretch>,
+    holders: Holders,
+}
+
+#[derive(Debug)]
+enum Holders {
+    All(Arc<List>),
+    Some(Vec<Packed>),
+}
+
+/// The first places of an answer, by how likely its holders are asked.
+const HANDED_OUT: [f32; 3] = [1.0, 0.5, 0.25];
 
 impl Finder {
+    pub(crate) fn new(clock: Clock, current: Arc<Current>, bandwidth: Arc<Bandwidth>) -> Self {
+        Self {
+            clock,
+            current,
+            bandwidth,
+            attraction: Attraction::default(),
+            counts: Counts::new(),
+        }
+    }
+
     /// The best holders of `key` for the asker, best first; none when nobody has it.
     pub(crate) async fn find(
         &self,
@@ -39,71 +102,208 @@ impl Finder {
         spaces: ByFamily,
         key: &str,
         asker: Asker,
-    ) -> Result<Vec<Candidate>, StoreError> {
+    ) -> Result<Found, StoreError> {
         let hash = KeyHash::of(key);
-        let family = Family::of(asker.ip);
-        let mut candidates = Vec::new();
-        for family in [family, family.other()] {
-            if let Some(space) = spaces.of(family)
-                && candidates.len() < limit(asker.count)
-            {
-                let around = place(asker.ip, family);
-                self.gather(realm, space, hash, around, asker, &mut candidates)
-                    .await?;
+        let topology = self.current.get();
+        let sources = self.sources(realm, spaces, hash, asker, &topology).await?;
+        let now = self.millis();
+        let view = realm.nodes.view(now);
+        let mut chosen = Chosen::new(&view, now, asker.ip);
+        gather(&mut chosen, &sources, asker);
+        let query = self.query(&hash, asker);
+        let best = topology::rank(
+            &mut chosen.candidates,
+            &query,
+            &topology,
+            &self.bandwidth.estimates(),
+        );
+        let Chosen {
+            mut candidates,
+            nodes,
+            ..
+        } = chosen;
+        candidates.truncate(best);
+        for (candidate, part) in candidates.iter().zip(HANDED_OUT) {
+            let index = usize::try_from(candidate.index).unwrap_or(usize::MAX);
+            if let Some(node) = nodes.get(index) {
+                node.handed_out().add(now, part);
             }
         }
-        let query = Query {
+        drop(view);
+        self.counts
+            .count(&topology, topology.locate(asker.ip), &candidates);
+        Ok(Found {
+            candidates,
+            topology,
+        })
+    }
+
+    /// Each candidate of a find with every term of its score. Counts as no find.
+    pub(crate) async fn explain(
+        &self,
+        realm: &Realm,
+        spaces: ByFamily,
+        key: &str,
+        asker: Asker,
+    ) -> Result<Explained, StoreError> {
+        let hash = KeyHash::of(key);
+        let topology = self.current.get();
+        let sources = self.sources(realm, spaces, hash, asker, &topology).await?;
+        let now = self.millis();
+        let view = realm.nodes.view(now);
+        let mut chosen = Chosen::new(&view, now, asker.ip);
+        gather(&mut chosen, &sources, asker);
+        let candidates = self.explained(&chosen.candidates, &hash, asker, &topology);
+        Ok(Explained {
+            candidates,
+            topology,
+        })
+    }
+
+    /// The same for holders that need not exist.
+    pub(crate) fn explain_addresses(&self, key: &str, asker: Asker, to: &[IpAddr]) -> Explained {
+        let topology = self.current.get();
+        let candidates: Vec<_> = to
+            .iter()
+            .map(|ip| Candidate::new((*ip, AGENT_PORT).into(), 0))
+            .collect();
+        let hash = KeyHash::of(key);
+        let candidates = self.explained(&candidates, &hash, asker, &topology);
+        Explained {
+            candidates,
+            topology,
+        }
+    }
+
+    fn explained(
+        &self,
+        candidates: &[Candidate],
+        hash: &KeyHash,
+        asker: Asker,
+        topology: &Topology,
+    ) -> Vec<Explanation> {
+        let query = self.query(hash, asker);
+        topology::explain(candidates, &query, topology, &self.bandwidth.estimates())
+    }
+
+    async fn sources(
+        &self,
+        realm: &Realm,
+        spaces: ByFamily,
+        key: KeyHash,
+        asker: Asker,
+        topology: &Topology,
+    ) -> Result<Vec<Source>, StoreError> {
+        let own = Family::of(asker.ip);
+        let mut sources = Vec::with_capacity(2);
+        let mut found = 0;
+        for family in [own, own.other()] {
+            let Some(space) = spaces.of(family) else {
+                continue;
+            };
+            // Only a requester whose own family has too few holders needs those of the other.
+            if found >= limit(asker.count) {
+                break;
+            }
+            let source = self
+                .source(realm, (space, family), key, asker, topology)
+                .await?;
+            found += match &source.holders {
+                Holders::All(list) => list.len(),
+                Holders::Some(rows) => rows.len(),
+            };
+            sources.push(source);
+        }
+        Ok(sources)
+    }
+
+    async fn source(
+        &self,
+        realm: &Realm,
+        (space, family): (SpaceId, Family),
+        key: KeyHash,
+        asker: Asker,
+        topology: &Topology,
+    ) -> Result<Source, StoreError> {
+        let around = place(asker.ip, family);
+        let k = asker.count.saturating_add(1);
+        let held = realm.lists.holders((space, family), key, around, k).await?;
+        let stretches = match &held {
+            // All of them are candidates anyway.
+            Held::All(list) if list.len() <= wanted(asker) => Vec::new(),
+            _ => self.stretches(asker, family, topology),
+        };
+        let holders = match held {
+            Held::All(list) => Holders::All(list),
+            Held::Near(nearest) => {
+                let wanted = Wanted {
+                    space,
+                    key,
+                    around,
+                    asker,
+                    now: self.millis(),
+                };
+                Holders::Some(rows::rows(realm, wanted, nearest, &stretches).await?)
+            }
+        };
+        Ok(Source {
+            space,
+            around,
+            stretches,
+            holders,
+        })
+    }
+
+    fn stretches(&self, asker: Asker, family: Family, topology: &Topology) -> Vec<Stretch> {
+        let prefixes = self.attraction.prefixes(
+            topology.locate(asker.ip),
+            topology,
+            self.current.generation(),
+            &self.bandwidth,
+            self.clock.now(),
+        );
+        stretches(&prefixes, family, asker.ip)
+    }
+
+    fn query<'a>(&self, hash: &'a KeyHash, asker: Asker) -> Query<'a> {
+        Query {
             requester: asker.ip,
             key: &hash.0,
             seed: 0,
-            now: Duration::ZERO,
+            now: self.clock.now(),
             limit: limit(asker.count),
-        };
-        let best = topology::rank(&mut candidates, &query, &self.topology, &self.estimates);
-        candidates.truncate(best);
-        Ok(candidates)
+        }
     }
 
-    async fn gather(
-        &self,
-        realm: &Realm,
-        space: SpaceId,
-        key: KeyHash,
-        around: Packed,
-        asker: Asker,
-        candidates: &mut Vec<Candidate>,
-    ) -> Result<(), StoreError> {
-        let before = candidates.len();
-        let mut k = asker.count.saturating_add(1);
-        for _ in 0..=WIDENINGS {
-            let nearest = realm.store.nearest(space, key, around, k).await?;
-            candidates.truncate(before);
-            let now = i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX);
-            let view = realm.nodes.view(now);
-            for holder in nearest.below.iter().chain(&nearest.above) {
-                let node = view.alive(NodeKey {
-                    space,
-                    holder: *holder,
-                });
-                if let (Some(node), Some(holder)) = (node, holder.holder())
-                    && holder.ip() != asker.ip
-                {
-                    let mut candidate = Candidate::new(holder.addr(), 0);
-                    candidate.load = Load {
-                        reported: node.load(),
-                        handed_out: 0.0,
-                    };
-                    candidates.push(candidate);
-                }
-            }
-            drop(view);
-            if nearest.is_all(k) || candidates.len() - before >= limit(asker.count) {
-                break;
-            }
-            k = k.saturating_mul(4);
-        }
-        Ok(())
+    fn millis(&self) -> i64 {
+        i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// Where agents serve peers when they are told nothing else.
+const AGENT_PORT: u16 = 7787;
+
+fn gather(chosen: &mut Chosen<'_>, sources: &[Source], asker: Asker) {
+    for source in sources {
+        match &source.holders {
+            Holders::All(list) => chosen.add_from(
+                source.space,
+                list,
+                source.around,
+                wanted(asker),
+                &source.stretches,
+            ),
+            Holders::Some(rows) => rows.iter().for_each(|holder| {
+                chosen.add(source.space, *holder);
+            }),
+        }
+    }
+}
+
+/// Neighbours that are candidates: somewhat more than the answer has, for the ranking to choose
+/// from.
+fn wanted(asker: Asker) -> usize {
+    limit(asker.count).saturating_mul(5) / 4 + 16
 }
 
 fn limit(count: u32) -> usize {

@@ -3,9 +3,12 @@
 //! The crate is a library so that tests drive it through its listeners; the binary only wires it.
 
 pub mod app;
+pub mod cli;
 pub mod config;
+pub mod metric;
 
 mod api;
+mod bandwidth;
 mod databases;
 mod finder;
 mod flusher;
@@ -13,6 +16,8 @@ mod key_hash;
 mod nodes;
 mod packed;
 mod realm;
+mod reports;
 mod spaces;
 mod store;
+mod topology_file;
 mod writer;

@@ -1,8 +1,9 @@
 //! Wires the server to its process: settings, log, metrics, signals.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use clap::CommandFactory as _;
 use daemon::{
     clock::Clock,
     cycle::{self, Deadlines, End, Signals},
@@ -12,7 +13,9 @@ use daemon::{
 };
 use piccolo_server::{
     app::{self, Host},
+    cli,
     config::{Cli, Command, Migrate, Process, Serve},
+    metric,
 };
 use tracing::error;
 
@@ -50,12 +53,19 @@ fn run() -> anyhow::Result<ExitCode> {
         None => runtime.block_on(serve(cli.serve)),
         Some(Command::Serve(settings)) => runtime.block_on(serve(*settings)),
         Some(Command::Migrate(settings)) => runtime.block_on(migrate(settings)),
+        Some(Command::Topology(command)) => {
+            runtime.block_on(cli::run(command))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::MetricsDoc) => print(&daemon::metric::reference(metric::all())),
+        Some(Command::SettingsDoc) => print(&daemon::settings::reference(&Cli::command())),
     }
 }
 
 async fn serve(settings: Serve) -> anyhow::Result<ExitCode> {
     start_log(&settings.process)?;
     let metrics = telemetry::init_metrics()?;
+    daemon::metric::announce(metric::all());
     let signals = Signals::catch().context("signals cannot be caught")?;
     let (scope, deaths) = Scope::new();
     let host = Host {
@@ -76,6 +86,11 @@ async fn serve(settings: Serve) -> anyhow::Result<ExitCode> {
 async fn migrate(settings: Migrate) -> anyhow::Result<ExitCode> {
     start_log(&settings.process)?;
     app::migrate(&settings).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    std::io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

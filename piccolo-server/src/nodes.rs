@@ -4,6 +4,7 @@
 //! What an instance learns it writes to the database in batches, and what the others wrote it
 //! reads back from there.
 
+mod handed_out;
 mod node;
 
 use std::{
@@ -13,7 +14,10 @@ use std::{
 };
 
 pub(crate) use self::node::Node;
-use crate::store::{NodeKey, NodeRow, NodeState, Seen, Version};
+use crate::{
+    packed::Packed,
+    store::{NodeKey, NodeRow, NodeState, Seen, Version},
+};
 
 /// All nodes of one database.
 #[derive(Debug)]
@@ -116,5 +120,12 @@ impl View<'_> {
             .slots
             .get(&key)
             .filter(|node| node.is_alive(self.alive_since))
+    }
+
+    /// All nodes that may be handed out, in no order.
+    pub(crate) fn living(&self) -> impl Iterator<Item = Packed> {
+        let living =
+            |(key, node): (&NodeKey, &Node)| node.is_alive(self.alive_since).then_some(key.holder);
+        self.table.slots.iter().filter_map(living)
     }
 }

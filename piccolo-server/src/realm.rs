@@ -6,6 +6,7 @@ use daemon::{clock::Clock, scope::Scope};
 use piccolo_api::{Group, Holder};
 
 use crate::{
+    finder::Lists,
     flusher::{self, Flusher},
     nodes::Nodes,
     packed::Packed,
@@ -21,6 +22,8 @@ pub(crate) struct Realm {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) spaces: Arc<Spaces>,
     pub(crate) changes: Changes,
+    /// The holders of keys that were asked for lately.
+    pub(crate) lists: Arc<Lists>,
 }
 
 /// What all realms of a server have in common.
@@ -31,6 +34,8 @@ pub(crate) struct Common {
     pub(crate) node_timeout: Duration,
     pub(crate) flush: Duration,
     pub(crate) bounds: Bounds,
+    /// How long the holders of a key are remembered.
+    pub(crate) find_cache_ttl: Duration,
 }
 
 impl Realm {
@@ -45,9 +50,12 @@ impl Realm {
         spaces.add(store.spaces().await?);
         nodes.merge(&store.nodes().await?);
         let (changes, queue) = writer::queue(common.bounds);
+        let lists = Lists::new(Arc::clone(&store), scope.clone(), common.find_cache_ttl);
+        let lists = Arc::new(lists);
         let work = writer::Work {
             store: Arc::clone(&store),
             nodes: Arc::clone(&nodes),
+            lists: Arc::clone(&lists),
             clock: common.clock.clone(),
             writer: common.writer,
             bounds: common.bounds,
@@ -67,6 +75,7 @@ impl Realm {
             nodes,
             spaces,
             changes,
+            lists,
         })
     }
 

@@ -3,6 +3,7 @@
 //! Nothing outside of this module knows SQL. [`SqlStore`] holds the statements, which the engines
 //! have in common; an [`engine`] connects and says what is different.
 
+mod bandwidth;
 mod batch;
 mod engine;
 mod error;
@@ -20,6 +21,7 @@ use futures_util::future::BoxFuture;
 use piccolo_api::Group;
 
 use crate::{
+    finder::Stretch,
     key_hash::{Fingerprint, KeyHash},
     packed::{Family, Packed},
 };
@@ -43,6 +45,24 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// The `k` holders of a key on either side of a place in the order of addresses.
     fn nearest(&self, space: SpaceId, key: KeyHash, around: Packed, k: u32) -> Reply<'_, Nearest>;
 
+    /// The holders of a key in the order of their addresses, at most `limit` after that one.
+    fn holders(
+        &self,
+        space: SpaceId,
+        key: KeyHash,
+        after: Option<Packed>,
+        limit: u32,
+    ) -> Reply<'_, Vec<Packed>>;
+
+    /// Some holders of a key in each stretch, at most `each` on either side of its begin.
+    fn within<'a>(
+        &'a self,
+        space: SpaceId,
+        key: KeyHash,
+        stretches: &'a [Stretch],
+        each: u32,
+    ) -> Reply<'a, Vec<Packed>>;
+
     /// All nodes.
     fn nodes(&self) -> Reply<'_, Vec<NodeRow>>;
 
@@ -57,6 +77,15 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// Applies changes of different nodes, all or none. Gives one outcome for each.
     fn write<'a>(&'a self, changes: &'a [Change], stamp: Stamp) -> Reply<'a, Vec<Outcome>>;
+
+    /// Replaces what `stamp.writer` has learned of these pairs of racks.
+    fn share_bandwidth<'a>(&'a self, learned: &'a [BandwidthRow], stamp: Stamp) -> Reply<'a, ()>;
+
+    /// What other instances than `writer` learned, and when they wrote it.
+    fn bandwidth_of_others(&self, writer: Writer) -> Reply<'_, Vec<(BandwidthRow, i64)>>;
+
+    /// Removes what was learned and written before that time.
+    fn forget_bandwidth(&self, before: i64) -> Reply<'_, ()>;
 }
 
 /// A group and address family, as the store numbers them.
@@ -156,6 +185,18 @@ pub(crate) struct Applied {
     pub(crate) held: Fingerprint,
     pub(crate) added: Vec<KeyHash>,
     pub(crate) removed: Vec<KeyHash>,
+}
+
+/// What one instance has learned of the way from one rack to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BandwidthRow {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// In millionths, as the next.
+    pub(crate) weight: i64,
+    pub(crate) log_rate: i64,
+    pub(crate) bytes: i64,
+    pub(crate) busy_us: i64,
 }
 
 /// Holders next to a place in the order of addresses, nearest first on either side.

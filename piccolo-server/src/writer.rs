@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::{
+    finder::Lists,
     nodes::Nodes,
     store::{Change, ChangeKind, NodeState, Outcome, Stamp, Store, StoreError, Writer},
 };
@@ -46,6 +47,7 @@ pub(crate) enum ChangeError {
 pub(crate) struct Work {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: Arc<Nodes>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
     pub(crate) bounds: Bounds,
@@ -161,6 +163,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                         ChangeKind::Delta { .. } | ChangeKind::Replace(_) => NodeState::Up,
                     };
                     work.nodes.stored(change.node, at, state, applied.version);
+                    work.lists.stored(change.node, applied);
                 }
                 // A caller that is gone has no use for the answer.
                 let _ = reply.send(Ok(outcome));

@@ -14,6 +14,7 @@ use crate::{
         Api, body, reply,
         subject::{self, Subject, SubjectError},
     },
+    reports::Report,
     store::{Change, ChangeKind, Outcome, Version},
 };
 
@@ -33,12 +34,18 @@ async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError>
     if added.is_empty() && removed.is_empty() && version.is_none() {
         return Err(SubjectError::Nothing);
     }
-    let Subject { realm, node } = Subject::new(api, &call.group, &call.holder).await?;
+    let Subject {
+        realm,
+        node,
+        holder,
+    } = Subject::new(api, &call.group, &call.holder).await?;
     if let Some(load) = call.load {
         realm
             .nodes
             .seen(node, api.now(), |node| node.report_load(load));
     }
+    let report = Report::sift(holder, call.observations, call.failures);
+    api.reported(holder, &report);
     let kind = ChangeKind::Delta { added, removed };
     Ok(realm
         .changes

@@ -75,11 +75,7 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
         out.extend_from_slice(b"{\"key\":");
         peers::text(&mut out, key);
         out.extend_from_slice(b",\"peers\":");
-        peers::described(
-            &mut out,
-            &found.map_err(FindError::Store)?,
-            &api.finder.topology,
-        );
+        peers::described(&mut out, &found.map_err(FindError::Store)?);
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");

@@ -8,11 +8,10 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use piccolo_api::{ErrorReply, FindKeyQuery, Group, Key, MessageReply, NameError};
-use topology::Candidate;
 
 use crate::{
     api::{Api, peers, reply},
-    finder::Asker,
+    finder::{Asker, Found},
     store::StoreError,
 };
 
@@ -41,20 +40,16 @@ pub(crate) async fn handle(
         Err(rejection) => Err(FindError::Query(rejection.body_text())),
     };
     match found {
-        Ok((query, found)) if found.is_empty() => {
+        Ok((query, found)) if found.candidates.is_empty() => {
             let message = format!("nobody has {}", query.key);
             reply::json(StatusCode::NOT_FOUND, &MessageReply { message })
         }
-        Ok((query, found)) => reply::written(StatusCode::OK, written(&api, &query, &found)),
+        Ok((query, found)) => reply::written(StatusCode::OK, written(&query, &found)),
         Err(error) => error.reply(),
     }
 }
 
-async fn find(
-    api: &Api,
-    caller: SocketAddr,
-    query: &FindKeyQuery,
-) -> Result<Vec<Candidate>, FindError> {
+async fn find(api: &Api, caller: SocketAddr, query: &FindKeyQuery) -> Result<Found, FindError> {
     let key: Key = query.key.parse()?;
     let group: Group = query.group.parse()?;
     let realm = api.databases.realm(&group);
@@ -77,17 +72,17 @@ pub(crate) fn count(api: &Api, asked: Option<i64>) -> u32 {
     }
 }
 
-fn written(api: &Api, query: &FindKeyQuery, found: &[Candidate]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128 + found.len() * 112);
+fn written(query: &FindKeyQuery, found: &Found) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 + found.candidates.len() * 128);
     out.extend_from_slice(b"{\"key\":");
     peers::text(&mut out, &query.key);
     out.extend_from_slice(b",\"Group\":");
     peers::text(&mut out, &query.group);
     out.extend_from_slice(b",\"holders\":");
-    peers::addresses(&mut out, found);
+    peers::addresses(&mut out, &found.candidates);
     // The Go server never counts; its agents never look.
     out.extend_from_slice(b",\"total\":0,\"peers\":");
-    peers::described(&mut out, found, &api.finder.topology);
+    peers::described(&mut out, found);
     out.push(b'}');
     out
 }

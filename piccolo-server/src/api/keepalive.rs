@@ -14,6 +14,7 @@ use crate::{
         Api, body, reply,
         subject::{Subject, SubjectError},
     },
+    reports::Report,
     store::Version,
 };
 
@@ -37,7 +38,13 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 /// Gives whether the agent should sync.
 async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
     let call: KeepaliveRequest = body::read(request).await?;
-    let Subject { realm, node } = Subject::new(api, &call.group, &call.host).await?;
+    let Subject {
+        realm,
+        node,
+        holder,
+    } = Subject::new(api, &call.group, &call.host).await?;
+    let report = Report::sift(holder, call.observations, call.failures);
+    api.reported(holder, &report);
     let known = realm.nodes.seen(node, api.now(), |node| {
         if let Some(load) = call.load {
             node.report_load(load);

@@ -3,7 +3,9 @@
 use std::{borrow::Cow, io::Write as _, net::SocketAddr};
 
 use serde::Serialize;
-use topology::{Candidate, RackId, State, Topology};
+use topology::{Candidate, RackId, State};
+
+use crate::finder::Found;
 
 /// `["10.0.0.1:7787",...]`
 pub(crate) fn addresses(out: &mut Vec<u8>, candidates: &[Candidate]) {
@@ -13,17 +15,17 @@ pub(crate) fn addresses(out: &mut Vec<u8>, candidates: &[Candidate]) {
 }
 
 /// `[{"addr":"10.0.0.1:7787","rack":"r1","state":"complete","score":0.875},...]`
-pub(crate) fn described(out: &mut Vec<u8>, candidates: &[Candidate], topology: &Topology) {
+pub(crate) fn described(out: &mut Vec<u8>, found: &Found) {
     // Candidates of a rack mostly stand together.
     let mut rack: Option<(RackId, Cow<'_, str>)> = None;
-    list(out, candidates, |out, candidate| {
+    list(out, &found.candidates, |out, candidate| {
         out.extend_from_slice(b"{\"addr\":");
         address(out, candidate.holder);
         out.extend_from_slice(b",\"rack\":");
         let id = candidate.rack();
         let name = match &rack {
             Some((known, name)) if *known == id => name,
-            _ => &rack.insert((id, topology.rack_name(id))).1,
+            _ => &rack.insert((id, found.topology.rack_name(id))).1,
         };
         text(out, name);
         out.extend_from_slice(match candidate.state {

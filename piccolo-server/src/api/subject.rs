@@ -19,6 +19,7 @@ use crate::{
 pub(crate) struct Subject {
     pub(crate) realm: Arc<Realm>,
     pub(crate) node: NodeKey,
+    pub(crate) holder: Holder,
 }
 
 /// Why a call about a node failed.
@@ -49,7 +50,11 @@ impl Subject {
         let realm = api.databases.realm(&group);
         let realm = Arc::clone(realm.ok_or_else(|| SubjectError::UnknownGroup(group.clone()))?);
         let node = realm.node(&group, holder).await?;
-        Ok(Self { realm, node })
+        Ok(Self {
+            realm,
+            node,
+            holder,
+        })
     }
 }
 

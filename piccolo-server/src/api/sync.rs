@@ -13,6 +13,7 @@ use crate::{
         Api, advertise, body,
         subject::{self, Subject, SubjectError},
     },
+    reports::Report,
     store::{Change, ChangeKind, Outcome},
 };
 
@@ -27,12 +28,18 @@ async fn sync(api: &Api, request: Request) -> Result<Outcome, SubjectError> {
     let call: AdvertiseRequest = body::read(request).await?;
     let keys = subject::hashes(api, &call.keys)?;
     let version = advertise::version(&call);
-    let Subject { realm, node } = Subject::new(api, &call.group, &call.holder).await?;
+    let Subject {
+        realm,
+        node,
+        holder,
+    } = Subject::new(api, &call.group, &call.holder).await?;
     if let Some(load) = call.load {
         realm
             .nodes
             .seen(node, api.now(), |node| node.report_load(load));
     }
+    let report = Report::sift(holder, call.observations, call.failures);
+    api.reported(holder, &report);
     Ok(realm
         .changes
         .apply(Change {

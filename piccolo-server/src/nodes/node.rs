@@ -7,6 +7,7 @@ use std::sync::{
 
 use piccolo_api::Load;
 
+use super::handed_out::HandedOut;
 use crate::store::{NodeKey, NodeRow, NodeState, Seen, Version};
 
 /// What is known of a node beside its set. A new one was never seen.
@@ -19,6 +20,7 @@ pub(crate) struct Node {
     uploads: AtomicU32,
     slots: AtomicU32,
     version: Mutex<Option<Version>>,
+    handed_out: HandedOut,
 }
 
 impl Node {
@@ -66,6 +68,7 @@ impl Node {
     pub(crate) fn report_load(&self, load: Load) {
         self.uploads.store(load.uploads, Relaxed);
         self.slots.store(load.slots, Relaxed);
+        self.handed_out.clear();
     }
 
     /// 0 idle, 1 all its slots taken; nothing of a node that never said.
@@ -73,6 +76,10 @@ impl Node {
         let slots = u16::try_from(self.slots.load(Relaxed)).unwrap_or(u16::MAX);
         let uploads = u16::try_from(self.uploads.load(Relaxed)).unwrap_or(u16::MAX);
         (slots > 0).then(|| (f32::from(uploads) / f32::from(slots)).min(1.0))
+    }
+
+    pub(crate) fn handed_out(&self) -> &HandedOut {
+        &self.handed_out
     }
 
     fn state(&self) -> NodeState {

@@ -5,11 +5,13 @@ use std::{fmt, future::Future};
 use piccolo_api::Group;
 
 use crate::{
+    finder::Stretch,
     key_hash::KeyHash,
     packed::{Family, Packed},
     store::{
-        Change, Nearest, NodeKey, NodeRow, Outcome, Reply, Seen, SpaceId, SpaceRow, Stamp, Store,
-        StoreError, Writer, batch, holdings, nodes, spaces, statement::Statement,
+        BandwidthRow, Change, Nearest, NodeKey, NodeRow, Outcome, Reply, Seen, SpaceId, SpaceRow,
+        Stamp, Store, StoreError, Writer, bandwidth, batch, holdings, nodes, spaces,
+        statement::Statement,
     },
 };
 
@@ -114,6 +116,26 @@ impl<E: Engine> Store for SqlStore<E> {
         Box::pin(holdings::nearest(&self.engine, space, key, around, k))
     }
 
+    fn holders(
+        &self,
+        space: SpaceId,
+        key: KeyHash,
+        after: Option<Packed>,
+        limit: u32,
+    ) -> Reply<'_, Vec<Packed>> {
+        Box::pin(holdings::page(&self.engine, space, key, after, limit))
+    }
+
+    fn within<'a>(
+        &'a self,
+        space: SpaceId,
+        key: KeyHash,
+        stretches: &'a [Stretch],
+        each: u32,
+    ) -> Reply<'a, Vec<Packed>> {
+        Box::pin(holdings::within(&self.engine, space, key, stretches, each))
+    }
+
     fn nodes(&self) -> Reply<'_, Vec<NodeRow>> {
         Box::pin(nodes::all(&self.engine))
     }
@@ -132,5 +154,17 @@ impl<E: Engine> Store for SqlStore<E> {
 
     fn write<'a>(&'a self, changes: &'a [Change], stamp: Stamp) -> Reply<'a, Vec<Outcome>> {
         Box::pin(batch::write(&self.engine, changes, stamp))
+    }
+
+    fn share_bandwidth<'a>(&'a self, learned: &'a [BandwidthRow], stamp: Stamp) -> Reply<'a, ()> {
+        Box::pin(bandwidth::share(&self.engine, learned, stamp))
+    }
+
+    fn bandwidth_of_others(&self, writer: Writer) -> Reply<'_, Vec<(BandwidthRow, i64)>> {
+        Box::pin(bandwidth::of_others(&self.engine, writer))
+    }
+
+    fn forget_bandwidth(&self, before: i64) -> Reply<'_, ()> {
+        Box::pin(bandwidth::forget(&self.engine, before))
     }
 }

@@ -71,7 +71,11 @@ async fn several_keys_are_found_in_one_round_trip(engine: Engine) {
         .collect();
     let [(_, a), (none, nobody), (_, b)] = peers.try_into().expect("one result for each key");
     assert_eq!((none, nobody), (json!("none"), json!([])));
-    assert_eq!(a, b);
+    // Their scores may differ: the first key has handed it out once already.
+    assert_eq!(
+        (a.as_array().map(Vec::len), &a[0]["addr"]),
+        (Some(1), &b[0]["addr"])
+    );
     assert_eq!(a[0]["addr"], "10.0.0.1:7787");
     assert_eq!(a[0]["rack"], "10.0.0.0/24");
     assert_eq!(a[0]["state"], "complete");

@@ -4,4 +4,5 @@ mod deltas;
 mod engine;
 mod finds;
 mod go_agents;
+mod reports;
 mod server;

@@ -1,0 +1,113 @@
+//! Asking a running server.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result};
+use daemon::client::{JsonClient, Reply};
+use piccolo_api::path;
+use serde::Deserialize;
+
+use super::{located, refused};
+use crate::config::{Explain, Server};
+
+const DIAL: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a server knows of the paths between racks.
+#[derive(Debug, Deserialize)]
+pub(super) struct Bandwidth {
+    pub(super) racks: Vec<String>,
+    pub(super) pairs: Vec<Pair>,
+}
+
+/// Rates are in bits per second.
+#[derive(Debug, Deserialize)]
+pub(super) struct Pair {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) observed: Option<f64>,
+    pub(super) estimate: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Located {
+    ip: IpAddr,
+    rack: String,
+    known: bool,
+    prefixes: Vec<String>,
+}
+
+pub(super) async fn bandwidth(server: &Server) -> Result<Bandwidth> {
+    let url = url(server, path::BANDWIDTH);
+    let reply = get(&url).await?;
+    understood(&url, &reply)
+}
+
+pub(super) async fn locate(server: &Server, ip: IpAddr) -> Result<String> {
+    let url = format!("{}?ip={ip}", url(server, path::LOCATE));
+    let reply = get(&url).await?;
+    let found: Located = understood(&url, &reply)?;
+    Ok(located(found.ip, &found.rack, found.known, &found.prefixes))
+}
+
+pub(super) async fn explain(explain: &Explain) -> Result<String> {
+    let of = if let (Some(key), Some(group)) = (&explain.key, &explain.group) {
+        format!("key={}&group={}", escaped(key), escaped(group))
+    } else {
+        let to: Vec<_> = explain.to.iter().map(IpAddr::to_string).collect();
+        format!("to={}", to.join(","))
+    };
+    let base = url(&explain.source.server, path::EXPLAIN);
+    text(&format!(
+        "{base}?request_host={}&{of}&format=text",
+        explain.from
+    ))
+    .await
+}
+
+pub(super) async fn suggest(server: &Server) -> Result<String> {
+    text(&url(server, path::SUGGEST)).await
+}
+
+async fn text(url: &str) -> Result<String> {
+    let reply = get(url).await?;
+    if reply.status.is_success() {
+        Ok(String::from_utf8_lossy(&reply.body).into_owned())
+    } else {
+        refused(url, reply.status, &reply.body)
+    }
+}
+
+fn understood<T: serde::de::DeserializeOwned>(url: &str, reply: &Reply) -> Result<T> {
+    if !reply.status.is_success() {
+        refused(url, reply.status, &reply.body)?;
+    }
+    reply
+        .json()
+        .with_context(|| format!("{url} does not answer as this server would"))
+}
+
+async fn get(url: &str) -> Result<Reply> {
+    let client = JsonClient::new(DIAL);
+    let reply = client.get(url, DEADLINE).await;
+    reply.context("no server answers (--server names another one)")
+}
+
+fn url(server: &Server, path: &str) -> String {
+    format!("{}{path}", server.server.trim_end_matches('/'))
+}
+
+/// As a value of a query.
+fn escaped(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/@".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}

@@ -1,0 +1,289 @@
+//! The holders of keys that were asked for lately, so that a herd asking for one key costs the
+//! database one query.
+//!
+//! A key with few holders is read in one query, by the first of the herd; the others wait for it.
+//! One with many is answered from short scans round each requester, until it was asked for a few
+//! times; then its whole list is read, in the background, and serves everybody. A list lasts for
+//! `--find-cache-ttl`, a long one longer in proportion: what changes in it meanwhile is a smaller
+//! part of it, and reading it costs more. What this instance itself stores is seen at once in lists
+//! that are not long. When the database is away, old lists serve on.
+
+mod slot;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use daemon::{scope::Scope, telemetry::chain};
+use metrics::counter;
+use tokio::{sync::Semaphore, time::Instant};
+use tracing::{Span, debug};
+
+use self::slot::{Age, Slot, What};
+use super::list::List;
+use crate::{
+    key_hash::KeyHash,
+    metric::Metric,
+    packed::{Family, Packed},
+    store::{Applied, Nearest, NodeKey, SpaceId, Store, StoreError},
+};
+
+pub(super) const CACHE: Metric = Metric::counter(
+    "piccolo_server_find_cache_total",
+    &[(
+        "outcome",
+        "`hit`, `miss` (the database was asked), `many` (it was asked for the requester's \
+         neighbours only), `late` (an old list is good enough while it is read anew), `stale` (the \
+         database is away)",
+    )],
+    "Keys looked up for finds, by where the holders came from.",
+);
+
+/// All lists of one database.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    store: Arc<dyn Store>,
+    scope: Scope,
+    ttl: Duration,
+    slots: std::sync::Mutex<Generations>,
+    /// Long lists that are read at the same time.
+    readers: Arc<Semaphore>,
+}
+
+/// What is known of a key's holders.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// All of them.
+    All(Arc<List>),
+    /// Those next to the requester; there are more.
+    Near(Nearest),
+}
+
+/// Slots in two generations: one that was not asked for while the younger filled up is forgotten.
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<(SpaceId, KeyHash), Arc<Slot>>,
+    old: HashMap<(SpaceId, KeyHash), Arc<Slot>>,
+    bytes: usize,
+}
+
+/// Bytes of one generation.
+const BUDGET: usize = 16 << 20;
+/// Holders on either side that a list is read by in one query.
+const SIDE: u32 = 128;
+/// A key with many holders that was asked for so often is worth reading whole.
+const WORTH: u32 = 4;
+/// Rows of one page of a long list.
+const PAGE: u32 = 4096;
+/// Longer lists are not read whole: keys that everybody has are found next door.
+const LONGEST: usize = 400_000;
+/// Longer lists are not changed in place, which copies them.
+const CHANGED: usize = 1024;
+
+impl Lists {
+    pub(crate) fn new(store: Arc<dyn Store>, scope: Scope, ttl: Duration) -> Self {
+        Self {
+            store,
+            scope,
+            ttl,
+            slots: std::sync::Mutex::default(),
+            readers: Arc::new(Semaphore::new(2)),
+        }
+    }
+
+    /// The holders of a key, at least the `k` on either side of a place if there are as many.
+    pub(crate) async fn holders(
+        self: &Arc<Self>,
+        (space, family): (SpaceId, Family),
+        key: KeyHash,
+        around: Packed,
+        k: u32,
+    ) -> Result<Held, StoreError> {
+        let k = k.max(SIDE);
+        if self.ttl.is_zero() {
+            return self.near(space, family, key, around, k).await;
+        }
+        let slot = self.slot(space, key);
+        let known = || self.known(&slot, (space, family), key);
+        let near = || self.near(space, family, key, around, k);
+        match known() {
+            Some(What::All(list)) => return Ok(Held::All(list)),
+            Some(What::Many) => return near().await,
+            None => {}
+        }
+        let flight = slot.flight().await;
+        // Whoever flew before may have brought it.
+        match known() {
+            Some(What::All(list)) => return Ok(Held::All(list)),
+            Some(What::Many) => {
+                drop(flight);
+                return near().await;
+            }
+            None => {}
+        }
+        let version = slot.version();
+        match near().await {
+            Ok(Held::All(list)) => {
+                count("miss");
+                self.keep(&slot, version, What::All(Arc::clone(&list)));
+                Ok(Held::All(list))
+            }
+            Ok(near) => {
+                count("many");
+                self.keep(&slot, version, What::Many);
+                Ok(near)
+            }
+            Err(error) => match slot.last_resort(Instant::now()) {
+                Some(list) => {
+                    count("stale");
+                    debug!(error = %chain(&error), "answered from an old list");
+                    Ok(Held::All(list))
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    /// A node's set has changed in the database.
+    pub(crate) fn stored(&self, node: NodeKey, applied: &Applied) {
+        for key in &applied.added {
+            self.change(node.space, *key, |list| list.insert(node.holder));
+        }
+        for key in &applied.removed {
+            self.change(node.space, *key, |list| list.remove(node.holder));
+        }
+    }
+
+    fn change(&self, space: SpaceId, key: KeyHash, change: impl FnOnce(&mut List)) {
+        let slot = {
+            let slots = self.lock();
+            let at = (space, key);
+            slots.young.get(&at).or_else(|| slots.old.get(&at)).cloned()
+        };
+        if let Some(slot) = slot {
+            slot.change(CHANGED, change);
+        }
+    }
+
+    /// What is known and good enough to be answered.
+    fn known(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        space: (SpaceId, Family),
+        key: KeyHash,
+    ) -> Option<What> {
+        let (what, age) = slot.known(Instant::now(), self.ttl)?;
+        match (&what, age) {
+            (What::All(_), Age::Fresh) => count("hit"),
+            (What::All(list), Age::Late) if list.len() > CHANGED => {
+                count("late");
+                self.read_soon(slot, space, key);
+            }
+            (What::Many, Age::Fresh) => {
+                count("many");
+                if slot.asked() == WORTH {
+                    self.read_soon(slot, space, key);
+                }
+            }
+            _ => return None,
+        }
+        Some(what)
+    }
+
+    /// A query for the requester alone.
+    async fn near(
+        &self,
+        space: SpaceId,
+        family: Family,
+        key: KeyHash,
+        around: Packed,
+        k: u32,
+    ) -> Result<Held, StoreError> {
+        let nearest = self.store.nearest(space, key, around, k).await?;
+        if nearest.is_all(k) {
+            return Ok(Held::All(Arc::new(List::of(family, &nearest))));
+        }
+        Ok(Held::Near(nearest))
+    }
+
+    /// Reads the whole list in the background, unless that is under way.
+    fn read_soon(self: &Arc<Self>, slot: &Arc<Slot>, space: (SpaceId, Family), key: KeyHash) {
+        let Some(reading) = slot.begin_reading() else {
+            return;
+        };
+        let (lists, slot) = (Arc::clone(self), Arc::clone(slot));
+        self.scope.task(Span::none(), async move {
+            let Ok(_reader) = lists.readers.acquire().await else {
+                return;
+            };
+            let version = slot.version();
+            match lists.read(space, key).await {
+                Ok(Some(list)) => lists.keep(&slot, version, What::All(Arc::new(list))),
+                Ok(None) => lists.keep(&slot, version, What::Many),
+                Err(error) => debug!(error = %chain(&error), "a long list was not read"),
+            }
+            drop(reading);
+        });
+    }
+
+    async fn read(
+        &self,
+        (space, family): (SpaceId, Family),
+        key: KeyHash,
+    ) -> Result<Option<List>, StoreError> {
+        let mut list = List::new(family);
+        let mut after = None;
+        loop {
+            let page = self.store.holders(space, key, after, PAGE).await?;
+            let full = u32::try_from(page.len()).is_ok_and(|n| n >= PAGE);
+            after = page.last().copied();
+            for holder in page {
+                list.push(holder);
+            }
+            if !full {
+                list.fit();
+                return Ok(Some(list));
+            }
+            if list.len() > LONGEST {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn keep(&self, slot: &Slot, version: u64, what: What) {
+        let grown = slot.put(version, what, Instant::now());
+        self.lock().grow(grown);
+    }
+
+    fn slot(&self, space: SpaceId, key: KeyHash) -> Arc<Slot> {
+        self.lock().slot((space, key))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
+        self.slots
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn slot(&mut self, key: (SpaceId, KeyHash)) -> Arc<Slot> {
+        if let Some(slot) = self.young.get(&key) {
+            return Arc::clone(slot);
+        }
+        let slot = self.old.remove(&key).unwrap_or_default();
+        self.young.insert(key, Arc::clone(&slot));
+        self.grow(slot.bytes());
+        slot
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes > BUDGET {
+            self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
+        }
+    }
+}
+
+fn count(outcome: &'static str) {
+    counter!(CACHE.name, "outcome" => outcome).increment(1);
+}
