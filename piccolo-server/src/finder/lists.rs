@@ -46,6 +46,8 @@ pub(crate) struct Lists {
     slots: std::sync::Mutex<Generations>,
     /// Long lists that are read at the same time.
     readers: Arc<Semaphore>,
+    /// When the database last failed.
+    failed: std::sync::Mutex<Option<Instant>>,
 }
 
 /// What is known of a key's holders.
@@ -65,6 +67,10 @@ struct Generations {
     bytes: usize,
 }
 
+/// How long after a failure the database is left alone by finds that have an old list.
+const AWAY: Duration = Duration::from_secs(1);
+/// How long a find that has an old list waits for the database.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of one generation.
 const BUDGET: usize = 16 << 20;
 /// Holders on either side that a list is read by in one query.
@@ -86,6 +92,7 @@ impl Lists {
             ttl,
             slots: std::sync::Mutex::default(),
             readers: Arc::new(Semaphore::new(2)),
+            failed: std::sync::Mutex::default(),
         }
     }
 
@@ -119,26 +126,36 @@ impl Lists {
             }
             None => {}
         }
+        let old = slot.last_resort(Instant::now());
         let version = slot.version();
-        match near().await {
-            Ok(Held::All(list)) => {
+        let asked = match &old {
+            Some(old) if self.is_away() => return Ok(stale(old)),
+            Some(old) => {
+                let Ok(asked) = tokio::time::timeout(PATIENCE, near()).await else {
+                    self.failed();
+                    return Ok(stale(old));
+                };
+                asked
+            }
+            None => near().await,
+        };
+        match (asked, old) {
+            (Ok(Held::All(list)), _) => {
                 count("miss");
                 self.keep(&slot, version, What::All(Arc::clone(&list)));
                 Ok(Held::All(list))
             }
-            Ok(near) => {
+            (Ok(near), _) => {
                 count("many");
                 self.keep(&slot, version, What::Many);
                 Ok(near)
             }
-            Err(error) => match slot.last_resort(Instant::now()) {
-                Some(list) => {
-                    count("stale");
-                    debug!(error = %chain(&error), "answered from an old list");
-                    Ok(Held::All(list))
-                }
-                None => Err(error),
-            },
+            (Err(error), Some(old)) => {
+                debug!(error = %chain(&error), "answered from an old list");
+                self.failed();
+                Ok(stale(&old))
+            }
+            (Err(error), None) => Err(error),
         }
     }
 
@@ -248,6 +265,22 @@ impl Lists {
         }
     }
 
+    /// Whether the database failed just now: whoever can do without does not wait for it.
+    fn is_away(&self) -> bool {
+        let failed = self
+            .failed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        failed.is_some_and(|at| at.elapsed() < AWAY)
+    }
+
+    fn failed(&self) {
+        *self
+            .failed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+    }
+
     fn keep(&self, slot: &Slot, version: u64, what: What) {
         let grown = slot.put(version, what, Instant::now());
         self.lock().grow(grown);
@@ -282,6 +315,12 @@ impl Generations {
             self.bytes = 0;
         }
     }
+}
+
+/// Better than nothing.
+fn stale(list: &Arc<List>) -> Held {
+    count("stale");
+    Held::All(Arc::clone(list))
 }
 
 fn count(outcome: &'static str) {

@@ -8,6 +8,7 @@
 
 mod commands;
 mod learning;
+mod outage;
 mod popular;
 mod program;
 mod reload;

@@ -4,6 +4,7 @@
 //! Nothing has a route out. The addresses are those of RFC 2544, which are nobody's:
 //! 198.18.0.0/24 for the core, 198.18.R.0/24 for rack R.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
@@ -12,6 +13,9 @@ use crate::exec::run_line;
 use crate::netns::Netns;
 use crate::rate::Rate;
 use crate::run::Run;
+
+/// Bits per second that no link of a machine's inside reaches.
+const UNSHAPED: u64 = 100_000_000_000;
 
 /// What the network looks like. A rate of `None` leaves the link unshaped.
 #[derive(Clone, Debug)]
@@ -46,6 +50,9 @@ pub struct Network {
     fabric: Netns,
     nodes: Vec<Host>,
     core_hosts: u8,
+    uplink: Option<Rate>,
+    /// Slower ways, from one rack to another.
+    pairs: BTreeMap<(u8, u8), Rate>,
 }
 
 impl Plan {
@@ -74,6 +81,8 @@ impl Network {
             fabric,
             nodes: Vec::new(),
             core_hosts: 0,
+            uplink: plan.uplink,
+            pairs: BTreeMap::new(),
         };
         for (rack, nodes) in (1_u8..).zip(&plan.racks) {
             network.add_rack(rack, plan.uplink)?;
@@ -108,6 +117,52 @@ impl Network {
             Ipv4Addr::new(198, 18, 0, self.core_hosts),
             rate,
         )
+    }
+
+    /// Makes the way from one rack to another slower than the racks' own links, or as fast as they
+    /// are again. Racks are numbered from 1.
+    ///
+    /// # Errors
+    ///
+    /// When `tc` refuses, or there is no such rack.
+    pub fn shape_pair(&mut self, from: u8, to: u8, rate: Option<Rate>) -> Result<()> {
+        match rate {
+            Some(rate) => self.pairs.insert((from, to), rate),
+            None => self.pairs.remove(&(from, to)),
+        };
+        let interface = format!("down{to}");
+        let tc = |arguments: String| {
+            let name = self.fabric.name();
+            run_line(&format!("tc -n {name} {arguments}")).map(drop)
+        };
+        // The old discipline goes with all its classes.
+        let _ = tc(format!("qdisc del dev {interface} root"));
+        let slower = self.pairs.iter().filter(|((_, into), _)| *into == to);
+        let slower: Vec<_> = slower.map(|((from, _), rate)| (*from, *rate)).collect();
+        if slower.is_empty() {
+            return shape(&self.fabric, &interface, self.uplink);
+        }
+        let whole = self.uplink.map_or(UNSHAPED, Rate::bits_per_second);
+        tc(format!(
+            "qdisc add dev {interface} root handle 1: htb default 255"
+        ))?;
+        let class = |number: u8, bits: u64| {
+            format!(
+                "class add dev {interface} parent 1: classid 1:{number} htb rate {bits}bit burst 256k cburst 256k"
+            )
+        };
+        tc(class(255, whole))?;
+        for (from, rate) in slower {
+            tc(class(from, rate.bits_per_second()))?;
+            // A short queue: segments are as long as offloading makes them.
+            tc(format!(
+                "qdisc add dev {interface} parent 1:{from} pfifo limit 8"
+            ))?;
+            tc(format!(
+                "filter add dev {interface} parent 1: protocol ip u32 match ip src 198.18.{from}.0/24 flowid 1:{from}"
+            ))?;
+        }
+        Ok(())
     }
 
     fn add_rack(&self, rack: u8, uplink: Option<Rate>) -> Result<()> {
