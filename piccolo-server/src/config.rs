@@ -128,7 +128,8 @@ pub struct Serve {
     /// Without one, racks are guessed from address prefixes.
     #[arg(long, env = "PICCOLO_TOPOLOGY", value_name = "FILE")]
     pub topology: Option<PathBuf>,
-    /// How long the holders of a key are remembered, for further finds; 0 remembers none.
+    /// How long the holders of a key are remembered, for further finds; those of a key that
+    /// thousands have up to sixty times as long. 0 remembers none.
     #[arg(
         long,
         env = "PICCOLO_FIND_CACHE_TTL",

@@ -226,7 +226,8 @@ impl Finder {
         topology: &Topology,
     ) -> Result<Source, StoreError> {
         let around = place(asker.ip, family);
-        let k = asker.count.saturating_add(1);
+        // More than half of what is wanted on either side, so that there is a choice.
+        let k = asker.count.saturating_mul(5) / 8 + 8;
         let held = realm.lists.holders((space, family), key, around, k).await?;
         let stretches = match &held {
             // All of them are candidates anyway.

@@ -4,9 +4,9 @@
 //! A key with few holders is read in one query, by the first of the herd; the others wait for it.
 //! One with many is answered from short scans round each requester, until it was asked for a few
 //! times; then its whole list is read, in the background, and serves everybody. A list lasts for
-//! `--find-cache-ttl`, a long one longer in proportion: what changes in it meanwhile is a smaller
-//! part of it, and reading it costs more. What this instance itself stores is seen at once in lists
-//! that are not long. When the database is away, old lists serve on.
+//! `--find-cache-ttl`, a long one longer in proportion, up to sixty times that: what changes in it
+//! meanwhile is a smaller part of it, and reading it costs more. What this instance itself stores is
+//! seen at once in lists that are not long. When the database is away, old lists serve on.
 
 mod slot;
 
@@ -104,16 +104,15 @@ impl Lists {
         around: Packed,
         k: u32,
     ) -> Result<Held, StoreError> {
-        let k = k.max(SIDE);
         if self.ttl.is_zero() {
             return self.near(space, family, key, around, k).await;
         }
         let slot = self.slot(space, key);
         let known = || self.known(&slot, (space, family), key);
-        let near = || self.near(space, family, key, around, k);
+        let near = |k| self.near(space, family, key, around, k);
         match known() {
             Some(What::All(list)) => return Ok(Held::All(list)),
-            Some(What::Many) => return near().await,
+            Some(What::Many) => return near(k).await,
             None => {}
         }
         let flight = slot.flight().await;
@@ -122,7 +121,7 @@ impl Lists {
             Some(What::All(list)) => return Ok(Held::All(list)),
             Some(What::Many) => {
                 drop(flight);
-                return near().await;
+                return near(k).await;
             }
             None => {}
         }
@@ -131,13 +130,13 @@ impl Lists {
         let asked = match &old {
             Some(old) if self.is_away() => return Ok(stale(old)),
             Some(old) => {
-                let Ok(asked) = tokio::time::timeout(PATIENCE, near()).await else {
+                let Ok(asked) = tokio::time::timeout(PATIENCE, near(k.max(SIDE))).await else {
                     self.failed();
                     return Ok(stale(old));
                 };
                 asked
             }
-            None => near().await,
+            None => near(k.max(SIDE)).await,
         };
         match (asked, old) {
             (Ok(Held::All(list)), _) => {

@@ -56,7 +56,9 @@ const MANY: Duration = Duration::from_secs(10);
 /// Rather than nothing, a list this old is answered while the database is away.
 const LAST_RESORT: Duration = Duration::from_mins(15);
 /// A list of this many holders lasts twice as long as an empty one.
-const TWICE: u32 = 1000;
+const TWICE: u32 = 100;
+/// No list lasts longer than so many times what an empty one does.
+const LONGEST: u32 = 60;
 
 impl Slot {
     pub(super) async fn flight(&self) -> MutexGuard<'_, ()> {
@@ -69,6 +71,7 @@ impl Slot {
         let lasts = match what {
             What::All(list) => {
                 let holders = u32::try_from(list.len()).unwrap_or(u32::MAX);
+                let holders = holders.min((LONGEST - 1) * TWICE);
                 ttl.saturating_add(ttl.saturating_mul(holders) / TWICE)
             }
             What::Many => MANY,
