@@ -10,6 +10,7 @@ mod table;
 use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Result;
+use clap::CommandFactory as _;
 
 use crate::config;
 
@@ -45,7 +46,15 @@ pub async fn peers(settings: &config::Peers) -> Result<ExitCode> {
 /// # Errors
 /// When standard output is closed.
 pub fn metrics_doc() -> Result<ExitCode> {
-    print(&crate::metric::reference())
+    print(&daemon::metric::reference(crate::metric::all()))
+}
+
+/// Carries out `settings-doc`.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn settings_doc() -> Result<ExitCode> {
+    print(&daemon::settings::reference(&config::Cli::command()))
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String> {

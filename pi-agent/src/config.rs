@@ -47,6 +47,9 @@ pub enum Command {
     /// Prints the reference of all metrics as Markdown.
     #[command(hide = true)]
     MetricsDoc,
+    /// Prints the reference of all settings as Markdown.
+    #[command(hide = true)]
+    SettingsDoc,
 }
 
 /// Where the log goes and where settings come from.

@@ -26,7 +26,10 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a process that could not start")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a process that could not start"
+)]
 fn complain(error: &anyhow::Error) {
     eprintln!("pi-agent: {error:#}");
 }
@@ -47,6 +50,7 @@ fn start() -> Result<ExitCode> {
         Some(Command::Peers(settings)) => runtime()?.block_on(cli::peers(&settings)),
         Some(Command::Doctor(settings)) => runtime()?.block_on(cli::doctor::run(&settings)),
         Some(Command::MetricsDoc) => cli::metrics_doc(),
+        Some(Command::SettingsDoc) => cli::settings_doc(),
     }
 }
 
@@ -56,7 +60,7 @@ async fn agent(settings: Run) -> Result<ExitCode> {
     }
     telemetry::init_log(settings.process.log_format, &settings.process.log)?;
     let metrics = telemetry::init_metrics()?;
-    metric::describe_all();
+    daemon::metric::announce(metric::all());
     let signals = Signals::catch().context("signals cannot be caught")?;
     let outside = Outside {
         settings,

@@ -33,6 +33,12 @@ pub(crate) enum Task {
     Bench(BenchOptions),
     /// Checks the house rules that no other tool knows.
     Tidy,
+    /// Writes the references of metrics and settings under `docs/`, as the programs print them.
+    Docs {
+        /// Compares with what is committed, and writes nothing.
+        #[arg(long)]
+        check: bool,
+    },
     /// Checks `deploy/`: chart, manifests, rules and units.
     Deploy {
         /// Writes the plain manifests anew from the chart instead.

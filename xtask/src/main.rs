@@ -6,6 +6,7 @@ mod cli;
 mod demo;
 mod deploy;
 mod dist;
+mod docs;
 mod ebpf;
 mod image;
 mod setup;
@@ -44,6 +45,8 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Ci => ci::run_all(),
         Task::Bench(options) => bench::run(&options),
         Task::Tidy => tidy::run(),
+        Task::Docs { check: true } => docs::check(),
+        Task::Docs { check: false } => docs::write(),
         Task::Deploy { render: true } => deploy::render(),
         Task::Deploy { render: false } => deploy::check(),
         Task::Ebpf { check: true } => ebpf::check(),
