@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::shell;
 
 pub(crate) use archive::{Archive, Entry, gzip};
-pub(crate) use build::{Arch, PROGRAMS, debug_program, program};
+pub(crate) use build::{Arch, PROGRAMS, program};
 pub(crate) use facts::Facts;
 pub(crate) use sbom::bill_of_materials;
 

@@ -1,16 +1,21 @@
 //! Small OCI images of the programs, made without a container engine.
 //!
-//! An image is one layer with one static program in it. It is written as an archive that
+//! An image is one layer with one static program in it (a development build comes with its
+//! libraries). It is written as an archive that
 //! `ctr images import`, `skopeo copy oci-archive:` and their like take.
 
 mod layer;
 mod layout;
+mod libraries;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::dist::{self, Arch, Facts, bill_of_materials};
+use crate::{
+    dist::{self, Arch, Facts, bill_of_materials},
+    tests,
+};
 
 use layout::Layout;
 
@@ -62,7 +67,7 @@ pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
                 &facts,
                 recipe,
                 arch,
-                &layer::make(&facts, recipe, &program)?,
+                &layer::make(&facts, recipe, &program, &[])?,
             )?;
         }
         let file = format!("{}-{}.oci.tar", recipe.program, facts.version);
@@ -81,16 +86,28 @@ pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
     dist::report(&files)
 }
 
-/// Packs the development build, quickly: what the system tests run.
+/// Makes the development build and packs it.
 ///
 /// # Errors
 ///
-/// When a program does not link or a file cannot be written.
+/// When a program does not build or a file cannot be written.
 pub(crate) fn run_debug(registry: &str) -> Result<()> {
+    tests::build()?;
+    pack_debug(registry)
+}
+
+/// Packs the development build as it is, with the libraries that it loads: what the system tests
+/// run.
+///
+/// # Errors
+///
+/// When it has not been made or a file cannot be written.
+pub(crate) fn pack_debug(registry: &str) -> Result<()> {
     let facts = Facts::gather()?;
     for recipe in RECIPES {
-        let program = dist::debug_program(&facts, recipe.program)?;
-        let layer = layer::make(&facts, recipe, &program)?;
+        let program = facts.root.join("target/debug").join(recipe.program);
+        let libraries = libraries::of(&program)?;
+        let layer = layer::make(&facts, recipe, &program, &libraries)?;
         let mut layout = Layout::default();
         layout.add_image(&facts, recipe, Arch::native()?, &layer)?;
         let file = format!("{}-debug.oci.tar", recipe.program);

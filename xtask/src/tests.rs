@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use testbed::Release;
 
+use crate::image;
 use crate::setup::{self, BUILD, DEMO, NEXTEST, TESTS};
 use crate::shell::{self, say};
 use crate::workspace;
@@ -17,7 +18,14 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
             .fetch()
             .with_context(|| format!("getting {release}"))?;
     }
-    // Builds the programs, too, which the system tests start.
+    // Builds the programs, too, which the system tests start, on the node and in containers.
+    shell::run(&mut workspace::cargo(&[
+        "nextest",
+        "run",
+        "--workspace",
+        "--no-run",
+    ])?)?;
+    image::pack_debug("localhost")?;
     let mut nextest = workspace::cargo(&["nextest", "run", "--workspace"])?;
     nextest.args(filter);
     if !setup::is_root() {

@@ -13,6 +13,7 @@ use crate::process::Process;
 use crate::run::Run;
 
 mod config;
+mod pause;
 mod release;
 
 pub use release::Release;
@@ -111,6 +112,28 @@ impl Containerd {
         Cri::new(&self.socket())
     }
 
+    /// Imports the images of an archive, with the client that belongs to it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run, or what it says of the archive.
+    pub fn import(&self, archive: &Path) -> Result<()> {
+        let client = self.program.with_file_name("ctr");
+        let mut client = std::process::Command::new(client);
+        client.arg("--address").arg(self.socket());
+        client.args(["--namespace", "k8s.io", "images", "import", "--no-unpack"]);
+        exec::run(client.arg(archive)).map(drop)
+    }
+
+    /// Imports what it needs to run pods.
+    ///
+    /// # Errors
+    ///
+    /// As [`Containerd::import`].
+    pub fn prepare_pods(&self) -> Result<()> {
+        self.import(&pause::archive()?)
+    }
+
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("c.sock")
@@ -144,6 +167,11 @@ impl Containerd {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
+    /// The file with its settings.
+    pub fn config_file(&self) -> PathBuf {
+        self.directory.join("config.toml")
+    }
+
     /// What `containerd --version` says of it.
     ///
     /// # Errors
@@ -151,10 +179,6 @@ impl Containerd {
     /// When it cannot be run.
     pub fn version(&self) -> Result<String> {
         exec::run(std::process::Command::new(&self.program).arg("--version"))
-    }
-
-    fn config_file(&self) -> PathBuf {
-        self.directory.join("config.toml")
     }
 
     fn root(&self) -> PathBuf {

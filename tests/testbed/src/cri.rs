@@ -1,4 +1,4 @@
-//! A client for containerd's CRI image service, as the kubelet is one.
+//! A client for containerd's CRI services, as the kubelet is one.
 //!
 //! The few messages are written down by hand, so that no protobuf compiler is needed to build the
 //! harness. Unix sockets are not bound to network namespaces: the client stays where it is.
@@ -13,6 +13,10 @@ use tonic::transport::Endpoint;
 use tonic_prost::ProstCodec;
 
 mod messages;
+mod pod_messages;
+mod pods;
+
+pub use pods::{Container, ContainerSpec, Executed, MountSpec, Pod, Rights};
 
 use messages::{
     Empty, Image, ImageRequest, ImageSpec, ImageStatusResponse, ListImagesResponse,
@@ -21,7 +25,7 @@ use messages::{
 
 const SHORT: Duration = Duration::from_secs(10);
 
-/// The image service of one containerd.
+/// The image and runtime services of one containerd.
 #[derive(Clone, Debug)]
 pub struct Cri {
     socket: PathBuf,
@@ -100,11 +104,27 @@ impl Cri {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
+        self.ask("ImageService", method, request, deadline)
+    }
+
+    fn runtime<Q, A>(&self, method: &str, request: Q, deadline: Duration) -> Result<A>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        self.ask("RuntimeService", method, request, deadline)
+    }
+
+    fn ask<Q, A>(&self, service: &str, method: &str, request: Q, deadline: Duration) -> Result<A>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("starting a runtime")?;
-        let path = PathAndQuery::try_from(format!("/runtime.v1.ImageService/{method}"))?;
+        let path = PathAndQuery::try_from(format!("/runtime.v1.{service}/{method}"))?;
         runtime.block_on(async {
             let call = async {
                 let endpoint = Endpoint::from_shared(format!("unix://{}", self.socket.display()))?;

@@ -1,7 +1,6 @@
 //! Builds the programs statically, for this architecture and across.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -58,28 +57,6 @@ impl Arch {
     fn is_native(self) -> bool {
         std::env::consts::ARCH == self.name()
     }
-}
-
-/// Links a program of the development build statically, and gives its file.
-///
-/// Only the last step differs from the usual build, so nothing else is built anew.
-pub(crate) fn debug_program(facts: &Facts, name: &str) -> Result<PathBuf> {
-    let mut cargo = workspace::cargo(&["rustc", "--quiet", "--package", name, "--bin", name])?;
-    cargo.args(["--", "-C", "target-feature=+crt-static"]);
-    shell::run(&mut cargo).with_context(|| format!("linking {name}"))?;
-    let file = facts.output()?.join(format!("{name}-debug"));
-    fs::copy(facts.root.join("target/debug").join(name), &file)
-        .with_context(|| format!("copying {name}"))?;
-    // The others are used to the dynamic one in its place.
-    shell::run(&mut workspace::cargo(&[
-        "build",
-        "--quiet",
-        "--package",
-        name,
-        "--bin",
-        name,
-    ])?)?;
-    Ok(file)
 }
 
 /// Builds a program and gives its file.

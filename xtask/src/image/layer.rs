@@ -1,6 +1,11 @@
 //! The one layer of an image.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -10,9 +15,14 @@ use crate::dist::{Archive, Entry, Facts};
 /// glibc would otherwise ask name services that are not there.
 const NAME_SERVICES: &[u8] = b"hosts: files dns\n";
 
-/// Packs the program, its directory, and the little that its C library asks for. It is not gzipped
-/// yet.
-pub(super) fn make(facts: &Facts, recipe: Recipe, program: &Path) -> Result<Vec<u8>> {
+/// Packs the program, its directory, the little that its C library asks for, and the libraries that
+/// it loads, which keep their places. It is not gzipped yet.
+pub(super) fn make(
+    facts: &Facts,
+    recipe: Recipe,
+    program: &Path,
+    libraries: &[PathBuf],
+) -> Result<Vec<u8>> {
     let user = recipe.user;
     let mut users = "root:x:0:0:root:/:\n".to_owned();
     let mut groups = "root:x:0:\n".to_owned();
@@ -20,7 +30,6 @@ pub(super) fn make(facts: &Facts, recipe: Recipe, program: &Path) -> Result<Vec<
         writeln!(users, "piccolo:x:{user}:{user}:piccolo:/:")?;
         writeln!(groups, "piccolo:x:{user}:")?;
     }
-    let bytes = fs::read(program).with_context(|| format!("reading {}", program.display()))?;
     let mut layer = Archive::new(facts.epoch);
     layer.add(&Entry::directory("etc"))?;
     layer.add(&Entry::file("etc/nsswitch.conf", NAME_SERVICES))?;
@@ -31,12 +40,36 @@ pub(super) fn make(facts: &Facts, recipe: Recipe, program: &Path) -> Result<Vec<
         let owner = if is_own { user } else { 0 };
         layer.add(&Entry::directory(directory).owned_by(owner))?;
     }
-    layer.add(&Entry::program(recipe.program, &bytes))?;
+    add_libraries(&mut layer, libraries)?;
+    layer.add(&Entry::program(recipe.program, &read(program)?))?;
     layer.plain()
 }
 
+fn add_libraries(layer: &mut Archive, libraries: &[PathBuf]) -> Result<()> {
+    let paths = libraries.iter().map(|path| path.to_str());
+    let paths: Vec<_> = paths
+        .collect::<Option<_>>()
+        .context("a library's path is not UTF-8")?;
+    let parents = paths
+        .iter()
+        .filter_map(|path| Some(path.rsplit_once('/')?.0));
+    let above: BTreeSet<_> = parents.flat_map(directories).collect();
+    for directory in above {
+        layer.add(&Entry::directory(directory))?;
+    }
+    for path in paths {
+        let bytes = read(Path::new(path))?;
+        layer.add(&Entry::program(path.trim_start_matches('/'), &bytes))?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
 /// A directory and those above it, the highest first.
-fn directories(path: &'static str) -> impl Iterator<Item = &'static str> {
+fn directories(path: &str) -> impl Iterator<Item = &str> {
     let path = path.trim_start_matches('/');
     let slashes = path
         .match_indices('/')

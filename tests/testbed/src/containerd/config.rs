@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::Containerd;
+use super::{Containerd, pause};
 
 /// Plugins that would use directories outside, or report that their file system is missing.
 const DISABLED: &str = r#"[
@@ -36,7 +36,7 @@ address = "{ttrpc}"
 level = "info"
 
 [plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "registry.test/lib/pause:v1"
+sandbox_image = "{pause}"
 # Without CAP_SYS_RESOURCE a sandbox cannot lower its score.
 restrict_oom_score_adj = true
 
@@ -50,6 +50,7 @@ conf_dir = "{cni}"
 [plugins."io.containerd.grpc.v1.cri".registry]
 config_path = "{hosts}"
 "#,
+        pause = pause::NAME,
         root = containerd.root().display(),
         state = containerd.state().display(),
         socket = containerd.socket().display(),

@@ -44,5 +44,9 @@ fi
 if [ -d "$group" ]; then
     find "$group" -depth -type d -exec rmdir {} \; || failed=1
 fi
+# Beside version 2 the containers of pods have groups of version 1.
+for group in /sys/fs/cgroup/*/"$name"; do
+    [ -d "$group" ] && { find "$group" -depth -type d -exec rmdir {} \; || failed=1; }
+done
 rm -rf --one-file-system -- "$directory" || failed=1
 exit $failed

@@ -1,0 +1,199 @@
+//! The agent's image in a pod with exactly the rights of the manifest, on a real containerd node:
+//! it counts as the manifest says, cannot write to containerd's content, gives containerd an image
+//! from a peer, and leaves the node as it was.
+
+mod manifest;
+mod rights;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use pi_agent::{
+    ebpf::{InForce, Reason},
+    status::Status,
+};
+use system_tests::{APP, bed, is_little, node, pull, push_app};
+use testbed::{Agent, Bed, Container, Image, Node, Pod, Release, binary, get, wait_until};
+
+use manifest::Manifest;
+
+const SOON: Duration = Duration::from_secs(30);
+const ADMIN: &str = "127.0.0.1:7786";
+
+#[test]
+fn with_ebpf_in_a_privileged_container() -> Result<()> {
+    check("piccolo.yaml", |pod| {
+        rights::has_ebpf_capabilities(pod)?;
+        pod.counts_by(InForce::Ebpf, Reason::Best)
+    })
+}
+
+#[test]
+fn with_ebpf_and_two_capabilities() -> Result<()> {
+    check("piccolo-capabilities.yaml", |pod| {
+        rights::has_only(pod, &["BPF", "NET_ADMIN"])?;
+        pod.counts_by(InForce::Ebpf, Reason::Best)
+    })
+}
+
+#[test]
+fn without_ebpf_and_without_rights() -> Result<()> {
+    check("piccolo-off.yaml", |pod| {
+        rights::has_only(pod, &[])?;
+        pod.counts_by(InForce::TcpInfo, Reason::Asked)
+    })
+}
+
+/// The agent's pod on a node.
+struct AgentPod<'a> {
+    node: &'a Node,
+    pod: Pod,
+    agent: Container,
+}
+
+fn check(file: &str, rights: impl FnOnce(&AgentPod<'_>) -> Result<()>) -> Result<()> {
+    let mut bed = bed(Release::Installed, &[2])?;
+    let image = push_app(&bed)?;
+    bed.start_server(&[])?;
+    bed.start_agent(0, &[])?;
+    // As an operator's file would be before there was a Piccolo.
+    bed.set_hosts(&[bed.registry.url()])?;
+    share_from_the_first(&bed, &image)?;
+
+    let second = node(&bed, 1)?;
+    let hosts_file = second.containerd.hosts_directory().join(manifest::REGISTRY);
+    let hosts_file = hosts_file.join("hosts.toml");
+    let before = fs::read_to_string(&hosts_file).context("reading hosts.toml")?;
+    second.containerd.prepare_pods()?;
+    second.containerd.import(&agent_image()?)?;
+
+    let manifest = Manifest::read(file, second, &bed.server_url(), &agent_image_name(second)?)?;
+    let pod = AgentPod::start(&bed, second, &manifest)?;
+    let first_host = fs::read_to_string(&hosts_file).context("reading hosts.toml")?;
+    assert!(first_host.contains(&Agent::mirror_url()), "{first_host}");
+    rights(&pod)?;
+    rights::cannot_write(&pod, &second.containerd.content())?;
+    pull_through(&bed, &pod, &image)?;
+
+    pod.leave(&manifest, &bed, &image)?;
+    let after = fs::read_to_string(&hosts_file).context("reading hosts.toml")?;
+    assert_eq!(after, before, "the node is not as it was");
+    second.containerd.cri().remove(&Bed::image_name(APP))?;
+    pull(second, APP)
+}
+
+fn share_from_the_first(bed: &Bed, image: &Image) -> Result<()> {
+    let first = node(bed, 0)?;
+    let agent = first.agent.as_ref().context("no agent")?;
+    wait_until("the first agent to be ready", SOON, || {
+        Ok((agent.admin("/readyz")?.status == 200).then_some(()))
+    })?;
+    pull(first, APP)?;
+    bed.wait_until_shared(image)
+}
+
+/// Almost all of the image has to come from the first node, as the agent counts it.
+fn pull_through(bed: &Bed, pod: &AgentPod<'_>, image: &Image) -> Result<()> {
+    pull(pod.node, APP)?;
+    bed.registry.settle()?;
+    let from_registry = bed.registry.bytes_to(pod.node.host.address);
+    assert!(
+        is_little(from_registry, image),
+        "the registry sent {from_registry} bytes"
+    );
+    wait_until("the agent to have counted the pull", SOON, || {
+        let received: u64 = pod
+            .status()?
+            .peers
+            .iter()
+            .map(|peer| peer.received_bytes)
+            .sum();
+        Ok((received >= image.bytes() * 9 / 10).then_some(()))
+    })
+}
+
+impl<'a> AgentPod<'a> {
+    /// Runs the init container to its end, then the agent, until it is ready.
+    fn start(bed: &Bed, node: &'a Node, manifest: &Manifest) -> Result<Self> {
+        let pod = Pod::start(bed.run(), &node.containerd.cri(), "agent")?;
+        let init = pod.run(&manifest.init)?;
+        let code = wait_until("the init container to end", SOON, || pod.exit_code(&init))?;
+        ensure!(code == 0, "configure ended with {code}: {}", init.log());
+        let agent = pod.run(&manifest.agent)?;
+        let this = Self { node, pod, agent };
+        let ready = wait_until("the agent's container to be ready", SOON, || {
+            if let Some(code) = this.pod.exit_code(&this.agent)? {
+                anyhow::bail!("it ended with {code}");
+            }
+            let answer = get(&this.node.host.netns, ADMIN.parse()?, "/readyz");
+            Ok(answer
+                .is_ok_and(|answer| answer.status == 200)
+                .then_some(()))
+        });
+        ready.with_context(|| format!("the agent's log:\n{}", this.agent.log()))?;
+        Ok(this)
+    }
+
+    fn status(&self) -> Result<Status> {
+        let answer = get(&self.node.host.netns, ADMIN.parse()?, "/status")?;
+        serde_json::from_slice(&answer.body).context("parsing the status")
+    }
+
+    fn counts_by(&self, in_force: InForce, reason: Reason) -> Result<()> {
+        let mode = self.status()?.accounting;
+        assert_eq!((mode.in_force, mode.reason), (in_force, reason), "{mode:?}");
+        Ok(())
+    }
+
+    /// The process id of the agent, as the node counts.
+    fn process(&self) -> Result<u32> {
+        self.pod.process(&self.agent)
+    }
+
+    /// What the kubelet does at the pod's end: the hook, then a termination request. The server
+    /// must know of the farewell at once.
+    fn leave(self, manifest: &Manifest, bed: &Bed, image: &Image) -> Result<()> {
+        let server = bed.server.as_ref().context("no server")?;
+        let blob = image.native_blobs().next().context("an empty image")?;
+        let holders = |wanted| {
+            wait_until(
+                &format!("the server to know {wanted} holders"),
+                SOON,
+                || {
+                    let known = server.holders(Bed::group(), &blob.digest)?;
+                    Ok((known == wanted).then_some(()))
+                },
+            )
+        };
+        holders(2)?;
+        let hook: Vec<_> = manifest.pre_stop.iter().map(String::as_str).collect();
+        self.pod.execute(&self.agent, &hook)?.success()?;
+        let code = self.pod.stop(&self.agent)?;
+        assert_eq!(code, 0, "the agent's log:\n{}", self.agent.log());
+        holders(1)
+    }
+}
+
+/// What `cargo xtask image --debug` made.
+fn agent_image() -> Result<PathBuf> {
+    let program = binary("pi-agent")?;
+    let target = program.ancestors().nth(2).context("no target directory")?;
+    let archive = target.join("dist/pi-agent-debug.oci.tar");
+    ensure!(
+        archive.exists(),
+        "{} has not been made: `cargo xtask test` does, or `cargo xtask image --debug`",
+        archive.display()
+    );
+    Ok(archive)
+}
+
+/// What the imported image is called. CRI learns of it by an event.
+fn agent_image_name(node: &Node) -> Result<String> {
+    wait_until("the node to have the agent's image", SOON, || {
+        let images = node.containerd.cri().list()?;
+        let mut tags = images.into_iter().flat_map(|image| image.tags);
+        Ok(tags.find(|tag| tag.contains("/pi-agent:")))
+    })
+}
