@@ -1,6 +1,7 @@
 //! What the process waits for before it is ready, and what ails it afterwards.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +9,7 @@ use std::{
 
 /// Ready means: every guard was dropped, and no condition is failing. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Condition>>>);
+pub struct Readiness(Arc<Mutex<BTreeMap<Cow<'static, str>, Condition>>>);
 
 /// Holds readiness back until it is dropped.
 #[derive(Debug)]
@@ -37,17 +38,17 @@ impl Readiness {
     }
 
     /// A condition holds.
-    pub fn good(&self, name: &'static str, message: impl Into<String>) {
+    pub fn good(&self, name: impl Into<Cow<'static, str>>, message: impl Into<String>) {
         self.put(name, Condition::Good(message.into()));
     }
 
     /// A condition is worth a look; the process stays ready.
-    pub fn degraded(&self, name: &'static str, message: impl Into<String>) {
+    pub fn degraded(&self, name: impl Into<Cow<'static, str>>, message: impl Into<String>) {
         self.put(name, Condition::Degraded(message.into()));
     }
 
     /// A condition fails; the process is not ready until it is good or degraded.
-    pub fn bad(&self, name: &'static str, message: impl Into<String>) {
+    pub fn bad(&self, name: impl Into<Cow<'static, str>>, message: impl Into<String>) {
         self.put(name, Condition::Bad(message.into()));
     }
 
@@ -80,11 +81,11 @@ impl Readiness {
         text
     }
 
-    fn put(&self, name: &'static str, condition: Condition) {
+    fn put(&self, name: impl Into<Cow<'static, str>>, condition: Condition) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, condition);
+            .insert(name.into(), condition);
     }
 }
 

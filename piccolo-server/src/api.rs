@@ -8,7 +8,9 @@ mod find;
 mod find_key;
 mod health;
 mod keepalive;
+mod late;
 mod leave;
+mod measured;
 mod peers;
 mod reply;
 mod subject;
@@ -19,16 +21,21 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     routing::{get, post},
 };
 use daemon::clock::Clock;
-use piccolo_api::{Holder, path};
+use piccolo_api::path;
+use tokio::sync::Semaphore;
 
+pub(crate) use self::{late::late, subject::Foreign};
+use self::{measured::measured, subject::Subject};
 use crate::{
-    bandwidth::Bandwidth, databases::Databases, finder::Finder, reports::Report,
+    bandwidth::Bandwidth, databases::Databases, finder::Finder, metric::Metric, reports::Report,
     topology_file::Current,
 };
+
+/// What this module counts.
+pub(crate) const METRICS: &[&[Metric]] = &[measured::METRICS, &[subject::METRIC]];
 
 /// What the endpoints work with.
 #[derive(Debug)]
@@ -39,6 +46,9 @@ pub(crate) struct Api {
     pub(crate) bandwidth: Arc<Bandwidth>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    /// One permit for each byte of the bodies that are being read.
+    pub(crate) bodies: Semaphore,
+    pub(crate) foreign: Foreign,
 }
 
 /// How much one call may carry.
@@ -52,24 +62,30 @@ pub(crate) struct Limits {
     pub(crate) count: u32,
     /// Keys of one find.
     pub(crate) find_keys: usize,
+    /// Whether calls about other hosts than the caller are refused.
+    pub(crate) bind_holder: bool,
 }
 
 pub(crate) fn router(api: Arc<Api>) -> Router {
-    let body = DefaultBodyLimit::max(api.limits.body);
     Router::new()
-        .route(path::ADVERTISE, post(advertise::handle))
-        .route(path::SYNC, post(sync::handle))
-        .route(path::FIND_KEY, get(find_key::handle))
-        .route(path::FIND, post(find::handle))
-        .route(path::KEEPALIVE, post(keepalive::handle))
-        .route(path::LEAVE, post(leave::handle))
+        .route(
+            path::ADVERTISE,
+            measured("advertise", post(advertise::handle)),
+        )
+        .route(path::SYNC, measured("sync", post(sync::handle)))
+        .route(path::FIND_KEY, measured("findkey", get(find_key::handle)))
+        .route(path::FIND, measured("find", post(find::handle)))
+        .route(
+            path::KEEPALIVE,
+            measured("keepalive", post(keepalive::handle)),
+        )
+        .route(path::LEAVE, measured("leave", post(leave::handle)))
         .route(path::EXPLAIN, get(explain::handle))
         .route(path::TOPOLOGY, get(topology::handle))
         .route(path::LOCATE, get(topology::locate))
         .route(path::SUGGEST, get(topology::suggest))
         .route(path::BANDWIDTH, get(bandwidth::handle))
         .route(path::HEALTH, get(health::handle))
-        .layer(body)
         .with_state(api)
 }
 
@@ -79,9 +95,10 @@ impl Api {
     }
 
     /// Takes in what a node reported.
-    pub(crate) fn reported(&self, reporter: Holder, report: &Report) {
+    pub(crate) fn reported(&self, subject: &Subject, report: &Report) {
         let now = self.clock.now();
         self.bandwidth
-            .learn(now, reporter.ip(), &report.observations);
+            .learn(now, subject.holder.ip(), &report.observations);
+        subject.accuse(self.now(), &report.failures);
     }
 }

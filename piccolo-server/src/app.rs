@@ -1,23 +1,32 @@
 //! Builds the server from its settings, and serves.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::{Router, routing::get};
-use daemon::{clock::Clock, readiness::Readiness, scope::Scope, serve};
+use daemon::{
+    clock::Clock,
+    readiness::{Guard, Readiness},
+    scope::Scope,
+    serve, telemetry,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
-use tracing::info;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tracing::{error, info, warn};
 
 use crate::{
-    api::{self, Api, Limits},
+    api::{self, Api, Foreign, Limits},
     bandwidth,
-    config::{Address, GroupDatabase, Migrate, Serve},
-    databases::Databases,
+    config::{Migrate, Serve},
+    databases::{self, Opening, is_away},
     finder::Finder,
-    realm::{Common, Realm},
-    store::{MySql, SqlStore, Sqlite, Store, Writer},
-    topology_file,
+    realm::Common,
+    store::Writer,
+    topology_file::{self, Current},
     writer::Bounds,
 };
 
@@ -52,7 +61,8 @@ pub struct Host {
 
 const API_LIMITS: serve::Limits = serve::Limits {
     connections: 65_536,
-    head: Duration::from_mins(2),
+    // An agent opens a new connection more cheaply than tens of thousands are kept.
+    head: Duration::from_secs(10),
 };
 
 const ADMIN_LIMITS: serve::Limits = serve::Limits {
@@ -65,18 +75,20 @@ const LIMITS: Limits = Limits {
     keys: 20_000,
     count: 1000,
     find_keys: 256,
+    bind_holder: false,
 };
 
-/// Connections that read from one SQLite file.
-const SQLITE_READERS: u32 = 4;
+/// Bytes of all bodies that are being read.
+const BODIES: usize = 64 << 20;
 
-/// Connections to one MySQL server.
-const MYSQL_CONNECTIONS: u32 = 16;
+/// Between two tries to open databases that are away.
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// Binds the listeners and opens the databases.
+/// Binds the listeners and opens the databases. Where a database is away, that is tried again as
+/// a task; calls are told to come again until then.
 ///
 /// # Errors
-/// When an address is taken or a database cannot be opened.
+/// When an address is taken or a database cannot be used.
 pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
     let bind = async |addr: SocketAddr| {
         TcpListener::bind(addr)
@@ -90,69 +102,117 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
 
     let current =
         topology_file::follow(settings.topology.clone(), &host.readiness, &host.scope).await?;
-    let ready = host.readiness.guard("databases");
-    let common = Common {
-        clock: host.clock.clone(),
-        writer: Writer(host.instance),
-        node_timeout: settings.node_timeout,
-        flush: Duration::from_secs(1),
-        bounds: Bounds {
-            queue: 8192,
-            keys: 4096,
+    let builder = Builder {
+        opening: Opening::new(&settings.data, !settings.no_migrate).await?,
+        common: common(&settings, &host),
+        limits: Limits {
+            bind_holder: settings.bind_holder,
+            ..LIMITS
         },
-        find_cache_ttl: settings.find_cache_ttl,
-    };
-    let mut own = HashMap::new();
-    let mut others = None;
-    for database in settings.data.databases() {
-        let store = open(&database).await?;
-        store
-            .migrate()
-            .await
-            .with_context(|| format!("cannot use {}", database.address))?;
-        let realm = Arc::new(Realm::open(store, &common, &host.scope).await?);
-        let first = match database.group {
-            Some(group) => own.insert(group, realm).is_none(),
-            None => others.replace(realm).is_none(),
-        };
-        if !first {
-            bail!(
-                "database {} is the second one for its group",
-                database.address
-            );
-        }
-    }
-    let databases = Arc::new(Databases::new(own, others));
-    let bandwidth = bandwidth::start(
-        Arc::clone(&current),
-        &databases,
-        host.clock.clone(),
-        common.writer,
-        &host.scope,
-    )
-    .await;
-    let shared = Api {
-        databases,
-        finder: Finder::new(
-            host.clock.clone(),
-            Arc::clone(&current),
-            Arc::clone(&bandwidth),
-        ),
         current,
-        bandwidth,
-        clock: host.clock,
-        limits: LIMITS,
+        scope: host.scope.clone(),
     };
-    drop(ready);
+    let ready = host.readiness.guard("databases");
+    let api_router = match builder.open().await {
+        Ok(router) => router,
+        Err(error) if is_away(&error) => {
+            warn!(error = %telemetry::chain(error.as_ref()), "a database is away; waiting for it");
+            let router = Arc::new(OnceLock::new());
+            let later = builder.open_later(Arc::clone(&router), ready);
+            host.scope.service("opening", later);
+            api::late(router)
+        }
+        Err(error) => return Err(error),
+    };
     Ok(App {
         api,
         admin,
         api_listener,
         admin_listener,
-        api_router: api::router(Arc::new(shared)),
+        api_router,
         admin_router: admin_router(host.readiness, host.metrics, api, admin),
         scope: host.scope,
     })
+}
+
+fn common(settings: &Serve, host: &Host) -> Common {
+    Common {
+        clock: host.clock.clone(),
+        readiness: host.readiness.clone(),
+        writer: Writer(host.instance),
+        node_timeout: settings.node_timeout,
+        flush: Duration::from_secs(1),
+        bounds: Bounds {
+            queue: 8192,
+            waiting_keys: 1 << 20,
+            keys: 4096,
+        },
+        find_cache_ttl: settings.find_cache_ttl,
+    }
+}
+
+/// What it takes to answer calls, but for the databases.
+struct Builder {
+    opening: Opening,
+    common: Common,
+    limits: Limits,
+    current: Arc<Current>,
+    scope: Scope,
+}
+
+impl Builder {
+    async fn open(&self) -> anyhow::Result<Router> {
+        let databases = Arc::new(self.opening.open(&self.common, &self.scope).await?);
+        let clock = self.common.clock.clone();
+        let bandwidth = bandwidth::start(
+            Arc::clone(&self.current),
+            &databases,
+            clock.clone(),
+            self.common.writer,
+            &self.scope,
+        )
+        .await;
+        let finder = Finder::new(
+            clock.clone(),
+            Arc::clone(&self.current),
+            Arc::clone(&bandwidth),
+        );
+        Ok(api::router(Arc::new(Api {
+            databases,
+            finder,
+            current: Arc::clone(&self.current),
+            bandwidth,
+            clock,
+            limits: self.limits,
+            bodies: Semaphore::new(BODIES),
+            foreign: Foreign::default(),
+        })))
+    }
+
+    /// Tries until the databases are there. What does not come right by itself ends the process.
+    async fn open_later(self, router: Arc<OnceLock<Router>>, ready: Guard) {
+        loop {
+            tokio::select! {
+                () = self.scope.draining() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+            match self.open().await {
+                Ok(opened) => {
+                    info!("the databases are there");
+                    let _ = router.set(opened);
+                    drop(ready);
+                    break;
+                }
+                Err(error) if is_away(&error) => {}
+                Err(error) => {
+                    error!(error = %telemetry::chain(error.as_ref()), "a database cannot be used");
+                    return;
+                }
+            }
+        }
+        // A service lasts as long as the process.
+        self.scope.draining().await;
+    }
 }
 
 impl App {
@@ -182,33 +242,14 @@ impl App {
 /// When one of them cannot be opened or changed.
 pub async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
     for database in settings.data.databases() {
-        let store = open(&database).await?;
-        store
+        databases::store(&settings.data, &database)
+            .await?
             .migrate()
             .await
             .with_context(|| format!("cannot migrate {}", database.address))?;
         info!(database = %database.address, "the schema is up to date");
     }
     Ok(())
-}
-
-async fn open(database: &GroupDatabase) -> anyhow::Result<Arc<dyn Store>> {
-    let cannot = || format!("cannot open {}", database.address);
-    match &database.address {
-        Address::Sqlite(file) => {
-            if let Some(dir) = file.parent() {
-                tokio::fs::create_dir_all(dir).await.with_context(cannot)?;
-            }
-            let engine = Sqlite::open(file, SQLITE_READERS)
-                .await
-                .with_context(cannot)?;
-            Ok(Arc::new(SqlStore::new(engine)))
-        }
-        Address::MySql(options) => Ok(Arc::new(SqlStore::new(MySql::new(
-            (**options).clone(),
-            MYSQL_CONNECTIONS,
-        )))),
-    }
 }
 
 fn admin_router(

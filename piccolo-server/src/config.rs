@@ -80,6 +80,25 @@ pub struct Data {
         hide_env_values = true
     )]
     pub database: Vec<GroupDatabase>,
+    /// A read replica of the MySQL database of all groups, or of one with `GROUP=` before it; once
+    /// for each. Finds are answered from replicas, and may then miss the last seconds.
+    #[arg(
+        long,
+        env = "PICCOLO_REPLICA",
+        value_name = "[GROUP=]URL",
+        value_delimiter = ' ',
+        hide_env_values = true
+    )]
+    pub replica: Vec<GroupDatabase>,
+    /// Connections to each MySQL server, at most.
+    #[arg(
+        long,
+        env = "PICCOLO_DATABASE_CONNECTIONS",
+        value_name = "NUMBER",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(2..=1000)
+    )]
+    pub database_connections: u32,
     /// Where the SQLite file is kept.
     #[arg(
         long,
@@ -99,6 +118,10 @@ pub struct Serve {
     /// Databases.
     #[command(flatten)]
     pub data: Data,
+    /// Leaves the databases' schema as it is, and does not start where it is not up to date:
+    /// `piccolo-server migrate` is run before.
+    #[arg(long, env = "PICCOLO_NO_MIGRATE")]
+    pub no_migrate: bool,
     /// Where agents call.
     #[arg(
         long,
@@ -124,6 +147,10 @@ pub struct Serve {
         value_parser = duration::parse
     )]
     pub node_timeout: Duration,
+    /// Refuses what is said of a holder that is no address of the caller. Without it such calls are
+    /// taken and warned of: agents behind address translation call from another address.
+    #[arg(long, env = "PICCOLO_BIND_HOLDER")]
+    pub bind_holder: bool,
     /// The topology file, as in docs/topology.md; it is read again when it changes, and on SIGHUP.
     /// Without one, racks are guessed from address prefixes.
     #[arg(long, env = "PICCOLO_TOPOLOGY", value_name = "FILE")]

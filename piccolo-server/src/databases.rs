@@ -1,9 +1,12 @@
 //! Which database serves which group.
 
+mod open;
+
 use std::{collections::HashMap, sync::Arc};
 
 use piccolo_api::Group;
 
+pub(crate) use self::open::{Opening, is_away, store};
 use crate::realm::Realm;
 
 /// The realms of all groups.

@@ -1,43 +1,122 @@
 //! Writes signs of life to the database, and reads those that other instances wrote.
+//!
+//! A sign of life is written only when it is worth it: when the database has one that is old, or
+//! says another state. So the other instances take a node that goes silent for dead up to this much
+//! too early, and never too late.
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, scope::Scope, telemetry};
-use tracing::warn;
+use daemon::{clock::Clock, readiness::Readiness, telemetry};
+use metrics::gauge;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
 
 use crate::{
-    nodes::Nodes,
+    metric::{Label, Metric},
+    nodes::{Census, Nodes},
     spaces::Spaces,
     store::{Stamp, Store, StoreError, Writer},
 };
 
+const NODES: &str = "piccolo_server_nodes";
+const KEYS: &str = "piccolo_server_keys";
+const UP: &str = "piccolo_server_database_up";
+
+const DATABASE: Label = (
+    "database",
+    "the group that has a database of its own, or `default`",
+);
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[
+    Metric::gauge(
+        NODES,
+        &[
+            DATABASE,
+            (
+                "state",
+                "`up`, `silent` (for longer than `--node-timeout`), `left` (said that it goes), \
+                 `broken` (several peers said so)",
+            ),
+        ],
+        "Nodes that are known; only those that are `up` are handed out.",
+    ),
+    Metric::gauge(
+        KEYS,
+        &[DATABASE],
+        "Keys of all nodes, each for each of its holders.",
+    ),
+    Metric::gauge(UP, &[DATABASE], "Whether the database answers: 1, or 0."),
+];
+
 /// Rows that another instance stamped may become visible this much later than their stamp says.
-const SLACK_MS: i64 = 10_000;
+const SLACK_MS: i64 = 3_000;
+
+/// So often all nodes are read: what became visible later still, and instances whose clocks differ.
+const ALL_MS: i64 = 60_000;
+
+/// A part of the timeout: the database's signs of life are not older than this.
+const LAZINESS: i64 = 16;
+
+/// Nodes that were silent for so many timeouts are forgotten.
+const FORGOTTEN: i64 = 4;
 
 #[derive(Debug)]
 pub(crate) struct Flusher {
+    /// What the metrics call the database.
+    pub(crate) name: Arc<str>,
+    pub(crate) readiness: Readiness,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) spaces: Arc<Spaces>,
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
+    pub(crate) timeout: Duration,
     pub(crate) every: Duration,
 }
 
-/// Flushes until the scope drains, and once more then.
-pub(crate) async fn run(flusher: Flusher, scope: Scope) {
-    let mut since = flusher.now();
+/// How far the other instances' rows were read.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    since: i64,
+    all: i64,
+}
+
+/// Flushes until `open` ends, which is when nobody can bring signs of life any more; and once more
+/// then.
+pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
+    let now = flusher.now();
+    let mut read = Read {
+        since: now,
+        all: now,
+    };
+    let mut is_up = true;
+    let condition = format!("database {}", flusher.name);
     loop {
         let last = tokio::select! {
-            () = scope.draining() => true,
+            _ = open.recv() => true,
             () = tokio::time::sleep(flusher.every) => false,
         };
-        match flusher.round(since).await {
-            Ok(read) => since = read,
+        match flusher.round(read, last).await {
+            Ok(done) => {
+                read = done;
+                if !is_up {
+                    info!(database = &*flusher.name, "the database is back");
+                }
+                is_up = true;
+                flusher.readiness.good(condition.clone(), "");
+            }
             Err(error) => {
-                warn!(error = %telemetry::chain(&error), "signs of life are not shared");
+                let error = telemetry::chain(&error).to_string();
+                if is_up || last {
+                    warn!(database = &*flusher.name, %error, "signs of life are not shared");
+                }
+                is_up = false;
+                // Finds go on from memory, and a server that is not ready is asked nothing.
+                flusher.readiness.degraded(condition.clone(), error);
             }
         }
+        flusher.count(is_up);
         if last {
             return;
         }
@@ -49,9 +128,11 @@ impl Flusher {
         i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
     }
 
-    async fn round(&self, since: i64) -> Result<i64, StoreError> {
+    async fn round(&self, mut read: Read, last: bool) -> Result<Read, StoreError> {
         let now = self.now();
-        let seen = self.nodes.take_unwritten();
+        let timeout = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
+        let lazy = if last { 0 } else { timeout / LAZINESS };
+        let seen = self.nodes.take_unwritten(lazy);
         if !seen.is_empty() {
             let stamp = Stamp {
                 at: now,
@@ -62,12 +143,49 @@ impl Flusher {
                 return Err(error);
             }
         }
+        if last {
+            return Ok(read);
+        }
         self.spaces.add(self.store.spaces().await?);
-        let rows = self
-            .store
-            .nodes_of_others(since.saturating_sub(SLACK_MS), self.writer)
-            .await?;
+        let rows = if now - read.all < ALL_MS {
+            let since = read.since.saturating_sub(SLACK_MS);
+            self.store.nodes_of_others(since, self.writer).await?
+        } else {
+            read.all = now;
+            self.nodes
+                .forget(now.saturating_sub(timeout.saturating_mul(FORGOTTEN)));
+            self.store.nodes().await?
+        };
         self.nodes.merge(&rows);
-        Ok(now)
+        read.since = now;
+        Ok(read)
     }
+
+    fn count(&self, is_up: bool) {
+        let database = || metrics::SharedString::from(Arc::clone(&self.name));
+        let Census {
+            up,
+            silent,
+            left,
+            broken,
+            keys,
+        } = self.nodes.census(self.now());
+        for (state, nodes) in [
+            ("up", up),
+            ("silent", silent),
+            ("left", left),
+            ("broken", broken),
+        ] {
+            gauge!(NODES, "database" => database(), "state" => state).set(float(nodes));
+        }
+        gauge!(KEYS, "database" => database()).set(float(keys));
+        gauge!(UP, "database" => database()).set(if is_up { 1.0 } else { 0.0 });
+    }
+}
+
+/// Exact below 2^52, which no count here comes near.
+fn float(count: u64) -> f64 {
+    let [high, low] = [count >> 32, count & 0xffff_ffff];
+    let part = |part| f64::from(u32::try_from(part).unwrap_or(u32::MAX));
+    part(high) * 4_294_967_296.0 + part(low)
 }

@@ -10,6 +10,7 @@ pub mod metric;
 mod api;
 mod bandwidth;
 mod databases;
+mod evictor;
 mod finder;
 mod flusher;
 mod key_hash;

@@ -1,14 +1,20 @@
 //! The tables of all metrics of the server; each module keeps its own next to what it counts.
 
-pub use daemon::metric::Metric;
+pub use daemon::metric::{Label, Metric};
 
 /// Every table of the server.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     let tables = [
         crate::bandwidth::METRICS,
+        crate::evictor::METRICS,
         crate::finder::METRICS,
+        crate::flusher::METRICS,
+        crate::nodes::METRICS,
         crate::reports::METRICS,
+        crate::store::METRICS,
         crate::topology_file::METRICS,
+        crate::writer::METRICS,
     ];
-    tables.into_iter().flatten()
+    let api = crate::api::METRICS.iter().copied();
+    api.chain(tables).flatten()
 }

@@ -4,26 +4,74 @@
 //! What an instance learns it writes to the database in batches, and what the others wrote it
 //! reads back from there.
 
+mod accusers;
 mod handed_out;
+mod life;
 mod node;
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock, RwLockReadGuard},
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
+use metrics::counter;
+
+use self::accusers::Accusers;
 pub(crate) use self::node::Node;
 use crate::{
+    metric::Metric,
     packed::Packed,
     store::{NodeKey, NodeRow, NodeState, Seen, Version},
 };
+
+const TAKEN_OUT: &str = "piccolo_server_nodes_taken_out_total";
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[Metric::counter(
+    TAKEN_OUT,
+    &[],
+    "Nodes that were taken out because several peers reported them.",
+)];
 
 /// All nodes of one database.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     table: RwLock<Table>,
+    accusers: Mutex<Accusers>,
     timeout: i64,
+}
+
+/// What a change of a node's set came to.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// When the call was taken, in milliseconds since the Unix epoch.
+    pub(crate) at: i64,
+    /// The sign of life in the node's row, if the row was written.
+    pub(crate) written: Option<i64>,
+    pub(crate) state: NodeState,
+    pub(crate) version: Option<Version>,
+    /// Keys that it has now.
+    pub(crate) held: u32,
+}
+
+/// What became of a sign of life.
+#[derive(Debug)]
+pub(crate) enum Sign {
+    /// The node was alive before, and its set is at this version.
+    Known(Option<Version>),
+    /// It was not, and so its set may be gone; nothing was noted yet.
+    News,
+}
+
+/// How many nodes there are of each kind, and how many keys they hold in all.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    pub(crate) up: u64,
+    pub(crate) silent: u64,
+    pub(crate) left: u64,
+    pub(crate) broken: u64,
+    pub(crate) keys: u64,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +91,7 @@ impl Nodes {
     pub(crate) fn new(timeout: Duration) -> Self {
         Self {
             table: RwLock::default(),
+            accusers: Mutex::default(),
             timeout: i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX),
         }
     }
@@ -55,44 +104,102 @@ impl Nodes {
         }
     }
 
-    /// A node was heard of at `now`.
-    pub(crate) fn seen<T>(&self, key: NodeKey, now: i64, then: impl FnOnce(&Node) -> T) -> T {
-        self.with(key, |node| {
-            node.seen(now);
-            then(node)
-        })
+    /// A sign of life at `now`. Is noted for a node that is alive; for another one the store has to
+    /// be asked first.
+    pub(crate) fn alive(&self, key: NodeKey, now: i64, then: impl FnOnce(&Node)) -> Sign {
+        let view = self.view(now);
+        match view.alive(key) {
+            Some(node) => {
+                node.seen(now);
+                then(node);
+                Sign::Known(node.version())
+            }
+            None => Sign::News,
+        }
     }
 
-    /// A change of a node's set was stored at `now`.
-    pub(crate) fn stored(
-        &self,
-        key: NodeKey,
-        now: i64,
-        state: NodeState,
-        version: Option<Version>,
-    ) {
-        self.with(key, |node| node.stored(now, state, version));
+    /// Notes something of a node.
+    pub(crate) fn note(&self, key: NodeKey, then: impl FnOnce(&Node)) {
+        self.with(key, then);
     }
 
-    /// What other instances wrote.
+    /// Peer `by` could not get from `node` what it should have. Several different ones in a short
+    /// time take it out until its next sign of life. Says whether this one did.
+    pub(crate) fn accuse(&self, node: NodeKey, by: NodeKey, now: i64) -> bool {
+        let view = self.view(now);
+        // Neither strangers nor those who are silent themselves have a say.
+        let (Some(accused), Some(_)) = (view.alive(node), view.alive(by)) else {
+            return false;
+        };
+        let mut accusers = self.accusers.lock().unwrap_or_else(PoisonError::into_inner);
+        let enough = accusers.add(node, by, now, accused.heard());
+        if enough {
+            accused.broken(now);
+            counter!(TAKEN_OUT).increment(1);
+        }
+        enough
+    }
+
+    /// A change of a node's set was stored.
+    pub(crate) fn stored(&self, key: NodeKey, stored: &Stored) {
+        self.with(key, |node| node.stored(stored));
+    }
+
+    /// What the database has.
     pub(crate) fn merge(&self, rows: &[NodeRow]) {
         for row in rows {
             self.with(row.key, |node| node.merge(row));
         }
     }
 
-    /// Signs of life that were not written yet; they count as written from here on.
-    pub(crate) fn take_unwritten(&self) -> Vec<Seen> {
+    /// What the database should be told: see [`Node::take_unwritten`].
+    pub(crate) fn take_unwritten(&self, lazy: i64) -> Vec<Seen> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let mut seen: Vec<Seen> = table
             .slots
             .iter()
-            .filter_map(|(key, node)| node.take_unwritten(*key))
+            .filter_map(|(key, node)| node.take_unwritten(*key, lazy))
             .collect();
         drop(table);
         // Every instance writes in the same order, and so none waits for another in a circle.
         seen.sort_unstable_by_key(|seen| seen.key);
         seen
+    }
+
+    /// Forgets nodes of which nothing was heard since `before`; the database is asked again should
+    /// they come back.
+    pub(crate) fn forget(&self, before: i64) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.slots.retain(|_, node| node.heard() >= before);
+    }
+
+    /// Whether something was heard of the node since then.
+    pub(crate) fn is_fresh(&self, key: NodeKey, since: i64) -> bool {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table
+            .slots
+            .get(&key)
+            .is_some_and(|node| node.heard() >= since)
+    }
+
+    /// Counts the nodes as they are at `now`.
+    pub(crate) fn census(&self, now: i64) -> Census {
+        let view = self.view(now);
+        let mut census = Census::default();
+        #[expect(
+            clippy::iter_over_hash_type,
+            reason = "sums come to the same in any order"
+        )]
+        for node in view.table.slots.values() {
+            census.keys += u64::from(node.held());
+            *match node.state() {
+                NodeState::Left => &mut census.left,
+                NodeState::Broken => &mut census.broken,
+                NodeState::Up if node.is_alive(view.alive_since) => &mut census.up,
+                NodeState::Up => &mut census.silent,
+            } += 1;
+        }
+        census
     }
 
     /// They could not be written after all.

@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, scope::Scope};
+use daemon::{clock::Clock, readiness::Readiness, scope::Scope};
 use piccolo_api::{Group, Holder};
+use tokio::sync::mpsc;
 
 use crate::{
+    evictor::{self, Evictor},
     finder::Lists,
     flusher::{self, Flusher},
     nodes::Nodes,
@@ -24,12 +26,15 @@ pub(crate) struct Realm {
     pub(crate) changes: Changes,
     /// The holders of keys that were asked for lately.
     pub(crate) lists: Arc<Lists>,
+    /// Ends when nobody can bring signs of life any more.
+    _open: mpsc::Sender<()>,
 }
 
 /// What all realms of a server have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Common {
     pub(crate) clock: Clock,
+    pub(crate) readiness: Readiness,
     pub(crate) writer: Writer,
     pub(crate) node_timeout: Duration,
     pub(crate) flush: Duration,
@@ -41,6 +46,7 @@ pub(crate) struct Common {
 impl Realm {
     /// Reads what the database knows and starts the tasks that keep it company.
     pub(crate) async fn open(
+        name: Arc<str>,
         store: Arc<dyn Store>,
         common: &Common,
         scope: &Scope,
@@ -61,21 +67,34 @@ impl Realm {
             bounds: common.bounds,
         };
         scope.service("writer", writer::run(queue, work));
+        let evictor = Evictor {
+            store: Arc::clone(&store),
+            nodes: Arc::clone(&nodes),
+            clock: common.clock.clone(),
+            writer: common.writer,
+            timeout: common.node_timeout,
+        };
+        scope.service("evictor", evictor::run(evictor, scope.clone()));
         let flusher = Flusher {
+            name,
+            readiness: common.readiness.clone(),
             store: Arc::clone(&store),
             nodes: Arc::clone(&nodes),
             spaces: Arc::clone(&spaces),
             clock: common.clock.clone(),
             writer: common.writer,
+            timeout: common.node_timeout,
             every: common.flush,
         };
-        scope.service("flusher", flusher::run(flusher, scope.clone()));
+        let (open, is_open) = mpsc::channel(1);
+        scope.service("flusher", flusher::run(flusher, is_open));
         Ok(Self {
             store,
             nodes,
             spaces,
             changes,
             lists,
+            _open: open,
         })
     }
 

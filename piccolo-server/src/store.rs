@@ -7,13 +7,19 @@ mod bandwidth;
 mod batch;
 mod engine;
 mod error;
+mod evict;
+mod health;
 mod holdings;
+mod lease;
 mod mysql;
 mod nodes;
+mod retry;
 mod rows;
+mod schema;
 mod spaces;
 mod sqlite;
 mod statement;
+mod timing;
 
 use std::fmt;
 
@@ -23,10 +29,18 @@ use piccolo_api::Group;
 use crate::{
     finder::Stretch,
     key_hash::{Fingerprint, KeyHash},
+    metric::Metric,
     packed::{Family, Packed},
 };
 
 pub(crate) use self::{engine::SqlStore, error::StoreError, mysql::MySql, sqlite::Sqlite};
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[
+    timing::SECONDS_METRIC,
+    timing::FAILURES_METRIC,
+    retry::METRIC,
+];
 
 /// Reply of a store.
 pub(crate) type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -35,6 +49,9 @@ pub(crate) type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Brings the schema up to date.
     fn migrate(&self) -> Reply<'_, ()>;
+
+    /// Fails with [`StoreError::Schema`] where [`migrate`](Self::migrate) has something to do.
+    fn check_schema(&self) -> Reply<'_, ()>;
 
     /// All spaces.
     fn spaces(&self) -> Reply<'_, Vec<SpaceRow>>;
@@ -86,6 +103,16 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// Removes what was learned and written before that time.
     fn forget_bandwidth(&self, before: i64) -> Reply<'_, ()>;
+
+    /// Nodes of which nothing was heard since `before`, at most `limit`.
+    fn silent(&self, before: i64, limit: u32) -> Reply<'_, Vec<NodeKey>>;
+
+    /// Takes away up to `keys` keys of those of the nodes of which nothing was heard since
+    /// `before`, and the nodes that have none left.
+    fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted>;
+
+    /// Takes a lease, or holds it for longer. False where another instance has it.
+    fn lease(&self, name: &'static str, now: i64, until: Stamp) -> Reply<'_, bool>;
 }
 
 /// A group and address family, as the store numbers them.
@@ -168,6 +195,8 @@ pub(crate) enum ChangeKind {
     Replace(Vec<KeyHash>),
     /// The node goes; its set stays for when it comes back.
     Leave,
+    /// The node is back, or new; its set is as it is.
+    Return,
 }
 
 /// What became of a change.
@@ -181,6 +210,9 @@ pub(crate) enum Outcome {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
+    /// The sign of life that the node's row has now, if the row was written: one that nothing
+    /// happened to is not.
+    pub(crate) written: Option<i64>,
     pub(crate) version: Option<Version>,
     pub(crate) held: Fingerprint,
     pub(crate) added: Vec<KeyHash>,
@@ -197,6 +229,15 @@ pub(crate) struct BandwidthRow {
     pub(crate) log_rate: i64,
     pub(crate) bytes: i64,
     pub(crate) busy_us: i64,
+}
+
+/// What was taken away of nodes that were silent for long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Evicted {
+    /// Nodes that are gone with all their keys.
+    pub(crate) nodes: u64,
+    /// Keys, also of nodes that still have some.
+    pub(crate) keys: u64,
 }
 
 /// Holders next to a place in the order of addresses, nearest first on either side.

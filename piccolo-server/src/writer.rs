@@ -6,24 +6,55 @@
 use std::{collections::HashSet, sync::Arc};
 
 use daemon::{clock::Clock, telemetry};
-use tokio::sync::{mpsc, oneshot};
+use metrics::{counter, histogram};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::warn;
 
 use crate::{
     finder::Lists,
-    nodes::Nodes,
-    store::{Change, ChangeKind, NodeState, Outcome, Stamp, Store, StoreError, Writer},
+    metric::Metric,
+    nodes::{Nodes, Stored},
+    store::{Change, ChangeKind, Outcome, Stamp, Store, StoreError, Writer},
 };
+
+const BATCH: &str = "piccolo_server_batch_changes";
+const BATCH_KEYS: &str = "piccolo_server_batch_keys";
+const REFUSED: &str = "piccolo_server_changes_refused_total";
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[
+    Metric::histogram(
+        BATCH,
+        &[],
+        "Changes of nodes' sets that were written in one transaction.",
+    ),
+    Metric::histogram(
+        BATCH_KEYS,
+        &[],
+        "Keys that were added or removed by one transaction.",
+    ),
+    Metric::counter(
+        REFUSED,
+        &[],
+        "Changes that were refused because too many were waiting.",
+    ),
+];
 
 /// Takes changes; the task ends when the last of these is gone.
 #[derive(Debug, Clone)]
-pub(crate) struct Changes(mpsc::Sender<Job>);
+pub(crate) struct Changes {
+    queue: mpsc::Sender<Job>,
+    /// One permit for each change and each key that may wait.
+    room: Arc<Semaphore>,
+}
 
 /// Bounds of the queue and of one transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// Calls that may wait.
     pub(crate) queue: usize,
+    /// Keys of all calls that wait.
+    pub(crate) waiting_keys: usize,
     /// Keys of one transaction, as long as one call alone has not more.
     pub(crate) keys: usize,
 }
@@ -57,6 +88,7 @@ pub(crate) struct Work {
 struct Job {
     change: Change,
     reply: oneshot::Sender<Result<Outcome, ChangeError>>,
+    room: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -64,21 +96,37 @@ pub(crate) struct Queue(mpsc::Receiver<Job>);
 
 pub(crate) fn queue(bounds: Bounds) -> (Changes, Queue) {
     let (sender, receiver) = mpsc::channel(bounds.queue);
-    (Changes(sender), Queue(receiver))
+    let room = Arc::new(Semaphore::new(bounds.waiting_keys));
+    let changes = Changes {
+        queue: sender,
+        room,
+    };
+    (changes, Queue(receiver))
 }
 
 impl Changes {
     /// Has a change written; returns when it is committed.
     pub(crate) async fn apply(&self, change: Change) -> Result<Outcome, ChangeError> {
+        let weight = u32::try_from(weight(&change)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(weight);
+        let room = room.map_err(|_full| full())?;
         let (reply, outcome) = oneshot::channel();
-        self.0
-            .try_send(Job { change, reply })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => ChangeError::Full,
-                mpsc::error::TrySendError::Closed(_) => ChangeError::Closed,
-            })?;
+        let job = Job {
+            change,
+            reply,
+            room,
+        };
+        self.queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => full(),
+            mpsc::error::TrySendError::Closed(_) => ChangeError::Closed,
+        })?;
         outcome.await.unwrap_or(Err(ChangeError::Closed))
     }
+}
+
+fn full() -> ChangeError {
+    counter!(REFUSED).increment(1);
+    ChangeError::Full
 }
 
 /// Writes until nobody can send changes any more.
@@ -86,10 +134,11 @@ pub(crate) async fn run(mut queue: Queue, work: Work) {
     let mut held_back = Vec::new();
     loop {
         let batch = gather(&mut queue.0, &mut held_back, work.bounds).await;
-        if batch.is_empty() {
+        if !batch.is_empty() {
+            commit(batch, &work).await;
+        } else if queue.0.is_closed() && queue.0.is_empty() && held_back.is_empty() {
             return;
         }
-        commit(batch, &work).await;
     }
 }
 
@@ -103,14 +152,17 @@ async fn gather(
     let mut nodes = HashSet::new();
     let mut batch = Vec::new();
     let mut keys = 0;
+    // Whoever is gone was promised nothing, and most likely asks again.
+    let is_wanted = |job: &Job| !job.reply.is_closed();
     let mut waiting = std::mem::take(held_back).into_iter();
-    if waiting.len() == 0 {
+    while waiting.len() == 0 && batch.is_empty() {
         match queue.recv().await {
-            Some(job) => {
+            Some(job) if is_wanted(&job) => {
                 keys += weight(&job.change);
                 nodes.insert(job.change.node);
                 batch.push(job);
             }
+            Some(_) => {}
             None => return batch,
         }
     }
@@ -118,6 +170,9 @@ async fn gather(
         let Some(job) = waiting.next().or_else(|| queue.try_recv().ok()) else {
             break;
         };
+        if !is_wanted(&job) {
+            continue;
+        }
         if nodes.insert(job.change.node) {
             keys += weight(&job.change);
             batch.push(job);
@@ -132,18 +187,30 @@ async fn gather(
     batch
 }
 
+fn count(outcomes: &[Outcome]) {
+    let changed = |outcome: &Outcome| match outcome {
+        Outcome::Done(applied) => applied.added.len() + applied.removed.len(),
+        Outcome::Gap => 0,
+    };
+    let float = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
+    histogram!(BATCH).record(float(outcomes.len()));
+    histogram!(BATCH_KEYS).record(float(outcomes.iter().map(changed).sum()));
+}
+
 fn weight(change: &Change) -> usize {
     1 + match &change.kind {
         ChangeKind::Delta { added, removed } => added.len() + removed.len(),
         ChangeKind::Replace(keys) => keys.len(),
-        ChangeKind::Leave => 0,
+        ChangeKind::Leave | ChangeKind::Return => 0,
     }
 }
 
 async fn commit(batch: Vec<Job>, work: &Work) {
     let at = i64::try_from(work.clock.now().as_millis()).unwrap_or(i64::MAX);
-    let (changes, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|job| (job.change, job.reply)).unzip();
+    let (changes, replies): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|job| (job.change, (job.reply, job.room)))
+        .unzip();
     match work
         .store
         .write(
@@ -156,13 +223,17 @@ async fn commit(batch: Vec<Job>, work: &Work) {
         .await
     {
         Ok(outcomes) => {
-            for ((change, reply), outcome) in changes.iter().zip(replies).zip(outcomes) {
+            count(&outcomes);
+            for ((change, (reply, _)), outcome) in changes.iter().zip(replies).zip(outcomes) {
                 if let Outcome::Done(applied) = &outcome {
-                    let state = match change.kind {
-                        ChangeKind::Leave => NodeState::Left,
-                        ChangeKind::Delta { .. } | ChangeKind::Replace(_) => NodeState::Up,
+                    let stored = Stored {
+                        at,
+                        written: applied.written,
+                        state: change.kind.state(),
+                        version: applied.version,
+                        held: applied.held.count,
                     };
-                    work.nodes.stored(change.node, at, state, applied.version);
+                    work.nodes.stored(change.node, &stored);
                     work.lists.stored(change.node, applied);
                 }
                 // A caller that is gone has no use for the answer.
@@ -172,7 +243,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
         Err(error) => {
             warn!(error = %telemetry::chain(&error), changes = changes.len(), "changes are lost");
             let error = Arc::new(error);
-            for reply in replies {
+            for (reply, _) in replies {
                 let _ = reply.send(Err(ChangeError::Store(Arc::clone(&error))));
             }
         }

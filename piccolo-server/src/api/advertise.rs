@@ -14,6 +14,7 @@ use crate::{
         Api, body, reply,
         subject::{self, Subject, SubjectError},
     },
+    nodes::Node,
     reports::Report,
     store::{Change, ChangeKind, Outcome, Version},
 };
@@ -26,7 +27,8 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError> {
-    let call: AdvertiseRequest = body::read(request).await?;
+    let caller = body::caller(&request);
+    let call: AdvertiseRequest = body::read(api, request).await?;
     let added = subject::hashes(api, &call.keys)?;
     let mut removed = subject::hashes(api, &call.removed)?;
     removed.retain(|key| !added.contains(key));
@@ -34,20 +36,17 @@ async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError>
     if added.is_empty() && removed.is_empty() && version.is_none() {
         return Err(SubjectError::Nothing);
     }
-    let Subject {
-        realm,
-        node,
-        holder,
-    } = Subject::new(api, &call.group, &call.holder).await?;
+    let subject = Subject::new(api, caller, &call.group, &call.holder).await?;
+    let node = subject.node;
     if let Some(load) = call.load {
-        realm
-            .nodes
-            .seen(node, api.now(), |node| node.report_load(load));
+        let note = |node: &Node| node.report_load(load);
+        subject.realm.nodes.note(node, note);
     }
-    let report = Report::sift(holder, call.observations, call.failures);
-    api.reported(holder, &report);
+    let report = Report::sift(subject.holder, call.observations, call.failures);
+    api.reported(&subject, &report);
     let kind = ChangeKind::Delta { added, removed };
-    Ok(realm
+    Ok(subject
+        .realm
         .changes
         .apply(Change {
             node,

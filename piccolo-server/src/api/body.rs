@@ -1,11 +1,18 @@
 //! Reading a request's body.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use axum::{body::Bytes, extract::FromRequest as _, extract::Request};
+use axum::{
+    body::{Bytes, HttpBody as _},
+    extract::{ConnectInfo, Request},
+};
 use http::StatusCode;
+use http_body_util::BodyExt as _;
 use piccolo_api::from_any_case;
 use serde::de::DeserializeOwned;
+use tokio::sync::SemaphorePermit;
+
+use crate::api::Api;
 
 /// A body that takes longer ends the call, so that slow callers do not pile up.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -13,9 +20,15 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    /// It did not come, or was too long.
-    #[error("Wrong request format: {message}")]
-    Refused { status: StatusCode, message: String },
+    /// It is longer than any call has to be.
+    #[error("Wrong request format: the body is longer than {most} bytes, which is the most taken")]
+    TooLong { most: usize },
+    /// The bodies that are being read fill the memory set aside for them.
+    #[error("too many calls at once; try again in a second")]
+    Busy,
+    /// It broke off.
+    #[error("Wrong request format: the body broke off")]
+    Broken(#[source] axum::Error),
     /// It came too slowly.
     #[error("Wrong request format: the body did not arrive within {DEADLINE:?}")]
     Slow,
@@ -24,15 +37,17 @@ pub(crate) enum BodyError {
     Json(#[source] serde_json::Error),
 }
 
+/// The address of whoever calls.
+pub(crate) fn caller(request: &Request) -> Option<SocketAddr> {
+    let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    info.map(|ConnectInfo(caller)| *caller)
+}
+
 /// The request's body as `T`, with names in any case and whatever content type it claims, as the
 /// Go server takes it.
-pub(crate) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, BodyError> {
-    let bytes = match tokio::time::timeout(DEADLINE, Bytes::from_request(request, &())).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(rejection)) => {
-            let (status, message) = (rejection.status(), rejection.body_text());
-            return Err(BodyError::Refused { status, message });
-        }
+pub(crate) async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, BodyError> {
+    let (bytes, _room) = match tokio::time::timeout(DEADLINE, collect(api, request)).await {
+        Ok(collected) => collected?,
         Err(_) => return Err(BodyError::Slow),
     };
     let mut reader = serde_json::Deserializer::from_slice(&bytes);
@@ -41,12 +56,52 @@ pub(crate) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Bod
     Ok(value)
 }
 
+/// The whole body, and the room that it takes as long as it is kept. Room is taken for what has
+/// arrived only, so that those who send nothing take none from others.
+async fn collect(
+    api: &Api,
+    request: Request,
+) -> Result<(Bytes, Option<SemaphorePermit<'_>>), BodyError> {
+    let most = api.limits.body;
+    let mut body = request.into_body();
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if expected > most {
+        return Err(BodyError::TooLong { most });
+    }
+    let mut room: Option<SemaphorePermit<'_>> = None;
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(part) = frame.map_err(BodyError::Broken)?.into_data() else {
+            continue;
+        };
+        length += part.len();
+        if length > most {
+            return Err(BodyError::TooLong { most });
+        }
+        let more = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        let more = api.bodies.try_acquire_many(more);
+        let more = more.map_err(|_full| BodyError::Busy)?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
+        }
+        parts.push(part);
+    }
+    let bytes = match <[Bytes; 1]>::try_from(parts) {
+        Ok([only]) => only,
+        Err(parts) => parts.concat().into(),
+    };
+    Ok((bytes, room))
+}
+
 impl BodyError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Refused { status, .. } => *status,
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Json(_) => StatusCode::BAD_REQUEST,
+            Self::Broken(_) | Self::Json(_) => StatusCode::BAD_REQUEST,
         }
     }
 }

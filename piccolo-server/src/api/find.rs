@@ -45,7 +45,7 @@ pub(crate) async fn handle(
 }
 
 async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>, FindManyError> {
-    let call: FindRequest = body::read(request).await?;
+    let call: FindRequest = body::read(api, request).await?;
     let most = api.limits.find_keys;
     if call.keys.len() > most {
         return Err(FindError::TooManyKeys {

@@ -92,7 +92,7 @@ impl FindError {
         let status = match self {
             Self::Query(_) | Self::Name(_) | Self::UnknownGroup(_) => StatusCode::BAD_REQUEST,
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(error) => reply::store_status(error),
         };
         let mut response = reply::json(
             status,

@@ -14,8 +14,9 @@ use crate::{
         Api, body, reply,
         subject::{Subject, SubjectError},
     },
+    nodes::{Node, Sign},
     reports::Report,
-    store::Version,
+    store::{Change, ChangeKind, Outcome, Version},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -37,28 +38,39 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 
 /// Gives whether the agent should sync.
 async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
-    let call: KeepaliveRequest = body::read(request).await?;
-    let Subject {
-        realm,
-        node,
-        holder,
-    } = Subject::new(api, &call.group, &call.host).await?;
-    let report = Report::sift(holder, call.observations, call.failures);
-    api.reported(holder, &report);
-    let known = realm.nodes.seen(node, api.now(), |node| {
-        if let Some(load) = call.load {
-            node.report_load(load);
-        }
-        node.version()
-    });
+    let caller = body::caller(&request);
+    let call: KeepaliveRequest = body::read(api, request).await?;
+    let subject = Subject::new(api, caller, &call.group, &call.host).await?;
+    let report = Report::sift(subject.holder, call.observations, call.failures);
+    api.reported(&subject, &report);
+    let Subject { realm, node, .. } = subject;
     let claimed = call
         .epoch
         .zip(call.seq)
         .map(|(epoch, seq)| Version { epoch, seq });
-    if claimed.is_none() || claimed == known {
-        return Ok(false);
-    }
-    // Another instance may have taken changes that are not known here yet.
-    let row = realm.store.node(node).await?;
-    Ok(row.and_then(|row| row.version) != claimed)
+    let note = |node: &Node| {
+        if let Some(load) = call.load {
+            node.report_load(load);
+        }
+    };
+    let known = match realm.nodes.alive(node, api.now(), note) {
+        Sign::Known(version) if claimed.is_none() || claimed == version => version,
+        // Another instance may have taken changes that are not known here yet.
+        Sign::Known(_) => realm.store.node(node).await?.and_then(|row| row.version),
+        // What it held may have been taken away while it was silent, and must not be from now on.
+        Sign::News => {
+            let kind = ChangeKind::Return;
+            let version = None;
+            let change = Change {
+                node,
+                version,
+                kind,
+            };
+            match realm.changes.apply(change).await? {
+                Outcome::Done(applied) => applied.version,
+                Outcome::Gap => None,
+            }
+        }
+    };
+    Ok(claimed.is_some() && claimed != known)
 }

@@ -35,8 +35,9 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
-    let call: LeaveRequest = body::read(request).await?;
-    let Subject { realm, node, .. } = Subject::new(api, &call.group, &call.host).await?;
+    let caller = body::caller(&request);
+    let call: LeaveRequest = body::read(api, request).await?;
+    let Subject { realm, node, .. } = Subject::new(api, caller, &call.group, &call.host).await?;
     realm
         .changes
         .apply(Change {

@@ -8,6 +8,8 @@ use http::{HeaderValue, StatusCode, header};
 use piccolo_api::Ack;
 use serde::Serialize;
 
+use crate::store::StoreError;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// A reply with `body` written as JSON.
@@ -42,4 +44,13 @@ pub(crate) fn refused(status: StatusCode, message: String) -> Response {
             .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+/// What a call fails with when the store did.
+pub(crate) fn store_status(error: &StoreError) -> StatusCode {
+    if error.is_away() {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
 }

@@ -1,23 +1,47 @@
 //! The node that a call is about.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+};
 
 use axum::response::Response;
 use http::StatusCode;
-use piccolo_api::{Group, Holder, HolderError, Key, NameError};
+use metrics::counter;
+use piccolo_api::{Failure, FailureKind, Group, Holder, HolderError, Key, NameError};
+use tracing::{info, warn};
 
 use crate::{
     api::{Api, body::BodyError, reply},
     key_hash::KeyHash,
+    metric::Metric,
+    packed::Packed,
     realm::Realm,
     store::{NodeKey, StoreError},
     writer::ChangeError,
 };
 
+const FOREIGN: &str = "piccolo_server_foreign_holders_total";
+
+/// What this module counts.
+pub(crate) const METRIC: Metric = Metric::counter(
+    FOREIGN,
+    &[],
+    "Calls about a holder that is no address of the caller; `--bind-holder` refuses them.",
+);
+
+/// Between two warnings of calls for other hosts.
+const WARN_MS: i64 = 60_000;
+
 /// A node, and the realm that keeps it.
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) realm: Arc<Realm>,
+    pub(crate) group: Group,
     pub(crate) node: NodeKey,
     pub(crate) holder: Holder,
 }
@@ -37,6 +61,11 @@ pub(crate) enum SubjectError {
     Nothing,
     #[error("group {0} is not served here")]
     UnknownGroup(Group),
+    #[error(
+        "holder {holder} is not an address of the caller, {caller}; this server takes nobody's \
+         word for another host (--bind-holder)"
+    )]
+    Foreign { holder: Holder, caller: IpAddr },
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{0}")]
@@ -44,17 +73,73 @@ pub(crate) enum SubjectError {
 }
 
 impl Subject {
-    pub(crate) async fn new(api: &Api, group: &str, holder: &str) -> Result<Self, SubjectError> {
+    /// Checks what a call says of itself. Its group is made known to the store where it is new.
+    pub(crate) async fn new(
+        api: &Api,
+        caller: Option<SocketAddr>,
+        group: &str,
+        holder: &str,
+    ) -> Result<Self, SubjectError> {
         let group: Group = group.parse()?;
         let holder: Holder = holder.parse()?;
+        if let Some(caller) = caller.map(|caller| caller.ip().to_canonical())
+            && caller != holder.ip()
+        {
+            counter!(FOREIGN).increment(1);
+            if api.limits.bind_holder {
+                return Err(SubjectError::Foreign { holder, caller });
+            }
+            api.foreign.warn(api.now(), holder, caller);
+        }
         let realm = api.databases.realm(&group);
         let realm = Arc::clone(realm.ok_or_else(|| SubjectError::UnknownGroup(group.clone()))?);
         let node = realm.node(&group, holder).await?;
         Ok(Self {
             realm,
+            group,
             node,
             holder,
         })
+    }
+
+    /// Takes in which peers failed it. A peer that is busy, or does not have what it was asked
+    /// for, is well.
+    pub(crate) fn accuse(&self, now: i64, failures: &[Failure]) {
+        let spaces = self.realm.spaces.get(&self.group);
+        for failure in failures {
+            let counts = match failure.kind {
+                FailureKind::Refused
+                | FailureKind::Unreachable
+                | FailureKind::Stalled
+                | FailureKind::Cut
+                | FailureKind::WrongBytes
+                | FailureKind::Protocol => true,
+                FailureKind::Missing | FailureKind::Busy | FailureKind::Other => false,
+            };
+            let holder = Packed::from(failure.peer);
+            if let (true, Some(space)) = (counts, spaces.of(holder.family())) {
+                let peer = NodeKey { space, holder };
+                if self.realm.nodes.accuse(peer, self.node, now) {
+                    info!(peer = %failure.peer, group = %self.group, "taken out: several peers reported it");
+                }
+            }
+        }
+    }
+}
+
+/// Warns of calls for other hosts, and not of each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Foreign(AtomicI64);
+
+impl Foreign {
+    fn warn(&self, now: i64, holder: Holder, caller: IpAddr) {
+        let last = self.0.load(Relaxed);
+        if now - last >= WARN_MS && self.0.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
+            warn!(
+                %holder, %caller,
+                "a call for another host's address was taken; --bind-holder would refuse it"
+            );
+        }
     }
 }
 
@@ -87,12 +172,12 @@ impl SubjectError {
                 StatusCode::BAD_REQUEST
             }
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Foreign { .. } => StatusCode::FORBIDDEN,
             Self::Change(ChangeError::Full | ChangeError::Closed) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Store(_) | Self::Change(ChangeError::Store(_)) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Store(error) => reply::store_status(error),
+            Self::Change(ChangeError::Store(error)) => reply::store_status(error),
         };
         reply::refused(status, self.to_string())
     }

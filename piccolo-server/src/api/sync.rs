@@ -13,6 +13,7 @@ use crate::{
         Api, advertise, body,
         subject::{self, Subject, SubjectError},
     },
+    nodes::Node,
     reports::Report,
     store::{Change, ChangeKind, Outcome},
 };
@@ -25,22 +26,20 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn sync(api: &Api, request: Request) -> Result<Outcome, SubjectError> {
-    let call: AdvertiseRequest = body::read(request).await?;
+    let caller = body::caller(&request);
+    let call: AdvertiseRequest = body::read(api, request).await?;
     let keys = subject::hashes(api, &call.keys)?;
     let version = advertise::version(&call);
-    let Subject {
-        realm,
-        node,
-        holder,
-    } = Subject::new(api, &call.group, &call.holder).await?;
+    let subject = Subject::new(api, caller, &call.group, &call.holder).await?;
+    let node = subject.node;
     if let Some(load) = call.load {
-        realm
-            .nodes
-            .seen(node, api.now(), |node| node.report_load(load));
+        let note = |node: &Node| node.report_load(load);
+        subject.realm.nodes.note(node, note);
     }
-    let report = Report::sift(holder, call.observations, call.failures);
-    api.reported(holder, &report);
-    Ok(realm
+    let report = Report::sift(subject.holder, call.observations, call.failures);
+    api.reported(&subject, &report);
+    Ok(subject
+        .realm
         .changes
         .apply(Change {
             node,

@@ -2,63 +2,95 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use piccolo_api::Load;
 
-use super::handed_out::HandedOut;
+use super::{Stored, handed_out::HandedOut, life::Life};
 use crate::store::{NodeKey, NodeRow, NodeState, Seen, Version};
 
-/// What is known of a node beside its set. A new one was never seen.
+/// What is known of a node beside its set. A new one was never heard of.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
-    seen: AtomicI64,
-    state: AtomicU8,
-    /// `seen` or `state` is newer than in the database.
-    unwritten: AtomicBool,
+    /// A [`Life`].
+    life: AtomicU64,
+    /// The [`Life`] that the database has, as far as it is known here.
+    written: AtomicU64,
     uploads: AtomicU32,
     slots: AtomicU32,
+    held: AtomicU32,
     version: Mutex<Option<Version>>,
     handed_out: HandedOut,
 }
 
 impl Node {
     pub(super) fn is_alive(&self, since: i64) -> bool {
-        self.seen.load(Relaxed) >= since && self.state() == NodeState::Up
+        let life = self.life();
+        life.at() >= since && life.state() == NodeState::Up
     }
 
     /// A sign of life: it brings back one that was reported broken, or had left.
     pub(super) fn seen(&self, now: i64) {
-        self.seen.fetch_max(now, Relaxed);
-        self.put_state(NodeState::Up);
-        self.mark_unwritten();
+        self.learn(Life::new(now, NodeState::Up));
     }
 
-    pub(super) fn stored(&self, now: i64, state: NodeState, version: Option<Version>) {
-        self.seen.fetch_max(now, Relaxed);
-        self.put_state(state);
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    /// It does not deliver, say its peers.
+    pub(super) fn broken(&self, now: i64) {
+        self.learn(Life::new(now, NodeState::Broken));
     }
 
-    pub(super) fn merge(&self, row: &NodeRow) {
-        // What is newer here than there is still to be written.
-        if self.seen.fetch_max(row.seen, Relaxed) <= row.seen {
-            self.put_state(row.state);
+    /// A change was stored.
+    pub(super) fn stored(&self, stored: &Stored) {
+        self.learn(Life::new(stored.at, stored.state));
+        if let Some(written) = stored.written {
+            let written = Life::new(written, stored.state);
+            self.learn(written);
+            self.written.fetch_max(written.number(), Relaxed);
         }
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = row.version;
+        self.held.store(stored.held, Relaxed);
+        self.put_version(stored.version);
     }
 
-    pub(super) fn mark_unwritten(&self) {
-        self.unwritten.store(true, Relaxed);
+    /// What the database has.
+    pub(super) fn merge(&self, row: &NodeRow) {
+        let life = Life::new(row.seen, row.state);
+        self.learn(life);
+        self.written.fetch_max(life.number(), Relaxed);
+        self.held.store(row.held.count, Relaxed);
+        self.put_version(row.version);
     }
 
-    pub(super) fn take_unwritten(&self, key: NodeKey) -> Option<Seen> {
-        self.unwritten.swap(false, Relaxed).then(|| Seen {
+    /// What the database should be told: a change of the state, and a sign of life that is `lazy`
+    /// milliseconds newer than the one it has. Counts as told from here on.
+    pub(super) fn take_unwritten(&self, key: NodeKey, lazy: i64) -> Option<Seen> {
+        let (life, written) = (self.life(), Life::from_number(self.written.load(Relaxed)));
+        if life <= written
+            || life.state() == written.state() && life.at() - written.at() < lazy.max(1)
+        {
+            return None;
+        }
+        self.written.fetch_max(life.number(), Relaxed);
+        Some(Seen {
             key,
-            at: self.seen.load(Relaxed),
-            state: self.state(),
+            at: life.at(),
+            state: life.state(),
         })
+    }
+
+    /// The database could not be told after all.
+    pub(super) fn mark_unwritten(&self) {
+        self.written.store(Life::NONE.number(), Relaxed);
+    }
+
+    /// When it was last heard of, or about.
+    pub(super) fn heard(&self) -> i64 {
+        self.life().at()
+    }
+
+    /// How many keys it has.
+    pub(super) fn held(&self) -> u32 {
+        self.held.load(Relaxed)
     }
 
     pub(crate) fn version(&self) -> Option<Version> {
@@ -82,11 +114,19 @@ impl Node {
         &self.handed_out
     }
 
-    fn state(&self) -> NodeState {
-        NodeState::from_byte(self.state.load(Relaxed))
+    pub(super) fn state(&self) -> NodeState {
+        self.life().state()
     }
 
-    fn put_state(&self, state: NodeState) {
-        self.state.store(state.byte(), Relaxed);
+    fn life(&self) -> Life {
+        Life::from_number(self.life.load(Relaxed))
+    }
+
+    fn learn(&self, life: Life) {
+        self.life.fetch_max(life.number(), Relaxed);
+    }
+
+    fn put_version(&self, version: Option<Version>) {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 }

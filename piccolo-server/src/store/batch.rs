@@ -12,6 +12,7 @@ use crate::{
         Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, Stamp, StoreError,
         Version,
         engine::{Engine, Work},
+        retry::retried,
         rows,
         statement::{Arg, Statement, node_args},
     },
@@ -20,22 +21,14 @@ use crate::{
 /// Rows of one statement; the databases bound the arguments of one.
 const ROWS: usize = 512;
 
-/// How often a transaction that another one was in the way of is tried.
-const TRIES: u32 = 5;
-
 pub(super) async fn write<E: Engine>(
     engine: &E,
     changes: &[Change],
     stamp: Stamp,
 ) -> Result<Vec<Outcome>, StoreError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match attempt(engine, changes, stamp).await {
-            Err(error) if tries < TRIES && E::is_conflict(&error) => {}
-            done => return done.map_err(|e| StoreError::Database("take changes", e)),
-        }
-    }
+    retried::<E, _, _>(|| attempt(engine, changes, stamp))
+        .await
+        .map_err(|e| StoreError::Database("take changes", e))
 }
 
 async fn attempt<E: Engine>(
@@ -48,7 +41,10 @@ async fn attempt<E: Engine>(
     let held = read::<E>(&mut work, changes, &known).await?;
     let outcomes: Vec<Outcome> = changes
         .iter()
-        .map(|change| outcome(change, known.get(&change.node), held.get(&change.node)))
+        .map(|change| {
+            let (row, held) = (known.get(&change.node), held.get(&change.node));
+            outcome(change, row, held, stamp.at)
+        })
         .collect();
     insert::<E>(&mut work, changes, &outcomes).await?;
     delete::<E>(&mut work, changes, &outcomes).await?;
@@ -65,8 +61,9 @@ async fn lock<E: Engine>(
 ) -> Result<HashMap<NodeKey, NodeRow>, sqlx::Error> {
     let mut nodes: Vec<NodeKey> = changes.iter().map(|change| change.node).collect();
     nodes.sort_unstable();
-    let mut known = HashMap::new();
-    select::<E>(work, &nodes, &mut known).await?;
+    let by_key = |rows: Vec<NodeRow>| rows.into_iter().map(|row| (row.key, row));
+    let mut known: HashMap<NodeKey, NodeRow> =
+        by_key(lock_nodes::<E>(work, &nodes).await?).collect();
     nodes.retain(|node| !known.contains_key(node));
     if nodes.is_empty() {
         return Ok(known);
@@ -88,28 +85,28 @@ async fn lock<E: Engine>(
         work.execute(Statement::repeated(&head, row, rows, ""))
             .await?;
     }
-    select::<E>(work, &nodes, &mut known).await?;
+    known.extend(by_key(lock_nodes::<E>(work, &nodes).await?));
     Ok(known)
 }
 
-async fn select<E: Engine>(
+/// Those of the nodes' rows that are there, locked. The nodes have to be sorted.
+pub(super) async fn lock_nodes<E: Engine>(
     work: &mut E::Work,
     nodes: &[NodeKey],
-    known: &mut HashMap<NodeKey, NodeRow>,
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<NodeRow>, sqlx::Error> {
     let (open, close) = E::DIALECT.row_list;
     let head = format!(
         "SELECT {} FROM node WHERE (space, holder) IN {open}",
         rows::NODE
     );
     let tail = format!("{close} ORDER BY space, holder{}", E::DIALECT.for_update);
+    let mut locked = Vec::with_capacity(nodes.len());
     for chunk in nodes.chunks(ROWS) {
         let args = chunk.iter().map(|node| node_args(*node));
         let statement = Statement::repeated(&head, "(?,?)", args, &tail);
-        let rows = work.rows(statement, rows::node).await?;
-        known.extend(rows.into_iter().map(|row| (row.key, row)));
+        locked.extend(work.rows(statement, rows::node).await?);
     }
-    Ok(())
+    Ok(locked)
 }
 
 /// What of the sets is there already: of a delta its own keys, of a replacement that is not the
@@ -137,7 +134,7 @@ async fn read<E: Engine>(
                     held.insert(change.node, keys.into_iter().collect());
                 }
             }
-            ChangeKind::Leave => {}
+            ChangeKind::Leave | ChangeKind::Return => {}
         }
     }
     let (open, close) = E::DIALECT.row_list;
@@ -153,7 +150,12 @@ async fn read<E: Engine>(
     Ok(held)
 }
 
-fn outcome(change: &Change, row: Option<&NodeRow>, held: Option<&HashSet<KeyHash>>) -> Outcome {
+fn outcome(
+    change: &Change,
+    row: Option<&NodeRow>,
+    held: Option<&HashSet<KeyHash>>,
+    now: i64,
+) -> Outcome {
     let stored = row.and_then(|row| row.version);
     let mut applied = Applied {
         version: change.version.or(stored),
@@ -162,7 +164,7 @@ fn outcome(change: &Change, row: Option<&NodeRow>, held: Option<&HashSet<KeyHash
     };
     let has = |key: &KeyHash| held.is_some_and(|held| held.contains(key));
     match (&change.kind, change.version, stored) {
-        (ChangeKind::Leave, ..) => applied.version = stored,
+        (ChangeKind::Leave | ChangeKind::Return, ..) => applied.version = stored,
         // What comes late, or for a second time, was taken already.
         (ChangeKind::Delta { .. }, Some(new), Some(old)) if new.is_behind(old, 1) => {
             applied.version = stored;
@@ -188,7 +190,43 @@ fn outcome(change: &Change, row: Option<&NodeRow>, held: Option<&HashSet<KeyHash
             applied.held = Fingerprint::of(keys);
         }
     }
+    applied.written = written(change, row, &applied, now);
     Outcome::Done(applied)
+}
+
+/// The sign of life to write with the node's row. A row to which nothing happened is not written:
+/// the sign of life is, with those of other nodes, when it is worth it.
+fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, now: i64) -> Option<i64> {
+    let Some(row) = row else {
+        return Some(now);
+    };
+    // Later than whatever took the node out, also by a clock that is ahead.
+    let since = match row.state {
+        NodeState::Up => row.seen,
+        NodeState::Left | NodeState::Broken => row.seen.saturating_add(1),
+    };
+    match change.kind {
+        // Whatever signs of life are still under way, the node left after them.
+        ChangeKind::Leave => Some(now.max(row.seen.saturating_add(1))),
+        ChangeKind::Return => Some(now.max(since)),
+        ChangeKind::Delta { .. } | ChangeKind::Replace(_) => {
+            let same = applied.added.is_empty()
+                && applied.removed.is_empty()
+                && applied.version == row.version
+                && row.state == NodeState::Up;
+            (!same).then(|| now.max(since))
+        }
+    }
+}
+
+impl ChangeKind {
+    /// The state that it leaves the node in.
+    pub(crate) fn state(&self) -> NodeState {
+        match self {
+            Self::Leave => NodeState::Left,
+            Self::Delta { .. } | Self::Replace(_) | Self::Return => NodeState::Up,
+        }
+    }
 }
 
 impl Version {
@@ -218,8 +256,7 @@ fn rows_of(
             rows.extend(which(applied).iter().map(|key| (change.node, *key)));
         }
     }
-    // In the order of the primary key, for the sake of the pages.
-    rows.sort_unstable_by_key(|(node, key)| (node.space, *key, node.holder));
+    sort(&mut rows);
     rows
 }
 
@@ -246,18 +283,32 @@ async fn delete<E: Engine>(
     changes: &[Change],
     outcomes: &[Outcome],
 ) -> Result<(), sqlx::Error> {
+    let mut gone = rows_of(changes, outcomes, |applied| &applied.removed);
+    delete_rows::<E>(work, &mut gone).await
+}
+
+pub(super) async fn delete_rows<E: Engine>(
+    work: &mut E::Work,
+    gone: &mut [(NodeKey, KeyHash)],
+) -> Result<(), sqlx::Error> {
+    sort(gone);
     let (open, close) = E::DIALECT.row_list;
     let head = [
         "DELETE FROM holding WHERE (space, key_hash, holder) IN ",
         open,
     ]
     .concat();
-    for chunk in rows_of(changes, outcomes, |applied| &applied.removed).chunks(ROWS) {
+    for chunk in gone.chunks(ROWS) {
         let args = chunk.iter().map(|(node, key)| holding_args(*node, *key));
         work.execute(Statement::repeated(&head, "(?,?,?)", args, close))
             .await?;
     }
     Ok(())
+}
+
+/// In the order of the primary key, for the sake of the pages.
+fn sort(rows: &mut [(NodeKey, KeyHash)]) {
+    rows.sort_unstable_by_key(|(node, key)| (node.space, *key, node.holder));
 }
 
 async fn update<E: Engine>(
@@ -278,14 +329,14 @@ async fn update<E: Engine>(
         .iter()
         .zip(outcomes)
         .filter_map(|(change, outcome)| match outcome {
-            Outcome::Done(applied) => Some((change, applied)),
+            Outcome::Done(applied) => Some((change, applied, applied.written?)),
             Outcome::Gap => None,
         })
         .collect();
     for chunk in done.chunks(ROWS) {
         let rows = chunk
             .iter()
-            .map(|(change, applied)| node_row(change, applied, stamp));
+            .map(|(change, applied, seen)| node_row(change, applied, *seen, stamp));
         let head = "INSERT INTO node \
             (space, holder, seen, stamp, writer, state, epoch, seq, held, digest) VALUES ";
         let statement = Statement::repeated(head, "(?,?,?,?,?,?,?,?,?,?)", rows, &tail);
@@ -294,19 +345,15 @@ async fn update<E: Engine>(
     Ok(())
 }
 
-fn node_row(change: &Change, applied: &Applied, stamp: Stamp) -> [Arg; 10] {
+fn node_row(change: &Change, applied: &Applied, seen: i64, stamp: Stamp) -> [Arg; 10] {
     let [space, holder] = node_args(change.node);
-    let state = match change.kind {
-        ChangeKind::Leave => NodeState::Left,
-        ChangeKind::Delta { .. } | ChangeKind::Replace(_) => NodeState::Up,
-    };
     [
         space,
         holder,
-        stamp.at.into(),
+        seen.into(),
         stamp.at.into(),
         stamp.writer.0.into(),
-        i64::from(state.byte()).into(),
+        i64::from(change.kind.state().byte()).into(),
         applied.version.map(|version| version.epoch).into(),
         applied.version.map(|version| version.seq).into(),
         i64::from(applied.held.count).into(),

@@ -3,15 +3,16 @@
 use std::{fmt, future::Future};
 
 use piccolo_api::Group;
+use sqlx::migrate::Migrator;
 
 use crate::{
     finder::Stretch,
     key_hash::KeyHash,
     packed::{Family, Packed},
     store::{
-        BandwidthRow, Change, Nearest, NodeKey, NodeRow, Outcome, Reply, Seen, SpaceId, SpaceRow,
-        Stamp, Store, StoreError, Writer, bandwidth, batch, holdings, nodes, spaces,
-        statement::Statement,
+        BandwidthRow, Change, Evicted, Nearest, NodeKey, NodeRow, Outcome, Reply, Seen, SpaceId,
+        SpaceRow, Stamp, Store, StoreError, Writer, bandwidth, batch, evict, holdings, lease,
+        nodes, schema, spaces, statement::Statement,
     },
 };
 
@@ -39,11 +40,26 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Begins a transaction that writes.
     fn begin(&self) -> impl Future<Output = Result<Self::Work, sqlx::Error>> + Send;
 
+    /// [`rows`](Self::rows) from wherever it is cheapest; they may be some seconds old.
+    fn old_rows<T: Send>(
+        &self,
+        statement: Statement,
+        map: Map<T>,
+    ) -> impl Future<Output = Result<Vec<T>, sqlx::Error>> + Send {
+        self.rows(statement, map)
+    }
+
+    /// The embedded migrations.
+    fn migrations() -> &'static Migrator;
+
     /// Applies the embedded migrations.
     fn migrate(&self) -> impl Future<Output = Result<(), sqlx::migrate::MigrateError>> + Send;
 
     /// Whether another transaction was in the way and the same one may well succeed now.
     fn is_conflict(error: &sqlx::Error) -> bool;
+
+    /// Whether a table is not there.
+    fn is_no_table(error: &sqlx::Error) -> bool;
 }
 
 /// A transaction; what was not committed when it is dropped is undone.
@@ -102,6 +118,10 @@ impl<E: Engine> SqlStore<E> {
 impl<E: Engine> Store for SqlStore<E> {
     fn migrate(&self) -> Reply<'_, ()> {
         Box::pin(async { self.engine.migrate().await.map_err(StoreError::Migrate) })
+    }
+
+    fn check_schema(&self) -> Reply<'_, ()> {
+        Box::pin(schema::check(&self.engine))
     }
 
     fn spaces(&self) -> Reply<'_, Vec<SpaceRow>> {
@@ -166,5 +186,17 @@ impl<E: Engine> Store for SqlStore<E> {
 
     fn forget_bandwidth(&self, before: i64) -> Reply<'_, ()> {
         Box::pin(bandwidth::forget(&self.engine, before))
+    }
+
+    fn silent(&self, before: i64, limit: u32) -> Reply<'_, Vec<NodeKey>> {
+        Box::pin(evict::silent(&self.engine, before, limit))
+    }
+
+    fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted> {
+        Box::pin(evict::evict(&self.engine, nodes, before, keys))
+    }
+
+    fn lease(&self, name: &'static str, now: i64, until: Stamp) -> Reply<'_, bool> {
+        Box::pin(lease::take(&self.engine, name, now, until))
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn nearest<E: Engine>(
         ]
     };
     let statement = Statement::fixed(E::DIALECT.nearest, side()).with(side());
-    let holders = engine.rows(statement, rows::one_holder).await;
+    let holders = engine.old_rows(statement, rows::one_holder).await;
     let holders = holders.map_err(|e| StoreError::Database("find a key's holders", e))?;
     let (below, above) = holders.into_iter().partition(|holder| *holder < around);
     Ok(Nearest { below, above })

@@ -1,41 +1,92 @@
 //! MySQL, MariaDB, and what speaks their protocol.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Executor as _, MySql as Db, MySqlPool, Row as _,
-    Transaction,
+    AssertSqlSafe, Executor as _, MySql as Db, MySqlPool, Row as _, Transaction,
     migrate::{MigrateError, Migrator},
     mysql::{MySqlArguments, MySqlConnectOptions, MySqlPoolOptions, MySqlRow},
     query::Query,
 };
+use tracing::debug;
 
 use crate::store::{
     engine::{Columns, Dialect, Engine, Map, Work},
+    health::Health,
     statement::{Arg, Sql, Statement},
+    timing::timed,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
-/// A MySQL or MariaDB server.
+/// A MySQL or MariaDB server, and replicas of it that answer finds.
 #[derive(Debug)]
 pub(crate) struct MySql {
+    primary: Link,
+    replicas: Vec<Link>,
+    turn: AtomicUsize,
+}
+
+/// Connections to one server, and whether it answers.
+#[derive(Debug)]
+struct Link {
     pool: MySqlPool,
+    health: Arc<Health>,
 }
 
 #[derive(Debug)]
-pub(crate) struct MySqlWork(Transaction<'static, Db>);
+pub(crate) struct MySqlWork {
+    transaction: Transaction<'static, Db>,
+    health: Arc<Health>,
+}
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Longest wait for an answer, or for the next row of a long one.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Longest wait for a write, which may have to wait for another one's locks.
+const WRITE: Duration = Duration::from_secs(10);
 
 impl MySql {
     /// Connects when it is first used, and again whenever a connection is lost.
-    pub(crate) fn new(options: MySqlConnectOptions, connections: u32) -> Self {
-        let options = options
-            .statement_cache_capacity(128)
-            .disable_statement_logging();
+    pub(crate) fn new(
+        primary: MySqlConnectOptions,
+        replicas: Vec<MySqlConnectOptions>,
+        connections: u32,
+    ) -> Self {
+        Self {
+            primary: Link::new(primary, connections),
+            replicas: replicas
+                .into_iter()
+                .map(|replica| Link::new(replica, connections))
+                .collect(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// The replicas take turns; those that are away are left out.
+    fn replica(&self) -> Option<&Link> {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let (before, from) = self
+            .replicas
+            .split_at(turn.checked_rem(self.replicas.len())?);
+        from.iter().chain(before).find(|link| !link.health.rests())
+    }
+}
+
+impl Link {
+    fn new(options: MySqlConnectOptions, connections: u32) -> Self {
+        let options = options.statement_cache_capacity(128);
         let pool = MySqlPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(2))
+            .acquire_timeout(CONNECT)
             .idle_timeout(Duration::from_mins(5))
             .max_lifetime(Duration::from_hours(1))
             .test_before_acquire(false)
@@ -53,7 +104,50 @@ impl MySql {
                 })
             })
             .connect_lazy_with(options);
-        Self { pool }
+        Self {
+            pool,
+            health: Arc::default(),
+        }
+    }
+
+    async fn rows<T: Send>(
+        &self,
+        statement: Statement,
+        map: Map<T>,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        let verb = statement.verb();
+        let begin = async { self.pool.acquire().await };
+        let mut connection = self.health.guarded(CONNECT, begin).await?;
+        timed(
+            verb,
+            all(&self.health, query(statement).fetch(&mut *connection), map),
+        )
+        .await
+    }
+}
+
+/// All rows, as long as some of them come within [`ANSWER`].
+async fn all<T>(
+    health: &Health,
+    mut rows: impl Stream<Item = Result<MySqlRow, sqlx::Error>> + Unpin,
+    map: Map<T>,
+) -> Result<Vec<T>, sqlx::Error> {
+    const SOME: usize = 1024;
+    let mut all = Vec::new();
+    loop {
+        let some = async {
+            let end = all.len() + SOME;
+            while all.len() < end {
+                match rows.try_next().await? {
+                    Some(row) => all.push(map(&row)?),
+                    None => return Ok(true),
+                }
+            }
+            Ok(false)
+        };
+        if health.waited(ANSWER, some).await? {
+            return Ok(all);
+        }
     }
 }
 
@@ -78,20 +172,39 @@ impl Engine for MySql {
         statement: Statement,
         map: Map<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
-        let mut rows = query(statement).fetch(&self.pool);
-        let mut all = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            all.push(map(&row)?);
+        self.primary.rows(statement, map).await
+    }
+
+    async fn old_rows<T: Send>(
+        &self,
+        statement: Statement,
+        map: Map<T>,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        if let Some(replica) = self.replica() {
+            match replica.rows(statement.clone(), map).await {
+                Err(error) => debug!(%error, "a replica did not answer; the primary is asked"),
+                found => return found,
+            }
         }
-        Ok(all)
+        self.primary.rows(statement, map).await
     }
 
     async fn begin(&self) -> Result<MySqlWork, sqlx::Error> {
-        self.pool.begin().await.map(MySqlWork)
+        let health = Arc::clone(&self.primary.health);
+        let begin = Box::pin(timed("begin", self.primary.pool.begin()));
+        let transaction = health.guarded(CONNECT + ANSWER, begin).await?;
+        Ok(MySqlWork {
+            transaction,
+            health,
+        })
+    }
+
+    fn migrations() -> &'static Migrator {
+        &MIGRATIONS
     }
 
     async fn migrate(&self) -> Result<(), MigrateError> {
-        MIGRATIONS.run(&self.pool).await
+        MIGRATIONS.run(&self.primary.pool).await
     }
 
     fn is_conflict(error: &sqlx::Error) -> bool {
@@ -101,6 +214,13 @@ impl Engine for MySql {
             .and_then(|e| e.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
             .is_some_and(|e| matches!(e.number(), 1213 | 1205))
     }
+
+    fn is_no_table(error: &sqlx::Error) -> bool {
+        error
+            .as_database_error()
+            .and_then(|e| e.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
+            .is_some_and(|e| e.number() == 1146)
+    }
 }
 
 impl Work for MySqlWork {
@@ -109,23 +229,24 @@ impl Work for MySqlWork {
         statement: Statement,
         map: Map<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
-        let mut rows = query(statement).fetch(&mut *self.0);
-        let mut all = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            all.push(map(&row)?);
-        }
-        Ok(all)
+        let verb = statement.verb();
+        let rows = query(statement).fetch(&mut *self.transaction);
+        timed(verb, all(&self.health, rows, map)).await
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
-        Ok(query(statement)
-            .execute(&mut *self.0)
-            .await?
-            .rows_affected())
+        let verb = statement.verb();
+        let execute = query(statement).execute(&mut *self.transaction);
+        let done = timed(verb, self.health.waited(WRITE, execute)).await?;
+        Ok(done.rows_affected())
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {
-        self.0.commit().await
+        timed(
+            "commit",
+            self.health.waited(WRITE, self.transaction.commit()),
+        )
+        .await
     }
 }
 

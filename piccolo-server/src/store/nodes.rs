@@ -3,6 +3,7 @@
 use crate::store::{
     NodeKey, NodeRow, Seen, Stamp, StoreError, Writer,
     engine::{Engine, Work as _},
+    retry::retried,
     rows,
     statement::{Arg, Statement, node_args},
 };
@@ -52,43 +53,47 @@ pub(super) async fn one<E: Engine>(
     Ok(found.pop())
 }
 
-/// Never moves a sign of life back, so that two instances may write in any order.
+/// Writes what is later than what is there, and no more than that: two instances may write in any
+/// order. Every few hundred rows are a transaction of their own, so that nobody waits for long.
 pub(super) async fn touch<E: Engine>(
     engine: &E,
     seen: &[Seen],
     stamp: Stamp,
 ) -> Result<(), StoreError> {
-    let failed = |e| StoreError::Database("take signs of life", e);
-    let (before, after) = E::DIALECT.inserted;
-    let set = |column: &str| format!("{column} = {before}{column}{after}");
-    let tail = format!(
-        "{} seen = {}(node.seen, {before}seen{after}), {}, {}, {}",
-        E::DIALECT.on_known_node,
-        E::DIALECT.greatest,
-        set("stamp"),
-        set("writer"),
-        set("state"),
-    );
-    let mut work = engine.begin().await.map_err(failed)?;
     for chunk in seen.chunks(ROWS) {
-        let rows = chunk.iter().map(|seen| {
-            let [space, holder] = node_args(seen.key);
-            let state = Arg::Int(seen.state.byte().into());
-            [
-                space,
-                holder,
-                seen.at.into(),
-                stamp.at.into(),
-                stamp.writer.0.into(),
-                state,
-            ]
-        });
-        let head =
-            "INSERT INTO node (space, holder, seen, stamp, writer, state, held, digest) VALUES ";
-        let row = "(?,?,?,?,?,?,0,x'00000000000000000000000000000000')";
-        work.execute(Statement::repeated(head, row, rows, &tail))
+        retried::<E, _, _>(|| touch_some(engine, chunk, stamp))
             .await
-            .map_err(failed)?;
+            .map_err(|e| StoreError::Database("take signs of life", e))?;
     }
-    work.commit().await.map_err(failed)
+    Ok(())
+}
+
+async fn touch_some<E: Engine>(engine: &E, seen: &[Seen], stamp: Stamp) -> Result<(), sqlx::Error> {
+    let (before, after) = E::DIALECT.inserted;
+    let new = |column: &str| format!("{before}{column}{after}");
+    // MySQL assigns from left to right, and what comes later in the list sees it.
+    let tail = format!(
+        "{on_known} \
+            state = CASE WHEN {seen} > node.seen OR {seen} = node.seen AND {state} > node.state \
+                THEN {state} ELSE node.state END, \
+            seen = {greatest}(node.seen, {seen}), stamp = {stamp}, writer = {writer}",
+        on_known = E::DIALECT.on_known_node,
+        greatest = E::DIALECT.greatest,
+        seen = new("seen"),
+        state = new("state"),
+        stamp = new("stamp"),
+        writer = new("writer"),
+    );
+    let rows = seen.iter().map(|seen| {
+        let [space, holder] = node_args(seen.key);
+        let state = Arg::Int(seen.state.byte().into());
+        let (stamp, writer) = (stamp.at.into(), stamp.writer.0.into());
+        [space, holder, seen.at.into(), stamp, writer, state]
+    });
+    let head = "INSERT INTO node (space, holder, seen, stamp, writer, state, held, digest) VALUES ";
+    let row = "(?,?,?,?,?,?,0,x'00000000000000000000000000000000')";
+    let mut work = engine.begin().await?;
+    work.execute(Statement::repeated(head, row, rows, &tail))
+        .await?;
+    work.commit().await
 }

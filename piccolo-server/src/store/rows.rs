@@ -55,7 +55,7 @@ pub(super) fn space(row: &dyn Columns, index: usize) -> Result<SpaceId, sqlx::Er
     u16::try_from(row.int(index)?).map(SpaceId).map_err(decode)
 }
 
-fn holder(row: &dyn Columns, index: usize) -> Result<Packed, sqlx::Error> {
+pub(super) fn holder(row: &dyn Columns, index: usize) -> Result<Packed, sqlx::Error> {
     Packed::from_slice(row.bytes(index)?).ok_or_else(|| decode("a holder is 6 or 18 bytes long"))
 }
 

@@ -7,10 +7,13 @@ use crate::{
     store::{
         SpaceId, SpaceRow, StoreError,
         engine::{Columns, Engine, Work as _},
+        retry::retried,
         rows,
         statement::{Arg, Statement},
     },
 };
+
+const SELECT: &str = "SELECT id FROM space WHERE grp = ? AND family = ?";
 
 pub(super) async fn all<E: Engine>(engine: &E) -> Result<Vec<SpaceRow>, StoreError> {
     let statement = Statement::fixed("SELECT id, grp, family FROM space", []);
@@ -32,23 +35,30 @@ pub(super) async fn intern<E: Engine>(
             Arg::Int(family.number()),
         ]
     };
-    let select = "SELECT id FROM space WHERE grp = ? AND family = ?";
     let known = engine
-        .rows(Statement::fixed(select, args()), |r| rows::space(r, 0))
+        .rows(Statement::fixed(SELECT, args()), |r| rows::space(r, 0))
         .await;
     if let Some(id) = known.map_err(failed)?.pop() {
         return Ok(id);
     }
-    let mut work = engine.begin().await.map_err(failed)?;
+    let ids = retried::<E, _, _>(|| make(engine, args)).await;
+    ids.map_err(failed)?.pop().ok_or(StoreError::TooManySpaces)
+}
+
+async fn make<E: Engine>(
+    engine: &E,
+    args: impl Fn() -> [Arg; 2],
+) -> Result<Vec<SpaceId>, sqlx::Error> {
+    let mut work = engine.begin().await?;
     let values = " INTO space (grp, family) VALUES ";
     let head = [E::DIALECT.insert_ignore, values].concat();
     let insert = Statement::repeated(&head, "(?,?)", [args()].into_iter(), "");
-    work.execute(insert).await.map_err(failed)?;
+    work.execute(insert).await?;
     let ids = work
-        .rows(Statement::fixed(select, args()), |r| rows::space(r, 0))
-        .await;
-    work.commit().await.map_err(failed)?;
-    ids.map_err(failed)?.pop().ok_or(StoreError::TooManySpaces)
+        .rows(Statement::fixed(SELECT, args()), |r| rows::space(r, 0))
+        .await?;
+    work.commit().await?;
+    Ok(ids)
 }
 
 fn row(row: &dyn Columns) -> Result<SpaceRow, sqlx::Error> {

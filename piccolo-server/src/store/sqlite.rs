@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{
     AssertSqlSafe, Row as _, Sqlite as Db, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
@@ -16,6 +16,7 @@ use sqlx::{
 use crate::store::{
     engine::{Columns, Dialect, Engine, Map, Work},
     statement::{Arg, Sql, Statement},
+    timing::timed,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -85,20 +86,22 @@ impl Engine for Sqlite {
         statement: Statement,
         map: Map<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
-        let mut rows = query(statement).fetch(&self.readers);
-        let mut all = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            all.push(map(&row)?);
-        }
-        Ok(all)
+        timed(
+            statement.verb(),
+            all(query(statement).fetch(&self.readers), map),
+        )
+        .await
     }
 
     async fn begin(&self) -> Result<SqliteWork, sqlx::Error> {
         // Waiting for the lock now, and not at the first write, is what cannot fail half-way.
-        self.writer
-            .begin_with("BEGIN IMMEDIATE")
+        timed("begin", self.writer.begin_with("BEGIN IMMEDIATE"))
             .await
             .map(SqliteWork)
+    }
+
+    fn migrations() -> &'static Migrator {
+        &MIGRATIONS
     }
 
     async fn migrate(&self) -> Result<(), MigrateError> {
@@ -112,6 +115,13 @@ impl Engine for Sqlite {
             .and_then(sqlx::error::DatabaseError::code)
             .is_some_and(|code| code.parse::<u32>().is_ok_and(|code| code & 0xff == 5))
     }
+
+    fn is_no_table(error: &sqlx::Error) -> bool {
+        // SQLite has no number for it.
+        error
+            .as_database_error()
+            .is_some_and(|error| error.message().starts_with("no such table"))
+    }
 }
 
 impl Work for SqliteWork {
@@ -120,24 +130,30 @@ impl Work for SqliteWork {
         statement: Statement,
         map: Map<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
-        let mut rows = query(statement).fetch(&mut *self.0);
-        let mut all = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            all.push(map(&row)?);
-        }
-        Ok(all)
+        let verb = statement.verb();
+        timed(verb, all(query(statement).fetch(&mut *self.0), map)).await
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
-        Ok(query(statement)
-            .execute(&mut *self.0)
-            .await?
-            .rows_affected())
+        let verb = statement.verb();
+        let done = timed(verb, query(statement).execute(&mut *self.0)).await?;
+        Ok(done.rows_affected())
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {
-        self.0.commit().await
+        timed("commit", self.0.commit()).await
     }
+}
+
+async fn all<T>(
+    mut rows: impl Stream<Item = Result<SqliteRow, sqlx::Error>> + Unpin,
+    map: Map<T>,
+) -> Result<Vec<T>, sqlx::Error> {
+    let mut all = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        all.push(map(&row)?);
+    }
+    Ok(all)
 }
 
 fn query(statement: Statement) -> Query<'static, Db, SqliteArguments> {

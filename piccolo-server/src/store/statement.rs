@@ -76,6 +76,22 @@ impl Statement {
         }
     }
 
+    /// What it does, as a label.
+    pub(super) fn verb(&self) -> &'static str {
+        let sql = match &self.sql {
+            Sql::Fixed(sql) => sql,
+            Sql::Built(sql) => sql.as_str(),
+        };
+        let first = sql.trim_start_matches('(').split(' ').next();
+        match first.unwrap_or_default() {
+            "SELECT" => "select",
+            "INSERT" | "REPLACE" => "insert",
+            "UPDATE" => "update",
+            "DELETE" => "delete",
+            _ => "other",
+        }
+    }
+
     pub(super) fn with<const N: usize>(mut self, more: [Arg; N]) -> Self {
         self.args.extend(more);
         self

@@ -1,5 +1,7 @@
 //! The databases that every test of the server runs over.
 
+use std::process::Command;
+
 use tempfile::TempDir;
 use testbed::MariaDb;
 
@@ -73,6 +75,32 @@ impl Database {
                 format!("sqlite:{}", directory.path().join("db").display())
             }
             Self::MariaDb(server) => server.url("piccolo"),
+        }
+    }
+
+    /// How many rows a table has.
+    pub(crate) fn count(&self, table: &str) -> usize {
+        let sql = format!("SELECT COUNT(*) FROM {table}");
+        let count = self.query(&sql);
+        count.trim().parse().expect("a number")
+    }
+
+    /// What a query answers, with tabs between columns, a line for each row.
+    pub(crate) fn query(&self, sql: &str) -> String {
+        match self {
+            Self::Sqlite(directory) => {
+                let output = Command::new("sqlite3")
+                    .args(["-batch", "-separator", "\t", "-cmd", ".timeout 5000"])
+                    .args([directory.path().join("db").as_os_str(), sql.as_ref()])
+                    .output()
+                    .expect("sqlite3 runs");
+                assert!(output.status.success(), "{output:?}");
+                String::from_utf8(output.stdout).expect("text")
+            }
+            Self::MariaDb(server) => {
+                let sql = format!("USE piccolo; {sql}");
+                server.execute(&sql).expect("an answer")
+            }
         }
     }
 }

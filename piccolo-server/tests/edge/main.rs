@@ -4,5 +4,6 @@ mod deltas;
 mod engine;
 mod finds;
 mod go_agents;
+mod liveness;
 mod reports;
 mod server;

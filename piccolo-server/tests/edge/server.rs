@@ -151,3 +151,14 @@ pub(crate) fn texts(list: &Value) -> Vec<String> {
         .map(|text| text.as_str().expect("text").to_owned())
         .collect()
 }
+
+/// Asks until it is so; gives up after ten seconds.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    for _ in 0..200 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what}: not within ten seconds");
+}

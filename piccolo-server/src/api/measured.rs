@@ -1,0 +1,84 @@
+//! Counts and times the calls of one route.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+    routing::MethodRouter,
+};
+use http::StatusCode;
+use metrics::{Counter, Histogram, counter, histogram};
+
+use crate::metric::{Label, Metric};
+
+const REQUESTS: &str = "piccolo_server_requests_total";
+const SECONDS: &str = "piccolo_server_request_seconds";
+
+const ROUTE: Label = (
+    "route",
+    "`find`, `findkey`, `advertise`, `sync`, `keepalive`, `leave`",
+);
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[
+    Metric::counter(
+        REQUESTS,
+        &[ROUTE, ("status", "the HTTP status, or `other`")],
+        "Calls that were answered.",
+    ),
+    Metric::histogram(
+        SECONDS,
+        &[ROUTE],
+        "From a call's head to its answer; a find's is its latency.",
+    ),
+];
+
+/// The statuses that calls are answered with.
+const STATUSES: [(StatusCode, &str); 11] = [
+    (StatusCode::OK, "200"),
+    (StatusCode::CREATED, "201"),
+    (StatusCode::BAD_REQUEST, "400"),
+    (StatusCode::FORBIDDEN, "403"),
+    (StatusCode::NOT_FOUND, "404"),
+    (StatusCode::METHOD_NOT_ALLOWED, "405"),
+    (StatusCode::REQUEST_TIMEOUT, "408"),
+    (StatusCode::PAYLOAD_TOO_LARGE, "413"),
+    (StatusCode::INTERNAL_SERVER_ERROR, "500"),
+    (StatusCode::SERVICE_UNAVAILABLE, "503"),
+    (StatusCode::IM_A_TEAPOT, "other"),
+];
+
+/// Counters and the histogram, looked up once.
+struct Meters {
+    seconds: Histogram,
+    statuses: [Counter; STATUSES.len()],
+}
+
+/// Counts what `handler` answers as `route`.
+pub(super) fn measured<S>(route: &'static str, handler: MethodRouter<S>) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let meters = Meters {
+        seconds: histogram!(SECONDS, "route" => route),
+        statuses: STATUSES
+            .map(|(_, status)| counter!(REQUESTS, "route" => route, "status" => status)),
+    };
+    handler.layer(from_fn_with_state(Arc::new(meters), measure))
+}
+
+async fn measure(State(meters): State<Arc<Meters>>, request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let response = next.run(request).await;
+    meters.seconds.record(begin.elapsed());
+    let known = STATUSES
+        .iter()
+        .position(|(status, _)| *status == response.status());
+    let index = known.unwrap_or(STATUSES.len() - 1);
+    if let Some(counter) = meters.statuses.get(index) {
+        counter.increment(1);
+    }
+    response
+}

@@ -1,0 +1,125 @@
+//! Removes from the database what nodes held that have been silent for long.
+//!
+//! One instance at a time does it, under a lease in the database. It waits for a full timeout after
+//! its own start, and after the process was halted: the nodes could not say that they live before.
+
+use std::{sync::Arc, time::Duration};
+
+use daemon::{clock::Clock, scope::Scope, telemetry};
+use metrics::counter;
+use tracing::{debug, info};
+
+use crate::{
+    metric::Metric,
+    nodes::Nodes,
+    store::{Evicted, Stamp, Store, StoreError, Writer},
+};
+
+const NODES: &str = "piccolo_server_evicted_nodes_total";
+const KEYS: &str = "piccolo_server_evicted_keys_total";
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[
+    Metric::counter(
+        NODES,
+        &[],
+        "Nodes that were removed after a long silence, by this instance.",
+    ),
+    Metric::counter(KEYS, &[], "Keys that were removed with them."),
+];
+
+/// A node that was silent for so many timeouts is removed. Until then it may come back with the
+/// set that it had.
+const TIMEOUTS: i64 = 3;
+
+/// Nodes and keys of one transaction.
+const BATCH_NODES: u32 = 32;
+const BATCH_KEYS: u32 = 4096;
+
+/// Between two transactions, so that others have their turn.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The lease ends by itself when the instance that has it dies.
+const LEASE: &str = "evict";
+const LEASE_MS: i64 = 30_000;
+
+#[derive(Debug)]
+pub(crate) struct Evictor {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) clock: Clock,
+    pub(crate) writer: Writer,
+    pub(crate) timeout: Duration,
+}
+
+/// Evicts until the scope drains.
+pub(crate) async fn run(evictor: Evictor, scope: Scope) {
+    let every = (evictor.timeout / 8).clamp(Duration::from_millis(100), Duration::from_secs(10));
+    let timeout = i64::try_from(evictor.timeout.as_millis()).unwrap_or(i64::MAX);
+    let mut awake_since = evictor.now();
+    let mut last_round = awake_since;
+    loop {
+        tokio::select! {
+            () = scope.draining() => break,
+            () = tokio::time::sleep(every) => {}
+        }
+        let now = evictor.now();
+        if now - last_round > timeout {
+            awake_since = now;
+        }
+        last_round = now;
+        if now - awake_since < timeout {
+            continue;
+        }
+        let before = now.saturating_sub(timeout.saturating_mul(TIMEOUTS));
+        match evictor.round(before, &scope).await {
+            Ok(Evicted { nodes: 0, keys: 0 }) => {}
+            Ok(Evicted { nodes, keys }) => info!(nodes, keys, "silent nodes were removed"),
+            // The next round is soon, and a database that is away is told of elsewhere.
+            Err(error) => debug!(error = %telemetry::chain(&error), "silent nodes stay"),
+        }
+    }
+    // Another instance need not wait for the lease to end.
+    let now = evictor.now();
+    let until = Stamp {
+        at: 0,
+        writer: evictor.writer,
+    };
+    if let Err(error) = evictor.store.lease(LEASE, now, until).await {
+        debug!(error = %telemetry::chain(&error), "the lease was not given back");
+    }
+}
+
+impl Evictor {
+    fn now(&self) -> i64 {
+        i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    async fn round(&self, before: i64, scope: &Scope) -> Result<Evicted, StoreError> {
+        let mut all = Evicted::default();
+        while !scope.is_draining() {
+            let now = self.now();
+            let until = Stamp {
+                at: now.saturating_add(LEASE_MS),
+                writer: self.writer,
+            };
+            if !self.store.lease(LEASE, now, until).await? {
+                break;
+            }
+            let mut silent = self.store.silent(before, BATCH_NODES).await?;
+            // It came back, and the database is about to be told.
+            silent.retain(|node| !self.nodes.is_fresh(*node, before));
+            silent.sort_unstable();
+            let Evicted { nodes, keys } = self.store.evict(&silent, before, BATCH_KEYS).await?;
+            counter!(NODES).increment(nodes);
+            counter!(KEYS).increment(keys);
+            all.nodes += nodes;
+            all.keys += keys;
+            if nodes == 0 && keys == 0 {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(all)
+    }
+}

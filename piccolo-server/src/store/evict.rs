@@ -1,0 +1,131 @@
+//! Taking away what silent nodes held.
+
+use crate::{
+    key_hash::KeyHash,
+    store::{
+        Evicted, NodeKey, NodeRow, StoreError,
+        batch::{delete_rows, lock_nodes},
+        engine::{Columns, Engine, Work},
+        retry::retried,
+        rows,
+        statement::{Arg, Statement, node_args},
+    },
+};
+
+/// Rows of one statement; the databases bound the arguments of one.
+const ROWS: usize = 512;
+
+/// Nodes of which nothing was heard since `before`.
+///
+/// A row is stamped when it is written, and so not before what it says was heard: the index on the
+/// stamps finds the few old ones.
+pub(super) async fn silent<E: Engine>(
+    engine: &E,
+    before: i64,
+    limit: u32,
+) -> Result<Vec<NodeKey>, StoreError> {
+    let sql = "SELECT space, holder FROM node WHERE stamp < ? AND seen < ? ORDER BY stamp LIMIT ?";
+    let args = [before.into(), before.into(), Arg::Int(limit.into())];
+    engine
+        .rows(Statement::fixed(sql, args), key)
+        .await
+        .map_err(|e| StoreError::Database("list silent nodes", e))
+}
+
+/// Under the locks of the nodes' rows, as every change of a set: a node that comes back meanwhile
+/// is either seen here and left alone, or finds what is left of its set.
+pub(super) async fn evict<E: Engine>(
+    engine: &E,
+    nodes: &[NodeKey],
+    before: i64,
+    keys: u32,
+) -> Result<Evicted, StoreError> {
+    retried::<E, _, _>(|| attempt(engine, nodes, before, keys))
+        .await
+        .map_err(|e| StoreError::Database("take away silent nodes", e))
+}
+
+async fn attempt<E: Engine>(
+    engine: &E,
+    nodes: &[NodeKey],
+    before: i64,
+    keys: u32,
+) -> Result<Evicted, sqlx::Error> {
+    let mut work = engine.begin().await?;
+    let mut rows = lock_nodes::<E>(&mut work, nodes).await?;
+    rows.retain(|row| row.seen < before);
+    let mut left = keys;
+    let mut gone = Vec::new();
+    let mut empty = Vec::new();
+    for row in rows {
+        if left == 0 {
+            break;
+        }
+        let held = some_keys::<E>(&mut work, row.key, left).await?;
+        let count = u32::try_from(held.len()).unwrap_or(u32::MAX);
+        gone.extend(held.iter().map(|key| (row.key, *key)));
+        if count < left {
+            empty.push(row.key);
+        } else {
+            shrink::<E>(&mut work, row, &held).await?;
+        }
+        left = left.saturating_sub(count);
+    }
+    delete_rows::<E>(&mut work, &mut gone).await?;
+    delete_nodes::<E>(&mut work, &empty).await?;
+    work.commit().await?;
+    Ok(Evicted {
+        nodes: u64::try_from(empty.len()).unwrap_or(u64::MAX),
+        keys: u64::try_from(gone.len()).unwrap_or(u64::MAX),
+    })
+}
+
+async fn some_keys<E: Engine>(
+    work: &mut E::Work,
+    node: NodeKey,
+    limit: u32,
+) -> Result<Vec<KeyHash>, sqlx::Error> {
+    let sql = "SELECT key_hash FROM holding WHERE space = ? AND holder = ? LIMIT ?";
+    let [space, holder] = node_args(node);
+    let statement = Statement::fixed(sql, [space, holder, Arg::Int(limit.into())]);
+    work.rows(statement, rows::one_hash).await
+}
+
+/// A node with many keys goes in several steps. What is left has no version, so that the node is
+/// asked for its whole set should it come back; the stamp stays as old as it is.
+async fn shrink<E: Engine>(
+    work: &mut E::Work,
+    row: NodeRow,
+    gone: &[KeyHash],
+) -> Result<(), sqlx::Error> {
+    let mut held = row.held;
+    held.remove(gone);
+    let sql = "UPDATE node SET held = ?, digest = ?, epoch = NULL, seq = NULL \
+        WHERE space = ? AND holder = ?";
+    let [space, holder] = node_args(row.key);
+    let args = [
+        i64::from(held.count).into(),
+        Arg::Hash(held.sum.to_be_bytes()),
+        space,
+        holder,
+    ];
+    work.execute(Statement::fixed(sql, args)).await.map(|_| ())
+}
+
+async fn delete_nodes<E: Engine>(work: &mut E::Work, nodes: &[NodeKey]) -> Result<(), sqlx::Error> {
+    let (open, close) = E::DIALECT.row_list;
+    let head = ["DELETE FROM node WHERE (space, holder) IN ", open].concat();
+    for chunk in nodes.chunks(ROWS) {
+        let args = chunk.iter().map(|node| node_args(*node));
+        work.execute(Statement::repeated(&head, "(?,?)", args, close))
+            .await?;
+    }
+    Ok(())
+}
+
+fn key(row: &dyn Columns) -> Result<NodeKey, sqlx::Error> {
+    Ok(NodeKey {
+        space: rows::space(row, 0)?,
+        holder: rows::holder(row, 1)?,
+    })
+}

@@ -1,0 +1,71 @@
+//! Whether a database server answers, so that one that does not is not waited for by everybody.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::store::error::is_away;
+
+/// A server that did not answer is left alone for this long; then one caller tries.
+const REST: Duration = Duration::from_millis(500);
+
+/// What is known of a server.
+#[derive(Debug, Default)]
+pub(super) struct Health(Mutex<Option<Instant>>);
+
+impl Health {
+    /// Does something with the server, unless it is away.
+    pub(super) async fn guarded<T>(
+        &self,
+        deadline: Duration,
+        something: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        if self.rests() {
+            return Err(away(
+                "the database is away; it is tried again within a second",
+            ));
+        }
+        self.waited(deadline, something).await
+    }
+
+    /// Goes on with what the server began, and not for longer than the deadline.
+    pub(super) async fn waited<T>(
+        &self,
+        deadline: Duration,
+        something: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let result = match tokio::time::timeout(deadline, something).await {
+            Ok(result) => result,
+            Err(_) => Err(away("the database did not answer in time")),
+        };
+        let failed = result.as_ref().is_err_and(is_away);
+        *self.rest() = failed.then(|| Instant::now() + REST);
+        result
+    }
+
+    /// Whether it is away. Of those who ask at the end of its rest, the first is told no.
+    pub(super) fn rests(&self) -> bool {
+        let mut rest = self.rest();
+        let now = Instant::now();
+        match *rest {
+            None => false,
+            Some(until) if now < until => true,
+            Some(_) => {
+                *rest = Some(now + REST);
+                false
+            }
+        }
+    }
+
+    fn rest(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn away(message: &str) -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
+}

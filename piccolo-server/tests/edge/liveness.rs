@@ -1,0 +1,226 @@
+//! Which nodes are handed out: silent ones, broken ones, and what several instances know of them.
+
+use std::time::Duration;
+
+use daemon::clock::Clock;
+use piccolo_api::path;
+use serde_json::{Value, json};
+
+use crate::{
+    engine::{Database, Engine, on_both_engines},
+    server::{Server, eventually},
+};
+
+on_both_engines!(
+    instances_share_signs_of_life,
+    a_node_that_left_one_instance_is_soon_gone_from_the_other,
+    several_peers_take_a_node_out_and_a_keepalive_brings_it_back,
+    one_peer_takes_no_node_out,
+    busy_and_missing_are_no_faults,
+    silent_nodes_are_removed_after_a_full_timeout,
+    a_node_that_comes_back_is_not_removed,
+    a_node_that_was_removed_is_asked_for_its_set,
+    nodes_with_many_keys_are_removed_in_steps,
+);
+
+const A: &str = "10.0.0.1:7787";
+const NOW: Duration = Duration::from_hours(480_000);
+
+async fn two(engine: Engine, flags: &[&str]) -> (Server, Server, Database) {
+    let database = engine.database();
+    let url = database.url();
+    let mut all = vec!["--database", &url];
+    all.extend(flags);
+    let clock = Clock::manual(NOW);
+    let one = Server::start_at(&all, clock.clone()).await;
+    let other = Server::start_at(&all, clock).await;
+    (one, other, database)
+}
+
+async fn keepalive(server: &Server, host: &str, more: Value) -> Value {
+    let mut call = json!({"host": host, "Group": "g"});
+    if let (Some(call), Value::Object(more)) = (call.as_object_mut(), more) {
+        call.extend(more);
+    }
+    let (status, reply) = server.post(path::KEEPALIVE, &call).await;
+    assert_eq!(status, 201, "{reply}");
+    reply["resync"].clone()
+}
+
+async fn accuse(server: &Server, by: &str, kind: &str) {
+    let failure = json!([{"peer": A, "kind": kind, "count": 5}]);
+    keepalive(server, by, json!({"failures": failure})).await;
+}
+
+async fn finds(server: &Server) -> bool {
+    !server.holders("k", "10.9.9.9").await.is_empty()
+}
+
+async fn instances_share_signs_of_life(engine: Engine) {
+    let (one, other, _database) = two(engine, &["--find-cache-ttl", "0"]).await;
+    one.advertise(A, &["k"]).await;
+    eventually("the other instance knows the node", async || {
+        finds(&other).await
+    })
+    .await;
+    // It goes on living, as only the first instance hears.
+    for _ in 0..3 {
+        one.clock.advance(Duration::from_secs(60));
+        assert_eq!(keepalive(&one, A, json!({})).await, Value::Null);
+        eventually("the other instance hears of it", async || {
+            finds(&other).await
+        })
+        .await;
+    }
+    one.clock.advance(Duration::from_secs(121));
+    assert!(!finds(&one).await && !finds(&other).await);
+}
+
+async fn a_node_that_left_one_instance_is_soon_gone_from_the_other(engine: Engine) {
+    let (one, other, _database) = two(engine, &["--find-cache-ttl", "0"]).await;
+    one.advertise(A, &["k"]).await;
+    eventually("the other instance knows the node", async || {
+        finds(&other).await
+    })
+    .await;
+    one.clock.advance(Duration::from_millis(1));
+    let leave = json!({"host": A, "Group": "g"});
+    assert_eq!(one.post(path::LEAVE, &leave).await.0, 201);
+    assert!(!finds(&one).await);
+    eventually("the other instance hears of it", async || {
+        !finds(&other).await
+    })
+    .await;
+}
+
+async fn several_peers_take_a_node_out_and_a_keepalive_brings_it_back(engine: Engine) {
+    let (one, other, _database) = two(engine, &["--find-cache-ttl", "0"]).await;
+    one.advertise(A, &["k"]).await;
+    for by in ["10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1"] {
+        keepalive(&one, by, json!({})).await;
+    }
+    eventually("the other instance knows the node", async || {
+        finds(&other).await
+    })
+    .await;
+    one.clock.advance(Duration::from_secs(1));
+    accuse(&one, "10.0.0.2:1", "refused").await;
+    accuse(&one, "10.0.0.3:1", "stalled").await;
+    assert!(finds(&one).await);
+    accuse(&one, "10.0.0.4:1", "wrong_bytes").await;
+    assert!(!finds(&one).await);
+    eventually("the other instance hears of it", async || {
+        !finds(&other).await
+    })
+    .await;
+    one.clock.advance(Duration::from_secs(1));
+    keepalive(&other, A, json!({})).await;
+    assert!(finds(&other).await);
+    eventually("the first instance hears of it", async || finds(&one).await).await;
+}
+
+async fn one_peer_takes_no_node_out(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    server.advertise(A, &["k"]).await;
+    keepalive(&server, "10.0.0.2:1", json!({})).await;
+    server.clock.advance(Duration::from_secs(1));
+    for _ in 0..10 {
+        accuse(&server, "10.0.0.2:1", "refused").await;
+    }
+    assert!(finds(&server).await);
+}
+
+async fn busy_and_missing_are_no_faults(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    server.advertise(A, &["k"]).await;
+    let peers = ["10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1"];
+    for by in peers {
+        keepalive(&server, by, json!({})).await;
+    }
+    server.clock.advance(Duration::from_secs(1));
+    for kind in ["busy", "missing", "something_new"] {
+        for by in peers {
+            accuse(&server, by, kind).await;
+        }
+    }
+    assert!(finds(&server).await);
+}
+
+async fn silent_nodes_are_removed_after_a_full_timeout(engine: Engine) {
+    let (one, other, database) = two(engine, &["--node-timeout", "2s"]).await;
+    for host in 1..=50 {
+        one.advertise(&format!("10.0.0.{host}:1"), &["k", "l"])
+            .await;
+    }
+    one.clock.advance(Duration::from_hours(1));
+    // To the evictors the process was halted for an hour: they wait for a timeout again.
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(database.count("holding"), 100);
+    }
+    one.advertise("10.0.1.1:1", &["k"]).await;
+    one.clock.advance(Duration::from_millis(1900));
+    keepalive(&one, "10.0.1.1:1", json!({})).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(database.count("node"), 51);
+    one.clock.advance(Duration::from_millis(200));
+    eventually("the silent nodes are gone", async || {
+        (database.count("node"), database.count("holding")) == (1, 1)
+    })
+    .await;
+    drop(other);
+}
+
+async fn a_node_that_comes_back_is_not_removed(engine: Engine) {
+    let (one, _other, database) = two(engine, &["--node-timeout", "2s"]).await;
+    let set = json!({"holder": A, "keys": ["k"], "group": "g", "epoch": 1, "seq": 1});
+    assert_eq!(one.post(path::SYNC, &set).await.0, 201);
+    one.advertise("10.0.0.2:1", &["k"]).await;
+    one.clock.advance(Duration::from_secs(100));
+    // In between the two of them: one comes back before the evictors are at work again.
+    let version = json!({"epoch": 1, "seq": 1});
+    assert_eq!(keepalive(&one, A, version.clone()).await, Value::Null);
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        one.clock.advance(Duration::from_millis(500));
+        assert_eq!(keepalive(&one, A, version.clone()).await, Value::Null);
+    }
+    eventually("the silent node is gone", async || {
+        database.count("node") == 1
+    })
+    .await;
+    assert_eq!(database.count("holding"), 1);
+    assert!(finds(&one).await);
+}
+
+async fn a_node_that_was_removed_is_asked_for_its_set(engine: Engine) {
+    let (one, other, database) = two(engine, &["--node-timeout", "1s"]).await;
+    let set = json!({"holder": A, "keys": ["k"], "group": "g", "epoch": 1, "seq": 1});
+    assert_eq!(one.post(path::SYNC, &set).await.0, 201);
+    eventually("the node is removed", async || {
+        one.clock.advance(Duration::from_millis(150));
+        database.count("node") == 0
+    })
+    .await;
+    // Whichever instance removed it: neither takes what it remembers for what is stored.
+    for server in [&one, &other] {
+        let version = json!({"epoch": 1, "seq": 1});
+        assert_eq!(keepalive(server, A, version).await, true);
+    }
+    assert!(!finds(&one).await);
+    assert_eq!(one.post(path::SYNC, &set).await.0, 201);
+    assert!(finds(&one).await);
+}
+
+async fn nodes_with_many_keys_are_removed_in_steps(engine: Engine) {
+    let (one, _other, database) = two(engine, &["--node-timeout", "1s"]).await;
+    let keys: Vec<String> = (0..10_000).map(|n| format!("key-{n}")).collect();
+    let set = json!({"holder": A, "keys": keys, "group": "g"});
+    assert_eq!(one.post(path::SYNC, &set).await.0, 201);
+    assert_eq!(database.count("holding"), 10_000);
+    eventually("the node is removed", async || {
+        one.clock.advance(Duration::from_millis(150));
+        (database.count("node"), database.count("holding")) == (0, 0)
+    })
+    .await;
+}
