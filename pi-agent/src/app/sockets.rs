@@ -13,4 +13,12 @@ impl SocketWatch for SocketTable {
     }
 }
 
-impl Watched for Registered {}
+impl Watched for Registered {
+    fn received(&self, bytes: u64) {
+        Self::received(self, bytes);
+    }
+
+    fn sent(&self, bytes: u64) {
+        Self::sent(self, bytes);
+    }
+}

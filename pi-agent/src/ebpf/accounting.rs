@@ -181,11 +181,6 @@ impl Accounting {
         self.lock().ledger.take_reports(most, now)
     }
 
-    /// Puts back reports that did not arrive, to be part of the next.
-    pub fn give_back(&self, reports: &[PeerReport]) {
-        self.lock().ledger.give_back(reports);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // A pass that panicked has lost at most its own growth.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -196,7 +191,8 @@ impl State {
     fn look(&mut self, now: Instant) -> Result<(), AccountingError> {
         let failures = self.source.failures()?;
         metrics::show_failures(failures);
-        self.failures.extend(failures.map(|(kind, count)| (kind.name(), count)));
+        self.failures
+            .extend(failures.map(|(kind, count)| (kind.name(), count)));
         let mut counters = self.source.read()?;
         match own::addresses() {
             Ok(own) => self.own = own,

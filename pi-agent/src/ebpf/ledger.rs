@@ -19,7 +19,6 @@ pub(crate) struct Ledger {
     peers: BTreeMap<IpAddr, Peer>,
     idle: Duration,
     looked: Instant,
-    reported: Instant,
 }
 
 /// What one look brought.
@@ -47,8 +46,10 @@ struct Peer {
     counters: Sums,
     /// Since the agent started, restarts of the counters evened out.
     total: Sums,
-    /// Since the last report.
+    /// Since `reported`.
     pending: Sums,
+    /// When it was last reported, or had nothing to report.
+    reported: Instant,
     rates: Rates,
     rtt_us: Option<u64>,
     min_rtt_us: Option<u64>,
@@ -76,13 +77,13 @@ impl Ledger {
             peers: BTreeMap::new(),
             idle,
             looked: now,
-            reported: now,
         }
     }
 
     /// Enters the counters of all peers.
     pub(crate) fn look(&mut self, counters: &BTreeMap<IpAddr, Counters>, now: Instant) -> Look {
-        let interval = now.saturating_duration_since(self.looked);
+        let before = self.looked;
+        let interval = now.saturating_duration_since(before);
         self.looked = now;
         let mut look = Look::default();
         for peer in self.peers.values_mut() {
@@ -90,7 +91,8 @@ impl Ledger {
             peer.rates.sent.average = 0;
         }
         for (&address, counters) in counters {
-            let peer = self.peers.entry(address).or_insert_with(|| Peer::new(now));
+            let peer = self.peers.entry(address);
+            let peer = peer.or_insert_with(|| Peer::new(before));
             let growth = peer.enter(counters, interval, now);
             if !growth.is_zero() {
                 look.moved.push(Moved {
@@ -125,50 +127,17 @@ impl Ledger {
     /// What passed since the last report, of the `most` peers with the most bytes; the others' sums
     /// stay for the next.
     pub(crate) fn take_reports(&mut self, most: usize, now: Instant) -> Vec<PeerReport> {
-        let interval = now.saturating_duration_since(self.reported);
-        self.reported = now;
-        let mut waiting: Vec<_> = self
+        let (mut waiting, silent): (Vec<_>, Vec<_>) = self
             .peers
             .iter_mut()
-            .filter(|(_, peer)| peer.pending.bytes() != 0)
-            .collect();
+            .partition(|(_, peer)| peer.pending.bytes() != 0);
+        for (_, peer) in silent {
+            peer.reported = now;
+        }
         waiting.sort_by_key(|(_, peer)| std::cmp::Reverse(peer.pending.bytes()));
         waiting.truncate(most);
-        waiting
-            .into_iter()
-            .map(|(&address, peer)| {
-                let sums = std::mem::take(&mut peer.pending);
-                PeerReport {
-                    peer: address,
-                    interval,
-                    received: sums.received,
-                    sent: sums.sent,
-                    retransmits: sums.retransmits,
-                    rtt_us: peer.rtt_us,
-                }
-            })
-            .collect()
-    }
-
-    /// Puts back reports that did not arrive, to be part of the next.
-    pub(crate) fn give_back(&mut self, reports: &[PeerReport]) {
-        for report in reports {
-            let Some(peer) = self.peers.get_mut(&report.peer) else {
-                continue;
-            };
-            peer.pending.add(&Sums {
-                received: report.received,
-                sent: report.sent,
-                retransmits: report.retransmits,
-                ..Sums::default()
-            });
-        }
-        if let Some(first) = reports.first() {
-            self.reported = self
-                .reported
-                .checked_sub(first.interval)
-                .unwrap_or(self.reported);
-        }
+        let report = |(&address, peer): (&IpAddr, &mut Peer)| peer.report(address, now);
+        waiting.into_iter().map(report).collect()
     }
 }
 
@@ -178,6 +147,7 @@ impl Peer {
             counters: Sums::default(),
             total: Sums::default(),
             pending: Sums::default(),
+            reported: now,
             rates: Rates::default(),
             rtt_us: None,
             min_rtt_us: None,
@@ -200,6 +170,20 @@ impl Peer {
         self.rtt_us = known(counters.srtt_us).or(self.rtt_us);
         self.min_rtt_us = known(counters.min_rtt_us).or(self.min_rtt_us);
         growth
+    }
+
+    fn report(&mut self, address: IpAddr, now: Instant) -> PeerReport {
+        let interval = now.saturating_duration_since(self.reported);
+        self.reported = now;
+        let sums = std::mem::take(&mut self.pending);
+        PeerReport {
+            peer: address,
+            interval,
+            received: sums.received,
+            sent: sums.sent,
+            retransmits: sums.retransmits,
+            rtt_us: self.rtt_us,
+        }
     }
 
     fn view(&self, address: IpAddr) -> PeerView {

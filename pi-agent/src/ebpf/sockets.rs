@@ -128,16 +128,16 @@ impl SocketTable {
 
 impl Registered {
     /// `bytes` were read from the connection.
-    pub fn received(&self, bytes: usize) {
+    pub fn received(&self, bytes: u64) {
         self.progress(bytes, PeerSockets::received);
     }
 
     /// `bytes` were written to the connection.
-    pub fn sent(&self, bytes: usize) {
+    pub fn sent(&self, bytes: u64) {
         self.progress(bytes, PeerSockets::sent);
     }
 
-    fn progress(&self, bytes: usize, note: fn(&mut PeerSockets, u64, u64, u64)) {
+    fn progress(&self, bytes: u64, note: fn(&mut PeerSockets, u64, u64, u64)) {
         let Some(Entry {
             shared,
             peer,
@@ -148,12 +148,7 @@ impl Registered {
         };
         let now_ns = shared.now_ns();
         if let Some(peer) = shared.lock().peers.get_mut(peer) {
-            note(
-                peer,
-                *number,
-                now_ns,
-                u64::try_from(bytes).unwrap_or(u64::MAX),
-            );
+            note(peer, *number, now_ns, bytes);
         }
     }
 }

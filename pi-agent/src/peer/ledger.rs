@@ -12,16 +12,21 @@ use std::{
     },
 };
 
+use super::Watched;
+
 /// Most peers that are told apart. Further ones share the entry of the unspecified address.
 const MOST_PEERS: usize = 8192;
 
 /// All peers' counters. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct PeerBytes(Arc<Mutex<BTreeMap<IpAddr, Meter>>>);
+pub struct PeerBytes(Arc<Mutex<BTreeMap<IpAddr, Arc<Cells>>>>);
 
-/// One peer's counters. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Meter(Arc<Cells>);
+/// One peer's counters, as one of its connections adds to them. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Meter {
+    cells: Arc<Cells>,
+    watched: Arc<dyn Watched>,
+}
 
 #[derive(Debug, Default)]
 struct Cells {
@@ -57,8 +62,15 @@ impl PeerBytes {
         peers.iter().map(|(ip, m)| (*ip, m.totals())).collect()
     }
 
-    /// The counters of a peer.
-    pub(crate) fn meter(&self, peer: IpAddr) -> Meter {
+    /// What counts a connection with a peer, and tells its progress to whoever watches it.
+    pub(crate) fn meter(&self, peer: IpAddr, watched: Box<dyn Watched>) -> Meter {
+        Meter {
+            cells: self.cells(peer),
+            watched: watched.into(),
+        }
+    }
+
+    fn cells(&self, peer: IpAddr) -> Arc<Cells> {
         let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let peer = peer.to_canonical();
         let known = peers.contains_key(&peer) || peers.len() < MOST_PEERS;
@@ -80,31 +92,37 @@ impl Direction {
 
 impl Meter {
     pub(crate) fn received_head(&self, bytes: usize) {
-        add(&self.0.received_head, wide(bytes));
+        add(&self.cells.received_head, wide(bytes));
+        self.watched.received(wide(bytes));
     }
 
     pub(crate) fn received_body(&self, bytes: u64) {
-        add(&self.0.received_body, bytes);
+        add(&self.cells.received_body, bytes);
+        self.watched.received(bytes);
     }
 
     pub(crate) fn sent_head(&self, bytes: usize) {
-        add(&self.0.sent_head, wide(bytes));
+        add(&self.cells.sent_head, wide(bytes));
+        self.watched.sent(wide(bytes));
     }
 
     pub(crate) fn sent_body(&self, bytes: u64) {
-        add(&self.0.sent_body, bytes);
+        add(&self.cells.sent_body, bytes);
+        self.watched.sent(bytes);
     }
+}
 
+impl Cells {
     fn totals(&self) -> PeerTotals {
         let get = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
         PeerTotals {
             received: Direction {
-                head: get(&self.0.received_head),
-                body: get(&self.0.received_body),
+                head: get(&self.received_head),
+                body: get(&self.received_body),
             },
             sent: Direction {
-                head: get(&self.0.sent_head),
-                body: get(&self.0.sent_body),
+                head: get(&self.sent_head),
+                body: get(&self.sent_body),
             },
         }
     }

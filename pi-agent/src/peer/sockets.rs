@@ -17,8 +17,14 @@ pub trait SocketWatch: Send + Sync + fmt::Debug {
     fn register(&self, peer: SocketAddr, socket: BorrowedFd<'_>) -> Box<dyn Watched>;
 }
 
-/// Dropped when its socket is about to be closed.
-pub trait Watched: Send + Sync + fmt::Debug {}
+/// Told of a socket's progress, and dropped when the socket is about to be closed.
+pub trait Watched: Send + Sync + fmt::Debug {
+    /// `bytes` were read from the socket.
+    fn received(&self, bytes: u64);
+
+    /// `bytes` were written to the socket.
+    fn sent(&self, bytes: u64);
+}
 
 /// Nobody watches.
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +40,10 @@ pub struct PeerSockets {
 /// A socket's counters and its watcher's guard.
 ///
 /// Where both are members of one struct, this comes before the socket, so that the guard is
-/// dropped while the socket is open.
+/// dropped while the socket is open; the same goes for clones of the meter.
 #[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) meter: Meter,
-    _watched: Box<dyn Watched>,
 }
 
 impl SocketWatch for Unwatched {
@@ -47,7 +52,11 @@ impl SocketWatch for Unwatched {
     }
 }
 
-impl Watched for Unwatched {}
+impl Watched for Unwatched {
+    fn received(&self, _: u64) {}
+
+    fn sent(&self, _: u64) {}
+}
 
 impl PeerSockets {
     /// Counts in `bytes` and tells `watch`.
@@ -63,8 +72,7 @@ impl PeerSockets {
     /// Takes up a socket that was just opened or accepted.
     pub(crate) fn register(&self, peer: SocketAddr, socket: &TcpStream) -> Registered {
         Registered {
-            meter: self.bytes.meter(peer.ip()),
-            _watched: self.watch.register(peer, socket.as_fd()),
+            meter: (self.bytes).meter(peer.ip(), self.watch.register(peer, socket.as_fd())),
         }
     }
 }

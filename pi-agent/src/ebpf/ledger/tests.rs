@@ -98,23 +98,31 @@ fn rates_are_over_busy_time_and_over_the_interval() {
 }
 
 #[test]
-fn reports_are_sums_and_survive_a_failure_to_send_them() {
+fn reports_are_sums_since_the_peer_was_last_reported() {
     let mut fixture = Fixture::new();
-    fixture.look_after(
-        Duration::from_secs(1),
-        &[(PEER, received(1000, 5)), (OTHER, received(2000, 5))],
-    );
+    let second = Duration::from_secs(1);
+    let both = |peer, other| [(PEER, received(peer, 5)), (OTHER, received(other, 5))];
+    let report = |fixture: &mut Fixture, most| -> Vec<_> {
+        let reports = fixture.ledger.take_reports(most, fixture.now);
+        let told = |r: &PeerReport| (r.peer, r.received.bytes, r.interval.as_secs());
+        reports.iter().map(told).collect()
+    };
+    fixture.look_after(second, &both(1000, 2000));
+    assert_eq!(report(&mut fixture, 1), [(OTHER, 2000, 1)]);
+    fixture.look_after(second, &both(1000, 2500));
+    assert_eq!(report(&mut fixture, 10), [(PEER, 1000, 2), (OTHER, 500, 1)]);
+    // Silence is not part of what comes after it.
+    fixture.look_after(second, &both(1000, 2500));
+    assert_eq!(report(&mut fixture, 10), []);
+    fixture.look_after(second, &both(1000, 2600));
+    assert_eq!(report(&mut fixture, 10), [(OTHER, 100, 1)]);
+}
+
+#[test]
+fn a_new_peer_is_reported_since_the_look_before() {
+    let mut fixture = Fixture::new();
+    fixture.look_after(HOUR / 2, &[]);
+    fixture.look(received(10, 0));
     let reports = fixture.ledger.take_reports(1, fixture.now);
-    assert_eq!(reports.len(), 1);
-    assert_eq!((reports[0].peer, reports[0].received.bytes), (OTHER, 2000));
-    fixture.ledger.give_back(&reports);
-    fixture.look_after(
-        Duration::from_secs(1),
-        &[(PEER, received(1000, 5)), (OTHER, received(2500, 6))],
-    );
-    let reports = fixture.ledger.take_reports(10, fixture.now);
-    let bytes: Vec<_> = reports.iter().map(|r| (r.peer, r.received.bytes)).collect();
-    assert_eq!(bytes, [(OTHER, 2500), (PEER, 1000)]);
-    assert_eq!(reports[0].interval, Duration::from_secs(2));
-    assert!(fixture.ledger.take_reports(10, fixture.now).is_empty());
+    assert_eq!(reports[0].interval, Duration::from_secs(1));
 }

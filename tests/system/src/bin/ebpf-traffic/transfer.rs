@@ -34,7 +34,7 @@ pub(crate) struct Transfer {
 }
 
 /// A request is the length of its answer.
-const REQUEST: usize = 8;
+const REQUEST: u64 = 8;
 
 /// From the request to the last byte of the answer.
 type Span = (Instant, Instant);
@@ -64,7 +64,7 @@ impl Transfer {
         });
         let truth = json!({
             "connections": connections,
-            "requested": answers * u64::try_from(REQUEST)?,
+            "requested": answers * REQUEST,
             "answered": answers * self.bytes,
             "busy_seconds": union(spans).as_secs_f64(),
             "wall_seconds": wall.as_secs_f64(),
@@ -102,8 +102,9 @@ impl Transfer {
             while left > 0 {
                 let received = stream.read(&mut buffer).context("receiving")?;
                 anyhow::ensure!(received != 0, "the answer ended early");
+                let received = u64::try_from(received)?;
                 registered.received(received);
-                left = left.saturating_sub(u64::try_from(received)?);
+                left = left.saturating_sub(received);
             }
             spans.push((start, Instant::now()));
         }
@@ -113,7 +114,7 @@ impl Transfer {
 
 /// Answers each request of a connection, up to its end.
 fn answer(stream: &TcpStream, registered: &Registered) {
-    let mut request = [0; REQUEST];
+    let mut request = [0; 8];
     let mut reader = stream;
     while reader.read_exact(&mut request).is_ok() {
         registered.received(REQUEST);
@@ -121,7 +122,7 @@ fn answer(stream: &TcpStream, registered: &Registered) {
         if send(stream, bytes).is_err() {
             return;
         }
-        registered.sent(usize::try_from(bytes).unwrap_or(usize::MAX));
+        registered.sent(bytes);
     }
 }
 
