@@ -101,6 +101,11 @@ fn peers(admin: &Admin) -> Vec<PeerStatus> {
         peer.retransmits = view.retransmits;
         peer.rtt_us = view.rtt_us;
     }
+    for (ip, failures) in admin.discovery.failures() {
+        let peer = peers.entry(ip).or_default();
+        peer.failures = failures.count;
+        peer.last_failure = Some(failures.last);
+    }
     let named = peers.into_iter().map(|(ip, peer)| PeerStatus {
         addr: ip.to_string(),
         rack: admin.discovery.rack(ip),

@@ -6,7 +6,9 @@ mod images;
 mod inventory;
 mod listing;
 pub mod manifest;
+mod missed;
 mod origin;
+mod remote;
 mod store;
 mod track;
 mod verdict;
@@ -29,21 +31,24 @@ use self::{
     images::ImageWatch,
     inventory::{Inventory, Table},
     listing::Listing,
-    manifest::MAX_MANIFEST,
+    missed::Missed,
     origin::Origin,
     store::Store,
     track::{Difference, Tracker},
     watch::Watch,
 };
 use crate::{
-    containerd::Containerd, digest::Digest, discovery::Discovery, jitter::Jitter, metric::Metric,
-    policy::Policy,
+    containerd::Containerd, digest::Digest, discovery::Discovery, http::ByteRange, jitter::Jitter,
+    metric::Metric, policy::Policy,
 };
 
-pub use self::facts::{Access, Overview};
+pub use self::{
+    facts::{Access, Overview},
+    remote::Remote,
+};
 
 /// What is counted here.
-pub const METRICS: &[Metric] = &[IMAGES, BLOBS, STORED, SHARED];
+pub const METRICS: &[Metric] = &[IMAGES, BLOBS, STORED, SHARED, missed::BYTES];
 
 const IMAGES: Metric = Metric::gauge(
     "piccolo_agent_images",
@@ -79,6 +84,7 @@ struct Inner {
     containerd: Option<Containerd>,
     shared: Shared,
     facts: Arc<Facts>,
+    missed: Missed,
 }
 
 /// What peers may have.
@@ -135,6 +141,8 @@ pub struct Object {
 pub enum Source {
     /// A file of the content store. The open descriptor outlives the file's deletion.
     File(File),
+    /// containerd, which hands the bytes over piece by piece.
+    Remote(Remote),
 }
 
 /// A failure of this node's own store.
@@ -162,6 +170,7 @@ impl Content {
             containerd: None,
             shared: Shared::All,
             facts: Arc::default(),
+            missed: Missed::default(),
         }))
     }
 
@@ -175,6 +184,7 @@ impl Content {
                 tags: settings.tags,
             },
             facts: Arc::default(),
+            missed: Missed::default(),
         }));
         let tracking = Tracking {
             content: content.clone(),
@@ -187,21 +197,46 @@ impl Content {
     ///
     /// # Errors
     /// When the store cannot be read; absence is `None`.
-    #[expect(
-        clippy::unused_async,
-        reason = "a store that is not on this file system will wait"
-    )]
     pub async fn open(&self, digest: &Digest) -> Result<Option<Object>, ContentError> {
-        let opened = self.0.store.open(digest).map_err(|source| ContentError {
+        let opened = match self.0.store.open(digest) {
+            Ok(Some((file, size))) => Ok(Some((Source::File(file), size))),
+            Ok(None) => self.open_remote(digest).await,
+            Err(error) => match self.open_remote(digest).await {
+                Ok(None) => Err(error),
+                opened => opened,
+            },
+        };
+        let opened = opened.map_err(|source| ContentError {
             digest: digest.clone(),
             source,
         })?;
-        Ok(opened.map(|(file, size)| Object {
+        Ok(opened.map(|(source, size)| Object {
             digest: digest.clone(),
             size,
             media_type: self.media_type(digest),
-            source: Source::File(file),
+            source,
         }))
+    }
+
+    /// Opens an object over gRPC, where that is the way to the store.
+    async fn open_remote(&self, digest: &Digest) -> io::Result<Option<(Source, u64)>> {
+        let Some(containerd) = self.grpc() else {
+            return Ok(None);
+        };
+        let found = Remote::find(containerd, digest).await;
+        let found = found.map_err(io::Error::other)?;
+        Ok(found.map(|(remote, size)| (Source::Remote(remote), size)))
+    }
+
+    /// containerd, where the store's files cannot be read.
+    fn grpc(&self) -> Option<&Containerd> {
+        let containerd = self.0.containerd.as_ref()?;
+        (self.overview().access == Access::Grpc).then_some(containerd)
+    }
+
+    /// containerd asked for an object, or a part of it, that neither this node nor a peer had.
+    pub fn missed(&self, digest: &Digest, range: Option<ByteRange>) {
+        self.0.missed.note(Id::from(digest), range);
     }
 
     /// Whether peers may have an object: whether an image of this node refers to it and is shared.
@@ -265,6 +300,10 @@ impl Content {
         }
     }
 
+    fn committed(&self, id: &Id, size: u64) {
+        self.0.missed.committed(id, size);
+    }
+
     fn facts(&self) -> &Facts {
         &self.0.facts
     }
@@ -287,8 +326,17 @@ impl Content {
         };
         difference.added = only(&new, &old);
         difference.removed = only(&old, &new);
+        let objects = new.objects.len();
+        let tags = match tags {
+            TagSharing::On => new.tags.len(),
+            TagSharing::Off => 0,
+        };
         *old = new;
         drop(old);
+        self.facts().update(|o| {
+            o.shared_objects = objects;
+            o.shared_tags = tags;
+        });
         let overview = self.overview();
         #[expect(
             clippy::cast_precision_loss,
@@ -299,7 +347,7 @@ impl Content {
             metrics::gauge!(IMAGES.name).set(overview.images as f64);
             metrics::gauge!(BLOBS.name).set(overview.blobs as f64);
             metrics::gauge!(STORED.name).set(overview.bytes as f64);
-            metrics::gauge!(SHARED.name).set(self.keys().len() as f64);
+            metrics::gauge!(SHARED.name).set((objects + tags) as f64);
         }
         difference
     }
@@ -311,10 +359,8 @@ impl Content {
             Ok(None) => None,
             Err(error) => Some(error),
         };
-        if self.overview().access == Access::Grpc
-            && let Some(containerd) = &self.0.containerd
-        {
-            return read_over_grpc(containerd, digest)
+        if let Some(containerd) = self.grpc() {
+            return remote::read_manifest(containerd, digest)
                 .await
                 .map_err(io::Error::other);
         }
@@ -323,27 +369,6 @@ impl Content {
             None => Ok(None),
         }
     }
-}
-
-async fn read_over_grpc(
-    containerd: &Containerd,
-    digest: &Digest,
-) -> Result<Option<Vec<u8>>, crate::containerd::ContainerdError> {
-    for namespace in containerd.namespaces() {
-        let Some(info) = containerd.blob(namespace, digest).await? else {
-            continue;
-        };
-        if info.size > MAX_MANIFEST {
-            return Ok(None);
-        }
-        let mut chunks = containerd.read(namespace, digest, 0, info.size).await?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = chunks.next().await? {
-            bytes.extend_from_slice(&chunk);
-        }
-        return Ok(Some(bytes));
-    }
-    Ok(None)
 }
 
 fn digest_key(id: &Id) -> Option<Key> {

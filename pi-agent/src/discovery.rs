@@ -3,6 +3,7 @@
 mod announce;
 mod cache;
 mod delta;
+mod failures;
 mod flavour;
 mod pending;
 mod prefetch;
@@ -22,12 +23,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use self::{
-    announce::Announcer, cache::Cache, flavour::Flavour, pending::Pending, prefetch::Queue,
-    racks::Racks, reports::Reports, servers::Servers,
+    announce::Announcer, cache::Cache, failures::Failures, flavour::Flavour, pending::Pending,
+    prefetch::Queue, racks::Racks, reports::Reports, servers::Servers,
 };
 use crate::{jitter::Jitter, metric::Metric};
 
 pub use self::{
+    failures::PeerFailures,
     reports::{LoadSource, ObservationSource},
     servers::ServerView,
 };
@@ -73,6 +75,7 @@ struct Inner {
     holder: Option<Holder>,
     pending: Pending,
     reports: Reports,
+    failures: Failures,
     cache: Cache,
     racks: Racks,
     queue: Queue,
@@ -131,6 +134,7 @@ impl Discovery {
             holder,
             pending: Pending::default(),
             reports: Reports::default(),
+            failures: Failures::default(),
             cache: Cache::default(),
             racks: Racks::default(),
             queue: Queue::default(),
@@ -179,6 +183,7 @@ impl Discovery {
     /// A peer did not deliver: told to the server with the next report.
     pub fn failed(&self, peer: Holder, kind: FailureKind) {
         self.0.reports.failed(peer, kind);
+        self.0.failures.note(peer, kind);
         self.0.cache.forget(peer);
     }
 
@@ -217,6 +222,11 @@ impl Discovery {
     /// The rack of a peer, as the last find that named it said.
     pub fn rack(&self, peer: IpAddr) -> Option<String> {
         self.0.racks.get(peer)
+    }
+
+    /// The peers that did not deliver since the start.
+    pub fn failures(&self) -> Vec<(IpAddr, PeerFailures)> {
+        self.0.failures.all()
     }
 
     /// This agent goes down: peers are not sent to it any more.

@@ -1,12 +1,12 @@
 //! Replies with an object of this node's content store, to containerd and to peers alike.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{io, os::unix::fs::FileExt as _};
 
 use tokio::net::TcpStream;
 
 use crate::{
     content::{
-        Object, Source,
+        Object, Remote, Source,
         manifest::{MAX_MANIFEST, Manifest, ManifestError},
     },
     datapath::{Pace, Patience, SendError, send_file, write_all},
@@ -25,7 +25,7 @@ pub(crate) struct Prepared {
     /// The head, and with it the body where that is small.
     head: Vec<u8>,
     head_len: usize,
-    rest: Option<(File, Span)>,
+    rest: Option<(Source, Span)>,
 }
 
 /// Why an object is no answer to a request.
@@ -76,19 +76,18 @@ pub(crate) fn describe(reply: Reply, digest: &Digest, media_type: Option<&str>) 
 }
 
 /// Makes the reply to a request for `object`.
-pub(crate) fn prepare(
+pub(crate) async fn prepare(
     object: Object,
     kind: Kind,
     request: &Request,
     connection: Connection,
 ) -> Result<Prepared, Unfit> {
-    let Source::File(file) = object.source;
     let (span, partial) = part(request, object.size)?;
     let media_type = match kind {
         Kind::Blob => None,
         Kind::Manifest => match object.media_type {
             Some(media_type) => Some(media_type),
-            None => Some(sniff(&file, object.size)?),
+            None => Some(sniff(&object.source, object.size).await?),
         },
     };
     let reply = Reply::object(span, object.size, partial);
@@ -97,9 +96,10 @@ pub(crate) fn prepare(
     let mut rest = None;
     if request.method == Method::Get {
         if span.len() <= SMALL {
-            read_into(&mut head, &file, span).map_err(Unfit::Read)?;
+            let read = read_into(&mut head, &object.source, span).await;
+            read.map_err(Unfit::Read)?;
         } else {
-            rest = Some((file, span));
+            rest = Some((object.source, span));
         }
     }
     Ok(Prepared {
@@ -135,29 +135,70 @@ impl Prepared {
         }
         sent.body = small;
         moved(small);
-        if let Some((file, span)) = &self.rest {
-            sent.result = send_file(socket, file, *span, pace, patience, |bytes| {
-                sent.body += bytes;
-                moved(bytes);
-            })
-            .await;
+        let count = |bytes| {
+            sent.body += bytes;
+            moved(bytes);
+        };
+        match &self.rest {
+            Some((Source::File(file), span)) => {
+                sent.result = send_file(socket, file, *span, pace, patience, count).await;
+            }
+            Some((Source::Remote(remote), span)) => {
+                let patience = Patience(patience);
+                sent.result = send_remote(socket, remote, *span, pace, patience, count).await;
+            }
+            None => {}
         }
         sent
     }
 }
 
 /// Reads the media type of a manifest out of itself.
-fn sniff(file: &File, size: u64) -> Result<String, Unfit> {
+async fn sniff(source: &Source, size: u64) -> Result<String, Unfit> {
     if size > MAX_MANIFEST {
         return Err(Unfit::TooLong(size));
     }
     let mut bytes = Vec::new();
-    read_into(&mut bytes, file, Span::whole(size)).map_err(Unfit::Read)?;
+    let read = read_into(&mut bytes, source, Span::whole(size)).await;
+    read.map_err(Unfit::Read)?;
     let manifest = Manifest::parse(&bytes).map_err(Unfit::NotManifest)?;
     Ok(manifest.media_type("").to_owned())
 }
 
-fn read_into(bytes: &mut Vec<u8>, file: &File, span: Span) -> io::Result<()> {
+/// Passes a part of an object on as containerd hands it over.
+async fn send_remote(
+    socket: &TcpStream,
+    remote: &Remote,
+    span: Span,
+    pace: &Pace,
+    patience: Patience,
+    mut sent: impl FnMut(u64),
+) -> Result<(), SendError> {
+    let failed = |error| SendError::Io(io::Error::other(error));
+    let mut chunks = remote.read(span).await.map_err(failed)?;
+    let mut left = span.len();
+    while let Some(chunk) = chunks.next().await.map_err(failed)? {
+        let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        pace.take(length).await;
+        let written = write_all(socket, &chunk, patience).await;
+        written.map_err(SendError::Io)?;
+        sent(length);
+        left = left.saturating_sub(length);
+    }
+    match left {
+        0 => Ok(()),
+        _ => Err(SendError::Short),
+    }
+}
+
+async fn read_into(bytes: &mut Vec<u8>, source: &Source, span: Span) -> io::Result<()> {
+    let file = match source {
+        Source::File(file) => file,
+        Source::Remote(remote) => {
+            let read = remote.read_into(bytes, span).await;
+            return read.map_err(io::Error::other);
+        }
+    };
     let length = usize::try_from(span.len()).unwrap_or(usize::MAX);
     let before = bytes.len();
     bytes.resize(before.saturating_add(length), 0);

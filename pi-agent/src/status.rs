@@ -1,5 +1,6 @@
 //! What a running agent says of itself: the reply of `GET /status`.
 
+use piccolo_api::FailureKind;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -57,7 +58,10 @@ pub struct MirrorTotals {
     pub peer: u64,
     /// Requests left to the next mirror or the registry.
     pub misses: u64,
-    /// Answered requests of all requests that were answered or missed; nothing before the first.
+    /// Bytes that containerd got elsewhere after it had asked here.
+    pub missed_bytes: u64,
+    /// Bytes given of all bytes that containerd got after it had asked here; nothing before the
+    /// first.
     pub hit_ratio: Option<f64>,
     /// Bytes of objects sent to peers.
     pub served_bytes: u64,
@@ -86,6 +90,10 @@ pub struct PeerStatus {
     pub rtt_us: Option<u64>,
     /// Its rack, once a find has named it.
     pub rack: Option<String>,
+    /// How often it did not deliver.
+    pub failures: u64,
+    /// What was the matter the last time.
+    pub last_failure: Option<FailureKind>,
 }
 
 /// A peer that is not trusted.

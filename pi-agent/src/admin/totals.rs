@@ -4,11 +4,12 @@ use crate::status::MirrorTotals;
 
 const BYTES: &str = "piccolo_agent_mirror_bytes_total";
 const REQUESTS: &str = "piccolo_agent_mirror_requests_total";
+const MISSED: &str = "piccolo_agent_missed_bytes_total";
 const SERVED: &str = "piccolo_agent_served_bytes_total";
 
 /// Reads the totals out of a scrape.
 pub(super) fn read(scrape: &str) -> MirrorTotals {
-    let (mut totals, mut answered, mut missed) = (MirrorTotals::default(), 0, 0);
+    let mut totals = MirrorTotals::default();
     for line in scrape.lines() {
         let Some((series, value)) = line.rsplit_once(' ') else {
             continue;
@@ -24,18 +25,18 @@ pub(super) fn read(scrape: &str) -> MirrorTotals {
             REQUESTS if has(r#"outcome="own""#) => totals.own += value,
             REQUESTS if has(r#"outcome="peer""#) => totals.peer += value,
             REQUESTS if has(r#"outcome="miss""#) => totals.misses += value,
+            MISSED => totals.missed_bytes = value,
             SERVED => totals.served_bytes = value,
             _ => {}
         }
-        answered = totals.own + totals.peer;
-        missed = totals.misses;
     }
-    totals.hit_ratio = ratio(answered, answered + missed);
+    let given = totals.own_bytes.saturating_add(totals.peer_bytes);
+    totals.hit_ratio = ratio(given, given.saturating_add(totals.missed_bytes));
     totals
 }
 
 fn ratio(part: u64, whole: u64) -> Option<f64> {
-    let per_mille = part.saturating_mul(1000).checked_div(whole)?;
+    let per_mille = (u128::from(part) * 1000).checked_div(u128::from(whole))?;
     Some(f64::from(u32::try_from(per_mille).ok()?) / 1000.0)
 }
 
@@ -51,6 +52,7 @@ mod tests {
              piccolo_agent_mirror_bytes_total{source=\"peer\"} 9\n\
              piccolo_agent_mirror_requests_total{kind=\"blob\",outcome=\"peer\"} 3\n\
              piccolo_agent_mirror_requests_total{kind=\"manifest\",outcome=\"miss\"} 1\n\
+             piccolo_agent_missed_bytes_total 48\n\
              piccolo_agent_served_bytes_total 11\n",
         );
         assert_eq!(
@@ -59,7 +61,7 @@ mod tests {
         );
         assert_eq!(
             (totals.peer, totals.misses, totals.hit_ratio),
-            (3, 1, Some(0.75))
+            (3, 1, Some(0.25))
         );
         assert_eq!(read("").hit_ratio, None);
     }

@@ -1,5 +1,7 @@
 //! `pi-agent status` for people.
 
+use piccolo_api::FailureKind;
+
 use super::table::{bytes, rate, table};
 use crate::{content::Access, status::Status};
 
@@ -77,12 +79,13 @@ fn traffic(status: &Status) -> Vec<Line> {
     let mirror = &status.mirror;
     let ratio = mirror
         .hit_ratio
-        .map(|r| format!(" (hit ratio {r:.3})"))
+        .map(|r| format!(" (hit ratio by bytes {r:.3})"))
         .unwrap_or_default();
     let got = format!(
-        "{} from this node, {} from peers; {} requests missed{ratio}",
+        "{} from this node, {} from peers, {} elsewhere; {} requests missed{ratio}",
         bytes(mirror.own_bytes),
         bytes(mirror.peer_bytes),
+        bytes(mirror.missed_bytes),
         mirror.misses,
     );
     let gave = format!(
@@ -124,13 +127,31 @@ fn peer_table(status: &Status) -> String {
                 bytes(peer.sent_bytes),
                 rate(peer.receive_throughput),
                 rate(peer.send_throughput),
+                peer.failures.to_string(),
+                peer.last_failure.map(failure).unwrap_or_default(),
             ]
         })
         .collect();
     table(
-        &["peer", "rack", ">received", ">sent", ">came at", ">went at"],
+        &[
+            "peer",
+            "rack",
+            ">received",
+            ">sent",
+            ">came at",
+            ">went at",
+            ">failed",
+            "at last",
+        ],
         &rows,
     )
+}
+
+/// The word for it that the API has, too.
+fn failure(kind: FailureKind) -> String {
+    let word = serde_json::to_value(kind).ok();
+    let word = word.as_ref().and_then(serde_json::Value::as_str);
+    word.unwrap_or_default().replace('_', " ")
 }
 
 fn containerd(status: &Status) -> String {

@@ -20,6 +20,8 @@ use crate::{containerd::Image, policy::Policy, reference::Reference};
 
 /// How long a pull may take from its first manifest to its image record.
 const FRESH: Duration = Duration::from_hours(1);
+/// From a manifest that could not be read to the next attempt.
+const REREAD: Duration = Duration::from_secs(5);
 /// Indexes within indexes are followed this far.
 const MAX_DEPTH: u32 = 8;
 
@@ -34,6 +36,8 @@ pub(crate) struct Inventory {
     images: HashMap<Name, Root>,
     manifests: HashMap<Id, Node>,
     fresh: BTreeMap<Id, Instant>,
+    /// Manifests that could not be read, and when to try again.
+    unread: BTreeMap<Id, Instant>,
 }
 
 /// What may be shared.
@@ -95,6 +99,7 @@ impl Inventory {
         self.bytes = present.values().sum();
         self.manifests.retain(|id, _| present.contains_key(id));
         self.fresh.retain(|id, _| present.contains_key(id));
+        self.unread.retain(|id, _| present.contains_key(id));
         self.present = present;
     }
 
@@ -112,6 +117,7 @@ impl Inventory {
         }
         self.manifests.remove(id);
         self.fresh.remove(id);
+        self.unread.remove(id);
     }
 
     pub(crate) fn has(&self, id: &Id) -> bool {
@@ -155,13 +161,23 @@ impl Inventory {
         self.fresh.insert(id, now + FRESH);
     }
 
-    /// When the next pull has had its time.
+    /// When the next pull has had its time, or a manifest is to be read again.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.fresh.values().min().copied()
+        self.fresh
+            .values()
+            .chain(self.unread.values())
+            .min()
+            .copied()
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {
         self.fresh.retain(|_, until| *until > now);
+        self.unread.retain(|_, until| *until > now);
+    }
+
+    /// A manifest cannot be read at `now`: until it can, it is shared without its children.
+    pub(crate) fn put_off(&mut self, wanted: Wanted, now: Instant) {
+        self.unread.insert(wanted.id, now + REREAD);
     }
 
     /// Takes in what a manifest says; `None` where it is none.
@@ -213,6 +229,7 @@ impl Inventory {
             return;
         };
         let node = match role {
+            Role::Manifest if self.unread.contains_key(id) => Some(&Node::Leaf),
             Role::Manifest if depth > 0 => self.manifests.get(id),
             Role::Manifest | Role::Blob => Some(&Node::Leaf),
         };

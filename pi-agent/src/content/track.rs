@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use daemon::scope::Scope;
+use daemon::{scope::Scope, telemetry::chain};
 use piccolo_api::Key;
 use tokio::{sync::mpsc, time::Instant};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     Content,
@@ -113,6 +113,7 @@ impl Tracker {
         match change {
             Some(Change::Scanned(present)) => self.inventory.scanned(present),
             Some(Change::BlobPut(id, size)) => {
+                self.content.committed(&id, size);
                 self.inventory.put(id.clone(), size);
                 if size <= MAX_MANIFEST && self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.insert((Instant::now() + VETTING[0], id), 0);
@@ -164,12 +165,17 @@ impl Tracker {
                 break table;
             }
             for wanted in wanted {
-                let bytes = self.content.read_manifest(&wanted.id.digest()).await;
-                let manifest = match bytes {
-                    Ok(Some(bytes)) => Manifest::parse(&bytes).ok(),
-                    Ok(None) | Err(_) => None,
-                };
-                self.inventory.learn(wanted, manifest.as_ref());
+                let digest = wanted.id.digest();
+                match self.content.read_manifest(&digest).await {
+                    Ok(bytes) => {
+                        let manifest = bytes.and_then(|bytes| Manifest::parse(&bytes).ok());
+                        self.inventory.learn(wanted, manifest.as_ref());
+                    }
+                    Err(error) => {
+                        warn!(%digest, error = %chain(&error), "a manifest cannot be read");
+                        self.inventory.put_off(wanted, Instant::now());
+                    }
+                }
             }
         };
         let (images, blobs) = (self.inventory.image_count(), self.inventory.blob_count());
@@ -178,8 +184,6 @@ impl Tracker {
             o.images = images;
             o.blobs = blobs;
             o.bytes = bytes;
-            o.shared_objects = table.objects.len();
-            o.shared_tags = table.tags.len();
         });
         let difference = self.content.replace(table);
         if !difference.is_empty() {

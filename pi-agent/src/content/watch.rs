@@ -84,9 +84,9 @@ impl Watch {
                         self.tell(Change::Scanned(present)).await;
                         Access::Grpc
                     }
-                    Err(_) => Access::Nothing,
+                    Err(_) => self.nothing(error).await,
                 },
-                None => Access::Nothing,
+                None => self.nothing(error).await,
             },
         };
         if self.facts.set_access(access) {
@@ -101,6 +101,19 @@ impl Watch {
             (Access::Grpc, Some(listing)) => listing.pause().await,
             _ => tokio::time::sleep(POLL).await,
         }
+    }
+
+    /// Neither the directory nor containerd is to be had. What was seen in a directory that is gone
+    /// is gone with it; what containerd listed is there when it comes back.
+    async fn nothing(&self, error: &io::Error) -> Access {
+        let seen = matches!(
+            self.facts.overview().access,
+            Access::Inotify | Access::Polling
+        );
+        if seen && error.kind() == io::ErrorKind::NotFound {
+            self.tell(Change::Scanned(HashMap::new())).await;
+        }
+        Access::Nothing
     }
 
     /// Watches until something calls for a new session.

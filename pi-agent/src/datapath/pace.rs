@@ -50,7 +50,7 @@ impl Pace {
     }
 
     /// Waits for the turn of `bytes`, and gives them back.
-    pub(super) async fn take(&self, bytes: u64) -> u64 {
+    pub(crate) async fn take(&self, bytes: u64) -> u64 {
         if let Some(limit) = &self.0 {
             let at = limit.reserve(bytes, Instant::now());
             tokio::time::sleep_until(at).await;

@@ -9,7 +9,7 @@ use toml_edit::{Document, Item, TableLike};
 
 /// Files that one configuration imports at most.
 const MAX_IMPORTS: usize = 64;
-/// The default of `config_path` in configurations of version 3, from containerd 2.2 on.
+/// The setting that names the directories of mirror files.
 const KEY: &str = "config_path";
 
 /// What a configuration says.

@@ -116,7 +116,7 @@ impl Talk<'_> {
         connection: Connection,
     ) -> Connection {
         let digest = own.digest.clone();
-        let prepared = match own::prepare(own, object.kind, request, connection) {
+        let prepared = match own::prepare(own, object.kind, request, connection).await {
             Ok(prepared) => prepared,
             Err(Unfit::Range(size, _)) => return self.range(object.kind, size, connection).await,
             Err(error) => {

@@ -41,7 +41,10 @@ impl Talk<'_> {
                 self.say(&head, connection).await
             }
             Fetched::Unsatisfiable(size) => self.range(object.kind, size, connection).await,
-            Fetched::Nowhere => self.miss(object.kind, request, connection).await,
+            Fetched::Nowhere => {
+                self.mirror.content.missed(digest, request.range);
+                self.miss(object.kind, request, connection).await
+            }
         }
     }
 

@@ -129,7 +129,7 @@ impl Talk<'_> {
     ) -> Connection {
         let body = request.method != Method::Head;
         let digest = found.digest.clone();
-        match own::prepare(found, object.kind, request, connection) {
+        match own::prepare(found, object.kind, request, connection).await {
             Ok(prepared) => self.upload(&prepared, &digest, request, connection).await,
             Err(Unfit::Range(size, _)) => {
                 self.server.counts.request(Outcome::Range);

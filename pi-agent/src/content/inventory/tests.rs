@@ -182,3 +182,19 @@ fn the_same_name_in_two_namespaces_is_two_images() {
     assert_eq!(shared(&settle(&mut inventory, &content)), [2, 11]);
     assert_eq!(inventory.image_count(), 1);
 }
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_tried_again() {
+    let content = HashMap::from([(id(1), manifest(&[10]))]);
+    let mut inventory = with_blobs(Policy::default(), &[1, 10]);
+    inventory.listed(&namespace(), vec![image("r.io/a:v1", 1)]);
+    let now = Instant::now();
+    let (_, wanted) = inventory.walk();
+    for wanted in wanted {
+        inventory.put_off(wanted, now);
+    }
+    assert_eq!(shared(&settle(&mut inventory, &content)), [1]);
+    inventory.expire(inventory.next_expiry().unwrap());
+    assert_eq!(shared(&settle(&mut inventory, &content)), [1, 10]);
+    assert_eq!(inventory.next_expiry(), None);
+}
