@@ -91,9 +91,13 @@ fn peers(admin: &Admin) -> Vec<PeerStatus> {
         let peer = peers.entry(ip).or_default();
         peer.received_bytes = totals.received.body;
         peer.sent_bytes = totals.sent.body;
+        peer.received_http_bytes = totals.received.total();
+        peer.sent_http_bytes = totals.sent.total();
     }
     for view in admin.accounting.peers() {
         let peer = peers.entry(view.address).or_default();
+        peer.received_tcp_bytes = view.received.bytes;
+        peer.sent_tcp_bytes = view.sent.bytes;
         peer.receive_rate = view.received.rate;
         peer.send_rate = view.sent.rate;
         peer.receive_throughput = view.received.throughput;

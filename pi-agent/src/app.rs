@@ -217,7 +217,11 @@ impl Working {
             .start(scope, move || keys.keys(), &clock, jitter);
         scope.service(
             "accounting",
-            passes(Arc::clone(&self.accounting), scope.clone()),
+            passes(
+                Arc::clone(&self.accounting),
+                self.discovery.clone(),
+                scope.clone(),
+            ),
         );
         scope.service("metrics", upkeep(metrics.clone(), scope.clone()));
         let mirror = Mirror::new(
@@ -287,14 +291,18 @@ async fn upkeep(metrics: PrometheusHandle, scope: Scope) {
     }
 }
 
-async fn passes(accounting: Arc<Accounting>, scope: Scope) {
+async fn passes(accounting: Arc<Accounting>, discovery: Discovery, scope: Scope) {
     loop {
         tokio::select! {
             () = scope.draining() => return,
             () = tokio::time::sleep(ACCOUNTING_PASS) => {}
         }
         let accounting = Arc::clone(&accounting);
-        let pass = move || accounting.pass(std::time::Instant::now());
+        let discovery = discovery.clone();
+        let pass = move || {
+            accounting.pass(std::time::Instant::now());
+            accounting.show_racks(|peer| discovery.rack(peer));
+        };
         // A pass that panicked is one look less.
         let _ = tokio::task::spawn_blocking(pass).await;
     }

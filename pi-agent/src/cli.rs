@@ -33,7 +33,7 @@ pub async fn status(query: &config::Query) -> Result<ExitCode> {
 /// When the agent does not answer.
 pub async fn peers(settings: &config::Peers) -> Result<ExitCode> {
     if settings.query.json {
-        return print(&json(&query::status(&settings.query).await?.peers)?);
+        return print(&json(&peers::rows(&query::status(&settings.query).await?))?);
     }
     if settings.once {
         return print(&peers::text(&query::status(&settings.query).await?));

@@ -76,6 +76,14 @@ pub struct PeerStatus {
     pub received_bytes: u64,
     /// Bytes of objects to it.
     pub sent_bytes: u64,
+    /// Bytes of HTTP from it, heads and bodies, as the data path counts them.
+    pub received_http_bytes: u64,
+    /// Bytes of HTTP to it, heads and bodies, as the data path counts them.
+    pub sent_http_bytes: u64,
+    /// Bytes of TCP payload from it, as the accounting in force counts them.
+    pub received_tcp_bytes: u64,
+    /// Bytes of TCP payload to it that it has acknowledged, as the accounting in force counts them.
+    pub sent_tcp_bytes: u64,
     /// Bytes per second from it, between the last two looks.
     pub receive_rate: u64,
     /// Bytes per second to it, between the last two looks.

@@ -1,12 +1,13 @@
 //! `pi-agent peers`: a live table of peers and their rates.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{ErrorKind, IsTerminal as _, Write as _},
     process::ExitCode,
     time::Duration,
 };
 
 use anyhow::Result;
+use serde::Serialize;
 
 use super::{
     query,
@@ -20,75 +21,123 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(1);
 /// Moves the cursor home and clears what is below.
 const HOME: &str = "\x1b[H\x1b[J";
-/// Peers that fit on a screen.
-const LIVE_ROWS: usize = 40;
+/// Lines of a terminal that does not say how many it has.
+const LINES: usize = 24;
+const HEADINGS: [&str; 9] = [
+    "peer",
+    "rack",
+    ">down",
+    ">up",
+    ">rtt ms",
+    ">resent",
+    ">received",
+    ">sent",
+    ">share",
+];
+
+/// A peer, and its part of all that went to and came from peers since the agent started.
+#[derive(Debug, Serialize)]
+pub(super) struct Row<'a> {
+    #[serde(flatten)]
+    peer: &'a PeerStatus,
+    /// Between 0 and 1.
+    share: f64,
+}
 
 /// Renews the table every second until the reader has had enough.
 pub(super) async fn live(query: &Query) -> Result<ExitCode> {
-    let home = if std::io::stdout().is_terminal() {
-        HOME
-    } else {
-        ""
-    };
     loop {
         let status = query::status(query).await?;
-        let text: Vec<_> = text(&status)
-            .lines()
-            .take(LIVE_ROWS)
-            .map(str::to_owned)
-            .collect();
-        let mut out = std::io::stdout();
-        out.write_all(format!("{home}{}\n", text.join("\n")).as_bytes())?;
-        out.flush()?;
+        if !show(&text(&status))? {
+            return Ok(ExitCode::SUCCESS);
+        }
         tokio::time::sleep(EVERY).await;
     }
 }
 
-/// The table, busiest peers first.
-pub(super) fn text(status: &Status) -> String {
-    let total: u64 = status.peers.iter().map(moved).sum();
+/// Shows as much as fits on the terminal, in the place of what was there. Gives whether there still
+/// is a reader.
+fn show(text: &str) -> Result<bool> {
+    let mut out = std::io::stdout();
+    let screen = if out.is_terminal() {
+        let size = rustix::termios::tcgetwinsize(&out);
+        let lines = size.map_or(LINES, |size| usize::from(size.ws_row).max(2));
+        let shown: Vec<_> = text.lines().take(lines - 1).collect();
+        format!("{HOME}{}\n", shown.join("\n"))
+    } else {
+        format!("{text}\n")
+    };
+    let written = out.write_all(screen.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => Ok(written.map(|()| true)?),
+    }
+}
+
+/// All peers, busiest first.
+pub(super) fn rows(status: &Status) -> Vec<Row<'_>> {
+    let total: u64 = status.peers.iter().map(moved).fold(0, u64::saturating_add);
     let mut peers: Vec<_> = status.peers.iter().collect();
     peers.sort_by_key(|peer| {
         let now = peer.receive_rate.saturating_add(peer.send_rate);
         std::cmp::Reverse((now, moved(peer)))
     });
-    let rows: Vec<_> = peers.into_iter().map(|peer| row(peer, total)).collect();
-    let headings = [
-        "peer",
-        "rack",
-        ">down",
-        ">up",
-        ">rtt ms",
-        ">resent",
-        ">received",
-        ">sent",
-        ">share",
-    ];
+    let row = |peer| Row {
+        peer,
+        share: part(moved(peer), total),
+    };
+    peers.into_iter().map(row).collect()
+}
+
+/// The table, and above it what all peers together come to.
+pub(super) fn text(status: &Status) -> String {
+    let sum = |of: fn(&PeerStatus) -> u64| status.peers.iter().map(of).fold(0, u64::saturating_add);
+    let cells: Vec<_> = rows(status).iter().map(Row::cells).collect();
     format!(
-        "counted by {}\n{}",
+        "counted by {}; {} peers, {} down, {} up\n{}",
         status.accounting.in_force,
-        table(&headings, &rows)
+        status.peers.len(),
+        rate(Some(sum(|peer| peer.receive_rate))),
+        rate(Some(sum(|peer| peer.send_rate))),
+        table(&HEADINGS, &cells)
     )
 }
 
-fn row(peer: &PeerStatus, total: u64) -> Vec<String> {
-    let share = moved(peer).saturating_mul(100).checked_div(total);
-    let rtt = peer
-        .rtt_us
-        .map(|us| format!("{}.{:02}", us / 1000, us % 1000 / 10));
-    vec![
-        peer.addr.clone(),
-        peer.rack.clone().unwrap_or_default(),
-        rate(Some(peer.receive_rate)),
-        rate(Some(peer.send_rate)),
-        rtt.unwrap_or_else(|| "-".to_owned()),
-        peer.retransmits.to_string(),
-        bytes(peer.received_bytes),
-        bytes(peer.sent_bytes),
-        share.map(|share| format!("{share} %")).unwrap_or_default(),
-    ]
+impl Row<'_> {
+    fn cells(&self) -> Vec<String> {
+        let peer = self.peer;
+        let rtt = peer
+            .rtt_us
+            .map(|us| format!("{}.{:02}", us / 1000, us % 1000 / 10));
+        vec![
+            peer.addr.clone(),
+            peer.rack.clone().unwrap_or_else(|| "-".to_owned()),
+            rate(Some(peer.receive_rate)),
+            rate(Some(peer.send_rate)),
+            rtt.unwrap_or_else(|| "-".to_owned()),
+            peer.retransmits.to_string(),
+            bytes(peer.received_bytes),
+            bytes(peer.sent_bytes),
+            format!("{:.1} %", self.share * 100.0),
+        ]
+    }
 }
 
 fn moved(peer: &PeerStatus) -> u64 {
     peer.received_bytes.saturating_add(peer.sent_bytes)
 }
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "a share is shown with three digits"
+)]
+fn part(of: u64, total: u64) -> f64 {
+    if total == 0 {
+        return 0.0;
+    }
+    of as f64 / total as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -165,6 +165,11 @@ impl Accounting {
         metrics::show_pass(state.ledger.len(), start);
     }
 
+    /// Shows in the metrics in which racks the peers are that have a name of their own there.
+    pub fn show_racks(&self, rack: impl Fn(IpAddr) -> Option<String>) {
+        self.lock().metrics.show_racks(rack);
+    }
+
     /// How often something could not be counted, by kind, as of the last pass.
     pub fn failures(&self) -> BTreeMap<&'static str, u64> {
         self.lock().failures.clone()

@@ -25,6 +25,7 @@ const RETRANSMITS: &str = "piccolo_agent_peer_retransmits_total";
 const OPENED: &str = "piccolo_agent_peer_connections_opened_total";
 const CLOSED: &str = "piccolo_agent_peer_connections_closed_total";
 const RTT_SECONDS: &str = "piccolo_agent_peer_rtt_seconds";
+const RACK: &str = "piccolo_agent_peer_rack_info";
 const PEERS: &str = "piccolo_agent_peers";
 const INFO: &str = "piccolo_agent_accounting_info";
 const FAILURES: &str = "piccolo_agent_accounting_failures_total";
@@ -67,6 +68,11 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::counter(CLOSED, &[PEER], "Connections with a peer that ended."),
     Metric::gauge(RTT_SECONDS, &[PEER], "Smoothed round-trip time to a peer."),
+    Metric::gauge(
+        RACK,
+        &[PEER, ("rack", "as the server names it")],
+        "1 for the rack that a peer with a name of its own is in, once a find has told it.",
+    ),
     Metric::gauge(PEERS, &[], "Peers that are counted."),
     Metric::gauge(
         INFO,
@@ -115,6 +121,7 @@ struct Series {
     closed: Counter,
     /// None of those that are summed up.
     rtt: Option<Gauge>,
+    rack: Option<(String, Gauge)>,
 }
 
 /// Those of one direction.
@@ -158,8 +165,20 @@ impl PeerMetrics {
         self.withdraw(peer);
     }
 
+    /// Shows the racks of the peers that have a name of their own.
+    pub(crate) fn show_racks(&mut self, rack: impl Fn(IpAddr) -> Option<String>) {
+        for (&peer, series) in &mut self.peers {
+            if let Some(rack) = rack(peer) {
+                series.show_rack(peer, rack);
+            }
+        }
+    }
+
     fn withdraw(&mut self, peer: IpAddr) {
-        if let Some(rtt) = self.peers.remove(&peer).and_then(|series| series.rtt) {
+        let Some(series) = self.peers.remove(&peer) else {
+            return;
+        };
+        if let Some(rtt) = series.rtt {
             // A round trip that nobody measures any more is not a number.
             rtt.set(f64::NAN);
         }
@@ -167,6 +186,18 @@ impl PeerMetrics {
 }
 
 impl Series {
+    fn show_rack(&mut self, peer: IpAddr, rack: String) {
+        if let Some((before, shown)) = &self.rack {
+            if *before == rack {
+                return;
+            }
+            shown.set(0.0);
+        }
+        let shown = gauge!(RACK, "peer" => peer.to_string(), "rack" => rack.clone());
+        shown.set(1.0);
+        self.rack = Some((rack, shown));
+    }
+
     fn new(peer: &str, rtt: Option<Gauge>) -> Self {
         let peer = || peer.to_owned();
         let flow = |direction: &'static str| FlowSeries {
@@ -182,6 +213,7 @@ impl Series {
             opened: counter!(OPENED, "peer" => peer()),
             closed: counter!(CLOSED, "peer" => peer()),
             rtt,
+            rack: None,
         }
     }
 

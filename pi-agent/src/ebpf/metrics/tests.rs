@@ -135,6 +135,26 @@ fn a_peer_that_loses_its_name_keeps_its_counters() {
 }
 
 #[test]
+fn the_rack_of_a_named_peer_is_shown_and_may_change() {
+    let snapshotter = with_recorder(|| {
+        let mut metrics = PeerMetrics::new(1);
+        metrics.record(&moved(1, 1000));
+        metrics.record(&moved(2, 10));
+        metrics.show_racks(|_| None);
+        metrics.show_racks(|_| Some("r1".to_owned()));
+        metrics.show_racks(|_| Some("r2".to_owned()));
+    });
+    let values = values(&snapshotter);
+    let racks: Vec<_> = values
+        .iter()
+        .filter(|(name, _)| name.starts_with(RACK))
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    let expected = ["r1 0", "r2 1"].map(|rest| format!("{RACK} 192.0.2.1 {rest}"));
+    assert_eq!(racks, expected);
+}
+
+#[test]
 fn the_mode_and_the_failures_are_shown() {
     let mode = |in_force, reason| Mode {
         in_force,
