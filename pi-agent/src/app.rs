@@ -32,6 +32,7 @@ use crate::{
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets},
     policy::Policy,
+    tags::{self, Tags},
 };
 
 pub use self::listeners::Addresses;
@@ -76,6 +77,7 @@ struct Working {
     discovery: Discovery,
     accounting: Arc<Accounting>,
     fetcher: Fetcher,
+    tags: Option<Tags>,
     peers: PeerServer,
     bytes: PeerBytes,
     outside: Outside,
@@ -152,7 +154,7 @@ impl Working {
             &settings.containerd.containerd_socket,
             &settings.containerd.containerd_namespace,
         )?;
-        let tags = if settings.tags.resolve_tags {
+        let sharing = if settings.tags.resolve_tags {
             TagSharing::On
         } else {
             TagSharing::Off
@@ -162,7 +164,7 @@ impl Working {
             path: settings.containerd.content_path.clone(),
             containerd,
             policy: Policy::new(settings.tags.allow.clone(), settings.tags.deny.clone()),
-            tags,
+            tags: sharing,
             readiness: readiness.clone(),
         });
         let discovery = Discovery::of_servers(discovery::Settings {
@@ -172,6 +174,7 @@ impl Working {
             holder,
             jitter: outside.jitter.clone(),
         });
+        let tags = resolver(settings, &discovery)?;
         let bytes = PeerBytes::default();
         let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
         let peers = PeerServer::new(content.clone(), sockets.clone(), serving(settings));
@@ -196,6 +199,7 @@ impl Working {
             discovery,
             accounting,
             fetcher,
+            tags,
             peers,
             bytes,
             outside,
@@ -224,11 +228,11 @@ impl Working {
             ),
         );
         scope.service("metrics", upkeep(metrics.clone(), scope.clone()));
-        let mirror = Mirror::new(
-            self.content.clone(),
-            self.fetcher.clone(),
-            MirrorSettings::default(),
-        );
+        let mirroring = MirrorSettings {
+            tags: self.tags,
+            ..MirrorSettings::default()
+        };
+        let mirror = Mirror::new(self.content.clone(), self.fetcher.clone(), mirroring);
         scope.service("mirror", mirror.serve(listeners.mirror, scope.clone()));
         scope.service(
             "peer",
@@ -250,6 +254,18 @@ impl Working {
         };
         scope.service("admin", admin::serve(listeners.admin, admin, scope.clone()));
     }
+}
+
+fn resolver(settings: &Run, discovery: &Discovery) -> Result<Option<Tags>> {
+    if !settings.tags.resolve_tags {
+        return Ok(None);
+    }
+    let resolver = Tags::new(tags::Settings {
+        ttl: Duration::from_secs(settings.tags.tag_ttl),
+        registries: settings.tags.registry_url.clone(),
+        discovery: discovery.clone(),
+    });
+    Ok(Some(resolver?))
 }
 
 fn serving(settings: &Run) -> PeerSettings {

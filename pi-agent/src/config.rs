@@ -13,7 +13,12 @@ use daemon::{
 };
 use piccolo_api::Group;
 
-use crate::{ebpf::Choice, fetch::Verify, policy::Pattern, registry::RegistryName};
+use crate::{
+    ebpf::Choice,
+    fetch::Verify,
+    policy::Pattern,
+    registry::{RegistryName, RegistryUrl},
+};
 
 /// Where containerd keeps its content unless it is told otherwise.
 pub const DEFAULT_CONTENT_PATH: &str = "/var/lib/containerd/io.containerd.content.v1.content";
@@ -195,6 +200,15 @@ pub struct Tags {
         default_value_t = 60
     )]
     pub tag_ttl: u64,
+    /// Where a registry is asked for its tags, other than its name says (`registry=URL`). One that
+    /// wants credentials is left to containerd to ask.
+    #[arg(
+        long,
+        env = "PI_AGENT_REGISTRY_URL",
+        value_name = "REGISTRY=URL",
+        value_delimiter = ','
+    )]
+    pub registry_url: Vec<RegistryUrl>,
     /// Shares only these registries or repositories (`registry`, `registry/repository`, `*` for
     /// any characters). Nothing given: all.
     #[arg(

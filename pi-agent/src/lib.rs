@@ -26,3 +26,4 @@ pub mod policy;
 pub mod reference;
 pub mod registry;
 pub mod status;
+pub mod tags;

@@ -12,6 +12,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         crate::fetch::METRICS,
         crate::mirror::METRICS,
         crate::peer::METRICS,
+        crate::tags::METRICS,
     ]
     .into_iter()
     .flatten()

@@ -16,7 +16,7 @@ use tracing::Span;
 
 use self::count::Counts;
 pub use self::count::METRICS;
-use crate::{content::Content, fetch::Fetcher, listen};
+use crate::{content::Content, fetch::Fetcher, listen, tags::Tags};
 
 /// Bounds of the mirror.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct MirrorSettings {
     pub head: Duration,
     /// How long containerd may take no byte of a body.
     pub patience: Duration,
+    /// Resolves tags; without it every tag is left to containerd's next host.
+    pub tags: Option<Tags>,
 }
 
 /// The mirror. Clones are the same.
@@ -53,6 +55,7 @@ impl Default for MirrorSettings {
             idle: Duration::from_mins(2),
             head: Duration::from_secs(10),
             patience: Duration::from_mins(2),
+            tags: None,
         }
     }
 }

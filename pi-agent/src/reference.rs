@@ -1,6 +1,6 @@
 //! The name of an image: registry, repository, and a tag or a digest.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use crate::digest::Digest;
 
@@ -24,6 +24,23 @@ pub struct Reference {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a full image name (registry/repository:tag)")]
 pub struct ReferenceError;
+
+/// A tag with the registry and repository that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagName {
+    /// `host` or `host:port`.
+    pub registry: String,
+    /// The path within the registry.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+}
+
+impl fmt::Display for TagName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}:{}", self.registry, self.repository, self.tag)
+    }
+}
 
 impl Reference {
     /// The key under which the tag is advertised, where the name has one.

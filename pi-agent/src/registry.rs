@@ -52,9 +52,84 @@ impl fmt::Display for RegistryName {
     }
 }
 
+/// Where a registry is, `REGISTRY=URL`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryUrl {
+    /// The registry as it stands in image names.
+    pub registry: String,
+    /// Its base URL, without a slash at its end.
+    pub url: String,
+}
+
+/// Why a text does not say where a registry is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it is written REGISTRY=URL, for instance quay.io=https://quay.io")]
+pub struct RegistryUrlError;
+
+impl RegistryUrl {
+    /// Where a registry is by its name, as containerd takes it.
+    pub fn usual(registry: &str) -> String {
+        let host = registry.split(':').next().unwrap_or_default();
+        let here = host == "localhost" || host.starts_with("127.") || registry.starts_with("[::1]");
+        match registry {
+            "docker.io" => "https://registry-1.docker.io".to_owned(),
+            _ if here => format!("http://{registry}"),
+            _ => format!("https://{registry}"),
+        }
+    }
+}
+
+impl FromStr for RegistryUrl {
+    type Err = RegistryUrlError;
+
+    fn from_str(text: &str) -> Result<Self, RegistryUrlError> {
+        let (registry, url) = text.split_once('=').ok_or(RegistryUrlError)?;
+        let name = registry.parse::<RegistryName>();
+        let uri = url.parse::<http::Uri>();
+        match (name, uri) {
+            (Ok(name), Ok(uri))
+                if matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none() =>
+            {
+                Ok(Self {
+                    registry: name.as_str().to_owned(),
+                    url: url.trim_end_matches('/').to_owned(),
+                })
+            }
+            _ => Err(RegistryUrlError),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::RegistryName;
+    use super::{RegistryName, RegistryUrl};
+
+    #[test]
+    fn a_registry_is_where_its_name_says_or_where_it_is_told() {
+        for (registry, url) in [
+            ("docker.io", "https://registry-1.docker.io"),
+            ("quay.io", "https://quay.io"),
+            ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("localhost:5000", "http://localhost:5000"),
+        ] {
+            assert_eq!(RegistryUrl::usual(registry), url);
+        }
+        let told: RegistryUrl = "r.corp:5000=http://10.0.0.1:5000/".parse().unwrap();
+        assert_eq!(
+            (&*told.registry, &*told.url),
+            ("r.corp:5000", "http://10.0.0.1:5000")
+        );
+        for bad in [
+            "",
+            "quay.io",
+            "quay.io=",
+            "quay.io=quay.io",
+            "a/b=http://x",
+            "q=ftp://x",
+        ] {
+            assert!(bad.parse::<RegistryUrl>().is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn names_a_directory_and_nothing_else() {

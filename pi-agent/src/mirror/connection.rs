@@ -11,6 +11,7 @@ use crate::{
     http::{Connection, Kind, Method, Next, ObjectRef, Reference, Reply, Request, Session, Target},
     listen::Accepted,
     own::{self, Unfit},
+    reference::TagName,
 };
 
 pub(super) async fn run(mirror: &Inner, accepted: Accepted, scope: &Scope) {
@@ -81,7 +82,7 @@ impl Talk<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        let Some(digest) = self.resolve(object) else {
+        let Some(digest) = self.resolve(object).await else {
             return self.miss(object.kind, request, connection).await;
         };
         match self.mirror.content.open(&digest).await {
@@ -95,14 +96,19 @@ impl Talk<'_> {
     }
 
     /// The digest of what is asked for. A tag has one where this node resolves tags.
-    fn resolve(&self, object: &ObjectRef) -> Option<Digest> {
+    async fn resolve(&self, object: &ObjectRef) -> Option<Digest> {
         match &object.reference {
             Reference::Digest(digest) => Some(digest.clone()),
             Reference::Tag(tag) => {
-                let registry = object.registry.as_deref()?;
-                self.mirror
-                    .content
-                    .resolve(registry, &object.repository, tag)
+                let tags = self.mirror.settings.tags.as_ref()?;
+                let name = TagName {
+                    registry: object.registry.clone()?,
+                    repository: object.repository.clone(),
+                    tag: tag.clone(),
+                };
+                let content = &self.mirror.content;
+                let own = content.resolve(&name.registry, &name.repository, tag);
+                tags.resolve(&name, own).await
             }
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Behaviour {
     pub(crate) go: bool,
     /// Asks for the whole set at the next change.
     pub(crate) resync: bool,
+    /// Answers this many changes with an error.
+    pub(crate) failing: u32,
     /// Who has everything.
     pub(crate) holders: Vec<String>,
 }
@@ -141,8 +143,17 @@ async fn advertise(
     State(s): State<FakeServer>,
     Json(b): Json<AdvertiseRequest>,
 ) -> impl IntoResponse {
+    let failing = {
+        let mut behaviour = s.behaviour.lock().unwrap();
+        let failing = behaviour.failing > 0;
+        behaviour.failing = behaviour.failing.saturating_sub(1);
+        failing
+    };
+    if failing {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     s.note(Call::Advertise(b));
-    s.ack(true)
+    s.ack(true).into_response()
 }
 
 async fn keepalive(

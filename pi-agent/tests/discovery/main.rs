@@ -6,6 +6,7 @@
 )]
 
 mod fake;
+mod tags;
 
 use std::{
     net::SocketAddr,
@@ -51,10 +52,14 @@ impl Agent {
     }
 
     fn start(self) -> Self {
+        self.start_with(Jitter::seeded(2))
+    }
+
+    fn start_with(self, jitter: Jitter) -> Self {
         let keys = Arc::clone(&self.keys);
         let keys = move || keys.lock().unwrap().clone();
         self.discovery
-            .start(&self.scope, keys, &Clock::system(), Jitter::seeded(2));
+            .start(&self.scope, keys, &Clock::system(), jitter);
         self
     }
 
@@ -260,4 +265,44 @@ async fn it_says_goodbye() {
         _ => None,
     };
     assert_eq!(server.wait_for("leave", left).await, "10.0.0.1:7787");
+}
+
+#[tokio::test]
+async fn agents_started_together_spread_their_syncs() {
+    let (server, url) = FakeServer::start(Behaviour::default()).await;
+    let keys: Vec<_> = (0..500).map(|n| format!("k{n}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let mut agents = Vec::new();
+    for seed in 0..8 {
+        let agent = Agent::new(&[&url]).with_keys(&keys);
+        agents.push(agent.start_with(Jitter::seeded(seed)));
+    }
+    let mut arrivals = Vec::new();
+    while arrivals.len() < agents.len() {
+        let syncs = server.calls().iter().filter_map(synced).count();
+        arrivals.resize(syncs.max(arrivals.len()), Instant::now());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // 500 keys make a window of a second.
+    let spread = arrivals[7] - arrivals[0];
+    assert!(spread > Duration::from_millis(300), "all within {spread:?}");
+}
+
+#[tokio::test]
+async fn a_refused_change_is_told_again_and_not_lost() {
+    let (server, url) = FakeServer::start(Behaviour::default()).await;
+    let agent = Agent::new(&[&url]).with_keys(&["a"]).start();
+    server.wait_for("sync", synced).await;
+    server.behaviour.lock().unwrap().failing = 2;
+    agent.change(&["b"], &[]);
+    agent.change(&["c"], &["a"]);
+    let told = |call: &Call| advertised(call).filter(|change| change.seq == Some(2));
+    let change = server.wait_for("advertise", told).await;
+    let mut keys = change.keys;
+    keys.sort();
+    assert_eq!(
+        (keys, change.removed),
+        (vec!["b".into(), "c".into()], vec!["a".into()])
+    );
+    assert_eq!(server.calls().iter().filter_map(synced).count(), 1);
 }

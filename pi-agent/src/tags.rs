@@ -1,0 +1,205 @@
+//! What a tag stands for, where the agent answers tags.
+//!
+//! A tag may move at any time, and only its registry knows where to. So the registry is asked with
+//! a HEAD, and its word is good for a while. Where it says nothing useful for this node (it wants
+//! credentials, or has no such tag) containerd is left to ask it; where it cannot be reached, the
+//! last known word counts, then this node's own tag, then that of a peer.
+
+mod ask;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use piccolo_api::Key;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use self::ask::{Answer, Asker};
+use crate::{
+    digest::Digest, discovery::Discovery, metric::Metric, reference::TagName, registry::RegistryUrl,
+};
+
+pub use self::ask::NoAuthorities;
+
+/// What is counted here.
+pub const METRICS: &[Metric] = &[RESOLVED];
+
+const RESOLVED: Metric = Metric::counter(
+    "piccolo_agent_tags_resolved_total",
+    &[(
+        "source",
+        "`registry`, `memory` (asked within the TTL), `stale`, `own` and `peer` (the registry \
+         cannot be reached), `nobody`",
+    )],
+    "Tags that containerd asked for, by whose word was taken.",
+);
+
+/// Tags and registries that are remembered.
+const CAPACITY: usize = 4096;
+/// A registry that cannot be reached is left alone for this long.
+const AWAY: Duration = Duration::from_secs(10);
+/// Peers that are asked for a tag.
+const PEERS: usize = 3;
+
+/// Resolves tags. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Tags(Arc<Inner>);
+
+/// How tags are resolved.
+#[derive(Debug)]
+pub struct Settings {
+    /// How long a registry's word is good.
+    pub ttl: Duration,
+    /// Where registries are, other than their names say.
+    pub registries: Vec<RegistryUrl>,
+    /// Who knows which peers have a tag.
+    pub discovery: Discovery,
+}
+
+struct Inner {
+    asker: Asker,
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashMap<String, Known>,
+    /// Registries that could not be reached, and when they are tried again.
+    away: HashMap<String, Instant>,
+}
+
+#[derive(Debug)]
+struct Known {
+    digest: Digest,
+    until: Instant,
+}
+
+impl Tags {
+    /// Resolves tags at registries over HTTPS, or HTTP where they are on this machine.
+    ///
+    /// # Errors
+    /// When this machine trusts no certificate authority.
+    pub fn new(settings: Settings) -> Result<Self, NoAuthorities> {
+        Ok(Self(Arc::new(Inner {
+            asker: Asker::new()?,
+            settings,
+            state: Mutex::default(),
+        })))
+    }
+
+    /// The digest that a tag stands for; `own` is what it stands for on this node. `None` where
+    /// containerd had better ask the registry itself.
+    pub async fn resolve(&self, name: &TagName, own: Option<Digest>) -> Option<Digest> {
+        let key = name.to_string();
+        let (digest, source) = match self.fresh(&key) {
+            Some(digest) => (Some(digest), "memory"),
+            None => match self.registry(name).await {
+                Answer::Digest(digest) => {
+                    self.learn(key, &digest);
+                    (Some(digest), "registry")
+                }
+                Answer::Refused => (None, "nobody"),
+                Answer::Away => self.without_registry(name, &key, own).await,
+            },
+        };
+        metrics::counter!(RESOLVED.name, "source" => source).increment(1);
+        debug!(%name, ?digest, source, "a tag");
+        digest
+    }
+
+    async fn without_registry(
+        &self,
+        name: &TagName,
+        key: &str,
+        own: Option<Digest>,
+    ) -> (Option<Digest>, &'static str) {
+        if let Some(known) = self.state().known.get(key) {
+            return (Some(known.digest.clone()), "stale");
+        }
+        if own.is_some() {
+            return (own, "own");
+        }
+        match self.peers(name, key).await {
+            Some(digest) => (Some(digest), "peer"),
+            None => (None, "nobody"),
+        }
+    }
+
+    async fn registry(&self, name: &TagName) -> Answer {
+        let now = Instant::now();
+        let away = self.state().away.get(&name.registry).copied();
+        if away.is_some_and(|until| now < until) {
+            return Answer::Away;
+        }
+        let registries = &self.0.settings.registries;
+        let set = registries.iter().find(|r| r.registry == name.registry);
+        let url = match set {
+            Some(set) => set.url.clone(),
+            None => RegistryUrl::usual(&name.registry),
+        };
+        let answer = self.0.asker.registry(&url, name).await;
+        let mut state = self.state();
+        if matches!(answer, Answer::Away) {
+            if away.is_none() {
+                info!(
+                    registry = name.registry,
+                    url, "cannot be reached: tags may be stale"
+                );
+            }
+            if state.away.len() < CAPACITY || away.is_some() {
+                state.away.insert(name.registry.clone(), now + AWAY);
+            }
+        } else {
+            state.away.remove(&name.registry);
+        }
+        answer
+    }
+
+    /// What the tag stands for on the first peer that says it.
+    async fn peers(&self, name: &TagName, key: &str) -> Option<Digest> {
+        let key: Key = key.parse().ok()?;
+        let peers = self.0.settings.discovery.find(&key).await;
+        for peer in peers.iter().take(PEERS) {
+            if let Answer::Digest(digest) = self.0.asker.peer(peer.addr, name).await {
+                return Some(digest);
+            }
+        }
+        None
+    }
+
+    fn fresh(&self, key: &str) -> Option<Digest> {
+        let state = self.state();
+        let known = state.known.get(key)?;
+        (Instant::now() < known.until).then(|| known.digest.clone())
+    }
+
+    fn learn(&self, key: String, digest: &Digest) {
+        let now = Instant::now();
+        let mut state = self.state();
+        if state.known.len() >= CAPACITY {
+            state.known.retain(|_, known| now < known.until);
+        }
+        if state.known.len() < CAPACITY {
+            let until = now + self.0.settings.ttl;
+            let digest = digest.clone();
+            state.known.insert(key, Known { digest, until });
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tags")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,134 @@
+//! Asking for a tag's digest with a HEAD.
+
+use std::{error::Error, io, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use piccolo_api::Holder;
+use tracing::debug;
+
+use crate::{
+    digest::Digest,
+    http::{MIRRORED_FIELD, encode_query},
+    reference::TagName,
+};
+
+/// Longest wait for a registry: containerd waits meanwhile.
+const REGISTRY: Duration = Duration::from_secs(1);
+/// Longest wait for a peer.
+const PEER: Duration = Duration::from_millis(300);
+/// What a manifest may be, as containerd says it too.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+/// This machine trusts nobody.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no certificate authorities are found on this machine, so that no registry can be asked for \
+     its tags: install ca-certificates (in a container, mount /etc/ssl/certs), or leave \
+     --resolve-tags out"
+)]
+pub struct NoAuthorities(#[source] io::Error);
+
+/// What came of asking.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The tag stands for this.
+    Digest(Digest),
+    /// An answer that does not help: containerd may get a better one.
+    Refused,
+    /// None.
+    Away,
+}
+
+pub(super) struct Asker(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+
+impl Asker {
+    pub(super) fn new() -> Result<Self, NoAuthorities> {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(REGISTRY));
+        // The TLS connector around it knows the other scheme.
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .map_err(NoAuthorities)?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(2)
+            .build(connector);
+        Ok(Self(client))
+    }
+
+    pub(super) async fn registry(&self, url: &str, name: &TagName) -> Answer {
+        let uri = format!("{url}/v2/{}/manifests/{}", name.repository, name.tag);
+        self.ask(&uri, REGISTRY).await
+    }
+
+    pub(super) async fn peer(&self, peer: Holder, name: &TagName) -> Answer {
+        let uri = format!(
+            "http://{peer}/v2/{}/manifests/{}?ns={}",
+            name.repository,
+            name.tag,
+            encode_query(&name.registry)
+        );
+        self.ask(&uri, PEER).await
+    }
+
+    async fn ask(&self, uri: &str, deadline: Duration) -> Answer {
+        let request = Request::head(uri)
+            .header(header::ACCEPT, ACCEPT)
+            .header(MIRRORED_FIELD, "true")
+            .body(Empty::new());
+        let Ok(request) = request else {
+            return Answer::Refused;
+        };
+        let reply = match tokio::time::timeout(deadline, self.0.request(request)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => {
+                debug!(uri, error = %daemon::telemetry::chain(&error), "no answer");
+                return if speaks(&error) {
+                    Answer::Refused
+                } else {
+                    Answer::Away
+                };
+            }
+            Err(_) => return Answer::Away,
+        };
+        let status = reply.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Answer::Away;
+        }
+        let digest = reply.headers().get("Docker-Content-Digest");
+        let digest = digest.and_then(|value| value.to_str().ok()?.parse().ok());
+        match digest {
+            Some(digest) if status.is_success() => Answer::Digest(digest),
+            _ => Answer::Refused,
+        }
+    }
+}
+
+/// Whether somebody answered, though nothing that is understood or trusted: a certificate of an
+/// unknown authority, or no TLS at all.
+fn speaks(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::InvalidData) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,151 @@
+//! Tags: the registry's word while it can be reached, and the best other one while it cannot.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use pi_agent::{
+    digest::Digest,
+    reference::TagName,
+    tags::{Settings, Tags},
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    Agent,
+    fake::{Behaviour, FakeServer},
+};
+
+/// What a registry, or a peer, says of its one tag.
+#[derive(Debug, Clone)]
+enum Says {
+    Digest(Digest),
+    Status(u16),
+}
+
+#[derive(Debug, Clone)]
+struct FakeRegistry(Arc<Mutex<(Says, usize)>>);
+
+impl FakeRegistry {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's runtime ends with the test"
+    )]
+    async fn start(says: Says) -> (Self, String) {
+        let registry = Self(Arc::new(Mutex::new((says, 0))));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let router = Router::new()
+            .route("/v2/lib/app/manifests/v1", get(answer))
+            .with_state(registry.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        (registry, addr)
+    }
+
+    fn says(&self, says: Says) {
+        self.0.lock().unwrap().0 = says;
+    }
+
+    fn asked(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+}
+
+async fn answer(State(registry): State<FakeRegistry>) -> (StatusCode, [(&'static str, String); 1]) {
+    let mut state = registry.0.lock().unwrap();
+    state.1 += 1;
+    let (status, digest) = match &state.0 {
+        Says::Digest(digest) => (200, digest.to_string()),
+        Says::Status(status) => (*status, String::new()),
+    };
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [("Docker-Content-Digest", digest)])
+}
+
+fn digest(c: char) -> Digest {
+    let hex = c.to_string().repeat(64);
+    format!("sha256:{hex}").parse().unwrap()
+}
+
+fn name() -> TagName {
+    TagName {
+        registry: "registry.test".to_owned(),
+        repository: "lib/app".to_owned(),
+        tag: "v1".to_owned(),
+    }
+}
+
+/// Tags of `registry.test`, which is at `addr`.
+fn tags(addr: &str, ttl: Duration, agent: &Agent) -> Tags {
+    Tags::new(Settings {
+        ttl,
+        registries: vec![format!("registry.test=http://{addr}").parse().unwrap()],
+        discovery: agent.discovery.clone(),
+    })
+    .unwrap()
+}
+
+/// Nobody listens there.
+const DEAD: &str = "127.0.0.1:1";
+
+#[tokio::test]
+async fn the_registry_is_asked_again_after_the_ttl() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
+    let agent = Agent::new(&[]);
+    let long = tags(&addr, Duration::from_mins(1), &agent);
+    // This node has another one: the tag has moved.
+    for _ in 0..3 {
+        let resolved = long.resolve(&name(), Some(digest('0'))).await;
+        assert_eq!(resolved, Some(digest('a')));
+    }
+    assert_eq!(registry.asked(), 1, "its word is good for the TTL");
+    let short = tags(&addr, Duration::ZERO, &agent);
+    assert_eq!(short.resolve(&name(), None).await, Some(digest('a')));
+    registry.says(Says::Digest(digest('b')));
+    assert_eq!(short.resolve(&name(), None).await, Some(digest('b')));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_help_leaves_the_tag_to_containerd() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
+    let agent = Agent::new(&[]);
+    let tags = tags(&addr, Duration::ZERO, &agent);
+    assert!(tags.resolve(&name(), None).await.is_some());
+    for status in [401, 403, 404, 400, 302] {
+        registry.says(Says::Status(status));
+        let own = Some(digest('0'));
+        assert_eq!(tags.resolve(&name(), own).await, None, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_registry_the_last_word_counts_then_this_nodes() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
+    let agent = Agent::new(&[]);
+    let known = tags(&addr, Duration::ZERO, &agent);
+    assert!(known.resolve(&name(), None).await.is_some());
+    registry.says(Says::Status(503));
+    let own = || Some(digest('0'));
+    assert_eq!(known.resolve(&name(), own()).await, Some(digest('a')));
+    let asked = registry.asked();
+    assert_eq!(known.resolve(&name(), own()).await, Some(digest('a')));
+    assert_eq!(registry.asked(), asked, "it is left alone for a while");
+    let fresh = tags(DEAD, Duration::ZERO, &agent);
+    assert_eq!(fresh.resolve(&name(), own()).await, own());
+    assert_eq!(fresh.resolve(&name(), None).await, None);
+}
+
+#[tokio::test]
+async fn without_the_registry_a_peer_says_what_a_tag_stands_for() {
+    let (_peer, addr) = FakeRegistry::start(Says::Digest(digest('c'))).await;
+    let behaviour = Behaviour {
+        holders: vec!["127.0.0.2:1".to_owned(), addr],
+        ..Behaviour::default()
+    };
+    let (_server, url) = FakeServer::start(behaviour).await;
+    let agent = Agent::new(&[&url]);
+    let tags = tags(DEAD, Duration::ZERO, &agent);
+    assert_eq!(tags.resolve(&name(), None).await, Some(digest('c')));
+}
