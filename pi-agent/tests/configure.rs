@@ -1,6 +1,9 @@
 //! `pi-agent configure`, as an operator runs it.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test by it")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test by it"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -162,4 +165,46 @@ fn a_slip_names_the_nearest_flag() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("--registry"));
     let output = bed.run(&["--registry", "https://quay.io"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("without scheme"));
+}
+
+#[test]
+fn the_refusal_names_file_section_and_line() {
+    let bed = Bed::new();
+    let file = bed.root.path().join("config.toml");
+    for (config, section, place) in [
+        (
+            "[plugins.cri.registry]\n",
+            "[plugins.cri.registry]",
+            "at line 1",
+        ),
+        (
+            "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n",
+            "[plugins.\"io.containerd.grpc.v1.cri\".registry]",
+            "at line 3",
+        ),
+        (
+            "version = 3\n",
+            "[plugins.\"io.containerd.cri.v1.images\".registry]",
+            "At the end of",
+        ),
+    ] {
+        fs::write(&file, config).unwrap();
+        let output = bed.run(&[]);
+        assert!(!output.status.success());
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = format!("config_path = {:?}", bed.dir().display().to_string());
+        for part in [section, place, &*line, &*file.display().to_string()] {
+            assert!(message.contains(part), "no {part:?} in {message}");
+        }
+        assert!(bed.tree().is_empty(), "nothing was written");
+        // What it says is right.
+        let mended = if place == "At the end of" {
+            format!("{config}\n{section}\n  {line}\n")
+        } else {
+            config.replace(section, &format!("{section}\n  {line}"))
+        };
+        fs::write(&file, mended).unwrap();
+        bed.succeed(&[]);
+        bed.succeed(&["--remove"]);
+    }
 }

@@ -135,6 +135,13 @@ impl Store {
         std::fs::write(path, object).unwrap();
     }
 
+    /// Puts an object under a digest of another algorithm than the usual one.
+    pub(crate) fn put_as(&self, algorithm: &str, hex: &str, object: &[u8]) {
+        let directory = self.0.path().join("blobs").join(algorithm);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(hex), object).unwrap();
+    }
+
     pub(crate) fn content(&self) -> Content {
         Content::new(self.0.path().to_owned())
     }

@@ -275,3 +275,14 @@ fn reset(stream: TcpStream) {
     stream.set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
 }
+
+/// A registry that knows one tag, `lib/a:v1`.
+pub(crate) async fn tag_registry(digest: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let known = axum::routing::get(async move || [("Docker-Content-Digest", digest)]);
+    let router = axum::Router::new().route("/v2/lib/a/manifests/v1", known);
+    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    addr
+}

@@ -4,6 +4,7 @@
 
 mod bed;
 mod client;
+mod conformance;
 mod fake;
 mod faults;
 mod joining;

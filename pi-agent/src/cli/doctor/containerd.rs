@@ -107,6 +107,14 @@ async fn images(containerd: &Containerd) -> Check {
         };
         found.push((namespace.as_str(), images.len()));
     }
+    if found.is_empty() {
+        return Check::new(
+            "images",
+            Verdict::Warning,
+            "containerd does not tell them",
+            "see containerd above",
+        );
+    }
     let text: Vec<_> = found
         .iter()
         .map(|(name, count)| format!("{count} in {name}"))
