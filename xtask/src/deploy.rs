@@ -8,6 +8,11 @@ mod tools;
 mod units;
 mod values;
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use anyhow::{Context as _, Result};
 
 use crate::{
@@ -41,4 +46,11 @@ pub(crate) fn check() -> Result<()> {
     schema::check(&tools, &root).context("the rendered objects")?;
     rules::check(&root).context("the rules for Prometheus")?;
     units::check(&root).context("the systemd units")
+}
+
+/// Where what is checked is put.
+fn scratch(root: &Path) -> Result<PathBuf> {
+    let scratch = root.join("target/deploy-check");
+    fs::create_dir_all(&scratch).context("making a scratch directory")?;
+    Ok(scratch)
 }

@@ -4,13 +4,13 @@ use anyhow::{Context as _, Result};
 use testbed::Release;
 
 use crate::image;
-use crate::setup::{self, BUILD, DEMO, NEXTEST, TESTS};
+use crate::setup::{self, BUILD, DEMO, DEPLOY, NEXTEST, TESTS};
 use crate::shell::{self, say};
 use crate::workspace;
 
 /// Does it all. The runner's summary comes last.
 pub(crate) fn run(filter: &[String]) -> Result<()> {
-    setup::packages(&[BUILD, DEMO, TESTS])?;
+    setup::packages(&[BUILD, DEMO, TESTS, DEPLOY])?;
     setup::install(&NEXTEST)?;
     for release in Release::ALL {
         say(&format!("containerd: {release}"));

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    manifests,
+    manifests, scratch,
     tools::{self, Outcome, Tools},
     values,
 };
@@ -70,12 +70,6 @@ fn rendered(tools: &Tools, root: &Path) -> Result<Vec<PathBuf>> {
         files.push(file);
     }
     Ok(files)
-}
-
-fn scratch(root: &Path) -> Result<PathBuf> {
-    let scratch = root.join("target/deploy-check");
-    fs::create_dir_all(&scratch).context("making a scratch directory")?;
-    Ok(scratch)
 }
 
 fn complaints(report: &str) -> Vec<&str> {

