@@ -276,26 +276,4 @@ proptest! {
         prop_assert_eq!(there.steps == 0, a == b);
         prop_assert!(there.prior <= there.host && (0.0..=1.0).contains(&there.closeness));
     }
-
-    #[test]
-    fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
-        drop(Topology::parse(&text));
-    }
-
-    #[test]
-    fn no_change_of_a_file_makes_the_parser_panic(
-        at: prop::sample::Index, length in 0_usize..40, put in "[-:,{}\\[\\]&*#'\" \n\ta-z0-9/.|>!%@`?]{0,8}",
-    ) {
-        let chars: Vec<char> = SITE.chars().collect();
-        let at = at.index(chars.len());
-        let end = (at + length).min(chars.len());
-        let text: String = chars[..at].iter().copied().chain(put.chars()).chain(chars[end..].iter().copied()).collect();
-        if let Err(errors) = Topology::parse(&text) {
-            prop_assert!(errors.iter().count() > 0);
-            prop_assert!(errors.report("file", &text).starts_with("error: "));
-            for error in &errors {
-                prop_assert!(error.line() <= text.lines().count() + 1, "{error}");
-            }
-        }
-    }
 }

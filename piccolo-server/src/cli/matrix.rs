@@ -150,6 +150,30 @@ bit/s; in parentheses what is declared and was not measured
     }
 
     #[test]
+    fn the_operators_page_shows_what_comes_out() {
+        const PAGE: &str = include_str!("../../../docs/topology.md");
+        let racks = ["192.168.1.0/24", "192.168.2.0/24"].map(str::to_owned);
+        let mut pairs = Vec::new();
+        for from in &racks {
+            for to in &racks {
+                let measured = from > to;
+                pairs.push(Pair {
+                    from: from.clone(),
+                    to: to.clone(),
+                    observed: measured.then_some(470e6),
+                    estimate: if measured { 653e6 } else { 10e9 },
+                });
+            }
+        }
+        let racks = racks.to_vec();
+        let table = table(&Bandwidth { racks, pairs }, false);
+        assert!(
+            PAGE.contains(&table),
+            "docs/topology.md should show:\n{table}"
+        );
+    }
+
+    #[test]
     fn slow_is_red_and_fast_is_green() {
         for (rate, expected) in [(1e6, 196), (10e6, 196), (1e9, 220), (100e9, 46), (1e13, 46)] {
             assert_eq!(colour(rate), expected, "{rate}");
