@@ -12,6 +12,9 @@ use crate::{
     store::{SpaceId, SpaceRow, Store, StoreError},
 };
 
+/// Groups that a server keeps apart. Whoever reaches it can name a new one, and none ever goes.
+const MOST_GROUPS: usize = 4096;
+
 /// Numbers of the groups and families that are known.
 #[derive(Debug, Default)]
 pub(crate) struct Spaces(RwLock<HashMap<Group, ByFamily>>);
@@ -31,6 +34,11 @@ impl Spaces {
         }
     }
 
+    fn is_full_for(&self, group: &Group) -> bool {
+        let spaces = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        spaces.len() >= MOST_GROUPS && !spaces.contains_key(group)
+    }
+
     pub(crate) fn get(&self, group: &Group) -> ByFamily {
         let spaces = self.0.read().unwrap_or_else(PoisonError::into_inner);
         spaces.get(group).copied().unwrap_or_default()
@@ -45,6 +53,9 @@ impl Spaces {
     ) -> Result<SpaceId, StoreError> {
         if let Some(id) = self.get(group).of(family) {
             return Ok(id);
+        }
+        if self.is_full_for(group) {
+            return Err(StoreError::TooManySpaces);
         }
         let id = store.intern(group, family).await?;
         self.add(vec![SpaceRow {

@@ -70,7 +70,10 @@ pub(super) struct Announcer {
     keys: Keys,
     jitter: Jitter,
     epoch: u64,
+    /// The last number that the server is known to have taken.
     seq: u64,
+    /// The last number that was sent: whether the server took it is unknown where it is not `seq`.
+    sent: u64,
     state: State,
     backoff: Backoff,
     /// What could not be delivered goes with the next call.
@@ -102,6 +105,7 @@ impl Announcer {
             jitter,
             epoch,
             seq: 0,
+            sent: 0,
             state: State::SyncDue(now),
             backoff: Backoff::new(RETRY.0, RETRY.1),
             undelivered: None,
@@ -182,12 +186,14 @@ impl Announcer {
         // In this order: a change between the two is in the set and told once more.
         pending.clear();
         let keys = (self.keys)();
-        let seq = self.seq + 1;
+        // Never a number that the server may have seen with another set.
+        let seq = self.sent + 1;
         let set = Delta {
             added: keys,
             removed: Vec::new(),
         };
         let request = self.request(holder, &set, seq);
+        self.sent = seq;
         let reply = self.post(path::SYNC, &request, SYNC_DEADLINE).await;
         let outcome = judge("sync", reply.as_ref());
         match outcome {
@@ -228,6 +234,7 @@ impl Announcer {
         let (added, removed) = (delta.added.len(), delta.removed.len());
         let seq = self.seq + 1;
         let request = self.request(holder, &delta, seq);
+        self.sent = seq;
         let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
         let outcome = judge("advertise", reply.as_ref());
         match outcome {

@@ -50,6 +50,8 @@ pub(crate) fn refused(status: StatusCode, message: String) -> Response {
 pub(crate) fn store_status(error: &StoreError) -> StatusCode {
     if error.is_away() {
         StatusCode::SERVICE_UNAVAILABLE
+    } else if matches!(error, StoreError::TooManySpaces) {
+        StatusCode::BAD_REQUEST
     } else {
         StatusCode::INTERNAL_SERVER_ERROR
     }

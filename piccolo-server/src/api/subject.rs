@@ -66,6 +66,10 @@ pub(crate) enum SubjectError {
          word for another host (--bind-holder)"
     )]
     Foreign { holder: Holder, caller: IpAddr },
+    #[error(
+        "holder {0} is an address that each host takes for its own; advertise one that peers reach"
+    )]
+    Local(Holder),
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{0}")]
@@ -85,6 +89,10 @@ impl Subject {
         if let Some(caller) = caller.map(|caller| caller.ip().to_canonical())
             && caller != holder.ip()
         {
+            // Every agent would be sent to services of its own host.
+            if is_local(holder.ip()) && !caller.is_loopback() {
+                return Err(SubjectError::Local(holder));
+            }
             counter!(FOREIGN).increment(1);
             if api.limits.bind_holder {
                 return Err(SubjectError::Foreign { holder, caller });
@@ -124,6 +132,14 @@ impl Subject {
                 }
             }
         }
+    }
+}
+
+/// Whether another host would reach itself, or whatever is on its link, at this address.
+fn is_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
     }
 }
 
@@ -168,9 +184,11 @@ impl SubjectError {
     pub(crate) fn reply(&self) -> Response {
         let status = match self {
             Self::Body(error) => error.status(),
-            Self::Name(_) | Self::Holder(_) | Self::Nothing | Self::UnknownGroup(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Name(_)
+            | Self::Holder(_)
+            | Self::Nothing
+            | Self::UnknownGroup(_)
+            | Self::Local(_) => StatusCode::BAD_REQUEST,
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Foreign { .. } => StatusCode::FORBIDDEN,
             Self::Change(ChangeError::Full | ChangeError::Closed) => {

@@ -158,19 +158,25 @@ fn outcome(
 ) -> Outcome {
     let stored = row.and_then(|row| row.version);
     let mut applied = Applied {
-        version: change.version.or(stored),
+        // A change without a number leaves nothing that a numbered one could continue.
+        version: change.version,
         held: row.map(|row| row.held).unwrap_or_default(),
         ..Applied::default()
     };
     let has = |key: &KeyHash| held.is_some_and(|held| held.contains(key));
     match (&change.kind, change.version, stored) {
         (ChangeKind::Leave | ChangeKind::Return, ..) => applied.version = stored,
-        // What comes late, or for a second time, was taken already.
-        (ChangeKind::Delta { .. }, Some(new), Some(old)) if new.is_behind(old, 1) => {
+        // What comes late was taken already.
+        (ChangeKind::Delta { .. } | ChangeKind::Replace(_), Some(new), Some(old))
+            if new.is_before(old) =>
+        {
             applied.version = stored;
         }
-        (ChangeKind::Replace(_), Some(new), Some(old)) if new.is_behind(old, 0) => {
-            applied.version = stored;
+        // An answer was lost, and the change comes for a second time: with more in it, it may be.
+        (ChangeKind::Delta { added, removed }, Some(new), Some(old)) if new == old => {
+            if !(added.iter().all(has) && !removed.iter().any(has)) {
+                return Outcome::Gap;
+            }
         }
         (ChangeKind::Delta { .. }, Some(new), old) if !new.continues(old) => return Outcome::Gap,
         (ChangeKind::Delta { added, removed }, ..) => {
@@ -230,9 +236,9 @@ impl ChangeKind {
 }
 
 impl Version {
-    /// Whether it is the same agent's life, and `slack` or more changes ago.
-    fn is_behind(self, stored: Self, slack: u64) -> bool {
-        self.epoch == stored.epoch && self.seq + slack <= stored.seq
+    /// Whether it is of the same life of the agent, and earlier.
+    fn is_before(self, stored: Self) -> bool {
+        self.epoch == stored.epoch && self.seq < stored.seq
     }
 
     fn continues(self, stored: Option<Self>) -> bool {

@@ -21,7 +21,7 @@ pub(crate) enum StoreError {
         migration: i64,
     },
     /// Every number for a space is taken.
-    #[error("there are too many groups")]
+    #[error("there are too many groups already for a new one")]
     TooManySpaces,
 }
 

@@ -45,6 +45,9 @@ on_both_engines!(
     deltas_continue_a_sync,
     a_gap_asks_for_a_sync_and_changes_nothing,
     what_comes_twice_or_late_changes_nothing,
+    a_lost_answer_loses_no_key,
+    a_change_without_a_number_ends_the_numbering,
+    no_number_is_too_large,
     a_node_that_left_is_gone_at_once_and_comes_back_with_its_set,
     everything_answered_survives_a_restart,
 );
@@ -87,6 +90,44 @@ async fn what_comes_twice_or_late_changes_nothing(engine: Engine) {
         assert_eq!((reply.0, &reply.1["success"]), (201, &Value::Bool(true)));
     }
     assert_eq!(held(&server).await, "ac");
+}
+
+/// The agent cannot know whether the server took what it got no answer for.
+async fn a_lost_answer_loses_no_key(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);
+    assert_eq!(delta(&server, [&["b"], &["a"]], 7, 2).await.0, 201);
+    // The very same once more is done already.
+    let (status, reply) = delta(&server, [&["b"], &["a"]], 7, 2).await;
+    assert_eq!((status, &reply["resync"]), (201, &Value::Null));
+    // With more in it, it is not.
+    for change in [[&["b", "c"][..], &["a"][..]], [&[][..], &["b"][..]]] {
+        let (status, reply) = delta(&server, change, 7, 2).await;
+        assert_eq!((status, &reply["resync"]), (201, &Value::Bool(true)));
+    }
+    assert_eq!(held(&server).await, "b");
+    assert_eq!(sync(&server, &["b", "c"], 7, 2).await.0, 201);
+    assert_eq!(held(&server).await, "bc");
+    assert_eq!(keepalive(&server, 7, 2).await, Value::Null);
+}
+
+/// Whoever wrote it, the agent that numbers its changes has to tell its set anew.
+async fn a_change_without_a_number_ends_the_numbering(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);
+    let foreign = json!({"holder": HOLDER, "keys": [], "group": "g"});
+    assert_eq!(server.post(path::SYNC, &foreign).await.0, 201);
+    assert_eq!(held(&server).await, "");
+    assert_eq!(keepalive(&server, 7, 1).await, true);
+}
+
+async fn no_number_is_too_large(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    assert_eq!(sync(&server, &["a"], u64::MAX, u64::MAX).await.0, 201);
+    let (status, reply) = delta(&server, [&["b"], &[]], u64::MAX, u64::MAX).await;
+    assert_eq!((status, &reply["resync"]), (201, &Value::Bool(true)));
+    assert_eq!(delta(&server, [&["b"], &[]], u64::MAX, 0).await.0, 201);
+    assert_eq!(held(&server).await, "a");
 }
 
 async fn a_node_that_left_is_gone_at_once_and_comes_back_with_its_set(engine: Engine) {
