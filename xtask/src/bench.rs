@@ -4,6 +4,8 @@
 //! whatever measures them are built optimised ([`programs`]); this program is not, and only
 //! arranges.
 
+mod agent;
+mod datapath;
 mod machine;
 #[allow(dead_code, reason = "the benches of running programs use it")]
 mod process;
@@ -11,6 +13,7 @@ mod programs;
 mod ranking;
 mod report;
 mod rounds;
+mod soak;
 mod stats;
 mod table;
 
@@ -33,12 +36,21 @@ pub(crate) struct BenchOptions {
 enum Bench {
     /// What ranking the holders of a key costs, by their number and the topology file.
     Ranking(ranking::Options),
+    /// What an agent answers to requests for manifests, and what it takes at rest.
+    Agent(agent::Options),
+    /// What moving bytes costs, beside nginx and beside simple relays.
+    Datapath(datapath::Options),
+    /// Many pulls with a fault of a peer in each: what they cost, and what is left behind.
+    Soak(soak::Options),
 }
 
 /// Runs one bench and shows its tables.
 pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     let (name, tables) = match &options.bench {
         Bench::Ranking(options) => ("ranking", ranking::run(options)?),
+        Bench::Agent(options) => ("agent", agent::run(options)?),
+        Bench::Datapath(options) => ("datapath", datapath::run(options)?),
+        Bench::Soak(options) => ("soak", soak::run(options)?),
     };
     report::show(name, tables, options.json.as_deref())
 }

@@ -34,10 +34,6 @@ fn ticks(stat: &str) -> Option<u64> {
 }
 
 /// Processor time of all that ever ran in a control group, exactly.
-#[expect(
-    dead_code,
-    reason = "for benches whose processes live in control groups"
-)]
 pub(crate) fn cgroup_cpu(group: &Path) -> Result<Duration> {
     let file = group.join("cpu.stat");
     let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;

@@ -11,9 +11,18 @@ use crate::{shell, workspace};
 
 /// Builds programs with the release profile, and gives the directory that they are in.
 pub(crate) fn release(programs: &[&str]) -> Result<PathBuf> {
+    let named: Vec<_> = programs
+        .iter()
+        .map(|program| (*program, *program))
+        .collect();
+    release_of(&named)
+}
+
+/// [`release`] of programs that are called otherwise than their packages: `(package, program)`.
+pub(crate) fn release_of(programs: &[(&str, &str)]) -> Result<PathBuf> {
     let mut cargo = workspace::cargo(&["build", "--release"])?;
-    for program in programs {
-        cargo.args(["--package", program, "--bin", program]);
+    for (package, program) in programs {
+        cargo.args(["--package", package, "--bin", program]);
     }
     shell::run(&mut cargo)?;
     let own = std::env::current_exe().context("finding this program")?;

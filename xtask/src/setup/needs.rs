@@ -91,3 +91,13 @@ pub(crate) const TESTS: &[Need] = &[
         "is the database of the server's tests beside SQLite",
     ),
 ];
+
+/// To compare the data path with.
+pub(crate) const DATAPATH: &[Need] = &[
+    need(
+        "nginx",
+        "nginx-light",
+        "is what the agent's data path is compared with",
+    ),
+    need("wrk", "wrk", "asks for manifests as fast as it can"),
+];

@@ -1,0 +1,72 @@
+//! nginx with one worker: the files of a content store, or a proxy of that.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use testbed::{Host, Process, Run};
+
+const PROGRAM: &str = "/usr/sbin/nginx";
+
+/// Serves the blobs under the paths of the distribution protocol, by sendfile.
+pub(super) fn files(run: &Run, host: &Host, listen: SocketAddr, blobs: &Path) -> Result<Process> {
+    let location = format!(
+        "location ~ ^/v2/.*/(?:blobs|manifests)/sha256:([0-9a-f]+)$ {{ alias {}/sha256/$1; }}",
+        blobs.display()
+    );
+    start(run, host, "nginx-files", listen, "", &location)
+}
+
+/// Passes everything on.
+pub(super) fn proxy(
+    run: &Run,
+    host: &Host,
+    listen: SocketAddr,
+    upstream: SocketAddr,
+) -> Result<Process> {
+    let location = "location / {
+        proxy_pass http://holder;
+        proxy_http_version 1.1;
+        proxy_set_header Connection \"\";
+        proxy_buffers 8 256k;
+        proxy_buffer_size 256k;
+        proxy_busy_buffers_size 512k;
+        proxy_max_temp_file_size 0;
+    }";
+    let upstream = format!("upstream holder {{ server {upstream}; keepalive 64; }}");
+    start(run, host, "nginx-proxy", listen, &upstream, location)
+}
+
+fn start(
+    run: &Run,
+    host: &Host,
+    name: &str,
+    listen: SocketAddr,
+    upstream: &str,
+    location: &str,
+) -> Result<Process> {
+    let directory = run.make_directory(name)?;
+    let text = format!(
+        "worker_processes 1;
+user root;
+daemon off;
+pid {directory}/pid;
+error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    {upstream}
+    server {{ listen {listen}; {location} }}
+}}
+",
+        directory = directory.display()
+    );
+    let config = directory.join("nginx.conf");
+    fs::write(&config, text).context("writing nginx's settings")?;
+    let arguments = ["-c".as_ref(), config.as_os_str()];
+    Process::start(run, &host.netns, name, Path::new(PROGRAM), arguments)
+}
