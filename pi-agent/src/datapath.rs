@@ -6,6 +6,7 @@
 mod copy;
 mod finish;
 mod floor;
+mod low_water;
 mod pace;
 mod pipe;
 mod relay;

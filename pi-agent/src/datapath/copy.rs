@@ -5,7 +5,11 @@ use std::io;
 
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{End, Floor, Patience, Relayed, SourceError, Tally, relay::wait};
+use super::{
+    End, Floor, Patience, Relayed, SourceError, Tally,
+    low_water::LowWater,
+    relay::{counted, wait},
+};
 
 /// Size of the buffer. A quarter of it would cost more wake-ups, four times it only memory.
 const BUFFER: usize = 256 << 10;
@@ -35,7 +39,9 @@ pub(crate) async fn copy(
 ) -> Relayed {
     let mut buffer = vec![0; BUFFER];
     let mut total = 0;
+    let mut water = LowWater::new(source);
     let end = loop {
+        water.left(length - total);
         let most = usize::try_from(length - total).unwrap_or(usize::MAX);
         if most == 0 {
             break End::Complete;
@@ -87,15 +93,12 @@ pub(super) async fn read(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 wait(source, floor, || direct(source, room)).await?
             }
-            result => Some(result.map_err(SourceError::Read)?),
+            result => Some(counted(result, floor)?),
         };
         match read {
             None => {}
             Some(0) => return Err(SourceError::Ended),
-            Some(read) => {
-                floor.add(u64::try_from(read).unwrap_or(u64::MAX));
-                return Ok(read);
-            }
+            Some(read) => return Ok(read),
         }
     }
 }

@@ -55,20 +55,15 @@ impl Floor {
         self.ends
     }
 
-    /// Whether the source is good enough at `now`.
+    /// Whether the source is good enough at `now`. However long ago the last look was, it is one
+    /// part of the window that has passed: in the others nobody waited for the source.
     pub fn check(&mut self, now: Instant) -> bool {
         let window = usize::try_from(SLICES).unwrap_or(usize::MAX);
-        // Longer than a window ago is longer than a window ago.
-        let mut turns = 0;
-        while now >= self.ends && turns <= SLICES {
+        if now >= self.ends {
             self.past.push_back(std::mem::take(&mut self.current));
             if self.past.len() > window {
                 self.past.pop_front();
             }
-            self.ends += self.slice;
-            turns += 1;
-        }
-        if now >= self.ends {
             self.ends = now + self.slice;
         }
         self.past.len() < window || self.past.iter().sum::<u64>() >= self.least

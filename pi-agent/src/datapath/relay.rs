@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Floor, Patience, Tally, copy::copy_rest, pipe::Pipe};
+use super::{Floor, Patience, Tally, copy::copy_rest, low_water::LowWater, pipe::Pipe};
 
 /// What a relay moved, and how it ended.
 #[derive(Debug)]
@@ -60,15 +60,18 @@ pub(crate) async fn relay(
         // Out of descriptors, most likely: reads and writes need none.
         return copy_rest(source, sink, length, floor, patience, tally).await;
     };
+    let mut water = LowWater::new(source);
     let end = loop {
         if total == length {
             break End::Complete;
         }
+        water.left(length - total);
         let filled = fill(&mut pipe, source, length - total, floor).await;
         if let Err(SourceError::Read(error)) = &filled
             && error.kind() == io::ErrorKind::InvalidInput
             && total == 0
         {
+            drop(water);
             return copy_rest(source, sink, length, floor, patience, tally).await;
         }
         match filled {
@@ -99,18 +102,21 @@ async fn fill(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 wait(source, floor, || pipe.fill(source, most)).await?
             }
-            result => Some(result.map_err(SourceError::Read)?),
+            result => Some(counted(result, floor)?),
         };
         match taken {
             None => {}
             Some(0) => return Err(SourceError::Ended),
-            Some(taken) => {
-                let taken = u64::try_from(taken).unwrap_or(u64::MAX);
-                floor.add(taken);
-                return Ok(taken);
-            }
+            Some(taken) => return Ok(u64::try_from(taken).unwrap_or(u64::MAX)),
         }
     }
+}
+
+/// What came without waiting.
+pub(super) fn counted(result: io::Result<usize>, floor: &mut Floor) -> Result<usize, SourceError> {
+    let taken = result.map_err(SourceError::Read)?;
+    floor.add(u64::try_from(taken).unwrap_or(u64::MAX));
+    Ok(taken)
 }
 
 /// Waits until the source is readable. Now and then the floor is checked, and `attempt` made
@@ -123,13 +129,15 @@ pub(super) async fn wait(
     if let Ok(ready) = timeout_at(floor.next_check(), source.readable()).await {
         return ready.map(|()| None).map_err(SourceError::Read);
     }
-    if !floor.check(Instant::now()) {
-        return Err(SourceError::Stalled);
-    }
-    match attempt() {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        result => result.map(Some).map_err(SourceError::Read),
-    }
+    let taken = match attempt() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Ok(0) => return Ok(Some(0)),
+        result => Some(result.map_err(SourceError::Read)?),
+    };
+    // What came is judged before it is passed on; of a source that is given up it is not missed.
+    floor.add(taken.map_or(0, |taken| u64::try_from(taken).unwrap_or(u64::MAX)));
+    let good = floor.check(Instant::now());
+    good.then_some(taken).ok_or(SourceError::Stalled)
 }
 
 /// Empties the pipe into the sink.

@@ -232,9 +232,14 @@ fn the_floor_slides() {
     let mut floor = Floor::new(RATE, start);
     floor.add(5000);
     // The first bytes count for one window and no longer.
-    assert!(floor.check(at(399)));
-    assert!(floor.check(at(410)));
-    assert!(!floor.check(at(460)));
+    assert!((1..=8).all(|slice| floor.check(at(slice * 50))));
+    assert!(!floor.check(at(450)));
+    // A long time in which nobody looked is no longer than another.
+    let mut floor = Floor::new(RATE, start);
+    floor.add(5000);
+    assert!(floor.check(at(60_000)));
+    assert!((1..=7).all(|slice| floor.check(at(60_000 + slice * 50))));
+    assert!(!floor.check(at(60_400)));
     // Time in which the receiver was at fault does not count.
     let mut floor = Floor::new(RATE, start);
     floor.pause(Duration::from_secs(10));

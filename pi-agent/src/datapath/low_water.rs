@@ -1,0 +1,59 @@
+//! Waking up for many bytes at a time: the receive low-water mark, socket(7).
+#![expect(unsafe_code, reason = "the socket option has no safe wrapper")]
+
+use std::{mem::size_of, os::fd::AsRawFd as _};
+
+use tokio::net::TcpStream;
+
+/// Bytes that are waited for. At the rates of production links bytes trickle in by the segment, and
+/// waking up for each costs more than moving it.
+const BATCH: u64 = 256 << 10;
+
+/// Has a socket count as readable only once much of what is left to come is there; back to normal
+/// when this is dropped. The end of the stream is always told at once.
+#[derive(Debug)]
+pub(super) struct LowWater<'a> {
+    socket: &'a TcpStream,
+    mark: u64,
+}
+
+impl<'a> LowWater<'a> {
+    pub(super) fn new(socket: &'a TcpStream) -> Self {
+        Self { socket, mark: 1 }
+    }
+
+    /// So many bytes are left to come.
+    pub(super) fn left(&mut self, bytes: u64) {
+        let mark = bytes.clamp(1, BATCH);
+        if mark != self.mark {
+            self.mark = mark;
+            self.set();
+        }
+    }
+
+    /// A kernel that refuses wakes this process up more often, and that is all.
+    fn set(&self) {
+        let mark = libc::c_int::try_from(self.mark).unwrap_or(1);
+        let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+        // SAFETY: the descriptor is open as long as the borrowed socket is, and the kernel reads
+        // `length` bytes from the address of `mark`, which lives until the call returns.
+        let _ = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                (&raw const mark).cast(),
+                length,
+            )
+        };
+    }
+}
+
+impl Drop for LowWater<'_> {
+    fn drop(&mut self) {
+        if self.mark != 1 {
+            self.mark = 1;
+            self.set();
+        }
+    }
+}
