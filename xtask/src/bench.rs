@@ -7,12 +7,13 @@
 mod agent;
 mod datapath;
 mod machine;
-#[allow(dead_code, reason = "the benches of running programs use it")]
 mod process;
 mod programs;
 mod ranking;
 mod report;
 mod rounds;
+mod running;
+mod server;
 mod soak;
 mod stats;
 mod table;
@@ -36,6 +37,8 @@ pub(crate) struct BenchOptions {
 enum Bench {
     /// What ranking the holders of a key costs, by their number and the topology file.
     Ranking(ranking::Options),
+    /// What the server's calls cost with a large cluster's keys, through HTTP.
+    Server(server::Options),
     /// What an agent answers to requests for manifests, and what it takes at rest.
     Agent(agent::Options),
     /// What moving bytes costs, beside nginx and beside simple relays.
@@ -48,6 +51,7 @@ enum Bench {
 pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     let (name, tables) = match &options.bench {
         Bench::Ranking(options) => ("ranking", ranking::run(options)?),
+        Bench::Server(options) => ("server", server::run(options)?),
         Bench::Agent(options) => ("agent", agent::run(options)?),
         Bench::Datapath(options) => ("datapath", datapath::run(options)?),
         Bench::Soak(options) => ("soak", soak::run(options)?),

@@ -5,6 +5,7 @@
 //! JSON, and reads the outcome from its standard output.
 
 mod dataset;
+mod load;
 mod numbers;
 mod random;
 mod ranking;
@@ -13,6 +14,7 @@ mod task;
 mod zipf;
 
 pub use dataset::Dataset;
+pub use load::{LoadOutcome, LoadPlan, Workload};
 pub use ranking::{RankingCase, RankingOutcome};
 pub use rows::{Dialect, RowsPlan};
 pub use task::Task;

@@ -19,6 +19,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Evenly in 0..`bound`; 0 where that is empty.
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
+        let scaled = ((self.next() >> 32) * u64::from(bound)) >> 32;
+        u32::try_from(scaled).unwrap_or_default()
+    }
+
     /// Evenly in 0..1.
     pub(crate) fn unit(&mut self) -> f64 {
         float(self.next() >> 11) / float(1 << 53)

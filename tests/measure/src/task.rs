@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    load::{self, LoadPlan},
     ranking::{self, RankingCase},
     rows::{self, RowsPlan},
 };
@@ -16,6 +17,8 @@ use crate::{
 pub enum Task {
     /// Ranks the holders of a key, again and again.
     Ranking(RankingCase),
+    /// Puts a server under load.
+    Load(LoadPlan),
     /// Writes the data set as SQL instead of an outcome.
     Rows(RowsPlan),
 }
@@ -28,6 +31,7 @@ impl Task {
     pub fn run(&self, out: &mut impl Write) -> Result<()> {
         match self {
             Self::Ranking(case) => write(out, &ranking::run(*case)?),
+            Self::Load(plan) => write(out, &load::run(plan)?),
             Self::Rows(plan) => rows::write(plan, out),
         }
     }

@@ -66,6 +66,22 @@ impl<const N: usize> Comparison<N> {
         })
     }
 
+    /// Median of one of a side's figures.
+    pub(crate) fn median(&self, side: &str, metric: &str) -> Option<f64> {
+        self.series(side, metric)?.median()
+    }
+
+    /// Spread of one of a side's figures.
+    pub(crate) fn spread(&self, side: &str, metric: &str) -> Option<f64> {
+        self.series(side, metric)?.spread()
+    }
+
+    fn series(&self, side: &str, metric: &str) -> Option<&Series> {
+        let (_, series) = self.sides.iter().find(|(name, _)| name == side)?;
+        let place = self.metrics.iter().position(|name| *name == metric)?;
+        series.get(place)
+    }
+
     /// A row for each side: of each figure the median, the spread, and the ratio to the first
     /// side's in the same round.
     pub(crate) fn table(&self, title: impl Into<String>) -> Table {

@@ -101,3 +101,13 @@ pub(crate) const DATAPATH: &[Need] = &[
     ),
     need("wrk", "wrk", "asks for manifests as fast as it can"),
 ];
+
+/// To fill the databases that a bench runs the server over.
+pub(crate) const BENCH: &[Need] = &[
+    need(
+        "mariadbd",
+        "mariadb-server",
+        "is the database of large clusters",
+    ),
+    need("sqlite3", "sqlite3", "fills the database of small ones"),
+];

@@ -1,0 +1,159 @@
+//! One HTTP/1.1 connection that is kept open and never waits.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use anyhow::{Context as _, Result, bail};
+
+/// What is read at once.
+const READ: usize = 32 << 10;
+
+/// A connection; one request is under way at a time.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    output: Vec<u8>,
+    sent: usize,
+    input: Vec<u8>,
+    received: usize,
+}
+
+/// A reply that has arrived whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Bytes of head and body.
+    pub(crate) bytes: usize,
+}
+
+impl Connection {
+    pub(crate) fn open(server: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(server).with_context(|| format!("dialling {server}"))?;
+        Self::over(stream)
+    }
+
+    /// Takes a stream that is connected, or about to be.
+    pub(crate) fn over(stream: TcpStream) -> Result<Self> {
+        stream
+            .set_nodelay(true)
+            .context("setting up a connection")?;
+        stream
+            .set_nonblocking(true)
+            .context("setting up a connection")?;
+        Ok(Self {
+            stream,
+            output: Vec::new(),
+            sent: 0,
+            input: Vec::new(),
+            received: 0,
+        })
+    }
+
+    /// Sends what `write` writes, now or as soon as it can be.
+    pub(crate) fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        self.output.clear();
+        self.sent = 0;
+        write(&mut self.output);
+        self.flush()
+    }
+
+    /// Sends what could not be sent yet.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(bytes) => self.sent += bytes,
+                Err(error) if is_later(&error) => return Ok(()),
+                Err(error) => return Err(error).context("sending a request"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The reply, if it is there.
+    pub(crate) fn receive(&mut self) -> Result<Option<Reply>> {
+        loop {
+            if self.input.len() < self.received + READ {
+                self.input.resize(self.received + READ, 0);
+            }
+            let room = self.input.get_mut(self.received..).unwrap_or_default();
+            match self.stream.read(room) {
+                Ok(0) => bail!("the server closed a connection"),
+                Ok(bytes) => self.received += bytes,
+                Err(error) if is_later(&error) => return Ok(None),
+                Err(error) => return Err(error).context("reading a reply"),
+            }
+            let received = self.input.get(..self.received).unwrap_or_default();
+            if let Some(reply) = parse(received)? {
+                self.received = 0;
+                return Ok(Some(reply));
+            }
+        }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NotConnected
+    )
+}
+
+/// The reply in `bytes`, unless it is not all there yet.
+fn parse(bytes: &[u8]) -> Result<Option<Reply>> {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head = bytes.get(..end).unwrap_or_default();
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let status = lines
+        .next()
+        .and_then(|line| line.strip_prefix(b"HTTP/1.1 "));
+    let status = status.and_then(|rest| number(rest.get(..3)?));
+    let length = lines.find_map(|line| {
+        let (name, value) = line.split_at_checked(b"content-length:".len())?;
+        name.eq_ignore_ascii_case(b"content-length:")
+            .then(|| number(value))?
+    });
+    let (Some(status), Some(length)) = (status, length) else {
+        bail!(
+            "a reply without status or length: {}",
+            String::from_utf8_lossy(head)
+        );
+    };
+    let whole = length.saturating_add(end + 4);
+    let status = u16::try_from(status).context("a status of three digits")?;
+    Ok((bytes.len() >= whole).then_some(Reply {
+        status,
+        bytes: whole,
+    }))
+}
+
+fn number(text: &[u8]) -> Option<usize> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_whole_with_its_last_byte() {
+        let text = b"HTTP/1.1 404 Not Found\r\nA: b\r\nContent-Length: 3\r\n\r\nabc";
+        let whole = Reply {
+            status: 404,
+            bytes: text.len(),
+        };
+        assert_eq!(parse(text).expect("sound"), Some(whole));
+        for cut in 0..text.len() {
+            assert_eq!(parse(&text[..cut]).expect("sound so far"), None, "{cut}");
+        }
+        parse(b"HTTP/1.1 200 OK\r\n\r\n").expect_err("a reply without a length");
+    }
+}
