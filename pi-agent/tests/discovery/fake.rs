@@ -39,6 +39,8 @@ pub(crate) struct Behaviour {
     pub(crate) resync: bool,
     /// Answers this many changes with an error.
     pub(crate) failing: u32,
+    /// Takes this many whole sets and answers with an error all the same.
+    pub(crate) losing: u32,
     /// Who has everything.
     pub(crate) holders: Vec<String>,
 }
@@ -136,7 +138,16 @@ impl FakeServer {
 
 async fn sync(State(s): State<FakeServer>, Json(b): Json<AdvertiseRequest>) -> impl IntoResponse {
     s.note(Call::Sync(b));
-    s.ack(false)
+    let losing = {
+        let mut behaviour = s.behaviour.lock().unwrap();
+        let losing = behaviour.losing > 0;
+        behaviour.losing = behaviour.losing.saturating_sub(1);
+        losing
+    };
+    if losing {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    s.ack(false).into_response()
 }
 
 async fn advertise(

@@ -129,6 +129,22 @@ async fn one_sync_and_then_numbered_changes() {
     assert!(agent.discovery.standing().synced);
 }
 
+/// The server may have taken it: a number stands for one set for ever.
+#[tokio::test]
+async fn a_set_without_an_answer_is_sent_with_another_number() {
+    let losing = Behaviour {
+        losing: 1,
+        ..Behaviour::default()
+    };
+    let (server, url) = FakeServer::start(losing).await;
+    let _agent = Agent::new(&[&url]).with_keys(&["a"]).start();
+    let first = server.wait_for("sync", synced).await;
+    let later = |call: &Call| synced(call).filter(|sync| sync.seq != first.seq);
+    let second = server.wait_for("sync with another number", later).await;
+    assert_eq!(second.epoch, first.epoch);
+    assert!(second.seq > first.seq, "{:?} {:?}", first.seq, second.seq);
+}
+
 #[tokio::test]
 async fn a_server_that_lost_track_gets_the_whole_set() {
     let (server, url) = FakeServer::start(Behaviour::default()).await;
