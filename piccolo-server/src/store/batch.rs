@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     key_hash::{Fingerprint, KeyHash},
     store::{
-        Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, Stamp, StoreError,
-        Version,
+        Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, SpaceId, Stamp,
+        StoreError, Version,
         engine::{Engine, Work},
         retry::retried,
         rows,
@@ -94,19 +94,29 @@ pub(super) async fn lock_nodes<E: Engine>(
     work: &mut E::Work,
     nodes: &[NodeKey],
 ) -> Result<Vec<NodeRow>, sqlx::Error> {
-    let (open, close) = E::DIALECT.row_list;
     let head = format!(
-        "SELECT {} FROM node WHERE (space, holder) IN {open}",
+        "SELECT {} FROM node WHERE space = ? AND holder IN (",
         rows::NODE
     );
-    let tail = format!("{close} ORDER BY space, holder{}", E::DIALECT.for_update);
+    let tail = [") ORDER BY holder", E::DIALECT.for_update].concat();
     let mut locked = Vec::with_capacity(nodes.len());
-    for chunk in nodes.chunks(ROWS) {
-        let args = chunk.iter().map(|node| node_args(*node));
-        let statement = Statement::repeated(&head, "(?,?)", args, &tail);
-        locked.extend(work.rows(statement, rows::node).await?);
+    for of_space in nodes.chunk_by(|one, next| one.space == next.space) {
+        for chunk in of_space.chunks(ROWS) {
+            let statement = in_space(&head, chunk, &tail);
+            locked.extend(work.rows(statement, rows::node).await?);
+        }
     }
     Ok(locked)
+}
+
+/// A statement about nodes of one space: `head` takes the space, then come the holders.
+///
+/// A list of pairs would do for several spaces, but the databases do not always look pairs up by
+/// the index.
+pub(super) fn in_space(head: &str, nodes: &[NodeKey], tail: &str) -> Statement {
+    let holders = nodes.iter().map(|node| [Arg::from(node.holder)]);
+    let space = nodes.first().map_or(SpaceId(0), |node| node.space);
+    Statement::repeated(head, "?", holders, tail).led([space.into()])
 }
 
 /// What of the sets is there already: of a delta its own keys, of a replacement that is not the
@@ -137,12 +147,10 @@ async fn read<E: Engine>(
             ChangeKind::Leave | ChangeKind::Return => {}
         }
     }
-    let (open, close) = E::DIALECT.row_list;
-    let columns = "SELECT space, key_hash, holder FROM holding WHERE (space, key_hash, holder) IN ";
-    let head = [columns, open].concat();
+    let (head, tail) = E::DIALECT.holdings_in;
     for chunk in wanted.chunks(ROWS) {
         let args = chunk.iter().map(|(node, key)| holding_args(*node, *key));
-        let statement = Statement::repeated(&head, "(?,?,?)", args, close);
+        let statement = Statement::repeated(head, "(?,?,?)", args, tail);
         for (node, key) in work.rows(statement, rows::holding).await? {
             held.entry(node).or_default().insert(key);
         }
@@ -297,17 +305,16 @@ pub(super) async fn delete_rows<E: Engine>(
     work: &mut E::Work,
     gone: &mut [(NodeKey, KeyHash)],
 ) -> Result<(), sqlx::Error> {
-    sort(gone);
-    let (open, close) = E::DIALECT.row_list;
-    let head = [
-        "DELETE FROM holding WHERE (space, key_hash, holder) IN ",
-        open,
-    ]
-    .concat();
-    for chunk in gone.chunks(ROWS) {
-        let args = chunk.iter().map(|(node, key)| holding_args(*node, *key));
-        work.execute(Statement::repeated(&head, "(?,?,?)", args, close))
-            .await?;
+    gone.sort_unstable();
+    let head = "DELETE FROM holding WHERE space = ? AND holder = ? AND key_hash IN (";
+    for of_node in gone.chunk_by(|(one, _), (next, _)| one == next) {
+        for chunk in of_node.chunks(ROWS) {
+            let keys = chunk.iter().map(|(_, key)| [Arg::from(*key)]);
+            let node = chunk.first().map(|(node, _)| node_args(*node));
+            let statement = Statement::repeated(head, "?", keys, ")");
+            let statement = node.into_iter().fold(statement, Statement::led);
+            work.execute(statement).await?;
+        }
     }
     Ok(())
 }

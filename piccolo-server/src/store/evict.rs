@@ -4,7 +4,7 @@ use crate::{
     key_hash::KeyHash,
     store::{
         Evicted, NodeKey, NodeRow, StoreError,
-        batch::{delete_rows, lock_nodes},
+        batch::{delete_rows, in_space, lock_nodes},
         engine::{Columns, Engine, Work},
         retry::retried,
         rows,
@@ -113,12 +113,11 @@ async fn shrink<E: Engine>(
 }
 
 async fn delete_nodes<E: Engine>(work: &mut E::Work, nodes: &[NodeKey]) -> Result<(), sqlx::Error> {
-    let (open, close) = E::DIALECT.row_list;
-    let head = ["DELETE FROM node WHERE (space, holder) IN ", open].concat();
-    for chunk in nodes.chunks(ROWS) {
-        let args = chunk.iter().map(|node| node_args(*node));
-        work.execute(Statement::repeated(&head, "(?,?)", args, close))
-            .await?;
+    for of_space in nodes.chunk_by(|one, next| one.space == next.space) {
+        for chunk in of_space.chunks(ROWS) {
+            let head = "DELETE FROM node WHERE space = ? AND holder IN (";
+            work.execute(in_space(head, chunk, ")")).await?;
+        }
     }
     Ok(())
 }

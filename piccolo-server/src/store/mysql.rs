@@ -156,7 +156,10 @@ impl Engine for MySql {
 
     const DIALECT: Dialect = Dialect {
         insert_ignore: "INSERT IGNORE",
-        row_list: ("(", ")"),
+        holdings_in: (
+            "SELECT space, key_hash, holder FROM holding WHERE (space, key_hash, holder) IN (",
+            ")",
+        ),
         for_update: " FOR UPDATE",
         on_known_node: " ON DUPLICATE KEY UPDATE",
         inserted: ("VALUES(", ")"),
@@ -204,7 +207,16 @@ impl Engine for MySql {
     }
 
     async fn migrate(&self) -> Result<(), MigrateError> {
-        MIGRATIONS.run(&self.primary.pool).await
+        // To MariaDB, the migrator's own lock is none: it waits for less than no time.
+        let mut connection = self.primary.pool.acquire().await?;
+        let lock = "SELECT GET_LOCK(CONCAT('piccolo-', MD5(DATABASE())), 60) = 1";
+        if !sqlx::query_scalar(lock).fetch_one(&mut *connection).await? {
+            return Err(MigrateError::Execute(sqlx::Error::PoolTimedOut));
+        }
+        let done = MIGRATIONS.run(&self.primary.pool).await;
+        let unlock = "SELECT RELEASE_LOCK(CONCAT('piccolo-', MD5(DATABASE())))";
+        sqlx::query(unlock).execute(&mut *connection).await?;
+        done
     }
 
     fn is_conflict(error: &sqlx::Error) -> bool {

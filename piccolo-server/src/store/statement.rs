@@ -92,6 +92,12 @@ impl Statement {
         }
     }
 
+    /// With arguments before those that it has.
+    pub(super) fn led<const N: usize>(mut self, first: [Arg; N]) -> Self {
+        self.args.splice(0..0, first);
+        self
+    }
+
     pub(super) fn with<const N: usize>(mut self, more: [Arg; N]) -> Self {
         self.args.extend(more);
         self

@@ -1,9 +1,16 @@
 //! The server through its HTTP edge.
 
+mod away;
+mod crashes;
 mod deltas;
 mod engine;
 mod finds;
 mod go_agents;
+mod limits;
 mod liveness;
+mod operations;
+mod plans;
+mod process;
+mod raw;
 mod reports;
 mod server;

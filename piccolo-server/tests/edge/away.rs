@@ -1,0 +1,253 @@
+//! The database goes away and comes back, and is changed by hand.
+
+use std::time::{Duration, Instant};
+
+use piccolo_api::path;
+use serde_json::{Value, json};
+use testbed::MariaDb;
+
+use crate::{
+    engine::{Engine, on_both_engines},
+    process::{Process, program},
+    raw::exchange,
+    server::{Server, eventually},
+};
+
+on_both_engines!(migrations_are_left_to_the_command);
+
+fn mariadb() -> (MariaDb, String) {
+    let mariadb = MariaDb::start().expect("MariaDB starts");
+    let url = mariadb.create("piccolo").expect("a database");
+    (mariadb, url)
+}
+
+fn advertise(key: &str) -> Value {
+    json!({"holder": "10.0.0.1:1", "keys": [key], "group": "g"})
+}
+
+#[tokio::test]
+async fn finds_go_on_from_memory_and_writes_are_refused() {
+    let (mut mariadb, url) = mariadb();
+    let server = Server::start(&["--database", &url]).await;
+    server.advertise("10.0.0.1:1", &["k"]).await;
+    assert_eq!(server.holders("k", "10.0.0.9").await, ["10.0.0.1:1"]);
+    mariadb.kill();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // Known holders are found, and known nodes live.
+    assert_eq!(server.holders("k", "10.0.0.9").await, ["10.0.0.1:1"]);
+    let alive = json!({"host": "10.0.0.1:1", "Group": "g"});
+    assert_eq!(server.post(path::KEEPALIVE, &alive).await.0, 201);
+    // What cannot be known or kept is refused, and soon.
+    let begin = Instant::now();
+    let reply = exchange(server.api, &post(path::ADVERTISE, &advertise("l"))).await;
+    assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
+    assert!(
+        reply.to_lowercase().contains("\r\nretry-after: 1\r\n"),
+        "{reply}"
+    );
+    assert!(reply.contains("the change could not be stored"), "{reply}");
+    let (status, _) = server
+        .get("/api/v1/distribution/findkey?key=new&group=g")
+        .await;
+    assert_eq!(status, 503);
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    eventually("it says so, and stays ready", async || {
+        let (status, page) = server.admin("/readyz?verbose").await;
+        status == 200 && page.contains("[!]database default degraded: ")
+    })
+    .await;
+    mariadb.resume().expect("MariaDB starts again");
+    eventually("it goes on by itself", async || {
+        server.post(path::ADVERTISE, &advertise("l")).await.0 == 201
+    })
+    .await;
+    assert_eq!(server.holders("l", "10.0.0.9").await, ["10.0.0.1:1"]);
+    eventually("it says so", async || {
+        let (_, page) = server.admin("/readyz?verbose").await;
+        page.contains("[+]database default ok")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_that_hangs_is_not_waited_for() {
+    let (mariadb, url) = mariadb();
+    let server = Server::start(&["--database", &url]).await;
+    server.advertise("10.0.0.1:1", &["k"]).await;
+    mariadb.freeze().expect("it halts");
+    let (status, _) = server.post(path::ADVERTISE, &advertise("l")).await;
+    assert_eq!(status, 503);
+    // From then on nobody waits.
+    let begin = Instant::now();
+    for _ in 0..20 {
+        let (status, _) = server.post(path::ADVERTISE, &advertise("l")).await;
+        assert_eq!(status, 503);
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        begin.elapsed()
+    );
+    mariadb.thaw().expect("it goes on");
+    eventually("it goes on by itself", async || {
+        server.post(path::ADVERTISE, &advertise("l")).await.0 == 201
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_waits_for_the_database_is_bounded() {
+    let (mariadb, url) = mariadb();
+    let server = Server::start(&["--database", &url]).await;
+    server.advertise("10.0.0.1:1", &["k"]).await;
+    mariadb.freeze().expect("it halts");
+    let sync = |host: usize| {
+        let keys: Vec<String> = (0..20_000).map(|n| format!("{n}")).collect();
+        json!({"holder": format!("10.0.0.{host}:1"), "keys": keys, "group": "g"})
+    };
+    let calls = (1..=80).map(|host| {
+        let (server, call) = (&server, sync(host));
+        async move { server.post(path::SYNC, &call).await }
+    });
+    let replies = futures_util::future::join_all(calls).await;
+    let full = |(status, reply): &&(u16, Value)| {
+        let text = reply["message"].as_str().unwrap_or_default();
+        *status == 503 && text.contains("too many changes are waiting")
+    };
+    assert!(replies.iter().all(|(status, _)| *status == 503));
+    // 2^20 keys may wait.
+    let refused = replies.iter().filter(full).count();
+    assert!((20..=40).contains(&refused), "{refused}");
+    mariadb.thaw().expect("it goes on");
+}
+
+#[tokio::test]
+async fn it_waits_for_a_database_that_is_not_there_yet() {
+    let (mut mariadb, url) = mariadb();
+    mariadb.kill();
+    let server = Process::start(&["--database", &url]);
+    let (status, page) = server.admin("/readyz").await;
+    assert_eq!(status, 503);
+    assert!(page.contains("[-]databases pending"), "{page}");
+    let reply = exchange(server.api, &post(path::ADVERTISE, &advertise("k"))).await;
+    assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
+    assert!(reply.contains("its database is not there yet"), "{reply}");
+    mariadb.resume().expect("MariaDB starts");
+    eventually("it is ready", async || {
+        server.admin("/readyz").await.0 == 200
+    })
+    .await;
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+}
+
+#[tokio::test]
+async fn it_ends_in_time_without_its_database() {
+    let (mut mariadb, url) = mariadb();
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    mariadb.kill();
+    let begin = Instant::now();
+    assert!(server.terminate().success());
+    assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+async fn migrations_are_left_to_the_command(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let flags = ["--database", url.as_str(), "--no-migrate"];
+    let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let refused = program(&flags).args(listen).output().expect("it runs");
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("run `piccolo-server migrate`"), "{said}");
+    let migrated = program(&["migrate", "--database", &url])
+        .output()
+        .expect("it runs");
+    assert!(migrated.status.success(), "{migrated:?}");
+    let server = Server::start(&flags).await;
+    server.advertise("10.0.0.1:1", &["k"]).await;
+}
+
+/// Finds are answered by a real replica, and by the primary when there is none.
+#[tokio::test]
+async fn finds_are_answered_by_replicas() {
+    let settings = [
+        "--innodb-buffer-pool-size=32M",
+        "--log-bin",
+        "--server-id=1",
+    ];
+    let primary = MariaDb::start_with(&settings).expect("MariaDB starts");
+    let settings = ["--innodb-buffer-pool-size=32M", "--server-id=2"];
+    let mut replica = MariaDb::start_with(&settings).expect("MariaDB starts");
+    let follow = format!(
+        "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='root', \
+            MASTER_USE_GTID=slave_pos; START SLAVE",
+        primary.port()
+    );
+    replica.execute(&follow).expect("it follows");
+    let url = primary.create("piccolo").expect("a database");
+    let second = replica.url("piccolo");
+    let flags = [
+        "--database",
+        &url,
+        "--replica",
+        &second,
+        "--find-cache-ttl",
+        "0",
+    ];
+    let server = Server::start(&flags).await;
+    server.advertise("10.0.0.1:1", &["k"]).await;
+    let finds = async |key| {
+        let query = format!("/api/v1/distribution/findkey?key={key}&group=g&request_host=10.0.0.9");
+        server.get(&query).await.0
+    };
+    eventually("the replica has it", async || finds("k").await == 200).await;
+    replica.execute("STOP SLAVE").expect("it stops");
+    server.advertise("10.0.0.1:1", &["l"]).await;
+    assert_eq!(finds("l").await, 404);
+    replica.kill();
+    eventually("the primary is asked", async || finds("l").await == 200).await;
+}
+
+#[tokio::test]
+async fn contradicting_databases_are_refused() {
+    let (_mariadb, url) = mariadb();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = format!("sqlite:{}", directory.path().join("db").display());
+    for (flags, says) in [
+        (
+            vec!["--database", &url, "--database", &url],
+            "is the second one for its group",
+        ),
+        (
+            vec!["--database", &file, "--replica", &url],
+            "only MySQL has them",
+        ),
+        (
+            vec!["--database", &url, "--replica", &file],
+            "takes another MySQL server",
+        ),
+        (
+            vec!["--database", &url, "--replica", "g=mysql://h/d"],
+            "is one of no database",
+        ),
+    ] {
+        let output = program(&flags)
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains(says),
+            "{says}: {said}"
+        );
+    }
+}
+
+fn post(path: &str, body: &Value) -> String {
+    let body = body.to_string();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}

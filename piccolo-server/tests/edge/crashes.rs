@@ -1,0 +1,170 @@
+//! Whatever dies at whatever moment: what was answered 201 is found afterwards.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use daemon::scope::Scope;
+use tracing::Span;
+
+use crate::{
+    engine::{Database, Engine, on_both_engines},
+    process::Process,
+    server::eventually,
+};
+
+on_both_engines!(
+    killing_the_server_loses_nothing,
+    killing_one_of_two_servers_loses_nothing,
+    it_ends_in_time_and_writes_down_the_last_signs_of_life,
+);
+
+const CALLERS: usize = 1000;
+/// So many are acknowledged when something is killed.
+const MIDDLE: usize = 700;
+
+/// Calls of many agents at once, each advertising one key after another and looking for it.
+struct Storm {
+    scope: Scope,
+    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    count: Arc<AtomicUsize>,
+}
+
+impl Storm {
+    fn begin(server: &Arc<Process>) -> Self {
+        let (scope, _deaths) = Scope::new();
+        let storm = Self {
+            scope,
+            acknowledged: Arc::default(),
+            count: Arc::default(),
+        };
+        for caller in 0..CALLERS {
+            let (server, acknowledged) = (Arc::clone(server), Arc::clone(&storm.acknowledged));
+            let (count, scope) = (Arc::clone(&storm.count), storm.scope.clone());
+            storm.scope.task(Span::none(), async move {
+                let holder = format!("10.1.{}.{}:1", caller / 250, caller % 250 + 1);
+                for n in 0.. {
+                    let key = format!("key-{caller}-{n}");
+                    if server.advertise(&holder, &key).await == Some(201) {
+                        acknowledged.lock().expect("the list").insert(key.clone());
+                        count.fetch_add(1, Relaxed);
+                    }
+                    if scope.is_draining() {
+                        return;
+                    }
+                    server.find(&key).await;
+                }
+            });
+        }
+        storm
+    }
+
+    async fn middle(&self) {
+        eventually("the storm is under way", async || {
+            self.count.load(Relaxed) >= MIDDLE
+        })
+        .await;
+    }
+
+    async fn end(self) -> BTreeSet<String> {
+        self.scope.drain();
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.scope.finished()).await;
+        ended.expect("the storm ends");
+        std::mem::take(&mut *self.acknowledged.lock().expect("the list"))
+    }
+}
+
+async fn check(server: &Process, acknowledged: &BTreeSet<String>) {
+    assert!(acknowledged.len() >= MIDDLE);
+    for key in acknowledged {
+        let found = server.find(key).await;
+        assert_eq!(found, Some(200), "{key} of {} is lost", acknowledged.len());
+    }
+}
+
+/// A handle that kills the process, whoever else has one.
+fn kill(server: &Process) {
+    let id = server.id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-KILL", &id])
+        .status();
+    assert!(kill.expect("kill runs").success());
+}
+
+async fn killing_the_server_loses_nothing(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let server = Arc::new(Process::start(&["--database", &url]));
+    let storm = Storm::begin(&server);
+    storm.middle().await;
+    kill(&server);
+    let acknowledged = storm.end().await;
+    let again = Process::start(&["--database", &url]);
+    check(&again, &acknowledged).await;
+}
+
+async fn killing_one_of_two_servers_loses_nothing(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let one = Arc::new(Process::start(&["--database", &url]));
+    let other = Process::start(&["--database", &url]);
+    let storm = Storm::begin(&one);
+    storm.middle().await;
+    kill(&one);
+    let acknowledged = storm.end().await;
+    // It has heard of all nodes by then.
+    let last = acknowledged.last().expect("some").clone();
+    eventually("the other one knows", async || {
+        other.find(&last).await == Some(200)
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    check(&other, &acknowledged).await;
+}
+
+#[tokio::test]
+async fn killing_the_database_loses_nothing() {
+    let mut database = Engine::MariaDb.database();
+    let url = database.url();
+    let server = Arc::new(Process::start(&["--database", &url]));
+    let storm = Storm::begin(&server);
+    storm.middle().await;
+    let Database::MariaDb(mariadb) = &mut database else {
+        panic!("it was asked for");
+    };
+    mariadb.kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    mariadb.resume().expect("MariaDB starts again");
+    // It takes keys again by itself, in the middle of the same calls.
+    let before = storm.count.load(Relaxed);
+    eventually("the server goes on", async || {
+        storm.count.load(Relaxed) > before + 100
+    })
+    .await;
+    let acknowledged = storm.end().await;
+    check(&server, &acknowledged).await;
+}
+
+async fn it_ends_in_time_and_writes_down_the_last_signs_of_life(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    let seen = || database.query("SELECT seen FROM node").trim().to_owned();
+    let before = seen();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let alive = serde_json::json!({"host": "10.0.0.1:1", "Group": "g"});
+    assert_eq!(
+        server.post(piccolo_api::path::KEEPALIVE, &alive).await,
+        Some(201)
+    );
+    let begin = std::time::Instant::now();
+    assert!(server.terminate().success());
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(seen() > before);
+}

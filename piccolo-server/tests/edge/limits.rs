@@ -1,0 +1,144 @@
+//! What is too much, too slow, or not the caller's to say.
+
+use std::time::Duration;
+
+use piccolo_api::path;
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::{
+    engine::{Engine, on_both_engines},
+    raw::{answer, exchange},
+    server::Server,
+};
+
+on_both_engines!(
+    too_much_is_told_how_much,
+    only_the_own_address_is_taken_if_so_asked
+);
+
+async fn refused(server: &Server, path: &str, call: &Value) -> (u16, String) {
+    let (status, reply) = server.post(path, call).await;
+    let text = reply["message"].as_str().or(reply["error"].as_str());
+    (status, text.expect("a message").to_owned())
+}
+
+async fn too_much_is_told_how_much(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    let call = |holder: &str, keys: Vec<String>, group: &str| json!({"holder": holder, "keys": keys, "group": group});
+    let key = |n: usize| vec!["k".repeat(n)];
+    let many: Vec<_> = (0..20_001).map(|n| n.to_string()).collect();
+    let large = vec!["k".repeat(250); 17_000];
+    let far = "1".repeat(100) + ":1";
+    for (call, status, says) in [
+        (
+            call("10.0.0.1:1", key(256), "g"),
+            400,
+            "key is 256 bytes long, at most 255",
+        ),
+        (
+            call("10.0.0.1:1", key(1), &"g".repeat(65)),
+            400,
+            "group is 65 bytes long, at most 64",
+        ),
+        (call(&far, key(1), "g"), 400, "is not of the form"),
+        (
+            call("10.0.0.1:1", many, "g"),
+            413,
+            "20001 keys in one call, at most 20000",
+        ),
+        (
+            call("10.0.0.1:1", large, "g"),
+            413,
+            "longer than 4194304 bytes",
+        ),
+    ] {
+        for path in [path::ADVERTISE, path::SYNC] {
+            let (got, text) = refused(&server, path, &call).await;
+            assert!(got == status && text.contains(says), "{got} {text}");
+        }
+    }
+    let many: Vec<_> = (0..257).map(|n| n.to_string()).collect();
+    let find = json!({"keys": many, "group": "g"});
+    let (status, text) = refused(&server, path::FIND, &find).await;
+    assert!(
+        status == 413 && text.contains("257 keys in one find, at most 256"),
+        "{text}"
+    );
+    let keys = ["k".repeat(255)];
+    server.advertise("10.0.0.1:1", &[&keys[0]]).await;
+    assert_eq!(
+        server.ranked(&keys[0], "10.0.0.9", 1_000_000).await.len(),
+        1
+    );
+}
+
+async fn only_the_own_address_is_taken_if_so_asked(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let server = Server::start(&["--database", &url, "--bind-holder"]).await;
+    let other = json!({"holder": "10.0.0.1:1", "keys": ["k"], "group": "g"});
+    let alive = json!({"host": "10.0.0.1:1", "Group": "g"});
+    for (path, call) in [
+        (path::ADVERTISE, &other),
+        (path::SYNC, &other),
+        (path::KEEPALIVE, &alive),
+        (path::LEAVE, &alive),
+    ] {
+        let (status, text) = refused(&server, path, call).await;
+        assert_eq!(status, 403, "{path}");
+        let says = "holder 10.0.0.1:1 is not an address of the caller, 127.0.0.1";
+        assert!(
+            text.contains(says) && text.contains("--bind-holder"),
+            "{text}"
+        );
+    }
+    server.advertise("127.0.0.1:1", &["k"]).await;
+    assert_eq!(database.count("node"), 1);
+}
+
+#[tokio::test]
+async fn slow_callers_stand_in_nobodys_way() {
+    let (server, _database) = Engine::Sqlite.fresh().await;
+    let head = format!("POST {} HTTP/1.1\r\nhost: x\r\n", path::SYNC);
+    let mut half_open = Vec::new();
+    for n in 0..600 {
+        let mut stream = TcpStream::connect(server.api).await.expect("a connection");
+        let text = match n % 3 {
+            0 => String::new(),
+            1 => head.clone(),
+            _ => format!("{head}content-length: 4000000\r\n\r\n{{\"holder\""),
+        };
+        stream.write_all(text.as_bytes()).await.expect("it is sent");
+        half_open.push(stream);
+    }
+    for n in 0..50 {
+        server.advertise("10.0.0.1:1", &[&format!("k{n}")]).await;
+    }
+    assert_eq!(server.holders("k49", "10.0.0.9").await, ["10.0.0.1:1"]);
+    let [nothing, no_head, no_body] = &mut half_open[..3] else {
+        panic!("there are more");
+    };
+    assert_eq!(answer(nothing).await, "");
+    let slow = answer(no_body).await;
+    assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
+    assert!(slow.contains("did not arrive within 10s"), "{slow}");
+    let late = answer(no_head).await;
+    assert!(
+        late.is_empty() || late.starts_with("HTTP/1.1 408"),
+        "{late}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_too_long_is_not_waited_for() {
+    let (server, _database) = Engine::Sqlite.fresh().await;
+    let begin = std::time::Instant::now();
+    let call = format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5000000\r\n\r\n",
+        path::SYNC
+    );
+    let reply = exchange(server.api, &call).await;
+    assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,116 @@
+//! What operators see: every metric moves.
+
+use std::collections::BTreeMap;
+
+use piccolo_api::path;
+use serde_json::json;
+
+use crate::{
+    engine::{Engine, on_both_engines},
+    process::Process,
+    server::eventually,
+};
+
+on_both_engines!(metrics_say_what_happened);
+
+/// Series, and the least that each comes to.
+const MOVED: [(&str, f64); 19] = [
+    (
+        "piccolo_server_requests_total{route=\"findkey\",status=\"200\"}",
+        1.0,
+    ),
+    (
+        "piccolo_server_requests_total{route=\"findkey\",status=\"404\"}",
+        1.0,
+    ),
+    (
+        "piccolo_server_requests_total{route=\"advertise\",status=\"201\"}",
+        1.0,
+    ),
+    (
+        "piccolo_server_requests_total{route=\"keepalive\",status=\"400\"}",
+        1.0,
+    ),
+    (
+        "piccolo_server_requests_total{route=\"leave\",status=\"201\"}",
+        1.0,
+    ),
+    (
+        "piccolo_server_request_seconds_count{route=\"findkey\"}",
+        2.0,
+    ),
+    (
+        "piccolo_server_statement_seconds_count{statement=\"select\"}",
+        1.0,
+    ),
+    (
+        "piccolo_server_statement_seconds_count{statement=\"commit\"}",
+        1.0,
+    ),
+    ("piccolo_server_batch_changes_count", 1.0),
+    ("piccolo_server_batch_keys_sum", 1.0),
+    ("piccolo_server_nodes_taken_out_total", 1.0),
+    ("piccolo_server_foreign_holders_total", 1.0),
+    (
+        "piccolo_server_nodes{database=\"default\",state=\"broken\"}",
+        1.0,
+    ),
+    (
+        "piccolo_server_nodes{database=\"default\",state=\"left\"}",
+        1.0,
+    ),
+    (
+        "piccolo_server_nodes{database=\"default\",state=\"silent\"}",
+        1.0,
+    ),
+    ("piccolo_server_keys{database=\"default\"}", 1.0),
+    ("piccolo_server_database_up{database=\"default\"}", 1.0),
+    ("piccolo_server_evicted_nodes_total", 4.0),
+    ("piccolo_server_evicted_keys_total", 1.0),
+];
+
+async fn page(server: &Process) -> BTreeMap<String, f64> {
+    let (status, page) = server.admin("/metrics").await;
+    assert_eq!(status, 200);
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    let value = |line: &str| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    lines.filter_map(value).collect()
+}
+
+async fn metrics_say_what_happened(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let server = Process::start(&["--database", &url, "--node-timeout", "1s"]);
+    let alive = |host: &str, failures: bool| {
+        let failure = json!({"peer": "10.0.0.1:1", "kind": "cut", "count": 1});
+        let failures = if failures {
+            json!([failure])
+        } else {
+            json!([])
+        };
+        json!({"host": host, "Group": "g", "failures": failures})
+    };
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    assert_eq!(server.find("k").await, Some(200));
+    assert_eq!(server.find("none").await, Some(404));
+    let bad = json!({"host": "nowhere", "Group": "g"});
+    assert_eq!(server.post(path::KEEPALIVE, &bad).await, Some(400));
+    for failures in [false, true] {
+        for host in ["10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1"] {
+            let call = alive(host, failures);
+            assert_eq!(server.post(path::KEEPALIVE, &call).await, Some(201));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let left = json!({"host": "10.0.0.4:1", "Group": "g"});
+    assert_eq!(server.post(path::LEAVE, &left).await, Some(201));
+    let at_least = |metrics: &BTreeMap<String, f64>, name: &str, least: f64| {
+        metrics.get(name).is_some_and(|value| *value >= least)
+    };
+    for (name, least) in MOVED {
+        eventually(name, async || at_least(&page(&server).await, name, least)).await;
+    }
+}

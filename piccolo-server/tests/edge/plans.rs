@@ -1,0 +1,238 @@
+//! Every statement the server sends reads by an index, and holdings by the index alone.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use piccolo_api::path;
+use serde_json::json;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use crate::{
+    engine::{Database, Engine, on_both_engines},
+    server::Server,
+};
+
+on_both_engines!(statements_read_by_indexes);
+
+/// They read a table whole, and are meant to: at the start, and once in a while.
+const WHOLE: [&str; 3] = [
+    "SELECT id, grp, family FROM space",
+    "SELECT space, holder, seen, state, epoch, seq, held, digest FROM node",
+    "SELECT from_rack, to_rack, writer, stamp, weight, log_rate, bytes, busy_us FROM bandwidth \
+     WHERE writer <> ?",
+];
+
+/// Collects the statements that sqlx logs.
+#[derive(Debug, Clone, Default)]
+struct Statements(Arc<Mutex<BTreeSet<String>>>);
+
+impl Subscriber for Statements {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "sqlx::query"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let words = if text.statement.trim().is_empty() {
+            &text.summary
+        } else {
+            &text.statement
+        };
+        let words: Vec<&str> = words.split_whitespace().collect();
+        self.0.lock().expect("the list").insert(words.join(" "));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[derive(Default)]
+struct Text {
+    summary: String,
+    statement: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "summary" => value.clone_into(&mut self.summary),
+            "db.statement" => value.clone_into(&mut self.statement),
+            _ => {}
+        }
+    }
+}
+
+async fn statements_read_by_indexes(engine: Engine) {
+    let statements = Statements::default();
+    tracing::subscriber::set_global_default(statements.clone()).expect("the first one");
+    let database = engine.database();
+    let url = database.url();
+    // Without a cache every find asks, and nodes die soon.
+    let flags = [
+        "--database",
+        &url,
+        "--find-cache-ttl",
+        "0",
+        "--node-timeout",
+        "1s",
+    ];
+    let server = Server::start(&flags).await;
+    all_calls(&server).await;
+    fill(&database);
+    let statements = statements.0.lock().expect("the list").clone();
+    let mut checked = 0;
+    for statement in &statements {
+        let reads = ["SELECT", "(SELECT", "UPDATE", "DELETE"];
+        let is_own = !statement.contains("_sqlx_migrations") && !statement.contains("GET_LOCK");
+        if !is_own
+            || statement.contains("RELEASE_LOCK")
+            || statement.contains("sqlite_master")
+            || WHOLE.contains(&statement.as_str())
+            || !reads.iter().any(|word| statement.starts_with(word))
+            || !(statement.contains("node")
+                || statement.contains("holding")
+                || statement.contains("space"))
+        {
+            continue;
+        }
+        match engine {
+            Engine::Sqlite => check_sqlite(&database, statement),
+            Engine::MariaDb => check_mariadb(&database, statement),
+        }
+        checked += 1;
+    }
+    assert!(checked >= 10, "{statements:#?}");
+    for table in [
+        "DELETE FROM holding",
+        "DELETE FROM node",
+        "SELECT key_hash FROM holding",
+    ] {
+        assert!(
+            statements.iter().any(|s| s.starts_with(table)),
+            "{table}: {statements:#?}"
+        );
+    }
+}
+
+/// Everything that the server can be brought to ask.
+async fn all_calls(server: &Server) {
+    let sync = |keys: &[&str], seq: u64| json!({"holder": "10.0.0.1:1", "keys": keys, "group": "g", "epoch": 1, "seq": seq});
+    for (seq, keys) in [(1, ["a", "b"]), (2, ["b", "c"])] {
+        assert_eq!(server.post(path::SYNC, &sync(&keys, seq)).await.0, 201);
+    }
+    for host in 1..=30 {
+        let holder = format!("10.0.{host}.2:1");
+        server.advertise(&holder, &["a", "d", "e"]).await;
+    }
+    server.advertise("[fd00::1]:1", &["a"]).await;
+    for (key, count) in [("a", 1), ("a", 100), ("none", 100)] {
+        server.ranked(key, "10.0.0.9", count).await;
+        server.ranked(key, "fd00::9", count).await;
+    }
+    let stale = json!({"host": "10.0.0.1:1", "Group": "g", "epoch": 9, "seq": 9});
+    server.post(path::KEEPALIVE, &stale).await;
+    let leave = json!({"host": "10.0.0.1:1", "Group": "g"});
+    server.post(path::LEAVE, &leave).await;
+    // Nodes die and are removed.
+    for _ in 0..30 {
+        server.clock.advance(Duration::from_millis(300));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// So many rows that reading all of them would never be the plan of choice.
+fn fill(database: &Database) {
+    let statements = match database {
+        Database::Sqlite(_) => [
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) \
+             INSERT INTO node SELECT 1, CAST(printf('%06d', i) AS BLOB), i, i, 1, 0, 1, 1, 20, \
+             zeroblob(16) FROM n",
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) \
+             INSERT INTO holding SELECT 1, CAST(printf('%016d', i % 500) AS BLOB), \
+             CAST(printf('%06d', i / 5) AS BLOB) FROM n",
+            "ANALYZE",
+        ],
+        Database::MariaDb(_) => [
+            "INSERT INTO node SELECT 1, LPAD(seq, 6, '0'), seq, seq, 1, 0, 1, 1, 20, \
+             REPEAT('a', 16) FROM seq_0_to_19999",
+            "INSERT INTO holding SELECT 1, LPAD(seq % 500, 16, '0'), LPAD(seq DIV 5, 6, '0') \
+             FROM seq_0_to_99999",
+            "ANALYZE TABLE node, holding",
+        ],
+    };
+    for statement in statements {
+        database.query(statement);
+    }
+}
+
+fn check_sqlite(database: &Database, statement: &str) {
+    let plan = database.query(&format!("EXPLAIN QUERY PLAN {statement}"));
+    for step in plan.lines() {
+        let scans = [
+            "SCAN node",
+            "SCAN holding",
+            "SCAN space",
+            "AUTOMATIC",
+            "TEMP B-TREE",
+        ];
+        let bad = scans.iter().find(|bad| step.contains(*bad));
+        assert_eq!(bad, None, "{statement}\n{plan}");
+        if step.contains("SEARCH holding") {
+            let index_only = step.contains("PRIMARY KEY") || step.contains("COVERING INDEX");
+            assert!(index_only, "{statement}\n{plan}");
+        }
+    }
+    assert!(plan.contains("SEARCH"), "{statement}\n{plan}");
+}
+
+/// Columns of EXPLAIN: id, select_type, table, type, possible_keys, key, key_len, ref, rows, Extra.
+fn check_mariadb(database: &Database, statement: &str) {
+    // A limit takes numbers only, all columns take texts. Few rows are new, and few are old.
+    let statement = statement
+        .replace("LIMIT ?", "LIMIT 5")
+        .replace("stamp >= ?", "stamp >= 19900")
+        .replace("stamp < ?", "stamp < 100")
+        .replace('?', "'1'");
+    let plan = database.query(&format!("EXPLAIN {statement}"));
+    for line in plan.lines() {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [_, _, table, access, _, _, _, _, _, extra] = columns[..] else {
+            panic!("{line}");
+        };
+        // A row that is not there was looked for by a unique key before the plan was made.
+        if extra.contains("after reading const tables") || table.starts_with('<') || table == "NULL"
+        {
+            continue;
+        }
+        assert!(
+            ["const", "ref", "range", "eq_ref"].contains(&access),
+            "{statement}\n{plan}"
+        );
+        let sorts = extra.contains("filesort") || extra.contains("temporary");
+        assert!(!sorts, "{statement}\n{plan}");
+        if table == "holding" && statement.contains("SELECT") {
+            assert!(extra.contains("Using index"), "{statement}\n{plan}");
+        }
+    }
+    assert!(!plan.trim().is_empty(), "{statement}");
+}

@@ -1,0 +1,112 @@
+//! The server's own process, for what only a process can suffer.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use daemon::client::JsonClient;
+use serde_json::{Value, json};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running server. Dropping it kills it, as a crash would.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) api: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    child: Child,
+    pub(crate) client: JsonClient,
+}
+
+/// The program with these arguments.
+pub(crate) fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_piccolo-server"));
+    command.args(arguments);
+    command
+}
+
+impl Process {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let mut child = program(&listen)
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut log = BufReader::new(child.stderr.take().expect("a log"));
+        let mut line = String::new();
+        log.read_line(&mut line).expect("a first line");
+        let (api, admin) = (address(&line, "api="), address(&line, "admin="));
+        // What is not read would stop the server one day.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
+        Self {
+            api,
+            admin,
+            child,
+            client: JsonClient::new(DEADLINE),
+        }
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a supervisor does.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(kill.expect("kill runs").success());
+        self.child.wait().expect("an end")
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Option<u16> {
+        let url = format!("http://{}{path}", self.api);
+        let reply = self.client.post(&url, body, DEADLINE).await.ok()?;
+        Some(reply.status.as_u16())
+    }
+
+    /// Advertises one key; gives the status, or nothing where there was no reply.
+    pub(crate) async fn advertise(&self, holder: &str, key: &str) -> Option<u16> {
+        let call = json!({"holder": holder, "keys": [key], "group": "g"});
+        self.post(piccolo_api::path::ADVERTISE, &call).await
+    }
+
+    /// The status of a find, or nothing where there was no reply.
+    pub(crate) async fn find(&self, key: &str) -> Option<u16> {
+        let query = format!("key={key}&group=g&request_host=10.255.0.1");
+        let path = piccolo_api::path::FIND_KEY;
+        let url = format!("http://{}{path}?{query}", self.api);
+        let reply = self.client.get(&url, DEADLINE).await.ok()?;
+        Some(reply.status.as_u16())
+    }
+
+    /// From the admin listener.
+    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.admin);
+        let reply = self.client.get(&url, DEADLINE).await.expect("a reply");
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        (reply.status.as_u16(), text)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn address(line: &str, name: &str) -> SocketAddr {
+    let (_, rest) = line
+        .split_once(name)
+        .unwrap_or_else(|| panic!("no {name} in {line:?}"));
+    let end = rest.find([' ', '\n']).unwrap_or(rest.len());
+    rest[..end]
+        .parse()
+        .unwrap_or_else(|e| panic!("{e}: {line:?}"))
+}
