@@ -17,7 +17,7 @@ use piccolo_server::{
     config::{Cli, Command, Migrate, Process, Serve},
     metric,
 };
-use tracing::error;
+use tracing::{error, warn};
 
 /// Under the ten seconds after which a supervisor would rather kill.
 const DEADLINES: Deadlines = Deadlines {
@@ -66,6 +66,7 @@ async fn serve(settings: Serve) -> anyhow::Result<ExitCode> {
     start_log(&settings.process)?;
     let metrics = telemetry::init_metrics()?;
     daemon::metric::announce(metric::all());
+    raise_open_files();
     let signals = Signals::catch().context("signals cannot be caught")?;
     let (scope, deaths) = Scope::new();
     let host = Host {
@@ -104,4 +105,18 @@ fn instance() -> i64 {
     RandomState::new()
         .hash_one(std::process::id())
         .cast_signed()
+}
+
+/// Each connection is an open file, and what a process begins with is often no more than a
+/// thousand.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, ?limit, "the number of open files stays limited");
+    }
 }

@@ -36,6 +36,70 @@ async fn attempt<E: Engine>(
     changes: &[Change],
     stamp: Stamp,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
+    let mut settled = unchanged(engine, changes, stamp).await?;
+    if settled.is_empty() {
+        return transact(engine, changes, stamp).await;
+    }
+    let rest: Vec<Change> = changes
+        .iter()
+        .filter(|change| !settled.contains_key(&change.node))
+        .cloned()
+        .collect();
+    let mut transacted = Vec::new();
+    if !rest.is_empty() {
+        transacted = transact(engine, &rest, stamp).await?;
+    }
+    let mut transacted = transacted.into_iter();
+    let outcome = |change: &Change| settled.remove(&change.node).or_else(|| transacted.next());
+    Ok(changes.iter().filter_map(outcome).collect())
+}
+
+/// What becomes of whole sets that are the stored ones: one read tells, and nothing is locked.
+async fn unchanged<E: Engine>(
+    engine: &E,
+    changes: &[Change],
+    stamp: Stamp,
+) -> Result<HashMap<NodeKey, Outcome>, sqlx::Error> {
+    let is_whole = |change: &&Change| matches!(change.kind, ChangeKind::Replace(_));
+    let mut nodes: Vec<NodeKey> = changes
+        .iter()
+        .filter(is_whole)
+        .map(|change| change.node)
+        .collect();
+    nodes.sort_unstable();
+    let head = format!(
+        "SELECT {} FROM node WHERE space = ? AND holder IN (",
+        rows::NODE
+    );
+    let mut known = HashMap::new();
+    for of_space in nodes.chunk_by(|one, next| one.space == next.space) {
+        for chunk in of_space.chunks(ROWS) {
+            let rows = engine.rows(in_space(&head, chunk, ")"), rows::node).await?;
+            known.extend(rows.into_iter().map(|row| (row.key, row)));
+        }
+    }
+    let mut settled = HashMap::new();
+    for change in changes {
+        let (ChangeKind::Replace(keys), Some(row)) = (&change.kind, known.get(&change.node)) else {
+            continue;
+        };
+        if row.held != Fingerprint::of(keys) {
+            continue;
+        }
+        let held = keys.iter().copied().collect();
+        let outcome = outcome(change, Some(row), Some(&held), stamp.at);
+        if matches!(&outcome, Outcome::Done(applied) if applied.written.is_none()) {
+            settled.insert(change.node, outcome);
+        }
+    }
+    Ok(settled)
+}
+
+async fn transact<E: Engine>(
+    engine: &E,
+    changes: &[Change],
+    stamp: Stamp,
+) -> Result<Vec<Outcome>, sqlx::Error> {
     let mut work = engine.begin().await?;
     let known = lock::<E>(&mut work, changes, stamp).await?;
     let held = read::<E>(&mut work, changes, &known).await?;
@@ -182,7 +246,7 @@ fn outcome(
         }
         // An answer was lost, and the change comes for a second time: with more in it, it may be.
         (ChangeKind::Delta { added, removed }, Some(new), Some(old)) if new == old => {
-            if !(added.iter().all(has) && !removed.iter().any(has)) {
+            if !added.iter().all(has) || removed.iter().any(has) {
                 return Outcome::Gap;
             }
         }

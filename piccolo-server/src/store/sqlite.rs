@@ -39,9 +39,8 @@ impl Sqlite {
             .filename(file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // In WAL mode a crash of the process loses nothing with this; one of the machine may
-            // lose the last commits, never the file.
-            .synchronous(SqliteSynchronous::Normal)
+            // A commit is on the disk before it is acknowledged; many changes share one.
+            .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(256)
             .row_buffer_size(512)

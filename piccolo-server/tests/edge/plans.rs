@@ -20,7 +20,7 @@ use crate::{
     server::Server,
 };
 
-on_both_engines!(statements_read_by_indexes);
+on_both_engines!(statements_read_by_indexes, an_unchanged_sync_is_one_read);
 
 /// They read a table whole, and are meant to: at the start, and once in a while.
 const WHOLE: [&str; 3] = [
@@ -32,7 +32,7 @@ const WHOLE: [&str; 3] = [
 
 /// Collects the statements that sqlx logs.
 #[derive(Debug, Clone, Default)]
-struct Statements(Arc<Mutex<BTreeSet<String>>>);
+struct Statements(Arc<Mutex<Vec<String>>>);
 
 impl Subscriber for Statements {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -56,7 +56,7 @@ impl Subscriber for Statements {
             &text.statement
         };
         let words: Vec<&str> = words.split_whitespace().collect();
-        self.0.lock().expect("the list").insert(words.join(" "));
+        self.0.lock().expect("the list").push(words.join(" "));
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -100,6 +100,7 @@ async fn statements_read_by_indexes(engine: Engine) {
     all_calls(&server).await;
     fill(&database);
     let statements = statements.0.lock().expect("the list").clone();
+    let statements: BTreeSet<String> = statements.into_iter().collect();
     let mut checked = 0;
     for statement in &statements {
         let reads = ["SELECT", "(SELECT", "UPDATE", "DELETE"];
@@ -130,6 +131,34 @@ async fn statements_read_by_indexes(engine: Engine) {
         assert!(
             statements.iter().any(|s| s.starts_with(table)),
             "{table}: {statements:#?}"
+        );
+    }
+}
+
+async fn an_unchanged_sync_is_one_read(engine: Engine) {
+    let statements = Statements::default();
+    tracing::subscriber::set_global_default(statements.clone()).expect("the first one");
+    let (server, _database) = engine.fresh().await;
+    let keys: Vec<String> = (0..400).map(|n| format!("key-{n}")).collect();
+    let sync = json!({"holder": "10.0.0.1:1", "keys": keys, "group": "g"});
+    assert_eq!(server.post(path::SYNC, &sync).await.0, 201);
+    statements.0.lock().expect("the list").clear();
+    for _ in 0..3 {
+        assert_eq!(server.post(path::SYNC, &sync).await.0, 201);
+    }
+    // Beside these, signs of life are shared once a second.
+    let statements = statements.0.lock().expect("the list").clone();
+    let others = [
+        "SELECT id, grp, family FROM space",
+        "SELECT space, holder, seen, state, epoch, seq, held, digest FROM node WHERE stamp >= ?",
+    ];
+    let is_own = |statement: &&String| !others.iter().any(|other| statement.starts_with(other));
+    let own: Vec<_> = statements.iter().filter(is_own).collect();
+    assert_eq!(own.len(), 3, "{own:#?}");
+    for statement in own {
+        assert!(
+            statement.contains("FROM node WHERE space = ? AND holder IN (?)"),
+            "{statement}"
         );
     }
 }
