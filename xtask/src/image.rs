@@ -105,7 +105,7 @@ pub(crate) fn run_debug(registry: &str) -> Result<()> {
 pub(crate) fn pack_debug(registry: &str) -> Result<()> {
     let facts = Facts::gather()?;
     for recipe in RECIPES {
-        let program = facts.root.join("target/debug").join(recipe.program);
+        let program = testbed::binary(recipe.program)?;
         let libraries = libraries::of(&program)?;
         let layer = layer::make(&facts, recipe, &program, &libraries)?;
         let mut layout = Layout::default();
