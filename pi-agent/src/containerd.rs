@@ -35,7 +35,14 @@ pub use self::{
 };
 
 /// What is counted here.
-pub const METRICS: &[Metric] = &[events::RECONNECTS, events::LAG];
+pub const METRICS: &[Metric] = &[RECONNECTS, events::LAG];
+
+/// Counted by whoever follows the events.
+pub(crate) const RECONNECTS: Metric = Metric::counter(
+    "piccolo_agent_containerd_reconnects_total",
+    &[],
+    "How often the event stream of containerd was opened anew after it had ended.",
+);
 
 /// Longest wait for a call that is answered from containerd's memory or its small database.
 const DEADLINE: Duration = Duration::from_secs(5);

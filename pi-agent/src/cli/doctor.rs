@@ -44,7 +44,7 @@ enum Verdict {
 /// When the result cannot be printed.
 pub async fn run(settings: &config::Doctor) -> Result<ExitCode> {
     let status = query::status(&settings.query).await;
-    let mut checks = agent::checks(&status);
+    let mut checks = agent::checks(&status).await;
     let status = status.ok();
     checks.extend(containerd::checks(&settings.containerd, status.as_ref()).await);
     checks.extend(mirrors::checks(settings).await);

@@ -13,12 +13,6 @@ use prost::Message;
 use super::{Containerd, ContainerdError};
 use crate::{digest::Digest, metric::Metric};
 
-pub(super) const RECONNECTS: Metric = Metric::counter(
-    "piccolo_agent_containerd_reconnects_total",
-    &[],
-    "How often the event stream of containerd was opened anew.",
-);
-
 pub(super) const LAG: Metric = Metric::histogram(
     "piccolo_agent_containerd_event_lag_seconds",
     &[],
@@ -87,7 +81,6 @@ impl Containerd {
                 Stream::Opening(opening)
             }
         };
-        metrics::counter!(RECONNECTS.name).increment(1);
         Ok(Events(stream))
     }
 }

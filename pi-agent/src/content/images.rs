@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::{facts::Facts, listing::Listing, track::Change};
 use crate::{
-    containerd::{Containerd, ContainerdError, Event, Events, Namespace},
+    containerd::{Containerd, ContainerdError, Event, Events, Namespace, RECONNECTS},
     jitter::Jitter,
 };
 
@@ -82,6 +82,9 @@ impl ImageWatch {
         // Subscribed before it is listed, so that nothing falls between the two.
         let mut events = self.containerd.events().await?;
         let version = self.containerd.version().await?;
+        if self.facts.overview().containerd_version.is_some() {
+            metrics::counter!(RECONNECTS.name).increment(1);
+        }
         self.list().await?;
         self.listing.nudge();
         backoff.reset();

@@ -61,6 +61,8 @@ pub(crate) struct Tracker {
     origin: Origin,
     /// Commits that may be the manifest of a pull under way, by the time of their next vetting.
     candidates: BTreeMap<(Instant, Id), usize>,
+    /// Whether the store has been looked at.
+    scanned: bool,
 }
 
 impl Tracker {
@@ -76,6 +78,7 @@ impl Tracker {
             inventory,
             origin,
             candidates: BTreeMap::new(),
+            scanned: false,
         }
     }
 
@@ -111,13 +114,10 @@ impl Tracker {
 
     fn take(&mut self, change: Option<Change>) {
         match change {
-            Some(Change::Scanned(present)) => self.inventory.scanned(present),
+            Some(Change::Scanned(present)) => self.scanned(present),
             Some(Change::BlobPut(id, size)) => {
-                self.content.committed(&id, size);
                 self.inventory.put(id.clone(), size);
-                if size <= MAX_MANIFEST && self.candidates.len() < MAX_CANDIDATES {
-                    self.candidates.insert((Instant::now() + VETTING[0], id), 0);
-                }
+                self.committed(id, size);
             }
             Some(Change::BlobGone(id)) => self.inventory.gone(&id),
             Some(Change::Listed(namespace, images)) => self.inventory.listed(&namespace, images),
@@ -128,6 +128,30 @@ impl Tracker {
                 self.inventory.image_gone(&namespace, &name);
             }
             None => {}
+        }
+    }
+
+    /// Takes in what there is. What a later look finds anew was committed since the one before; the
+    /// first finds what was there before this agent.
+    fn scanned(&mut self, present: HashMap<Id, u64>) {
+        let mut new = Vec::new();
+        if self.scanned {
+            let known = |(id, _): &(&Id, &u64)| !self.inventory.has(id);
+            let found = present.iter().filter(known);
+            new.extend(found.map(|(id, size)| (id.clone(), *size)));
+        }
+        self.scanned = true;
+        self.inventory.scanned(present);
+        for (id, size) in new {
+            self.committed(id, size);
+        }
+    }
+
+    /// A blob was committed just now.
+    fn committed(&mut self, id: Id, size: u64) {
+        self.content.committed(&id, size);
+        if size <= MAX_MANIFEST && self.candidates.len() < MAX_CANDIDATES {
+            self.candidates.insert((Instant::now() + VETTING[0], id), 0);
         }
     }
 

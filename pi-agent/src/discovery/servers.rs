@@ -95,13 +95,16 @@ pub struct ServerView {
 
 impl Servers {
     pub(crate) fn new(client: JsonClient, urls: Vec<String>, jitter: Jitter) -> Self {
-        let server = |url| Server {
-            url,
-            state: Mutex::new(State {
-                breaker: Breaker::new(OPEN.0, OPEN.1),
-                flavour: Flavour::default(),
-                last_error: None,
-            }),
+        let server = |url: String| {
+            metrics::gauge!(BREAKER.name, "server" => url.clone()).set(0.0);
+            Server {
+                url,
+                state: Mutex::new(State {
+                    breaker: Breaker::new(OPEN.0, OPEN.1),
+                    flavour: Flavour::default(),
+                    last_error: None,
+                }),
+            }
         };
         Self {
             client,

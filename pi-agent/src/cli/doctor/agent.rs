@@ -1,11 +1,17 @@
 //! The agent itself: whether it runs, listens and is ready.
 
+use std::{net::SocketAddr, time::Duration};
+
 use anyhow::Result;
+use tokio::net::TcpStream;
 
 use super::{Check, Verdict};
 use crate::status::Status;
 
-pub(super) fn checks(status: &Result<Status>) -> Vec<Check> {
+/// Longest wait for this node's own listener.
+const DIAL: Duration = Duration::from_secs(1);
+
+pub(super) async fn checks(status: &Result<Status>) -> Vec<Check> {
     let status = match status {
         Ok(status) => status,
         Err(error) => {
@@ -25,7 +31,7 @@ pub(super) fn checks(status: &Result<Status>) -> Vec<Check> {
     vec![
         Check::good("agent", listens),
         ready(status),
-        peer_port(status),
+        peer_port(status).await,
         trust(status),
     ]
 }
@@ -43,7 +49,7 @@ fn ready(status: &Status) -> Check {
 }
 
 /// Peers that cannot reach this node get nothing from it.
-fn peer_port(status: &Status) -> Check {
+async fn peer_port(status: &Status) -> Check {
     let holder = status.holder.clone().unwrap_or_default();
     if status.addresses.peer.ip().is_loopback() || holder.starts_with("127.") {
         return Check::new(
@@ -53,7 +59,21 @@ fn peer_port(status: &Status) -> Check {
             "give --advertise-address the node's address and --peer-listen 0.0.0.0:7787",
         );
     }
-    Check::good("peer port", format!("peers are told {holder}"))
+    match dial(&holder).await {
+        Ok(()) => Check::good("peer port", format!("{holder} answers, as peers are told")),
+        Err(error) => Check::new(
+            "peer port",
+            Verdict::Bad,
+            format!("peers are told {holder}, but not even this node reaches it: {error}"),
+            "give --advertise-address an address of this node, and let the firewall pass the port",
+        ),
+    }
+}
+
+async fn dial(holder: &str) -> Result<()> {
+    let address: SocketAddr = holder.parse()?;
+    tokio::time::timeout(DIAL, TcpStream::connect(address)).await??;
+    Ok(())
 }
 
 fn trust(status: &Status) -> Check {

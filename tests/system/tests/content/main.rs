@@ -2,6 +2,7 @@
 //! collection, restarts, and a content store whose directory cannot be read.
 
 mod archive;
+mod operator;
 mod tags;
 
 use std::process::Command;
