@@ -20,7 +20,7 @@ use crate::{
     discovery::Discovery,
     ebpf::Accounting,
     fetch::Fetcher,
-    peer::{PeerBytes, PeerServer},
+    peer::{PeerBytes, PeerServer, PeerTotals},
     status::{PeerStatus, QuarantineStatus, Status},
 };
 
@@ -87,7 +87,9 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
 /// What the data path moved, with what the kernel measured.
 fn peers(admin: &Admin) -> Vec<PeerStatus> {
     let mut peers: BTreeMap<IpAddr, PeerStatus> = BTreeMap::new();
-    for (ip, totals) in admin.bytes.snapshot() {
+    let exchanged = admin.bytes.snapshot().into_iter();
+    // The agent's connection to itself carries nothing.
+    for (ip, totals) in exchanged.filter(|(_, totals)| *totals != PeerTotals::default()) {
         let peer = peers.entry(ip).or_default();
         peer.received_bytes = totals.received.body;
         peer.sent_bytes = totals.sent.body;

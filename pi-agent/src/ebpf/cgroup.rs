@@ -104,7 +104,9 @@ impl Mount {
         let inside = below
             .components()
             .all(|part| matches!(part, Component::Normal(_)));
-        inside.then(|| self.point.join(below))
+        // Joining nothing would add a slash.
+        let parts = below.components();
+        inside.then(|| parts.fold(self.point.clone(), |path, part| path.join(part)))
     }
 }
 

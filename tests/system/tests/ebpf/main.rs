@@ -6,5 +6,8 @@
 mod bytes;
 mod lab;
 mod limits;
+mod modes;
+mod places;
+mod pull;
 mod rates;
 mod rights;

@@ -10,21 +10,26 @@ use crate::lab::{Lab, Link, Outcome, parse, program};
 const SOON: Duration = Duration::from_secs(10);
 const NOBODY: &str = "65534";
 
-/// Attaches as nobody with these capabilities and no others.
-fn attach_with(capabilities: &str, choice: &str) -> Result<String> {
-    let lab = Lab::build(Link::Unshaped)?;
+/// The arguments of `setpriv` that make a program nobody's, with these capabilities and no others.
+pub(crate) fn confined(capabilities: &str) -> Vec<String> {
     let inherited = format!("-all{capabilities}");
-    let arguments = [
+    vec![
         format!("--reuid={NOBODY}"),
         format!("--regid={NOBODY}"),
         "--clear-groups".to_owned(),
         format!("--inh-caps={inherited}"),
         format!("--ambient-caps={inherited}"),
         format!("--bounding-set={inherited}"),
-        program().display().to_string(),
-        format!("--accounting={choice}"),
-        "hold".to_owned(),
-    ];
+    ]
+}
+
+/// Attaches as nobody with these capabilities and no others.
+fn attach_with(capabilities: &str, choice: &str) -> Result<String> {
+    let lab = Lab::build(Link::Unshaped)?;
+    let mut arguments = confined(capabilities);
+    arguments.push(program().display().to_string());
+    arguments.push(format!("--accounting={choice}"));
+    arguments.push("hold".to_owned());
     let setpriv = Path::new("setpriv");
     let mut process = Process::start(lab.run(), lab.observer()?, "held", setpriv, arguments)?;
     wait_until("the attempt to end", SOON, || {
@@ -109,7 +114,7 @@ fn a_killed_agent_leaves_nothing_attached() -> Result<()> {
 }
 
 /// How many programs are attached to a control group.
-fn attached(group: &Path) -> Result<usize> {
+pub(crate) fn attached(group: &Path) -> Result<usize> {
     let output = std::process::Command::new("bpftool")
         .args(["-j", "cgroup", "show"])
         .arg(group)

@@ -1,6 +1,7 @@
 //! What this program prints.
 
 use std::{
+    fs,
     io::Write,
     time::{Duration, Instant},
 };
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 /// How long the counters may take to become right: delayed acknowledgements, closing sockets.
 const SETTLES: Duration = Duration::from_secs(5);
 
+/// `BPF_PROG_TYPE_SOCK_OPS`.
+const SOCK_OPS: u64 = 13;
+
 /// Prints what was counted, with what is known to be true.
 pub(crate) fn print(accounting: &Accounting, truth: &Value) -> Result<()> {
     let outcome = json!({
@@ -21,6 +25,25 @@ pub(crate) fn print(accounting: &Accounting, truth: &Value) -> Result<()> {
         "truth": truth,
     });
     say(&outcome)
+}
+
+/// How often the program ran, and for how many nanoseconds, as the kernel counts where
+/// `kernel.bpf_stats_enabled` is set: proc_pid_fdinfo(5).
+pub(crate) fn program() -> Result<Value> {
+    for entry in fs::read_dir("/proc/self/fdinfo")? {
+        // The directory's own descriptor is in the list, and gone.
+        let Ok(text) = fs::read_to_string(entry?.path()) else {
+            continue;
+        };
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse::<u64>().ok()
+        };
+        if field("prog_type:") == Some(SOCK_OPS) {
+            return Ok(json!({"runs": field("run_cnt:"), "nanoseconds": field("run_time_ns:")}));
+        }
+    }
+    Ok(Value::Null)
 }
 
 /// Prints one line.

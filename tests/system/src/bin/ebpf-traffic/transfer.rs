@@ -69,6 +69,7 @@ impl Transfer {
             "busy_seconds": union(spans).as_secs_f64(),
             "wall_seconds": wall.as_secs_f64(),
             "cpu_seconds": cpu,
+            "program": outcome::program()?,
         });
         outcome::print(accounting, &truth)
     }
