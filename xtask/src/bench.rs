@@ -6,6 +6,7 @@
 
 mod agent;
 mod datapath;
+mod ebpf;
 mod machine;
 mod process;
 mod programs;
@@ -43,6 +44,8 @@ enum Bench {
     Agent(agent::Options),
     /// What moving bytes costs, beside nginx and beside simple relays.
     Datapath(datapath::Options),
+    /// What counting peers in the kernel costs: throughput and processor time with and without.
+    Ebpf(ebpf::Options),
     /// Many pulls with a fault of a peer in each: what they cost, and what is left behind.
     Soak(soak::Options),
 }
@@ -54,6 +57,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<()> {
         Bench::Server(options) => ("server", server::run(options)?),
         Bench::Agent(options) => ("agent", agent::run(options)?),
         Bench::Datapath(options) => ("datapath", datapath::run(options)?),
+        Bench::Ebpf(options) => ("ebpf", ebpf::run(options)?),
         Bench::Soak(options) => ("soak", soak::run(options)?),
     };
     report::show(name, tables, options.json.as_deref())

@@ -81,6 +81,11 @@ pub(crate) const DEPLOY: &[Need] = &[
 pub(crate) const TESTS: &[Need] = &[
     need("git", "git", "says which files belong to the project"),
     need(
+        "bpftool",
+        "bpftool",
+        "lists the programs that are attached to a control group",
+    ),
+    need(
         "sqlite3",
         "sqlite3",
         "looks into the database files of the server's tests",

@@ -1,0 +1,202 @@
+//! `bench ebpf`: what counting peers in the kernel costs.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use serde::Deserialize;
+use testbed::{Network, Plan, Process, Run, wait_until};
+
+use crate::setup::{self, BUILD, DEMO};
+
+use super::programs::release_of;
+use super::rounds::{Comparison, Side};
+use super::table::Table;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// How often each side is measured.
+    #[arg(long, default_value_t = 21)]
+    rounds: u32,
+    /// Megabytes that each measurement sends.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=4000))]
+    megabytes: u32,
+}
+
+/// Two namespaces with a link between them, and a third for the process that counts.
+#[derive(Debug)]
+struct Lab {
+    run: Run,
+    network: Network,
+    program: PathBuf,
+    megabytes: u32,
+    /// Each measurement has a log of its own.
+    count: Cell<u32>,
+}
+
+/// What the program prints.
+#[derive(Debug, Deserialize)]
+struct Outcome {
+    mode: Mode,
+    truth: Truth,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mode {
+    in_force: String,
+    detail: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Truth {
+    busy_seconds: f64,
+    cpu_seconds: f64,
+    program: Option<Program>,
+}
+
+/// What the kernel says of the eBPF program.
+#[derive(Debug, Deserialize)]
+struct Program {
+    runs: u32,
+    nanoseconds: u32,
+}
+
+/// Has the kernel measure eBPF programs, which costs a little of its own, as long as this lives.
+#[derive(Debug)]
+struct Stats {
+    before: String,
+}
+
+const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+const OFF: &str = "off";
+const EBPF: &str = "ebpf";
+const FIGURES: [&str; 2] = ["Gbit/s", "CPU s/GB"];
+const PATIENCE: Duration = Duration::from_mins(2);
+
+pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
+    setup::packages(&[BUILD, DEMO])?;
+    let lab = Lab::build(options.megabytes)?;
+    let mut tables = Vec::new();
+    for connections in [1, 4] {
+        let side = |accounting| {
+            let lab = &lab;
+            Side::new(accounting, move || lab.cost(accounting, connections))
+        };
+        let mut sides = [side(OFF), side(EBPF)];
+        let comparison = Comparison::run(FIGURES, options.rounds, &mut sides)?;
+        let mut table = comparison.table(format!(
+            "Sending {} MB over a veth, connections: {connections}",
+            options.megabytes
+        ));
+        table.note("CPU is that of both ends; ±% is the round that is farthest from the median.");
+        table.note("Goal: at most 1 % less throughput and 2 % more CPU with ebpf.");
+        tables.push(table);
+    }
+    tables.push(lab.in_kernel(options.rounds.min(5))?);
+    Ok(tables)
+}
+
+impl Lab {
+    fn build(megabytes: u32) -> Result<Self> {
+        let directory = release_of(&[("system-tests", "ebpf-traffic")])?;
+        let run = Run::start()?;
+        let network = Network::build(&run, &Plan::unshaped(&[3]))?;
+        Ok(Self {
+            run,
+            network,
+            program: directory.join("ebpf-traffic"),
+            megabytes,
+            count: Cell::new(0),
+        })
+    }
+
+    /// Throughput, and processor time for each gigabyte.
+    fn cost(&self, accounting: &str, connections: u32) -> Result<[f64; 2]> {
+        let Truth {
+            busy_seconds,
+            cpu_seconds,
+            ..
+        } = self.transfer(accounting, connections)?;
+        let gigabytes = self.gigabytes();
+        Ok([gigabytes * 8.0 / busy_seconds, cpu_seconds / gigabytes])
+    }
+
+    /// What the kernel itself measures in the program.
+    fn in_kernel(&self, rounds: u32) -> Result<Table> {
+        let _stats = Stats::enable()?;
+        let measure = || {
+            let truth = self.transfer(EBPF, 1)?;
+            let program = truth.program.context("the kernel says nothing of it")?;
+            ensure!(program.runs > 0, "the program did not run");
+            let (runs, nanoseconds) = (f64::from(program.runs), f64::from(program.nanoseconds));
+            let gigabytes = self.gigabytes();
+            Ok([
+                runs / gigabytes,
+                nanoseconds / runs,
+                nanoseconds / 1e6 / gigabytes,
+                nanoseconds / 1e7 / truth.cpu_seconds,
+            ])
+        };
+        let figures = ["runs/GB", "ns/run", "ms/GB", "% of CPU"];
+        let comparison = Comparison::run(figures, rounds, &mut [Side::new(EBPF, measure)])?;
+        let mut table = comparison.table("The program alone, both ends, as the kernel measures it");
+        table.note("The kernel's own measuring, about 45 ns for each run, is in it.");
+        Ok(table)
+    }
+
+    fn transfer(&self, accounting: &str, connections: u32) -> Result<Truth> {
+        let [server, client, observer] = self.network.nodes() else {
+            anyhow::bail!("the network has other than three nodes");
+        };
+        let bytes = u64::from(self.megabytes) * 1_000_000 / u64::from(connections);
+        let arguments = [
+            format!("--accounting={accounting}"),
+            "transfer".to_owned(),
+            format!("--server-netns={}", server.netns.path().display()),
+            format!("--client-netns={}", client.netns.path().display()),
+            format!("--server={}", server.address),
+            format!("--connections={connections}"),
+            format!("--bytes={bytes}"),
+        ];
+        let name = format!("traffic{}", self.count.replace(self.count.get() + 1));
+        let netns = &observer.netns;
+        let mut process = Process::start(&self.run, netns, &name, &self.program, arguments)?;
+        wait_until("the transfer to end", PATIENCE, || {
+            Ok((!process.is_running()).then_some(()))
+        })
+        .with_context(|| process.log_tail())?;
+        let log = process.log();
+        let line = log.lines().rfind(|line| line.starts_with('{'));
+        let line = line.with_context(|| format!("no outcome in: {log}"))?;
+        let outcome: Outcome = serde_json::from_str(line).context("the outcome of a transfer")?;
+        ensure!(
+            outcome.mode.in_force == accounting,
+            "{} is in force instead of {accounting}: {}",
+            outcome.mode.in_force,
+            outcome.mode.detail
+        );
+        Ok(outcome.truth)
+    }
+
+    fn gigabytes(&self) -> f64 {
+        f64::from(self.megabytes) / 1000.0
+    }
+}
+
+impl Stats {
+    fn enable() -> Result<Self> {
+        let before = fs::read_to_string(STATS).with_context(|| format!("reading {STATS}"))?;
+        fs::write(STATS, "1").with_context(|| format!("writing to {STATS}"))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Stats {
+    fn drop(&mut self) {
+        // Left on, it costs a little; nobody is left to be told.
+        let _ = fs::write(STATS, self.before.trim());
+    }
+}
