@@ -33,7 +33,13 @@ use crate::{
 };
 
 /// What this module counts.
-pub(crate) const METRICS: &[Metric] = &[count::FIRST, count::PEERS, count::PROBES, lists::CACHE];
+pub(crate) const METRICS: &[Metric] = &[
+    count::FIRST,
+    count::PEERS,
+    count::HOLDERS,
+    count::PROBES,
+    lists::CACHE,
+];
 
 /// Answers finds.
 #[derive(Debug)]

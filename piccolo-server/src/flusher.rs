@@ -15,11 +15,12 @@ use crate::{
     metric::{Label, Metric},
     nodes::{Census, Nodes},
     spaces::Spaces,
-    store::{Stamp, Store, StoreError, Writer},
+    store::{Connections, Stamp, Store, StoreError, Writer},
 };
 
 const NODES: &str = "piccolo_server_nodes";
 const KEYS: &str = "piccolo_server_keys";
+const CONNECTIONS: &str = "piccolo_server_database_connections";
 const UP: &str = "piccolo_server_database_up";
 
 const DATABASE: Label = (
@@ -45,6 +46,11 @@ pub(crate) const METRICS: &[Metric] = &[
         KEYS,
         &[DATABASE],
         "Keys of all nodes, each for each of its holders.",
+    ),
+    Metric::gauge(
+        CONNECTIONS,
+        &[DATABASE, ("state", "`idle`, `used`")],
+        "Connections to the database and its replicas.",
     ),
     Metric::gauge(UP, &[DATABASE], "Whether the database answers: 1, or 0."),
 ];
@@ -177,6 +183,12 @@ impl Flusher {
             ("broken", broken),
         ] {
             gauge!(NODES, "database" => database(), "state" => state).set(float(nodes));
+        }
+        let Connections { open, idle } = self.store.connections();
+        let used = open.saturating_sub(idle);
+        for (state, connections) in [("idle", idle), ("used", used)] {
+            gauge!(CONNECTIONS, "database" => database(), "state" => state)
+                .set(f64::from(connections));
         }
         gauge!(KEYS, "database" => database()).set(float(keys));
         gauge!(UP, "database" => database()).set(if is_up { 1.0 } else { 0.0 });

@@ -53,6 +53,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Fails with [`StoreError::Schema`] where [`migrate`](Self::migrate) has something to do.
     fn check_schema(&self) -> Reply<'_, ()>;
 
+    /// How many connections there are, and are in use.
+    fn connections(&self) -> Connections;
+
     /// All spaces.
     fn spaces(&self) -> Reply<'_, Vec<SpaceRow>>;
 
@@ -229,6 +232,13 @@ pub(crate) struct BandwidthRow {
     pub(crate) log_rate: i64,
     pub(crate) bytes: i64,
     pub(crate) busy_us: i64,
+}
+
+/// Connections to a database and its replicas.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Connections {
+    pub(crate) open: u32,
+    pub(crate) idle: u32,
 }
 
 /// What was taken away of nodes that were silent for long.

@@ -1,6 +1,6 @@
 //! Counts what finds answered.
 
-use metrics::{Counter, counter};
+use metrics::{Counter, Histogram, counter, histogram};
 use topology::{Candidate, RackId, Topology};
 
 use crate::metric::Metric;
@@ -21,6 +21,12 @@ pub(super) const PEERS: Metric = Metric::counter(
     "Holders that finds answered, by whether they stand in the requester's rack.",
 );
 
+pub(super) const HOLDERS: Metric = Metric::histogram(
+    "piccolo_server_find_holders",
+    &[],
+    "Holders that one find answered.",
+);
+
 pub(super) const PROBES: Metric = Metric::counter(
     "piccolo_server_find_probes_total",
     &[],
@@ -36,6 +42,7 @@ pub(super) struct Counts {
     own: Counter,
     other: Counter,
     probes: Counter,
+    holders: Histogram,
 }
 
 impl Counts {
@@ -50,11 +57,14 @@ impl Counts {
             own: peers("own"),
             other: peers("other"),
             probes: counter!(PROBES.name),
+            holders: histogram!(HOLDERS.name),
         }
     }
 
     /// Counts one find.
     pub(super) fn count(&self, topology: &Topology, requester: RackId, answer: &[Candidate]) {
+        let holders = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+        self.holders.record(f64::from(holders));
         let Some(first) = answer.first() else {
             self.nobody.increment(1);
             return;

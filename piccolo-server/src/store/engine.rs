@@ -10,9 +10,9 @@ use crate::{
     key_hash::KeyHash,
     packed::{Family, Packed},
     store::{
-        BandwidthRow, Change, Evicted, Nearest, NodeKey, NodeRow, Outcome, Reply, Seen, SpaceId,
-        SpaceRow, Stamp, Store, StoreError, Writer, bandwidth, batch, evict, holdings, lease,
-        nodes, schema, spaces, statement::Statement,
+        BandwidthRow, Change, Connections, Evicted, Nearest, NodeKey, NodeRow, Outcome, Reply,
+        Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Writer, bandwidth, batch, evict,
+        holdings, lease, nodes, schema, spaces, statement::Statement,
     },
 };
 
@@ -48,6 +48,9 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<T>, sqlx::Error>> + Send {
         self.rows(statement, map)
     }
+
+    /// How many connections there are.
+    fn connections(&self) -> Connections;
 
     /// The embedded migrations.
     fn migrations() -> &'static Migrator;
@@ -109,6 +112,16 @@ pub(crate) struct Dialect {
     pub(crate) nearest: &'static str,
 }
 
+impl Connections {
+    pub(super) fn of<DB: sqlx::Database>(pools: &[&sqlx::Pool<DB>]) -> Self {
+        let idle = |pool: &&sqlx::Pool<DB>| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        Self {
+            open: pools.iter().map(|pool| pool.size()).sum(),
+            idle: pools.iter().map(idle).sum(),
+        }
+    }
+}
+
 impl<E: Engine> SqlStore<E> {
     pub(crate) fn new(engine: E) -> Self {
         Self { engine }
@@ -118,6 +131,10 @@ impl<E: Engine> SqlStore<E> {
 impl<E: Engine> Store for SqlStore<E> {
     fn migrate(&self) -> Reply<'_, ()> {
         Box::pin(async { self.engine.migrate().await.map_err(StoreError::Migrate) })
+    }
+
+    fn connections(&self) -> Connections {
+        self.engine.connections()
     }
 
     fn check_schema(&self) -> Reply<'_, ()> {

@@ -56,7 +56,7 @@ pub(super) async fn page<E: Engine>(
         Arg::Int(limit.into()),
     ];
     let holders = engine
-        .rows(Statement::fixed(SQL, args), rows::one_holder)
+        .old_rows(Statement::fixed(SQL, args), rows::one_holder)
         .await;
     holders.map_err(|e| StoreError::Database("list a key's holders", e))
 }
@@ -92,6 +92,6 @@ pub(super) async fn within<E: Engine>(
             statement = statement.with([space.into(), key.into(), from.into(), to.into(), limit]);
         }
     }
-    let holders = engine.rows(statement, rows::one_holder).await;
+    let holders = engine.old_rows(statement, rows::one_holder).await;
     holders.map_err(|e| StoreError::Database("find holders in certain racks", e))
 }

@@ -18,6 +18,7 @@ use sqlx::{
 use tracing::debug;
 
 use crate::store::{
+    Connections,
     engine::{Columns, Dialect, Engine, Map, Work},
     health::Health,
     statement::{Arg, Sql, Statement},
@@ -200,6 +201,12 @@ impl Engine for MySql {
             transaction,
             health,
         })
+    }
+
+    fn connections(&self) -> Connections {
+        let links = self.replicas.iter().chain([&self.primary]);
+        let pools: Vec<_> = links.map(|link| &link.pool).collect();
+        Connections::of(&pools)
     }
 
     fn migrations() -> &'static Migrator {

@@ -14,6 +14,7 @@ use sqlx::{
 };
 
 use crate::store::{
+    Connections,
     engine::{Columns, Dialect, Engine, Map, Work},
     statement::{Arg, Sql, Statement},
     timing::timed,
@@ -102,6 +103,10 @@ impl Engine for Sqlite {
         timed("begin", self.writer.begin_with("BEGIN IMMEDIATE"))
             .await
             .map(SqliteWork)
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::of(&[&self.readers, &self.writer])
     }
 
     fn migrations() -> &'static Migrator {
