@@ -4,6 +4,7 @@
 //! whatever measures them are built optimised ([`programs`]); this program is not, and only
 //! arranges.
 
+mod agents;
 mod agent;
 mod datapath;
 mod ebpf;
@@ -38,6 +39,8 @@ pub(crate) struct BenchOptions {
 enum Bench {
     /// What ranking the holders of a key costs, by their number and the topology file.
     Ranking(ranking::Options),
+    /// What the agents of a large cluster cost one server, at their real rates.
+    Agents(agents::Options),
     /// What the server's calls cost with a large cluster's keys, through HTTP.
     Server(server::Options),
     /// What an agent answers to requests for manifests, and what it takes at rest.
@@ -54,6 +57,7 @@ enum Bench {
 pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     let (name, tables) = match &options.bench {
         Bench::Ranking(options) => ("ranking", ranking::run(options)?),
+        Bench::Agents(options) => ("agents", agents::run(options)?),
         Bench::Server(options) => ("server", server::run(options)?),
         Bench::Agent(options) => ("agent", agent::run(options)?),
         Bench::Datapath(options) => ("datapath", datapath::run(options)?),

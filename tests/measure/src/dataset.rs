@@ -10,20 +10,22 @@ use crate::{numbers::index, random::Random, zipf::Zipf};
 /// The port that every agent serves its peers on.
 pub(crate) const PORT: u16 = 7787;
 
-/// Nodes in racks of 40, each with 400 of 100,000 digests by their popularity (Zipf).
+/// Nodes in racks of 40, each with some of 100,000 digests by their popularity (Zipf).
 ///
-/// The most popular digests are on every node, the 100th on two nodes of five, the last on one of
+/// With 400 keys each, the most popular digests are on every node, the 100th on two nodes of five, the last on one of
 /// two thousand.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dataset {
     /// How many nodes.
     pub nodes: u32,
+    /// How many keys each of them has.
+    pub keys: u32,
 }
 
 impl Dataset {
     /// The group that all nodes are in.
     pub const GROUP: &'static str = "bench";
-    /// Keys of each node.
+    /// Keys of a node with a few dozen images.
     pub const KEYS: u32 = 400;
     /// Digests of the whole cluster.
     pub const DIGESTS: u32 = 100_000;
@@ -64,10 +66,10 @@ impl Dataset {
     }
 
     /// The numbers of the digests that a node has, the lowest first.
-    pub(crate) fn keys_of(popularity: &Zipf, node: u32) -> Vec<u32> {
+    pub(crate) fn keys_of(&self, popularity: &Zipf, node: u32) -> Vec<u32> {
         let mut random = Random::new(u64::from(node) << 32);
-        let mut has = HashSet::with_capacity(index(Self::KEYS));
-        while has.len() < index(Self::KEYS) {
+        let mut has = HashSet::with_capacity(index(self.keys));
+        while has.len() < index(self.keys.min(Self::DIGESTS)) {
             has.insert(popularity.draw(&mut random));
         }
         let mut keys: Vec<_> = has.into_iter().collect();
@@ -89,8 +91,12 @@ mod tests {
     #[test]
     fn the_first_digest_is_everywhere_and_the_hundredth_on_two_of_five() {
         let popularity = Dataset::popularity();
+        let dataset = Dataset {
+            nodes: 500,
+            keys: 400,
+        };
         let sets: Vec<_> = (0..500)
-            .map(|node| Dataset::keys_of(&popularity, node))
+            .map(|node| dataset.keys_of(&popularity, node))
             .collect();
         let with = |key: u32| sets.iter().filter(|set| set.contains(&key)).count();
         assert!(sets.iter().all(|set| set.len() == 400));

@@ -4,15 +4,19 @@
 //! `cargo xtask bench` builds the program with the release profile, starts it with a [`Task`] as
 //! JSON, and reads the outcome from its standard output.
 
+mod agents;
+mod calls;
 mod dataset;
 mod load;
 mod numbers;
+pub mod process;
 mod random;
 mod ranking;
 mod rows;
 mod task;
 mod zipf;
 
+pub use agents::{AgentsOutcome, AgentsPlan, Phase};
 pub use dataset::Dataset;
 pub use load::{LoadOutcome, LoadPlan, Workload};
 pub use ranking::{RankingCase, RankingOutcome};

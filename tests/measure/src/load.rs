@@ -18,7 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dataset, numbers::index};
 
-use self::{connection::Connection, poll::Poll, tally::Tally};
+pub(crate) use self::{
+    connection::{Connection, Reply, SCRATCH},
+    poll::Poll,
+    tally::Tally,
+};
 pub use self::{tally::LoadOutcome, workload::Workload};
 
 /// What is asked, of whom, for how long.
@@ -63,9 +67,10 @@ pub(crate) fn run(plan: &LoadPlan) -> Result<LoadOutcome> {
     let end = counted + Duration::from_secs_f64(plan.seconds);
     for slot in &mut slots {
         slot.asked = Instant::now();
-        slot.connection.send(|out| requests.write(out))?;
+        slot.connection.write(|out| requests.write(out))?;
     }
     let mut tally = Tally::default();
+    let mut scratch = vec![0; SCRATCH];
     loop {
         let now = Instant::now();
         if now >= end {
@@ -74,11 +79,11 @@ pub(crate) fn run(plan: &LoadPlan) -> Result<LoadOutcome> {
         for token in poll.wait(end - now)? {
             let slot = slots.get_mut(token).context("an event of no connection")?;
             slot.connection.flush()?;
-            while let Some(reply) = slot.connection.receive()? {
+            while let Some(reply) = slot.connection.receive(&mut scratch)? {
                 let now = Instant::now();
                 tally.add(reply, (now >= counted).then_some(now - slot.asked));
                 slot.asked = now;
-                slot.connection.send(|out| requests.write(out))?;
+                slot.connection.write(|out| requests.write(out))?;
             }
         }
     }

@@ -19,6 +19,22 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// The place of `number` in a fixed disorder of 0..`bound`: multiplying by a number that has no
+    /// factor in common with `bound` meets each once.
+    pub(crate) fn shuffled(number: u32, bound: u32) -> u32 {
+        let common = |mut a: u32, mut b: u32| {
+            while b > 0 {
+                (a, b) = (b, a % b);
+            }
+            a
+        };
+        let factor = (2_654_435..)
+            .step_by(2)
+            .find(|factor| common(*factor, bound) == 1);
+        let product = u64::from(number) * u64::from(factor.unwrap_or(1));
+        u32::try_from(product % u64::from(bound.max(1))).unwrap_or_default()
+    }
+
     /// Evenly in 0..`bound`; 0 where that is empty.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         let scaled = ((self.next() >> 32) * u64::from(bound)) >> 32;

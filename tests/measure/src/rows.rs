@@ -87,7 +87,7 @@ fn sql(plan: &RowsPlan, out: &mut impl Write) -> std::io::Result<()> {
     let mut nodes = Rows::new("node (space, holder, seen, stamp, writer, state, held, digest)");
     for node in 0..dataset.nodes {
         let mut sum = 0_u128;
-        for key in Dataset::keys_of(&popularity, node) {
+        for key in dataset.keys_of(&popularity, node) {
             if let (Some(hash), Some(holders)) =
                 (hashes.get(index(key)), holders.get_mut(index(key)))
             {
@@ -95,7 +95,7 @@ fn sql(plan: &RowsPlan, out: &mut impl Write) -> std::io::Result<()> {
                 holders.push(node);
             }
         }
-        let (holder, held) = (packed(node), Dataset::KEYS);
+        let (holder, held) = (packed(node), dataset.keys);
         nodes.add(
             out,
             format_args!("1,x'{holder}',{seen},{seen},0,0,{held},x'{sum:032x}'"),
@@ -168,7 +168,10 @@ mod tests {
     #[test]
     fn each_node_has_its_keys_and_rows_come_in_the_key_order() {
         let plan = RowsPlan {
-            dataset: Dataset { nodes: 5 },
+            dataset: Dataset {
+                nodes: 5,
+                keys: 400,
+            },
             dialect: Dialect::Sqlite,
             seen: 7,
         };

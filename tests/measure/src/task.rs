@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    agents::{self, AgentsPlan},
     load::{self, LoadPlan},
     ranking::{self, RankingCase},
     rows::{self, RowsPlan},
@@ -19,6 +20,8 @@ pub enum Task {
     Ranking(RankingCase),
     /// Puts a server under load.
     Load(LoadPlan),
+    /// Plays the agents of a large cluster.
+    Agents(AgentsPlan),
     /// Writes the data set as SQL instead of an outcome.
     Rows(RowsPlan),
 }
@@ -32,6 +35,7 @@ impl Task {
         match self {
             Self::Ranking(case) => write(out, &ranking::run(*case)?),
             Self::Load(plan) => write(out, &load::run(plan)?),
+            Self::Agents(plan) => write(out, &agents::run(plan)?),
             Self::Rows(plan) => rows::write(plan, out),
         }
     }

@@ -17,7 +17,7 @@ use crate::setup::{self, BENCH, BUILD};
 use crate::shell;
 
 use self::cases::{CASES, Case};
-pub(super) use self::database::{Database, Engine};
+use self::database::{Database, Engine, Filling};
 pub(super) use self::instance::Instance;
 use super::process;
 use super::programs::Measure;
@@ -27,7 +27,10 @@ use super::table::{self, Table};
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    pub(super) filled: Filled,
+    filled: Filled,
+    /// Holdings in the database: 400 for each node.
+    #[arg(long, default_value = "5M", value_parser = number)]
+    rows: u32,
     /// Connections that are kept open and busy.
     #[arg(long, default_value_t = 32)]
     connections: u32,
@@ -42,15 +45,12 @@ pub(super) struct Options {
     only: Vec<String>,
 }
 
-/// A database with rows in it.
+/// A database with keys in it.
 #[derive(Debug, Args)]
 pub(super) struct Filled {
-    /// Holdings in the database: 400 for each node.
-    #[arg(long, default_value = "5M", value_parser = number)]
-    pub(super) rows: u32,
     /// The database.
     #[arg(long, value_enum, default_value_t = Engine::Sqlite)]
-    pub(super) engine: Engine,
+    engine: Engine,
     /// Leaves the database in this directory, and uses one that is there already.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -61,9 +61,12 @@ const METRICS: [&str; 6] = ["req/s", "p50", "p99", "server", "database", "refuse
 
 pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
     let (measure, programs) = prepare()?;
-    let dataset = options.filled.dataset();
+    let dataset = Dataset {
+        nodes: options.rows.div_ceil(Dataset::KEYS),
+        keys: Dataset::KEYS,
+    };
     let program = programs.join("piccolo-server");
-    let database = options.filled.open(&program, &measure, &programs)?;
+    let database = options.filled.open(&dataset, &measure, &programs)?;
     let cached = Instance::start(&program, &database, "server", &[])?;
     let uncached = if instance::knows(&program, "--find-cache-ttl")? {
         let off = ["--find-cache-ttl", "0s"];
@@ -153,7 +156,7 @@ fn load(
 fn calls(cases: &[&Case], comparison: &Comparison<6>, options: &Options) -> Table {
     let title = format!(
         "{} rows, {} connections, {} s each, median of {} rounds",
-        options.filled.rows, options.connections, options.seconds, options.rounds
+        options.rows, options.connections, options.seconds, options.rounds
     );
     let columns = [
         "", "req/s", "±%", "p50 ms", "p99 ms", "server", "database", "refused", "Go req/s",
@@ -200,35 +203,36 @@ impl Options {
 }
 
 impl Filled {
-    pub(super) fn dataset(&self) -> Dataset {
-        Dataset {
-            nodes: self.rows.div_ceil(Dataset::KEYS),
-        }
-    }
-
+    /// Opens or makes it. Without a directory to keep it in, it lies beside the programs.
     pub(super) fn open(
         &self,
-        server: &Path,
+        dataset: &Dataset,
         measure: &Measure,
         programs: &Path,
     ) -> Result<Database> {
         let temporary = programs.with_file_name("bench");
-        let directory = self.keep.as_deref().unwrap_or(&temporary);
-        Database::open(
-            self.engine,
-            directory,
-            self.keep.is_some(),
-            &self.dataset(),
-            |database| database.fill(server, measure, &self.dataset()),
-        )
+        let filling = Filling {
+            engine: self.engine,
+            dataset,
+            measure,
+            server: &programs.join("piccolo-server"),
+        };
+        match &self.keep {
+            Some(directory) => Database::keep(directory, &filling),
+            None => Database::temporary(&temporary, &filling),
+        }
     }
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn now() -> Result<u64> {
+    let seconds = shell::output(Command::new("date").arg("+%s"))?;
+    seconds.trim().parse().context("what date says")
 }
 
 /// A number that is another one in each run, so that what a run adds is new to a kept database.
 fn seed() -> Result<u32> {
-    let seconds = shell::output(Command::new("date").arg("+%s"))?;
-    let seconds: u64 = seconds.trim().parse().context("what date says")?;
-    Ok(u32::try_from(seconds % 100_000_000).unwrap_or_default() * 40)
+    Ok(u32::try_from(now()? % 100_000_000).unwrap_or_default() * 40)
 }
 
 /// `5M`, `400k` or `20000`.

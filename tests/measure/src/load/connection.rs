@@ -1,13 +1,14 @@
 //! One HTTP/1.1 connection that is kept open and never waits.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// What is read at once.
-const READ: usize = 32 << 10;
+/// A buffer that most replies fit in.
+pub(crate) const SCRATCH: usize = 64 << 10;
 
 /// A connection; one request is under way at a time.
 #[derive(Debug)]
@@ -15,8 +16,8 @@ pub(crate) struct Connection {
     stream: TcpStream,
     output: Vec<u8>,
     sent: usize,
+    /// A reply of which a part is missing.
     input: Vec<u8>,
-    received: usize,
 }
 
 /// A reply that has arrived whole.
@@ -25,6 +26,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// Bytes of head and body.
     pub(crate) bytes: usize,
+    /// The server asks for the whole set.
+    pub(crate) resync: bool,
 }
 
 impl Connection {
@@ -33,8 +36,22 @@ impl Connection {
         Self::over(stream)
     }
 
-    /// Takes a stream that is connected, or about to be.
-    pub(crate) fn over(stream: TcpStream) -> Result<Self> {
+    /// Opens one from an address of this machine, as one address has too few ports for many.
+    pub(crate) fn open_from(source: Ipv4Addr, server: SocketAddr) -> Result<Self> {
+        let dial = || {
+            let family = AddressFamily::INET;
+            let flags = SocketFlags::CLOEXEC;
+            let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+            rustix::net::bind(&socket, &SocketAddr::from((source, 0)))?;
+            rustix::net::connect(&socket, &server)?;
+            Ok(socket)
+        };
+        let socket: Result<_, rustix::io::Errno> = dial();
+        let socket = socket.with_context(|| format!("dialling {server} from {source}"))?;
+        Self::over(TcpStream::from(socket))
+    }
+
+    fn over(stream: TcpStream) -> Result<Self> {
         stream
             .set_nodelay(true)
             .context("setting up a connection")?;
@@ -46,16 +63,27 @@ impl Connection {
             output: Vec::new(),
             sent: 0,
             input: Vec::new(),
-            received: 0,
         })
     }
 
     /// Sends what `write` writes, now or as soon as it can be.
-    pub(crate) fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         self.output.clear();
         self.sent = 0;
         write(&mut self.output);
         self.flush()
+    }
+
+    /// Sends a request, now or as soon as it can be; keeps it only until it is sent.
+    pub(crate) fn send(&mut self, request: Vec<u8>) -> Result<()> {
+        self.output = request;
+        self.sent = 0;
+        self.flush()?;
+        if self.sent == self.output.len() {
+            self.output = Vec::new();
+            self.sent = 0;
+        }
+        Ok(())
     }
 
     /// Sends what could not be sent yet.
@@ -70,22 +98,23 @@ impl Connection {
         Ok(())
     }
 
-    /// The reply, if it is there.
-    pub(crate) fn receive(&mut self) -> Result<Option<Reply>> {
+    /// The reply, if it is there. What arrives is read into `scratch`, which any connection may use.
+    pub(crate) fn receive(&mut self, scratch: &mut [u8]) -> Result<Option<Reply>> {
         loop {
-            if self.input.len() < self.received + READ {
-                self.input.resize(self.received + READ, 0);
-            }
-            let room = self.input.get_mut(self.received..).unwrap_or_default();
-            match self.stream.read(room) {
+            let read = match self.stream.read(scratch) {
                 Ok(0) => bail!("the server closed a connection"),
-                Ok(bytes) => self.received += bytes,
+                Ok(bytes) => scratch.get(..bytes).unwrap_or_default(),
                 Err(error) if is_later(&error) => return Ok(None),
                 Err(error) => return Err(error).context("reading a reply"),
+            };
+            if self.input.is_empty()
+                && let Some(reply) = parse(read)?
+            {
+                return Ok(Some(reply));
             }
-            let received = self.input.get(..self.received).unwrap_or_default();
-            if let Some(reply) = parse(received)? {
-                self.received = 0;
+            self.input.extend_from_slice(read);
+            if let Some(reply) = parse(&self.input)? {
+                self.input = Vec::new();
                 return Ok(Some(reply));
             }
         }
@@ -99,10 +128,7 @@ impl AsFd for Connection {
 }
 
 fn is_later(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NotConnected
-    )
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 /// The reply in `bytes`, unless it is not all there yet.
@@ -129,9 +155,15 @@ fn parse(bytes: &[u8]) -> Result<Option<Reply>> {
     };
     let whole = length.saturating_add(end + 4);
     let status = u16::try_from(status).context("a status of three digits")?;
-    Ok((bytes.len() >= whole).then_some(Reply {
+    let Some(body) = bytes.get(end + 4..whole) else {
+        return Ok(None);
+    };
+    let wish = b"\"resync\":true";
+    Ok(Some(Reply {
         status,
         bytes: whole,
+        // Only short replies may say so.
+        resync: body.len() < 512 && body.windows(wish.len()).any(|part| part == wish),
     }))
 }
 
@@ -149,6 +181,7 @@ mod tests {
         let whole = Reply {
             status: 404,
             bytes: text.len(),
+            resync: false,
         };
         assert_eq!(parse(text).expect("sound"), Some(whole));
         for cut in 0..text.len() {

@@ -1,6 +1,6 @@
-//! Requests as bytes.
+//! The requests of a load, one after the other.
 
-use crate::{Dataset, numbers::index};
+use crate::{calls, numbers::index};
 
 /// Requests to be sent in turns, or made one by one.
 #[derive(Debug)]
@@ -37,36 +37,10 @@ impl Requests {
                 } else {
                     0
                 };
-                let keys: Vec<_> = (*number..)
-                    .take(index(ADVERTISED))
-                    .map(Dataset::key)
-                    .collect();
+                let keys: Vec<_> = (*number..).take(index(ADVERTISED)).collect();
                 *number += u64::from(ADVERTISED);
-                let path = "/api/v1/distribution/advertise";
-                out.extend_from_slice(&post(path, &advertisement(node, &keys)));
+                out.extend_from_slice(&calls::advertise(node, &keys, None));
             }
         }
     }
-}
-
-/// A GET without a body.
-pub(crate) fn get(target: &str) -> Vec<u8> {
-    format!("GET {target} HTTP/1.1\r\nHost: server\r\n\r\n").into_bytes()
-}
-
-/// A POST of JSON.
-pub(crate) fn post(path: &str, body: &serde_json::Value) -> Vec<u8> {
-    let body = body.to_string();
-    let length = body.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: server\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
-}
-
-/// The body of an advertise and of a sync.
-pub(super) fn advertisement(node: u32, keys: &[String]) -> serde_json::Value {
-    let holder = Dataset::holder(node);
-    serde_json::json!({"holder": holder, "keys": keys, "group": Dataset::GROUP})
 }

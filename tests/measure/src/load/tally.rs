@@ -80,7 +80,11 @@ mod tests {
     #[test]
     fn percentiles_are_of_what_counts_and_the_warm_up_is_not() {
         let mut tally = Tally::default();
-        let reply = |status| Reply { status, bytes: 10 };
+        let reply = |status| Reply {
+            status,
+            bytes: 10,
+            resync: false,
+        };
         tally.add(reply(200), None);
         for ms in 1..=100 {
             tally.add(reply(201), Some(Duration::from_millis(ms)));

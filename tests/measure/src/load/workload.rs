@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::requests::{ADVERTISED, Requests, advertisement, get, post};
+use super::requests::{ADVERTISED, Requests};
 use crate::{
-    Dataset,
+    Dataset, calls,
     numbers::{index, wide},
     random::Random,
     zipf::Zipf,
@@ -18,6 +18,8 @@ const SYNCING: u32 = 2000;
 const CHANGING: u32 = 500;
 /// Of a set the part that a sync changes.
 const CHANGED: usize = 40;
+/// Holders that a find asks for.
+const COUNT: u32 = 100;
 /// Keys and holders of one find of several keys.
 const BATCH: (usize, u32) = (8, 10);
 
@@ -60,21 +62,21 @@ enum Part {
 impl Workload {
     pub(super) fn requests(self, dataset: &Dataset, seed: u32) -> Requests {
         let maker = Maker {
-            nodes: dataset.nodes,
+            dataset,
             popularity: Dataset::popularity(),
             seed,
         };
         let mut random = Random::new(u64::from(seed));
         let all = match self {
-            Self::FindMix => {
-                maker.finds(&mut random, |maker, random| maker.popularity.draw(random))
-            }
-            Self::FindPopular => maker.finds(&mut random, |_, random| random.below(100)),
-            Self::FindTail => maker.finds(&mut random, |_, random| {
+            Self::FindMix => maker.finds(&mut random, |random| maker.popularity.draw(random)),
+            Self::FindPopular => maker.finds(&mut random, |random| random.below(100)),
+            Self::FindTail => maker.finds(&mut random, |random| {
                 Dataset::DIGESTS / 2 + random.below(Dataset::DIGESTS / 2)
             }),
             Self::FindBatch => maker.batches(&mut random),
-            Self::Keepalive => maker.keepalives(&mut random),
+            Self::Keepalive => (0..POOL)
+                .map(|_| calls::keepalive(random.below(dataset.nodes), None))
+                .collect(),
             Self::AdvertisePresent => maker.present(&mut random),
             Self::AdvertiseNew => {
                 return Requests::New {
@@ -90,22 +92,17 @@ impl Workload {
     }
 }
 
-struct Maker {
-    nodes: u32,
+struct Maker<'a> {
+    dataset: &'a Dataset,
     popularity: Zipf,
     seed: u32,
 }
 
-impl Maker {
-    fn finds(&self, random: &mut Random, rank: impl Fn(&Self, &mut Random) -> u32) -> Vec<Vec<u8>> {
+impl Maker<'_> {
+    fn finds(&self, random: &mut Random, rank: impl Fn(&mut Random) -> u32) -> Vec<Vec<u8>> {
         let find = |_| {
-            let key = hex::encode(Dataset::digest(rank(self, random).into()));
-            let host = Dataset::address(random.below(self.nodes));
-            let group = Dataset::GROUP;
-            get(&format!(
-                "/api/v1/distribution/findkey?count=100&group={group}&key=sha256%3A{key}\
-                 &request_host={host}"
-            ))
+            let key = rank(random).into();
+            calls::find(key, COUNT, random.below(self.dataset.nodes))
         };
         (0..POOL).map(find).collect()
     }
@@ -113,40 +110,27 @@ impl Maker {
     fn batches(&self, random: &mut Random) -> Vec<Vec<u8>> {
         let (keys, count) = BATCH;
         let find = |_| {
-            let keys: Vec<_> = (0..keys)
-                .map(|_| self.popularity.draw(random).into())
-                .collect();
-            let body = serde_json::json!({
-                "keys": texts(&keys),
-                "group": Dataset::GROUP,
-                "count": count,
-                "request_host": Dataset::address(random.below(self.nodes)),
-            });
-            post("/api/v1/distribution/find", &body)
+            let draw = |_| self.popularity.draw(random).into();
+            let keys: Vec<_> = (0..keys).map(draw).collect();
+            calls::find_many(&keys, count, random.below(self.dataset.nodes))
         };
         (0..POOL).map(find).collect()
     }
 
-    fn keepalives(&self, random: &mut Random) -> Vec<Vec<u8>> {
-        let keepalive = |_| {
-            let host = Dataset::holder(random.below(self.nodes));
-            post(
-                "/api/v1/keepalive",
-                &serde_json::json!({"host": host, "Group": Dataset::GROUP}),
-            )
-        };
-        (0..POOL).map(keepalive).collect()
-    }
-
+    /// Ten neighbouring keys of a node's set, ten times for each node.
     fn present(&self, random: &mut Random) -> Vec<Vec<u8>> {
         let nodes = self.part(Part::AdvertisePresent, SYNCING);
         let sets: Vec<_> = nodes.iter().map(|node| (*node, self.set(*node))).collect();
         let mut all = Vec::new();
         for _ in 0..10 {
             for (node, set) in &sets {
-                let from = index(random.below(Dataset::KEYS - ADVERTISED));
-                let keys = set.iter().skip(from).take(index(ADVERTISED)).copied();
-                all.push(advertise(*node, &keys.collect::<Vec<_>>()));
+                let from = random.below(self.dataset.keys.saturating_sub(ADVERTISED));
+                let keys = set
+                    .iter()
+                    .skip(index(from))
+                    .take(index(ADVERTISED))
+                    .copied();
+                all.push(calls::advertise(*node, &keys.collect::<Vec<_>>(), None));
             }
         }
         all
@@ -156,7 +140,7 @@ impl Maker {
         let nodes = self.part(Part::SyncSame, SYNCING);
         nodes
             .into_iter()
-            .map(|node| sync(node, &self.set(node)))
+            .map(|node| calls::sync(node, &self.set(node), None))
             .collect()
     }
 
@@ -166,10 +150,10 @@ impl Maker {
         let turn = |turn: u64| {
             nodes.iter().map(move |node| {
                 let mut set = self.set(*node);
-                set.truncate(set.len() - CHANGED);
+                set.truncate(set.len().saturating_sub(CHANGED));
                 let first = self.unheard((u64::from(*node) * 2 + turn) * wide(CHANGED));
                 set.extend((first..).take(CHANGED));
-                sync(*node, &set)
+                calls::sync(*node, &set, None)
             })
         };
         turn(0).chain(turn(1)).collect()
@@ -181,7 +165,7 @@ impl Maker {
     }
 
     fn set(&self, node: u32) -> Vec<u64> {
-        let keys = Dataset::keys_of(&self.popularity, node);
+        let keys = self.dataset.keys_of(&self.popularity, node);
         keys.into_iter().map(Into::into).collect()
     }
 
@@ -192,26 +176,11 @@ impl Maker {
             Part::AdvertiseNew => 2,
             Part::AdvertisePresent => 3,
         };
-        (first..self.nodes).step_by(4).take(index(most)).collect()
+        (first..self.dataset.nodes)
+            .step_by(4)
+            .take(index(most))
+            .collect()
     }
-}
-
-fn texts(keys: &[u64]) -> Vec<String> {
-    keys.iter().copied().map(Dataset::key).collect()
-}
-
-fn advertise(node: u32, keys: &[u64]) -> Vec<u8> {
-    post(
-        "/api/v1/distribution/advertise",
-        &advertisement(node, &texts(keys)),
-    )
-}
-
-fn sync(node: u32, keys: &[u64]) -> Vec<u8> {
-    post(
-        "/api/v1/distribution/sync",
-        &advertisement(node, &texts(keys)),
-    )
 }
 
 #[cfg(test)]
@@ -219,7 +188,13 @@ mod tests {
     use super::*;
 
     fn pool(workload: Workload) -> Vec<String> {
-        match workload.requests(&Dataset { nodes: 40 }, 7) {
+        match workload.requests(
+            &Dataset {
+                nodes: 40,
+                keys: 400,
+            },
+            7,
+        ) {
             Requests::Pool { all, .. } => all
                 .into_iter()
                 .map(|request| String::from_utf8(request).expect("text"))
@@ -237,10 +212,14 @@ mod tests {
     #[test]
     fn a_sync_of_what_is_there_and_one_of_another_tenth() {
         let same = pool(Workload::SyncSame);
-        let set: Vec<_> = Dataset::keys_of(&Dataset::popularity(), 0)
-            .into_iter()
-            .map(|key| Dataset::key(key.into()))
-            .collect();
+        let set: Vec<_> = Dataset {
+            nodes: 40,
+            keys: 400,
+        }
+        .keys_of(&Dataset::popularity(), 0)
+        .into_iter()
+        .map(|key| Dataset::key(key.into()))
+        .collect();
         assert_eq!(keys(&same[0]), set);
         let changed = pool(Workload::SyncChanged);
         let (one, other) = (keys(&changed[0]), keys(&changed[changed.len() / 2]));
@@ -250,7 +229,13 @@ mod tests {
 
     #[test]
     fn advertised_news_are_never_the_same() {
-        let mut requests = Workload::AdvertiseNew.requests(&Dataset { nodes: 40 }, 7);
+        let mut requests = Workload::AdvertiseNew.requests(
+            &Dataset {
+                nodes: 40,
+                keys: 400,
+            },
+            7,
+        );
         let mut next = || {
             let mut out = Vec::new();
             requests.write(&mut out);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use measure::{Dataset, Dialect, RowsPlan, Task};
 
-use super::mariadb::MariaDb;
+use super::{mariadb::MariaDb, now};
 use crate::bench::process;
 use crate::bench::programs::Measure;
 use crate::shell::{self, say};
@@ -31,80 +32,91 @@ pub(in crate::bench) struct Database {
     mariadb: Option<MariaDb>,
 }
 
-/// Holds the number of nodes of a database that was filled to the end.
-const FILLED: &str = "filled";
+/// What a database is filled with, and by what.
+#[derive(Debug)]
+pub(super) struct Filling<'a> {
+    pub(super) engine: Engine,
+    pub(super) dataset: &'a Dataset,
+    pub(super) measure: &'a Measure,
+    /// The program that makes the tables.
+    pub(super) server: &'a Path,
+}
+
+/// Says what the directory is for: what it is filled with, once it is.
+const MARKER: &str = "piccolo-bench";
+const HALF: &str = "not filled to its end";
 
 impl Database {
-    /// Opens the one in the directory; where there is none, or it is not to be kept, makes one and
-    /// has it filled.
-    pub(super) fn open(
-        engine: Engine,
-        directory: &Path,
-        keep: bool,
-        dataset: &Dataset,
-        fill: impl FnOnce(&Self) -> Result<()>,
-    ) -> Result<Self> {
-        let marker = directory.join(FILLED);
-        let wanted = format!("{engine:?} {}", dataset.nodes);
-        let found = fs::read_to_string(&marker).ok();
-        if !keep || found.is_none() {
-            // What a bench left that was interrupted.
-            let _ = fs::remove_dir_all(directory);
+    /// Makes one that is removed at the end. What an interrupted bench left there goes.
+    pub(super) fn temporary(directory: &Path, filling: &Filling<'_>) -> Result<Self> {
+        clear(directory)?;
+        let database = Self::start(directory, false, filling.engine)?;
+        database.fill(filling)?;
+        Ok(database)
+    }
+
+    /// Opens the one in the directory, or makes it there, and leaves it there at the end.
+    pub(super) fn keep(directory: &Path, filling: &Filling<'_>) -> Result<Self> {
+        let Dataset { nodes, keys } = filling.dataset;
+        let wanted = format!("{:?}, {nodes} nodes, {keys} keys each", filling.engine);
+        let found = fs::read_to_string(directory.join(MARKER)).unwrap_or_default();
+        if found != wanted {
+            ensure!(
+                found.is_empty() || found == HALF,
+                "{} holds another database ({found}): name another directory, or remove it",
+                directory.display()
+            );
+            clear(directory)?;
         }
-        let is_filled = found.is_some() && keep;
-        ensure!(
-            !is_filled || found.as_ref() == Some(&wanted),
-            "{} holds another database: {}; name another directory",
-            directory.display(),
-            found.unwrap_or_default()
-        );
-        fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        let database = Self::start(directory, true, filling.engine)?;
+        if found == wanted {
+            // Nobody was there to keep the nodes alive meanwhile.
+            database.sql(&format!("UPDATE node SET seen = {};", millis()?))?;
+        } else {
+            database.fill(filling)?;
+            fs::write(directory.join(MARKER), wanted).context("marking the database as filled")?;
+        }
+        Ok(database)
+    }
+
+    fn start(directory: &Path, keep: bool, engine: Engine) -> Result<Self> {
         let directory = directory.canonicalize().context("naming the directory")?;
         let mariadb = match engine {
             Engine::Sqlite => None,
             Engine::Mysql => Some(MariaDb::start(&directory)?),
         };
-        let database = Self {
+        Ok(Self {
             directory,
             keep,
             mariadb,
-        };
-        if !is_filled {
-            fill(&database)?;
-            fs::write(&marker, wanted).context("marking the database as filled")?;
-        }
-        Ok(database)
+        })
     }
 
     /// Makes the tables with the server's own migrations, and writes the rows past it.
-    pub(super) fn fill(&self, server: &Path, measure: &Measure, dataset: &Dataset) -> Result<()> {
-        shell::run(Command::new(server).args([
-            "migrate",
-            "--log",
-            "warn",
-            "--database",
-            &self.url(),
-        ]))?;
-        say(&format!("writing the keys of {} nodes ...", dataset.nodes));
-        let now = shell::output(Command::new("date").arg("+%s"))?;
+    fn fill(&self, filling: &Filling<'_>) -> Result<()> {
+        let mut migrate = Command::new(filling.server);
+        shell::run(migrate.args(["migrate", "--log", "warn", "--database", &self.url()]))?;
+        let Dataset { nodes, keys } = filling.dataset;
+        say(&format!("writing {keys} keys of each of {nodes} nodes ..."));
         let plan = RowsPlan {
-            dataset: dataset.clone(),
+            dataset: filling.dataset.clone(),
             dialect: self
                 .mariadb
                 .as_ref()
                 .map_or(Dialect::Sqlite, |_| Dialect::MySql),
-            seen: now.trim().parse::<i64>().context("what date says")? * 1000,
+            seen: millis()?,
         };
-        let mut rows = measure
+        let mut rows = filling
+            .measure
             .command(&Task::Rows(plan))?
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("starting to write rows")?;
-        let rows_out = rows.stdout.take().context("the rows' output")?;
+        let sql = rows.stdout.take().context("the rows' output")?;
         let mut client = self.client();
         let status = client
-            .stdin(rows_out)
+            .stdin(sql)
             .status()
             .context("starting the database's client")?;
         let written = rows.wait().context("waiting for the rows")?;
@@ -112,6 +124,22 @@ impl Database {
             status.success() && written.success(),
             "the rows could not be loaded"
         );
+        Ok(())
+    }
+
+    fn sql(&self, sql: &str) -> Result<()> {
+        let mut client = self.client();
+        let mut running = client
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("starting the client")?;
+        let mut input = running.stdin.take().context("the client's input")?;
+        input
+            .write_all(sql.as_bytes())
+            .context("telling the client")?;
+        drop(input);
+        let status = running.wait().context("waiting for the client")?;
+        ensure!(status.success(), "the database refused `{sql}`");
         Ok(())
     }
 
@@ -143,10 +171,13 @@ impl Database {
     }
 
     /// Processor time of the database's own process; none where it lives in the server's.
-    pub(in crate::bench) fn cpu(&self) -> Result<Duration> {
-        self.mariadb
-            .as_ref()
-            .map_or(Ok(Duration::ZERO), |mariadb| process::cpu(mariadb.pid()))
+    pub(super) fn cpu(&self) -> Result<Duration> {
+        self.pid().map_or(Ok(Duration::ZERO), process::cpu)
+    }
+
+    /// Its own process, where it has one.
+    pub(in crate::bench) fn pid(&self) -> Option<u32> {
+        self.mariadb.as_ref().map(MariaDb::pid)
     }
 
     /// Bytes of the tables' files.
@@ -176,6 +207,27 @@ impl Drop for Database {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Empties a directory that a bench made, or makes one; never touches one that is anything else.
+fn clear(directory: &Path) -> Result<()> {
+    let named = || format!("{}", directory.display());
+    if directory.exists() {
+        let mut files = fs::read_dir(directory).with_context(named)?;
+        ensure!(
+            files.next().is_none() || directory.join(MARKER).exists(),
+            "{} holds something else than a bench's database: name a new directory",
+            directory.display()
+        );
+        fs::remove_dir_all(directory).with_context(named)?;
+    }
+    fs::create_dir_all(directory).with_context(named)?;
+    fs::write(directory.join(MARKER), HALF).with_context(named)
+}
+
+/// Milliseconds since the Unix epoch.
+fn millis() -> Result<i64> {
+    Ok(i64::try_from(now()?)? * 1000)
 }
 
 impl fmt::Display for Database {

@@ -1,0 +1,204 @@
+//! All agents with their connections.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    AgentsPlan,
+    line::{Call, Kind, Line},
+    line_of,
+};
+use crate::{
+    Dataset,
+    calls::{self, Version},
+    load::{Connection, Poll, Reply, SCRATCH, Tally},
+    numbers::index,
+    random::Random,
+    zipf::Zipf,
+};
+
+/// Layers of an image, and holders of each that an agent asks for.
+const LAYERS: usize = 10;
+const COUNT: u32 = 20;
+/// Connections of one source address: fewer than it has ports.
+const OF_ONE_ADDRESS: u32 = 20_000;
+
+/// Agents, their connections, and what came back.
+pub(super) struct Crew<'a> {
+    plan: &'a AgentsPlan,
+    poll: Poll,
+    lines: Vec<Line>,
+    /// Each agent's number of changes.
+    seqs: Vec<u32>,
+    popularity: Zipf,
+    random: Random,
+    scratch: Vec<u8>,
+    tally: Tally,
+    resyncs: u64,
+    reopened: u64,
+    pending: usize,
+}
+
+impl<'a> Crew<'a> {
+    /// Opens all connections.
+    pub(super) fn new(plan: &'a AgentsPlan) -> Result<Self> {
+        let mut crew = Self {
+            plan,
+            poll: Poll::new()?,
+            lines: Vec::new(),
+            seqs: vec![0; index(plan.dataset.nodes)],
+            popularity: Dataset::popularity(),
+            random: Random::new(plan.epoch),
+            scratch: vec![0; SCRATCH],
+            tally: Tally::default(),
+            resyncs: 0,
+            reopened: 0,
+            pending: 0,
+        };
+        for number in 0..plan.connections.min(plan.dataset.nodes) {
+            let connection = crew.open(number)?;
+            crew.lines.push(Line::new(connection));
+        }
+        Ok(crew)
+    }
+
+    /// Calls that are not answered yet.
+    pub(super) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    pub(super) fn reopened(&self) -> u64 {
+        self.reopened
+    }
+
+    /// What came back since the last time, and how often the whole set was asked for.
+    pub(super) fn take_tally(&mut self) -> (Tally, u64) {
+        (
+            std::mem::take(&mut self.tally),
+            std::mem::take(&mut self.resyncs),
+        )
+    }
+
+    /// Makes a call as soon as the agent's connection is free.
+    pub(super) fn call(&mut self, call: Call) -> Result<()> {
+        let number = line_of(call.agent, self.lines.len());
+        self.line(number)?.waiting.push_back(call);
+        self.pending += 1;
+        self.go_on(number)
+    }
+
+    /// Takes what comes back, for at most so long.
+    pub(super) fn serve(&mut self, at_most: Duration) -> Result<()> {
+        let ready: Vec<_> = self.poll.wait(at_most)?.collect();
+        for number in ready {
+            if self.exchange(number).is_err() {
+                self.reopen(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn exchange(&mut self, number: usize) -> Result<()> {
+        let line = self
+            .lines
+            .get_mut(number)
+            .context("an event of no connection")?;
+        line.connection.flush()?;
+        if let Some(reply) = line.connection.receive(&mut self.scratch)? {
+            let call = line
+                .under_way
+                .take()
+                .context("a reply that nobody asked for")?;
+            self.pending -= 1;
+            self.answered(call, reply)?;
+            self.go_on(number)?;
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, call: Call, reply: Reply) -> Result<()> {
+        self.tally.add(reply, Some(call.due.elapsed()));
+        if reply.resync {
+            self.resyncs += 1;
+        }
+        // A set that was not taken is told again, as agents do.
+        let is_taken = (200..300).contains(&reply.status);
+        if reply.resync || (call.kind == Kind::Sync && !is_taken) {
+            return self.call(Call::now(call.agent, Kind::Sync));
+        }
+        Ok(())
+    }
+
+    /// Sends the next call of a connection that is free.
+    fn go_on(&mut self, number: usize) -> Result<()> {
+        let line = self.line(number)?;
+        if line.under_way.is_some() {
+            return Ok(());
+        }
+        let Some(call) = line.waiting.pop_front() else {
+            return Ok(());
+        };
+        line.under_way = Some(call);
+        let request = self.request(call);
+        let sent = self.line(number)?.connection.send(request);
+        sent.or_else(|_| self.reopen(number))
+    }
+
+    fn reopen(&mut self, number: usize) -> Result<()> {
+        self.reopened += 1;
+        let connection = self.open(u32::try_from(number)?)?;
+        let line = self.line(number)?;
+        line.connection = connection;
+        if let Some(call) = line.under_way.take() {
+            line.waiting.push_front(call);
+        }
+        self.go_on(number)
+    }
+
+    fn open(&self, number: u32) -> Result<Connection> {
+        let [_, _, _, last] = (number / OF_ONE_ADDRESS + 1).to_be_bytes();
+        let connection = Connection::open_from(Ipv4Addr::new(127, 0, 1, last), self.plan.server)?;
+        self.poll.add(&connection, index(number))?;
+        Ok(connection)
+    }
+
+    fn line(&mut self, number: usize) -> Result<&mut Line> {
+        self.lines
+            .get_mut(number)
+            .context("an agent without a connection")
+    }
+
+    fn request(&mut self, call: Call) -> Vec<u8> {
+        let Call { agent, kind, .. } = call;
+        match kind {
+            Kind::Keepalive => calls::keepalive(agent, Some(self.version(agent))),
+            Kind::Find => calls::find(self.popularity.draw(&mut self.random).into(), COUNT, agent),
+            Kind::FindMany => calls::find_many(&self.image(), COUNT, agent),
+            Kind::Advertise => {
+                if let Some(seq) = self.seqs.get_mut(index(agent)) {
+                    *seq += 1;
+                }
+                calls::advertise(agent, &self.image(), Some(self.version(agent)))
+            }
+            Kind::Sync => {
+                let keys = self.plan.dataset.keys_of(&self.popularity, agent);
+                let keys: Vec<_> = keys.into_iter().map(u64::from).collect();
+                calls::sync(agent, &keys, Some(self.version(agent)))
+            }
+        }
+    }
+
+    fn image(&mut self) -> Vec<u64> {
+        let draw = |_| self.popularity.draw(&mut self.random).into();
+        (0..LAYERS).map(draw).collect()
+    }
+
+    fn version(&self, agent: u32) -> Version {
+        Version {
+            epoch: self.plan.epoch,
+            seq: self.seqs.get(index(agent)).copied().unwrap_or_default(),
+        }
+    }
+}
