@@ -39,6 +39,7 @@ pub struct Bed {
     /// The registry.
     pub registry: Registry,
     server_host: Host,
+    server_urls: Vec<String>,
     network: Network,
     run: Run,
 }
@@ -80,6 +81,7 @@ impl Bed {
             server: None,
             nodes,
             registry,
+            server_urls: vec![Server::url_at(&server_host)],
             server_host,
             network,
             run,
@@ -147,6 +149,11 @@ impl Bed {
         Server::url_at(&self.server_host)
     }
 
+    /// Has agents that start from now on report to these instead of the bed's own server.
+    pub fn use_servers(&mut self, urls: &[String]) {
+        self.server_urls = urls.to_vec();
+    }
+
     /// Starts the agent of a node.
     ///
     /// # Errors
@@ -154,7 +161,7 @@ impl Bed {
     /// When there is no such node, or the agent does not come up.
     pub fn start_agent(&mut self, node: usize, arguments: &[&str]) -> Result<()> {
         let setup = AgentSetup {
-            servers: vec![self.server_url()],
+            servers: self.server_urls.clone(),
             group: GROUP.to_owned(),
             arguments: arguments
                 .iter()

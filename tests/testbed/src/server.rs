@@ -32,9 +32,18 @@ impl Server {
     /// When it has not been built or does not come up.
     pub fn start(run: &Run, host: &Host, arguments: &[&str]) -> Result<Self> {
         let database = run.directory().join(format!("{}.sqlite", host.name));
+        let database = format!("sqlite://{}", database.display());
+        Self::start_over(run, host, &database, arguments)
+    }
+
+    /// [`Server::start`] over a database by its URL, which several may share.
+    ///
+    /// # Errors
+    ///
+    /// When it has not been built or does not come up.
+    pub fn start_over(run: &Run, host: &Host, database: &str, arguments: &[&str]) -> Result<Self> {
         let listen = SocketAddr::new(host.address, API).to_string();
         let admin = SocketAddr::new(host.address, ADMIN).to_string();
-        let database = format!("sqlite://{}", database.display());
         let mut all = vec![
             "serve",
             "--listen",
@@ -42,7 +51,7 @@ impl Server {
             "--admin-listen",
             &admin,
             "--database",
-            &database,
+            database,
         ];
         all.extend(arguments);
         let program = binary("piccolo-server")?;
