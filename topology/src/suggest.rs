@@ -89,8 +89,13 @@ fn entry(
     writeln!(file, "{indent}  cidrs: ['{prefix}']")
 }
 
-/// What was observed between different racks, the slower way of the two.
-struct Measured(BTreeMap<(RackId, RackId), Rate>);
+/// What was observed between different racks.
+struct Measured {
+    /// The slower way of the two.
+    rates: BTreeMap<(RackId, RackId), Rate>,
+    /// The fastest of those, for each rack.
+    fastest: BTreeMap<RackId, Rate>,
+}
 
 impl Measured {
     fn new(racks: &[RackId], guesses: &Topology, estimates: &Estimates, now: Duration) -> Self {
@@ -110,12 +115,18 @@ impl Measured {
                 rates.insert(pair, rate);
             }
         }
-        Self(rates)
+        let mut fastest: BTreeMap<RackId, Rate> = BTreeMap::new();
+        for ((a, b), rate) in &rates {
+            for rack in [a, b] {
+                let best = fastest.entry(*rack).or_insert(*rate);
+                *best = best.max(*rate);
+            }
+        }
+        Self { rates, fastest }
     }
 
     fn fastest(&self, rack: RackId) -> Option<Rate> {
-        let of = self.0.iter().filter(|((a, b), _)| *a == rack || *b == rack);
-        of.map(|(_, rate)| *rate).reduce(Rate::max)
+        self.fastest.get(&rack).copied()
     }
 
     /// The racks, together if a chain of fast pairs connects them; those of which nothing is known
@@ -128,7 +139,7 @@ impl Measured {
         };
         let mut zone: BTreeMap<RackId, RackId> =
             racks.iter().map(|rack| (*rack, alone(rack))).collect();
-        for ((a, b), rate) in &self.0 {
+        for ((a, b), rate) in &self.rates {
             let near = |rack| {
                 self.fastest(rack)
                     .is_some_and(|best| *rate >= best.times(TOGETHER))
@@ -137,6 +148,9 @@ impl Measured {
                 let (Some(from), Some(to)) = (zone.get(b).copied(), zone.get(a).copied()) else {
                     continue;
                 };
+                if from == to {
+                    continue;
+                }
                 for zone in zone.values_mut().filter(|zone| **zone == from) {
                     *zone = to;
                 }

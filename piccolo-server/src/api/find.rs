@@ -6,6 +6,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::Response,
 };
+use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use piccolo_api::{ErrorReply, FindRequest, Group, Key};
 
@@ -18,6 +19,9 @@ use crate::{
     },
     finder::Asker,
 };
+
+/// Keys of one call that the database is asked for at the same time.
+const AT_ONCE: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 enum FindManyError {
@@ -66,14 +70,22 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
     out.extend_from_slice(b"{\"Group\":");
     peers::text(&mut out, &call.group);
     out.extend_from_slice(b",\"results\":[");
-    for (n, key) in call.keys.iter().enumerate() {
-        let parsed: Key = key.parse().map_err(FindError::Name)?;
-        let found = api.finder.find(realm, spaces, parsed.as_str(), asker).await;
+    let keys = call.keys.iter().map(|key| key.parse());
+    let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(FindError::Name)?;
+    let mut finds = Vec::with_capacity(keys.len());
+    for key in &keys {
+        finds.push(api.finder.find(realm, spaces, key.as_str(), asker));
+    }
+    let mut finds = stream::iter(finds).buffered(AT_ONCE);
+    for (n, key) in keys.iter().enumerate() {
+        let Some(found) = finds.next().await else {
+            break;
+        };
         if n > 0 {
             out.push(b',');
         }
         out.extend_from_slice(b"{\"key\":");
-        peers::text(&mut out, key);
+        peers::text(&mut out, key.as_str());
         out.extend_from_slice(b",\"peers\":");
         peers::described(&mut out, &found.map_err(FindError::Store)?);
         out.push(b'}');

@@ -118,7 +118,13 @@ pub(crate) async fn locate(
 /// A topology file as YAML.
 pub(crate) async fn suggest(State(api): State<Arc<Api>>) -> Response {
     let nodes = addresses(&api.databases, api.now());
-    topology::suggest(nodes, &api.bandwidth.estimates(), api.clock.now()).into_response()
+    // Of a copy, since it may take a while: whoever holds the estimates keeps reports waiting.
+    let (estimates, now) = (api.bandwidth.estimates().clone(), api.clock.now());
+    let file = tokio::task::spawn_blocking(move || topology::suggest(nodes, &estimates, now)).await;
+    match file {
+        Ok(file) => file.into_response(),
+        Err(_panic) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 fn shown<'a>(place: &'a Place, topology: &'a Topology) -> PlaceReply<'a> {
