@@ -18,9 +18,13 @@ pub(crate) struct Fingerprint {
 
 impl KeyHash {
     pub(crate) fn of(key: &str) -> Self {
-        key.strip_prefix("sha256:")
-            .and_then(own_bytes)
+        Self::of_digest(key)
             .unwrap_or_else(|| Self(first_half(&Sha256::digest(key.as_bytes()).into())))
+    }
+
+    /// What a digest is stored as; none for any other key.
+    pub(crate) fn of_digest(key: &str) -> Option<Self> {
+        key.strip_prefix("sha256:").and_then(own_bytes)
     }
 
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {

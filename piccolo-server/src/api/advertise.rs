@@ -31,7 +31,7 @@ async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError>
     let call: AdvertiseRequest = body::read(api, request).await?;
     let added = subject::hashes(api, &call.keys)?;
     let mut removed = subject::hashes(api, &call.removed)?;
-    removed.retain(|key| !added.contains(key));
+    removed.retain(|key| added.binary_search(key).is_err());
     let version = version(&call);
     if added.is_empty() && removed.is_empty() && version.is_none() {
         return Err(SubjectError::Nothing);

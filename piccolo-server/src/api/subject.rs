@@ -1,7 +1,6 @@
 //! The node that a call is about.
 
 use std::{
-    collections::HashSet,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -159,7 +158,7 @@ impl Foreign {
     }
 }
 
-/// The keys' hashes, each once, without empty keys.
+/// The keys' hashes in their order, each once, without empty keys.
 pub(crate) fn hashes(api: &Api, keys: &[String]) -> Result<Vec<KeyHash>, SubjectError> {
     let most = api.limits.keys;
     if keys.len() > most {
@@ -168,15 +167,17 @@ pub(crate) fn hashes(api: &Api, keys: &[String]) -> Result<Vec<KeyHash>, Subject
             most,
         });
     }
-    let mut seen = HashSet::with_capacity(keys.len());
     let mut hashes = Vec::with_capacity(keys.len());
     for key in keys.iter().filter(|key| !key.is_empty()) {
-        let key: Key = key.parse()?;
-        let hash = KeyHash::of(key.as_str());
-        if seen.insert(hash) {
-            hashes.push(hash);
-        }
+        // Most keys are digests, and a digest is a good key.
+        let hash = match KeyHash::of_digest(key) {
+            Some(hash) => hash,
+            None => KeyHash::of(key.parse::<Key>()?.as_str()),
+        };
+        hashes.push(hash);
     }
+    hashes.sort_unstable();
+    hashes.dedup();
     Ok(hashes)
 }
 

@@ -86,10 +86,16 @@ async fn unchanged<E: Engine>(
         if row.held != Fingerprint::of(keys) {
             continue;
         }
-        let held = keys.iter().copied().collect();
-        let outcome = outcome(change, Some(row), Some(&held), stamp.at);
-        if matches!(&outcome, Outcome::Done(applied) if applied.written.is_none()) {
-            settled.insert(change.node, outcome);
+        let is_late =
+            matches!((change.version, row.version), (Some(new), Some(old)) if new.is_before(old));
+        let mut applied = Applied {
+            version: if is_late { row.version } else { change.version },
+            held: row.held,
+            ..Applied::default()
+        };
+        applied.written = written(change, Some(row), &applied, stamp.at);
+        if applied.written.is_none() {
+            settled.insert(change.node, Outcome::Done(applied));
         }
     }
     Ok(settled)

@@ -84,7 +84,7 @@ impl MySql {
 
 impl Link {
     fn new(options: MySqlConnectOptions, connections: u32) -> Self {
-        let options = options.statement_cache_capacity(128);
+        let options = options.statement_cache_capacity(256);
         let pool = MySqlPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(CONNECT)

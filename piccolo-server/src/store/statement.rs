@@ -104,9 +104,12 @@ impl Statement {
     }
 }
 
-/// The next number of the form 1, 2, 4, 8, ...
+/// The next number of the form 1, 2, 3, 4, 6, 8, 12, 16, ...
 fn rounded(rows: usize) -> usize {
-    rows.max(1).next_power_of_two()
+    let rows = rows.max(1);
+    let power = rows.next_power_of_two();
+    let below = power / 4 * 3;
+    if rows <= below { below } else { power }
 }
 
 impl From<SpaceId> for Arg {
@@ -157,12 +160,12 @@ mod tests {
 
     #[test]
     fn rows_are_rounded_up_by_repeating_the_last() {
-        let rows = [1_i64, 2, 3].map(|n| [Arg::Int(n)]);
+        let rows = [1_i64, 2, 3, 4, 5].map(|n| [Arg::Int(n)]);
         let statement = Statement::repeated("x IN (", "?", rows.into_iter(), ")");
         let Sql::Built(sql) = statement.sql else {
             panic!("a built statement is expected");
         };
-        assert_eq!(sql, "x IN (?,?,?,?)");
+        assert_eq!(sql, "x IN (?,?,?,?,?,?)");
         let numbers: Vec<_> = statement
             .args
             .iter()
@@ -171,6 +174,12 @@ mod tests {
                 _ => 0,
             })
             .collect();
-        assert_eq!(numbers, [1, 2, 3, 3]);
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 5]);
+    }
+
+    #[test]
+    fn few_numbers_of_rows_are_used() {
+        let rounded = [0, 1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 385, 512].map(rounded);
+        assert_eq!(rounded, [1, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 512, 512]);
     }
 }
