@@ -44,12 +44,15 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const GATHER: Duration = Duration::from_millis(100);
 /// Keys of one advertisement.
 const BATCH: usize = 2000;
-/// The first look at the content store takes a moment.
+/// The first look at the content store takes a moment. An agent that was started again has the
+/// server's word for what it had before; an empty set would take that away, and so is sent only
+/// after a longer look.
 const SETTLE: Duration = Duration::from_millis(300);
+const EMPTY: Duration = Duration::from_secs(3);
 /// Each key of a set widens the window in which agents that were started together spread their
-/// syncs, up to a bound.
-const SPREAD_PER_KEY: Duration = Duration::from_millis(2);
-const MAX_SPREAD: Duration = Duration::from_secs(10);
+/// syncs, up to a bound. Meanwhile the server goes by what it was told before.
+const SPREAD_PER_KEY: Duration = Duration::from_millis(5);
+const MAX_SPREAD: Duration = Duration::from_secs(30);
 /// A Go server takes no removals and may lose keys: it gets the whole set after a removal, and
 /// now and then.
 const GO_REMOVAL: Duration = Duration::from_secs(1);
@@ -126,7 +129,7 @@ impl Announcer {
     }
 
     async fn announce(&mut self, holder: Holder) {
-        tokio::time::sleep(SETTLE).await;
+        self.settle().await;
         self.sync_soon();
         loop {
             self.tell_standing();
@@ -150,6 +153,17 @@ impl Announcer {
                     self.tell_standing();
                     tokio::time::sleep(self.backoff.delay(self.jitter.next())).await;
                 }
+            }
+        }
+    }
+
+    /// Waits until there is something to share, or most likely nothing.
+    async fn settle(&self) {
+        let begin = Instant::now();
+        loop {
+            tokio::time::sleep(SETTLE).await;
+            if begin.elapsed() >= EMPTY || !(self.keys)().is_empty() {
+                return;
             }
         }
     }
@@ -219,8 +233,7 @@ impl Announcer {
     }
 
     async fn advertise(&mut self, holder: Holder) -> Outcome {
-        let begin = Instant::now();
-        let Some(delta) = self.discovery.0.pending.take(BATCH) else {
+        let Some((delta, since)) = self.discovery.0.pending.take(BATCH) else {
             self.sync_soon();
             return Outcome::Taken;
         };
@@ -241,14 +254,14 @@ impl Announcer {
             Outcome::Taken => {
                 debug!(added, removed, seq, "the server took a change");
                 self.seq = seq;
-                metrics::histogram!(LAG.name).record((begin.elapsed() + GATHER).as_secs_f64());
+                metrics::histogram!(LAG.name).record(since.elapsed().as_secs_f64());
             }
             Outcome::Resync => {}
             Outcome::Failed => {
                 // Whether the server took it is unknown. Sent once more it is, at worst, answered
                 // by a wish for the whole set.
                 self.undelivered = Some(report_of(request));
-                self.discovery.0.pending.restore(delta);
+                self.discovery.0.pending.restore(delta, since);
             }
         }
         outcome

@@ -6,7 +6,7 @@ use std::{
 };
 
 use piccolo_api::Key;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::delta::Delta;
 
@@ -23,6 +23,8 @@ pub(crate) struct Pending {
 struct State {
     /// The last word on each key.
     changes: HashMap<Key, Fate>,
+    /// When the first of them happened.
+    since: Option<Instant>,
     overflown: bool,
 }
 
@@ -41,6 +43,7 @@ impl Pending {
         state
             .changes
             .extend(added.into_iter().map(|key| (key, Fate::Added)));
+        state.since.get_or_insert_with(Instant::now);
         if state.changes.len() > CAPACITY {
             state.changes = HashMap::new();
             state.overflown = true;
@@ -49,8 +52,9 @@ impl Pending {
         self.changed.notify_one();
     }
 
-    /// Takes at most `most` changes; `None` when there are so many that a sync has to do it.
-    pub(crate) fn take(&self, most: usize) -> Option<Delta> {
+    /// Takes at most `most` changes, with the time of the first; `None` when there are so many that
+    /// a sync has to do it.
+    pub(crate) fn take(&self, most: usize) -> Option<(Delta, Instant)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.overflown {
             return None;
@@ -64,12 +68,17 @@ impl Pending {
                 None => {}
             }
         }
-        Some(delta)
+        let since = state.since.unwrap_or_else(Instant::now);
+        if state.changes.is_empty() {
+            state.since = None;
+        }
+        Some((delta, since))
     }
 
     /// Puts back what could not be told; what happened since then has the last word.
-    pub(crate) fn restore(&self, delta: Delta) {
+    pub(crate) fn restore(&self, delta: Delta, since: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.since = Some(since);
         let removed = delta.removed.into_iter().map(|key| (key, Fate::Removed));
         let added = delta.added.into_iter().map(|key| (key, Fate::Added));
         for (key, fate) in removed.chain(added) {
