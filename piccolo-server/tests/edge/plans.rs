@@ -87,10 +87,17 @@ async fn statements_read_by_indexes(engine: Engine) {
     tracing::subscriber::set_global_default(statements.clone()).expect("the first one");
     let database = engine.database();
     let url = database.url();
+    // Racks that are worth looking into.
+    let racks = tempfile::NamedTempFile::new().expect("a file");
+    let tree = "tree: [{name: x, cidrs: [10.0.20.0/24]}, {name: y, cidrs: [10.0.25.0/24]}]";
+    std::fs::write(racks.path(), tree).expect("a topology file");
+    let racks = racks.path().to_str().expect("a plain path");
     // Without a cache every find asks, and nodes die soon.
     let flags = [
         "--database",
         &url,
+        "--topology",
+        racks,
         "--find-cache-ttl",
         "0",
         "--node-timeout",
@@ -98,6 +105,8 @@ async fn statements_read_by_indexes(engine: Engine) {
     ];
     let server = Server::start(&flags).await;
     all_calls(&server).await;
+    drop(server);
+    popular_key(&url).await;
     fill(&database);
     let statements = statements.0.lock().expect("the list").clone();
     let statements: BTreeSet<String> = statements.into_iter().collect();
@@ -127,6 +136,9 @@ async fn statements_read_by_indexes(engine: Engine) {
         "DELETE FROM holding",
         "DELETE FROM node",
         "SELECT key_hash FROM holding",
+        // Racks beside the neighbours, and a page of a long list.
+        "SELECT holder FROM (SELECT holder FROM holding WHERE space = ? AND key_hash = ? AND holder >= ? AND holder <= ?",
+        "SELECT holder FROM holding WHERE space = ? AND key_hash = ? AND holder > ?",
     ] {
         assert!(
             statements.iter().any(|s| s.starts_with(table)),
@@ -187,6 +199,26 @@ async fn all_calls(server: &Server) {
         server.clock.advance(Duration::from_millis(300));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// A key whose holders are worth reading whole.
+async fn popular_key(url: &str) {
+    let server = Server::start(&["--database", url]).await;
+    for rack in 0..6 {
+        let holders = (1..=50).map(|host| format!("10.1.{rack}.{host}:1"));
+        let calls = holders.map(|holder| {
+            let server = &server;
+            async move { server.advertise(&holder, &["popular"]).await }
+        });
+        futures_util::future::join_all(calls).await;
+    }
+    for host in 1..=10 {
+        server
+            .ranked("popular", &format!("10.1.3.{host}"), 10)
+            .await;
+    }
+    // It is read in the background.
+    tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
 /// So many rows that reading all of them would never be the plan of choice.
