@@ -12,8 +12,11 @@ use super::turn::Flight;
 /// Size of the first part, and of the largest.
 const FIRST: u64 = 1 << 20;
 const LAST: u64 = 8 << 20;
-/// How long a client is given to break off where it is expected to.
-const GRACE: Duration = Duration::from_millis(250);
+/// How long a client is given to break off where it is expected to. It does so once it has read what
+/// is on its way, which takes a busy node a while.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long the other ranges of a client may be behind the first, which begins at the first byte.
+const COMPANY: Duration = Duration::from_millis(200);
 
 /// Where the parts of one range end.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(super) struct Parts {
     size: u64,
     /// The client went on where it was expected to break off.
     goes_on: bool,
+    /// No other range came in time.
+    alone: bool,
 }
 
 impl Parts {
@@ -31,6 +36,7 @@ impl Parts {
             start,
             size: FIRST / 2,
             goes_on: false,
+            alone: false,
         }
     }
 
@@ -46,6 +52,10 @@ impl Parts {
 
     /// Whether the client still waits for the byte at `at`.
     pub(super) async fn is_wanted(&mut self, at: u64, flight: &Flight, client: &TcpStream) -> bool {
+        // Nobody asks for the whole as a range but for the first of several.
+        if self.start == 0 && !self.alone && self.limit(flight).is_none() {
+            self.alone = timeout(COMPANY, flight.company()).await.is_err();
+        }
         let expected = self.limit(flight).is_some_and(|limit| limit <= at);
         let wait = if expected { GRACE } else { Duration::ZERO };
         if let Ok(Ok(0) | Err(_)) = timeout(wait, client.peek(&mut [0])).await {

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::digest::Digest;
 
@@ -28,6 +28,8 @@ pub(super) struct Flight {
     waiting: AtomicUsize,
     /// Where open-ended ranges of it begin.
     starts: Mutex<BTreeSet<u64>>,
+    /// Wakes who waits for another start.
+    begun: Notify,
 }
 
 /// The right to fetch an object, until it is dropped.
@@ -51,6 +53,7 @@ impl Turns {
             turn: Arc::new(Semaphore::new(1)),
             waiting: AtomicUsize::new(0),
             starts: Mutex::default(),
+            begun: Notify::new(),
         });
         flights.insert(digest.clone(), Arc::downgrade(&flight));
         flight
@@ -85,6 +88,24 @@ impl Flight {
         if starts.len() < STARTS {
             starts.insert(start);
         }
+        drop(starts);
+        self.begun.notify_waiters();
+    }
+
+    /// Waits until ranges begin at two places.
+    pub(super) async fn company(&self) {
+        loop {
+            let begun = self.begun.notified();
+            if self.count() > 1 {
+                return;
+            }
+            begun.await;
+        }
+    }
+
+    fn count(&self) -> usize {
+        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        starts.len()
     }
 
     /// Where the range that begins at `start` will be broken off, as far as can be told.

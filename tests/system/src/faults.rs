@@ -4,6 +4,7 @@ pub mod memory;
 pub mod soak;
 
 use std::{
+    fs::File,
     io::{Read as _, Write as _},
     net::SocketAddr,
     path::Path,
@@ -98,10 +99,24 @@ impl Lab {
     /// # Errors
     /// When something does not come up.
     pub fn new(release: Release, kibibytes: u32) -> Result<Self> {
+        Self::with_settings(release, kibibytes, "")
+    }
+
+    /// The same, with more in the settings of every containerd.
+    ///
+    /// # Errors
+    /// When something does not come up.
+    pub fn with_settings(release: Release, kibibytes: u32, settings: &str) -> Result<Self> {
         let plan = Plan::unshaped(&[2, 1]);
         let mut bed = Bed::prepare(Run::start()?, &BedSetup { plan, release })?;
         for number in [PULLER, HOLDER] {
             let node = bed.nodes.get_mut(number).context("no such node")?;
+            let file = node
+                .containerd
+                .hosts_directory()
+                .with_file_name("config.toml");
+            let mut file = File::options().append(true).open(file)?;
+            file.write_all(settings.as_bytes())?;
             node.containerd.start()?;
         }
         bed.start_server(&[])?;

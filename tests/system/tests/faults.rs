@@ -73,6 +73,37 @@ fn a_stale_row_of_the_puller_itself(release: Release) -> Result<()> {
     Ok(())
 }
 
+/// containerd 2 can fetch a layer by several open-ended ranges at once, and resets each where the
+/// next one begins.
+const PARALLEL: &str = r#"
+[plugins."io.containerd.transfer.v1.local"]
+max_concurrent_downloads = 3
+concurrent_layer_fetch_buffer = 8388608
+"#;
+
+#[test]
+fn ranges_that_containerd_breaks_off_cost_what_it_asked_for() -> Result<()> {
+    let lab = Lab::with_settings(Release::V2, 64 << 10, PARALLEL)?;
+    let pulled = lab.pull(false)?;
+    ensure!(is_little(pulled.from_registry, &lab.image), "{pulled:?}");
+    let agent = lab.puller()?.agent.as_ref().context("no agent")?;
+    let received: u64 = agent.received()?.values().sum();
+    let whole = lab.image.bytes();
+    ensure!(
+        received < whole + whole / 50,
+        "{received} bytes came for {whole}"
+    );
+    // Otherwise nothing of this was tried.
+    let metrics = agent.admin("/metrics")?.text();
+    let requests = metrics
+        .lines()
+        .filter(|line| line.starts_with("piccolo_agent_mirror_requests_total{kind=\"blob\""))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u32>().ok())
+        .sum::<u32>();
+    ensure!(requests > 6, "only {requests} requests for blobs");
+    Ok(())
+}
+
 #[test]
 fn a_soak_leaves_nothing_behind() -> Result<()> {
     let soak = soak::run(Release::V2, 30)?;
