@@ -7,6 +7,7 @@
 //! It needs root, `iproute2`, and what the parts in use need: `docker-registry`, `containerd`.
 
 mod agent;
+mod alone;
 mod apt;
 mod bed;
 mod binaries;
@@ -23,6 +24,7 @@ mod netns;
 mod network;
 mod process;
 mod rate;
+pub mod reference;
 mod registry;
 mod rights;
 mod run;
@@ -30,6 +32,7 @@ mod server;
 mod wait;
 
 pub use agent::{Agent, AgentSetup, PeerBytes};
+pub use alone::Alone;
 pub use bed::{Bed, BedSetup, Node};
 pub use binaries::binary;
 pub use containerd::{Containerd, Release};
