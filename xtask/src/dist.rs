@@ -49,11 +49,11 @@ pub(crate) fn run(arches: &[Arch]) -> Result<()> {
         for program in PROGRAMS {
             let name = format!("{program}-{}-{}.cdx.json", facts.version, arch.name());
             let bill = bill_of_materials(&facts, program, arch)?;
-            files.push(write(&facts, &name, &bill)?);
+            files.push(write(&name, &bill)?);
         }
     }
     let sums = checksums(&files)?;
-    files.push(write(&facts, "SHA256SUMS", sums.as_bytes())?);
+    files.push(write("SHA256SUMS", sums.as_bytes())?);
     report(&files)
 }
 
@@ -81,8 +81,8 @@ pub(crate) fn report(files: &[PathBuf]) -> Result<()> {
 /// # Errors
 ///
 /// When it cannot be written.
-pub(crate) fn write(facts: &Facts, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-    let path = facts.output()?.join(name);
+pub(crate) fn write(name: &str, bytes: &[u8]) -> Result<PathBuf> {
+    let path = Facts::output()?.join(name);
     fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
 }
@@ -100,7 +100,7 @@ fn pack(facts: &Facts, arch: Arch) -> Result<PathBuf> {
         let bytes = read(&facts.root.join(source))?;
         archive.add(&Entry::file(&format!("{stem}/{name}"), &bytes))?;
     }
-    write(facts, &format!("{stem}.tar.gz"), &archive.compressed()?)
+    write(&format!("{stem}.tar.gz"), &archive.compressed()?)
 }
 
 fn checksums(files: &[PathBuf]) -> Result<String> {

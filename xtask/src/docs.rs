@@ -74,7 +74,8 @@ fn pages() -> Result<Vec<(PathBuf, String)>> {
         let mut text = page.head.to_owned();
         for program in PROGRAMS {
             let said = output(Command::new(testbed::binary(program)?).arg(page.command))?;
-            text += &format!("\n## {program}\n\n{}\n", said.trim_end());
+            let part = ["\n## ", program, "\n\n", said.trim_end(), "\n"];
+            text.extend(part);
         }
         pages.push((root.join(page.file), text));
     }

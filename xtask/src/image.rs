@@ -80,7 +80,7 @@ pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
                 arch.name()
             );
             let bill = bill_of_materials(&facts, recipe.program, arch)?;
-            files.push(dist::write(&facts, &name, &bill)?);
+            files.push(dist::write(&name, &bill)?);
         }
     }
     dist::report(&files)
@@ -130,5 +130,5 @@ fn write(
         facts.version
     );
     let archive = layout.archive(facts, &name)?;
-    dist::write(facts, file, &archive)
+    dist::write(file, &archive)
 }

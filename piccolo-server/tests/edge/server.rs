@@ -20,7 +20,7 @@ use piccolo_server::{
 };
 use serde_json::Value;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// No two servers of a test are the same instance.
 static INSTANCE: AtomicI64 = AtomicI64::new(1);

@@ -53,14 +53,16 @@ impl Facts {
         })
     }
 
-    /// Where artefacts go.
+    /// Where artefacts go: beside the builds, `target/dist` unless cargo was told of another place.
     ///
     /// # Errors
     ///
     /// When the directory cannot be made.
-    pub(crate) fn output(&self) -> Result<PathBuf> {
-        let output = self.root.join("target/dist");
-        fs::create_dir_all(&output).context("making target/dist")?;
+    pub(crate) fn output() -> Result<PathBuf> {
+        let own = std::env::current_exe().context("finding this program")?;
+        let target = own.ancestors().nth(2).context("no target directory")?;
+        let output = target.join("dist");
+        fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
         Ok(output)
     }
 }
