@@ -36,6 +36,10 @@ enum Event {
     SendsEnd(u64),
     /// Everything sent, a FIN too, is acknowledged.
     AllAcknowledged,
+    /// So many hundredths of the data that is under way are acknowledged.
+    PartAcknowledged(u64),
+    /// The segment with the FIN and this much data is sent again.
+    RepeatsEnd(u64),
 }
 
 fn low(n: u64) -> u32 {
@@ -77,6 +81,17 @@ impl Socket {
                 self.position.send_next = self.position.send_next.wrapping_add(low(n + 1));
                 return Growth::default();
             }
+            Event::PartAcknowledged(hundredths) => {
+                let sent = self.under_way();
+                self.acknowledged(sent.saturating_sub(1) * hundredths / 100);
+            }
+            Event::RepeatsEnd(n) => {
+                self.connection
+                    .sent
+                    .fin
+                    .goes(self.position.send_next, low(n));
+                return self.callback(peer, now_ns, n != 0);
+            }
             Event::ReceivesEnd(n) => {
                 self.connection
                     .received
@@ -86,15 +101,14 @@ impl Socket {
             }
             Event::Receives(n) => self.received(n),
             Event::Acknowledged(n) => self.acknowledged(n),
-            Event::AllAcknowledged => {
-                let all = self
-                    .position
-                    .send_next
-                    .wrapping_sub(self.position.send_unacked);
-                self.acknowledged(u64::from(all));
-            }
+            Event::AllAcknowledged => self.acknowledged(self.under_way()),
         }
         self.callback(peer, now_ns, false)
+    }
+
+    fn under_way(&self) -> u64 {
+        let next = self.position.send_next;
+        u64::from(next.wrapping_sub(self.position.send_unacked))
     }
 
     fn received(&mut self, n: u64) {
@@ -284,17 +298,67 @@ fn retransmissions_before_the_start_are_not_ours() {
     assert_eq!(connection.retransmitted(7), 0);
 }
 
-fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
-    let event = prop_oneof![
+/// What happens before anybody closes.
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
         (1_u64..200_000).prop_map(Event::Sends),
         Just(Event::Repeats),
+        (0_u64..=100).prop_map(Event::PartAcknowledged),
         Just(Event::AllAcknowledged),
         (1_u64..200_000).prop_map(Event::Receives),
-    ];
-    prop::collection::vec((0_u64..8_000, event), 1..60).prop_map(|mut events| {
+    ]
+}
+
+fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    prop::collection::vec((0_u64..8_000, event()), 1..60).prop_map(|mut events| {
         events.sort_by_key(|&(at, _)| at);
         events
     })
+}
+
+/// Every way in which both directions, or one, or none, may end; everything is acknowledged then.
+fn ending() -> impl Strategy<Value = Vec<Event>> {
+    use Event::{
+        AllAcknowledged, PartAcknowledged, Receives, ReceivesEnd, RepeatsEnd, Sends, SendsEnd,
+    };
+    (0_u64..3000, 0_u64..3000, 0_u64..=100).prop_flat_map(|(sent, received, part)| {
+        prop::sample::select(vec![
+            vec![AllAcknowledged],
+            vec![SendsEnd(sent), AllAcknowledged],
+            vec![ReceivesEnd(received), AllAcknowledged],
+            vec![
+                SendsEnd(sent),
+                AllAcknowledged,
+                Receives(9),
+                ReceivesEnd(received),
+            ],
+            vec![
+                ReceivesEnd(received),
+                Sends(9),
+                SendsEnd(sent),
+                AllAcknowledged,
+            ],
+            vec![SendsEnd(sent), ReceivesEnd(received), AllAcknowledged],
+            vec![
+                SendsEnd(sent),
+                PartAcknowledged(part),
+                RepeatsEnd(sent),
+                ReceivesEnd(received),
+                RepeatsEnd(0),
+                AllAcknowledged,
+                RepeatsEnd(sent),
+            ],
+        ])
+    })
+}
+
+/// The payload that an event carries, from the peer and to the peer.
+fn payload(event: Event) -> (u64, u64) {
+    match event {
+        Event::Receives(n) | Event::ReceivesEnd(n) => (n, 0),
+        Event::Sends(n) | Event::SendsEnd(n) => (0, n),
+        _ => (0, 0),
+    }
 }
 
 proptest! {
@@ -308,14 +372,11 @@ proptest! {
             .flat_map(|(index, events)| events.iter().map(move |&(at, event)| (at, index, event)))
             .collect();
         order.sort_by_key(|&(at, ..)| at);
-        let mut expected = Growth::default();
         for (at, index, event) in order {
             let before = peer.snapshot();
             let socket: &mut Socket = sockets.get_mut::<usize>(index).expect("one per list");
-            let growth = socket.at(&peer, at * MS, event);
+            socket.at(&peer, at * MS, event);
             let after = peer.snapshot();
-            expected.received += growth.received;
-            expected.sent += growth.sent;
             for (before, after) in [(before.received, after.received), (before.sent, after.sent)] {
                 prop_assert!(after.busy_ns >= before.busy_ns);
                 prop_assert!(after.busy_ns <= at * MS);
@@ -323,8 +384,39 @@ proptest! {
                 prop_assert!(after.rated_bytes <= after.bytes);
             }
         }
-        let end = peer.snapshot();
-        prop_assert_eq!(end.received.bytes, expected.received);
-        prop_assert_eq!(end.sent.bytes, expected.sent);
+        let received: u64 = connections.iter().flatten().map(|&(_, event)| payload(event).0).sum();
+        prop_assert_eq!(peer.snapshot().received.bytes, received);
+    }
+
+    #[test]
+    fn bytes_are_exact_whatever_happens_before_whatever_end(
+        events in prop::collection::vec(event(), 0..40), ending in ending()
+    ) {
+        let all: Vec<_> = events.into_iter().chain(ending).collect();
+        let timed: Vec<_> = (1..).zip(all.iter().copied()).collect();
+        let counters = run(&timed);
+        let truth = all.iter().map(|&event| payload(event));
+        let (received, sent) = truth.fold((0, 0), |(r, s), (dr, ds)| (r + dr, s + ds));
+        prop_assert_eq!((counters.received.bytes, counters.sent.bytes), (received, sent));
+    }
+
+    #[test]
+    fn a_pause_before_a_request_changes_nothing(
+        pause in 10_u64..100_000, sizes in prop::collection::vec(65_536_u64..1_000_000, 1..5)
+    ) {
+        let exchange = |pause: u64| {
+            let mut at = 0;
+            let mut events = Vec::new();
+            for &size in &sizes {
+                at += pause;
+                events.extend([(at, Event::Sends(8)), (at, Event::AllAcknowledged)]);
+                at += 40;
+                events.push((at, Event::Receives(size)));
+            }
+            run(&events).received
+        };
+        let (short, long) = (exchange(10), exchange(pause));
+        prop_assert_eq!(long.busy_ns, short.busy_ns);
+        prop_assert_eq!(long.rated_bytes, short.rated_bytes);
     }
 }

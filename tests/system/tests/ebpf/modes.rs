@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -42,6 +42,10 @@ impl Rights {
 }
 
 fn start(lab: &Lab, rights: Rights, accounting: &str) -> Result<Process> {
+    start_logging(lab, rights, accounting, "info")
+}
+
+fn start_logging(lab: &Lab, rights: Rights, accounting: &str, log: &str) -> Result<Process> {
     let arguments = [
         "run",
         "--server=http://127.0.0.1:1",
@@ -49,6 +53,7 @@ fn start(lab: &Lab, rights: Rights, accounting: &str) -> Result<Process> {
         "--containerd-socket=/nowhere",
         "--content-path=/nowhere",
         &format!("--accounting={accounting}"),
+        &format!("--log={log}"),
     ]
     .map(str::to_owned);
     let (program, arguments) = rights.line(binary("pi-agent")?, &arguments);
@@ -158,5 +163,44 @@ fn an_agent_that_is_told_to_use_ebpf_and_cannot_does_not_start() -> Result<()> {
     for part in ["peers cannot be counted", "not permitted"] {
         ensure!(error.contains(part), "no {part} in: {error}");
     }
+    Ok(())
+}
+
+/// The size of the program in the kernel, in bytes, after the verifier has removed what is never
+/// reached.
+fn verified_bytes(group: &Path) -> Result<u64> {
+    let show = |arguments: &[&str]| {
+        let output = std::process::Command::new("bpftool")
+            .arg("-j")
+            .args(arguments)
+            .output()
+            .context("running bpftool")?;
+        serde_json::from_slice::<Value>(&output.stdout).context("what bpftool says")
+    };
+    let group = group.to_str().context("a plain path")?;
+    let id = show(&["cgroup", "show", group])?[0]["id"].to_string();
+    let program = show(&["prog", "show", "id", &id])?;
+    program["bytes_xlated"].as_u64().context("no size")
+}
+
+#[test]
+fn the_program_logs_when_it_is_asked_to_and_is_smaller_when_not() -> Result<()> {
+    let sizes = ["info", "info,pi_agent::ebpf=trace"].map(|log| -> Result<u64> {
+        let lab = Lab::build(Link::Unshaped)?;
+        let process = start_logging(&lab, Rights::Root, "ebpf", log)?;
+        if log != "info" {
+            // Of the agent's connection to itself, at the next look.
+            wait_until("a line of the program", START, || {
+                Ok(process.log().contains("in the kernel").then_some(()))
+            })?;
+        }
+        verified_bytes(process.cgroup())
+    });
+    let [silent, logging] = sizes;
+    let (silent, logging) = (silent?, logging?);
+    ensure!(
+        silent < logging,
+        "{silent} bytes without the log, {logging} with it"
+    );
     Ok(())
 }
