@@ -1,3 +1,5 @@
+//! The command line, as people and manifests write it.
+
 use super::*;
 
 fn serve(args: &[&str]) -> Serve {
@@ -69,4 +71,19 @@ fn an_unknown_flag_names_the_nearest() {
 fn an_unknown_database_says_what_is_known() {
     let error = Cli::try_parse_from(["piccolo-server", "--database", "postgres://x"]);
     assert!(error.expect_err("unknown").to_string().contains("mysql://"));
+}
+
+#[test]
+fn explain_needs_holders_or_a_key_and_its_group() {
+    let base = ["piccolo-server", "topology", "explain", "--from=10.0.0.1"];
+    let parses = |more: &[&str]| Cli::try_parse_from(base.iter().chain(more)).is_ok();
+    assert!(parses(&["--to=10.0.0.2,10.0.0.3"]) && parses(&["--to", "10.0.0.2", "fd00::1"]));
+    assert!(parses(&["--key=k", "--group=g"]));
+    assert!(
+        !parses(&[]) && !parses(&["--key=k"]) && !parses(&["--key=k", "--group=g", "--to=::1"])
+    );
+    // A file alone knows of no keys, and asks no server.
+    assert!(parses(&["--topology=f", "--to=::1"]));
+    assert!(!parses(&["--topology=f", "--key=k", "--group=g"]));
+    assert!(!parses(&["--topology=f", "--server=http://x", "--to=::1"]));
 }
