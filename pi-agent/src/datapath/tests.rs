@@ -62,9 +62,10 @@ fn pattern(length: usize) -> Vec<u8> {
 
 /// Feeds `sent` bytes into a relay of `length` bytes, and returns what came out and how it ended.
 async fn relayed(sent: usize, length: u64, tapped: bool) -> (Vec<u8>, super::Relayed, Count) {
+    let bytes = pattern(sent);
     let (source, mut feeder) = pair().await;
     let (sink, mut drain) = pair().await;
-    let feeding = std::thread::spawn(move || feeder.write_all(&pattern(sent)).unwrap());
+    let feeding = std::thread::spawn(move || feeder.write_all(&bytes).unwrap());
     let draining = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         drain.read_to_end(&mut bytes).unwrap();
@@ -133,10 +134,11 @@ async fn a_silent_source_is_given_up() {
 
 #[tokio::test]
 async fn a_sink_that_goes_away_ends_a_relay() {
+    let bytes = pattern(8_000_000);
     let (source, mut feeder) = pair().await;
     let (sink, drain) = pair().await;
     drop(drain);
-    let feeding = std::thread::spawn(move || feeder.write_all(&pattern(8_000_000)));
+    let feeding = std::thread::spawn(move || feeder.write_all(&bytes));
     let mut floor = Floor::new(RATE, Instant::now());
     let patience = Patience(Duration::from_secs(5));
     let mut count = Count::default();
