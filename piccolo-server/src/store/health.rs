@@ -47,8 +47,18 @@ impl Health {
         result
     }
 
-    /// Whether it is away. Of those who ask at the end of its rest, the first is told no.
-    pub(super) fn rests(&self) -> bool {
+    /// Forgets that it did not answer.
+    pub(super) fn forget(&self) {
+        *self.rest() = None;
+    }
+
+    /// Whether it was away lately.
+    pub(super) fn is_away(&self) -> bool {
+        self.rest().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whether it is left alone. Of those who ask at the end of its rest, the first is told no.
+    fn rests(&self) -> bool {
         let mut rest = self.rest();
         let now = Instant::now();
         match *rest {

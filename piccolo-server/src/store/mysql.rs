@@ -15,6 +15,7 @@ use sqlx::{
     mysql::{MySqlArguments, MySqlConnectOptions, MySqlPoolOptions, MySqlRow},
     query::Query,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
 use crate::store::{
@@ -31,6 +32,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 #[derive(Debug)]
 pub(crate) struct MySql {
     primary: Link,
+    /// For transactions: a flood of finds keeps none from its connection.
+    work: Link,
     replicas: Vec<Link>,
     turn: AtomicUsize,
 }
@@ -39,6 +42,9 @@ pub(crate) struct MySql {
 #[derive(Debug)]
 struct Link {
     pool: MySqlPool,
+    /// One for each connection. Waiting for one of these says that there is much to do; waiting for
+    /// the pool, that the server is away.
+    turns: Arc<Semaphore>,
     health: Arc<Health>,
 }
 
@@ -46,8 +52,13 @@ struct Link {
 pub(crate) struct MySqlWork {
     transaction: Transaction<'static, Db>,
     health: Arc<Health>,
+    _turn: OwnedSemaphorePermit,
 }
 
+/// Connections for transactions.
+const WORK: u32 = 4;
+/// Longest wait for one's turn.
+const TURN: Duration = Duration::from_secs(2);
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Longest wait for an answer, or for the next row of a long one.
@@ -62,8 +73,14 @@ impl MySql {
         replicas: Vec<MySqlConnectOptions>,
         connections: u32,
     ) -> Self {
+        let work = Link::new(primary.clone(), WORK);
+        let primary = Link::new(primary, connections);
         Self {
-            primary: Link::new(primary, connections),
+            primary: Link {
+                health: Arc::clone(&work.health),
+                ..primary
+            },
+            work,
             replicas: replicas
                 .into_iter()
                 .map(|replica| Link::new(replica, connections))
@@ -78,7 +95,9 @@ impl MySql {
         let (before, from) = self
             .replicas
             .split_at(turn.checked_rem(self.replicas.len())?);
-        from.iter().chain(before).find(|link| !link.health.rests())
+        from.iter()
+            .chain(before)
+            .find(|link| !link.health.is_away())
     }
 }
 
@@ -107,7 +126,18 @@ impl Link {
             .connect_lazy_with(options);
         Self {
             pool,
+            turns: Arc::new(Semaphore::new(
+                usize::try_from(connections).unwrap_or(usize::MAX),
+            )),
             health: Arc::default(),
+        }
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        match tokio::time::timeout(TURN, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
         }
     }
 
@@ -116,15 +146,59 @@ impl Link {
         statement: Statement,
         map: Map<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
-        let verb = statement.verb();
-        let begin = async { self.pool.acquire().await };
-        let mut connection = self.health.guarded(CONNECT, begin).await?;
-        timed(
-            verb,
-            all(&self.health, query(statement).fetch(&mut *connection), map),
-        )
-        .await
+        let _turn = self.turn().await?;
+        match self.rows_once(statement.clone(), map).await {
+            Err(error) if is_broken(&error) => {
+                self.reconnect();
+                self.rows_once(statement, map).await
+            }
+            done => done,
+        }
     }
+
+    async fn rows_once<T: Send>(
+        &self,
+        statement: Statement,
+        map: Map<T>,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        let connection = Box::pin(self.pool.acquire());
+        let mut connection = self.health.guarded(CONNECT, connection).await?;
+        let verb = statement.verb();
+        let rows = query(statement).fetch(&mut *connection);
+        timed(verb, all(&self.health, rows, map)).await
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Db>, sqlx::Error> {
+        let begin = || Box::pin(timed("begin", self.pool.begin()));
+        match self.health.guarded(CONNECT + ANSWER, begin()).await {
+            Err(error) if is_broken(&error) => {
+                self.reconnect();
+                self.health.guarded(CONNECT + ANSWER, begin()).await
+            }
+            done => done,
+        }
+    }
+
+    /// Lets go of the idle connections: where one has turned out to be cut, the server was started
+    /// anew and the others are cut as well. The next ones show whether it is there.
+    fn reconnect(&self) {
+        while let Some(connection) = self.pool.try_acquire() {
+            drop(connection.detach());
+        }
+        self.health.forget();
+    }
+}
+
+/// Whether the connection was cut, rather than nobody there or nobody answering.
+fn is_broken(error: &sqlx::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let cut = [
+        BrokenPipe,
+        ConnectionAborted,
+        ConnectionReset,
+        UnexpectedEof,
+    ];
+    matches!(error, sqlx::Error::Io(error) if cut.contains(&error.kind()))
 }
 
 /// All rows, as long as some of them come within [`ANSWER`].
@@ -194,17 +268,18 @@ impl Engine for MySql {
     }
 
     async fn begin(&self) -> Result<MySqlWork, sqlx::Error> {
-        let health = Arc::clone(&self.primary.health);
-        let begin = Box::pin(timed("begin", self.primary.pool.begin()));
-        let transaction = health.guarded(CONNECT + ANSWER, begin).await?;
+        let turn = self.work.turn().await?;
+        let health = Arc::clone(&self.work.health);
+        let transaction = self.work.begin().await?;
         Ok(MySqlWork {
             transaction,
             health,
+            _turn: turn,
         })
     }
 
     fn connections(&self) -> Connections {
-        let links = self.replicas.iter().chain([&self.primary]);
+        let links = self.replicas.iter().chain([&self.primary, &self.work]);
         let pools: Vec<_> = links.map(|link| &link.pool).collect();
         Connections::of(&pools)
     }

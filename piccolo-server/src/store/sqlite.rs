@@ -1,6 +1,11 @@
 //! SQLite: a file, no set-up.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{
@@ -25,6 +30,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// An SQLite file. One connection writes, as SQLite itself has it; others read beside it.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
+    file: PathBuf,
     readers: SqlitePool,
     writer: SqlitePool,
 }
@@ -61,7 +67,11 @@ impl Sqlite {
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options);
-        Ok(Self { readers, writer })
+        Ok(Self {
+            file: file.to_owned(),
+            readers,
+            writer,
+        })
     }
 }
 
@@ -114,7 +124,19 @@ impl Engine for Sqlite {
     }
 
     async fn migrate(&self) -> Result<(), MigrateError> {
-        MIGRATIONS.run(&self.writer).await
+        // Two servers may start at once, and the migrator itself locks nothing in SQLite.
+        let mut name = self.file.clone().into_os_string();
+        name.push(".lock");
+        let locked = tokio::task::spawn_blocking(move || {
+            let lock = File::create(name)?;
+            lock.lock()?;
+            Ok(lock)
+        });
+        let lock = locked.await.unwrap_or_else(|e| Err(io::Error::other(e)));
+        let lock = lock.map_err(sqlx::Error::Io)?;
+        let done = MIGRATIONS.run(&self.writer).await;
+        drop(lock);
+        done
     }
 
     fn is_conflict(error: &sqlx::Error) -> bool {

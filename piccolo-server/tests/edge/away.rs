@@ -177,7 +177,11 @@ async fn finds_are_answered_by_replicas() {
         "--server-id=1",
     ];
     let primary = MariaDb::start_with(&settings).expect("MariaDB starts");
-    let settings = ["--innodb-buffer-pool-size=32M", "--server-id=2"];
+    let settings = [
+        "--innodb-buffer-pool-size=32M",
+        "--server-id=2",
+        "--skip-slave-start",
+    ];
     let mut replica = MariaDb::start_with(&settings).expect("MariaDB starts");
     let follow = format!(
         "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='root', \
@@ -207,6 +211,9 @@ async fn finds_are_answered_by_replicas() {
     assert_eq!(finds("l").await, 404);
     replica.kill();
     eventually("the primary is asked", async || finds("l").await == 200).await;
+    // It is asked again when it is back, and still has not heard of the last key.
+    replica.resume().expect("MariaDB starts again");
+    eventually("the replica is asked", async || finds("l").await == 404).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use daemon::scope::Scope;
+use piccolo_api::path;
 use tracing::Span;
 
 use crate::{
@@ -22,11 +23,16 @@ on_both_engines!(
     killing_the_server_loses_nothing,
     killing_one_of_two_servers_loses_nothing,
     it_ends_in_time_and_writes_down_the_last_signs_of_life,
+    two_servers_write_the_same_nodes,
 );
 
 const CALLERS: usize = 1000;
 /// So many are acknowledged when something is killed.
 const MIDDLE: usize = 700;
+
+/// Nodes whose rows say another number of keys than they have.
+const WRONG_COUNTS: &str = "SELECT COUNT(*) FROM node WHERE held <> (SELECT COUNT(*) FROM holding \
+    WHERE holding.space = node.space AND holding.holder = node.holder)";
 
 /// Calls of many agents at once, each advertising one key after another and looking for it.
 struct Storm {
@@ -106,6 +112,31 @@ async fn killing_the_server_loses_nothing(engine: Engine) {
     let acknowledged = storm.end().await;
     let again = Process::start(&["--database", &url]);
     check(&again, &acknowledged).await;
+    assert_eq!(database.query(WRONG_COUNTS).trim(), "0");
+}
+
+/// Whatever the order: no call fails, and each node's row says what the node has.
+async fn two_servers_write_the_same_nodes(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let servers = [0, 1].map(|_| Process::start(&["--database", &url]));
+    let calls = (0..400).map(|n: usize| {
+        let server = &servers[n % 2];
+        let holder = format!("10.0.0.{}:1", n % 7 + 1);
+        let keys: Vec<_> = (0..60)
+            .map(|key| format!("key-{}", (n * 13 + key) % 200))
+            .collect();
+        async move {
+            let call = serde_json::json!({"holder": holder, "keys": keys, "group": "g"});
+            let path = [path::SYNC, path::ADVERTISE, path::SYNC][n % 3];
+            server.post(path, &call).await
+        }
+    });
+    for status in futures_util::future::join_all(calls).await {
+        assert_eq!(status, Some(201));
+    }
+    assert_eq!(database.query(WRONG_COUNTS).trim(), "0");
+    assert_eq!(database.count("node"), 7);
 }
 
 async fn killing_one_of_two_servers_loses_nothing(engine: Engine) {
@@ -159,10 +190,7 @@ async fn it_ends_in_time_and_writes_down_the_last_signs_of_life(engine: Engine) 
     let before = seen();
     tokio::time::sleep(Duration::from_millis(20)).await;
     let alive = serde_json::json!({"host": "10.0.0.1:1", "Group": "g"});
-    assert_eq!(
-        server.post(piccolo_api::path::KEEPALIVE, &alive).await,
-        Some(201)
-    );
+    assert_eq!(server.post(path::KEEPALIVE, &alive).await, Some(201));
     let begin = std::time::Instant::now();
     assert!(server.terminate().success());
     assert!(begin.elapsed() < Duration::from_secs(10));

@@ -105,7 +105,7 @@ async fn statements_read_by_indexes(engine: Engine) {
     ];
     let server = Server::start(&flags).await;
     all_calls(&server).await;
-    drop(server);
+    server.stop().await;
     popular_key(&url).await;
     fill(&database);
     let statements = statements.0.lock().expect("the list").clone();
