@@ -6,6 +6,7 @@
 //! last known word counts, then this node's own tag, then that of a peer.
 
 mod ask;
+mod challenge;
 
 use std::{
     collections::HashMap,

@@ -3,24 +3,31 @@
 use std::{error::Error, io, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Empty;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Client, Error as ClientError, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use piccolo_api::Holder;
+use serde::Deserialize;
 use tracing::debug;
 
+use super::challenge::Challenge;
 use crate::{
     digest::Digest,
     http::{MIRRORED_FIELD, encode_query},
     reference::TagName,
 };
 
-/// Longest wait for a registry: containerd waits meanwhile.
-const REGISTRY: Duration = Duration::from_secs(1);
+/// Longest wait for a registry, a token included: containerd waits meanwhile.
+const REGISTRY: Duration = Duration::from_secs(2);
+/// Longest wait for a connection.
+const DIAL: Duration = Duration::from_secs(1);
+/// Longest reply with a token.
+const MAX_TOKEN: usize = 64 << 10;
 /// Longest wait for a peer.
 const PEER: Duration = Duration::from_millis(300);
 /// What a manifest may be, as containerd says it too.
@@ -54,7 +61,7 @@ pub(super) struct Asker(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 impl Asker {
     pub(super) fn new() -> Result<Self, NoAuthorities> {
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(REGISTRY));
+        connector.set_connect_timeout(Some(DIAL));
         // The TLS connector around it knows the other scheme.
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
@@ -87,35 +94,88 @@ impl Asker {
     }
 
     async fn ask(&self, uri: &str, deadline: Duration) -> Answer {
-        let request = Request::head(uri)
-            .header(header::ACCEPT, ACCEPT)
-            .header(MIRRORED_FIELD, "true")
-            .body(Empty::new());
-        let Ok(request) = request else {
-            return Answer::Refused;
-        };
-        let reply = match tokio::time::timeout(deadline, self.0.request(request)).await {
-            Ok(Ok(reply)) => reply,
+        match tokio::time::timeout(deadline, self.exchange(uri)).await {
+            Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 debug!(uri, error = %daemon::telemetry::chain(&error), "no answer");
-                return if speaks(&error) {
+                if speaks(&error) {
                     Answer::Refused
                 } else {
                     Answer::Away
-                };
+                }
             }
-            Err(_) => return Answer::Away,
+            Err(_) => Answer::Away,
+        }
+    }
+
+    async fn exchange(&self, uri: &str) -> Result<Answer, ClientError> {
+        let Some(request) = head(uri, None) else {
+            return Ok(Answer::Refused);
         };
-        let status = reply.status();
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Answer::Away;
+        let reply = self.0.request(request).await?;
+        if reply.status() != StatusCode::UNAUTHORIZED {
+            return Ok(read(&reply));
         }
-        let digest = reply.headers().get("Docker-Content-Digest");
-        let digest = digest.and_then(|value| value.to_str().ok()?.parse().ok());
-        match digest {
-            Some(digest) if status.is_success() => Answer::Digest(digest),
-            _ => Answer::Refused,
+        // This node has no credentials, but public repositories want none.
+        let wanted = reply.headers().get(header::WWW_AUTHENTICATE);
+        let wanted = wanted.and_then(|value| Challenge::parse(value.to_str().ok()?));
+        let Some(challenge) = wanted else {
+            return Ok(Answer::Refused);
+        };
+        let Some(token) = self.token(&challenge).await? else {
+            return Ok(Answer::Refused);
+        };
+        let Some(request) = head(uri, Some(&token)) else {
+            return Ok(Answer::Refused);
+        };
+        Ok(read(&self.0.request(request).await?))
+    }
+
+    /// A token for anybody; `None` where there is none.
+    async fn token(&self, challenge: &Challenge) -> Result<Option<String>, ClientError> {
+        let Ok(request) = Request::get(challenge.url()).body(Empty::new()) else {
+            return Ok(None);
+        };
+        let reply = self.0.request(request).await?;
+        if !reply.status().is_success() {
+            return Ok(None);
         }
+        let body = Limited::new(reply.into_body(), MAX_TOKEN).collect().await;
+        let token = body.ok().and_then(|body| {
+            let token: Token = serde_json::from_slice(&body.to_bytes()).ok()?;
+            token.token.or(token.access_token)
+        });
+        Ok(token)
+    }
+}
+
+/// The reply that gives a token, under one of two names.
+#[derive(Debug, Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+fn head(uri: &str, token: Option<&str>) -> Option<Request<Empty<Bytes>>> {
+    let mut request = Request::head(uri)
+        .header(header::ACCEPT, ACCEPT)
+        .header(MIRRORED_FIELD, "true");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    request.body(Empty::new()).ok()
+}
+
+fn read(reply: &Response<Incoming>) -> Answer {
+    let status = reply.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Answer::Away;
+    }
+    let digest = reply.headers().get("Docker-Content-Digest");
+    let digest = digest.and_then(|value| value.to_str().ok()?.parse().ok());
+    match digest {
+        Some(digest) if status.is_success() => Answer::Digest(digest),
+        _ => Answer::Refused,
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod fake;
+mod reports;
 mod tags;
 
 use std::{
@@ -332,4 +333,15 @@ async fn a_start_does_not_take_away_what_the_server_knows() {
     agent.change(&["a"], &[]);
     let sync = server.wait_for("sync", synced).await;
     assert_eq!(sync.keys, ["a"], "no empty set went before");
+}
+
+#[tokio::test]
+async fn the_next_instance_is_told_for_a_dead_one() {
+    let (server, url) = FakeServer::start(Behaviour::default()).await;
+    let agent = Agent::new(&["http://127.0.0.1:1", &url])
+        .with_keys(&["a"])
+        .start();
+    server.wait_for("sync", synced).await;
+    agent.change(&["b"], &[]);
+    server.wait_for("advertise", advertised).await;
 }

@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::{RawQuery, State},
+    http::{HeaderMap, StatusCode},
+    routing::get,
+};
 use pi_agent::{
     digest::Digest,
     reference::TagName,
@@ -23,6 +28,8 @@ use crate::{
 enum Says {
     Digest(Digest),
     Status(u16),
+    /// The digest to those with a token, which is had at the address.
+    ToTokens(Digest, String),
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +46,7 @@ impl FakeRegistry {
         let addr = listener.local_addr().unwrap().to_string();
         let router = Router::new()
             .route("/v2/lib/app/manifests/v1", get(answer))
+            .route("/token", get(token))
             .with_state(registry.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (registry, addr)
@@ -53,15 +61,38 @@ impl FakeRegistry {
     }
 }
 
-async fn answer(State(registry): State<FakeRegistry>) -> (StatusCode, [(&'static str, String); 1]) {
+async fn answer(
+    State(registry): State<FakeRegistry>,
+    headers: HeaderMap,
+) -> (StatusCode, [(&'static str, String); 1]) {
     let mut state = registry.0.lock().unwrap();
     state.1 += 1;
-    let (status, digest) = match &state.0 {
-        Says::Digest(digest) => (200, digest.to_string()),
-        Says::Status(status) => (*status, String::new()),
+    let digest = |digest: &Digest| (200, "Docker-Content-Digest", digest.to_string());
+    let (status, name, value) = match &state.0 {
+        Says::Digest(d) => digest(d),
+        Says::Status(status) => (*status, "x", String::new()),
+        Says::ToTokens(d, _)
+            if headers
+                .get("authorization")
+                .is_some_and(|a| a == "Bearer t0") =>
+        {
+            digest(d)
+        }
+        Says::ToTokens(_, addr) => {
+            let scope = "repository:lib/app:pull";
+            let wanted = format!("Bearer realm=\"http://{addr}/token\",scope=\"{scope}\"");
+            (401, "WWW-Authenticate", wanted)
+        }
     };
-    let status = StatusCode::from_u16(status).unwrap();
-    (status, [("Docker-Content-Digest", digest)])
+    (StatusCode::from_u16(status).unwrap(), [(name, value)])
+}
+
+async fn token(RawQuery(query): RawQuery) -> (StatusCode, &'static str) {
+    if query.as_deref() == Some("scope=repository%3Alib/app%3Apull") {
+        (StatusCode::OK, r#"{"token":"t0","expires_in":300}"#)
+    } else {
+        (StatusCode::FORBIDDEN, "{}")
+    }
 }
 
 fn digest(c: char) -> Digest {
@@ -148,4 +179,21 @@ async fn without_the_registry_a_peer_says_what_a_tag_stands_for() {
     let agent = Agent::new(&[&url]);
     let tags = tags(DEAD, Duration::ZERO, &agent);
     assert_eq!(tags.resolve(&name(), None).await, Some(digest('c')));
+}
+
+#[tokio::test]
+async fn a_public_repository_gives_a_token_to_anybody() {
+    let (registry, addr) = FakeRegistry::start(Says::Status(401)).await;
+    let agent = Agent::new(&[]);
+    let tags = tags(&addr, Duration::ZERO, &agent);
+    assert_eq!(tags.resolve(&name(), None).await, None);
+    registry.says(Says::ToTokens(digest('d'), addr.clone()));
+    assert_eq!(tags.resolve(&name(), None).await, Some(digest('d')));
+    registry.says(Says::ToTokens(digest('d'), DEAD.to_owned()));
+    let own = Some(digest('0'));
+    assert_eq!(
+        tags.resolve(&name(), own.clone()).await,
+        Some(digest('d')),
+        "the last word"
+    );
 }
