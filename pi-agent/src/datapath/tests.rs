@@ -1,6 +1,7 @@
 use std::{
     io::{Read as _, Write as _},
     num::NonZeroU64,
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -214,6 +215,35 @@ async fn a_limited_pace_is_kept() {
     );
     drop(socket);
     assert_eq!(draining.join().unwrap(), 1_000_000);
+}
+
+#[tokio::test]
+async fn a_limited_pace_is_shared_fairly() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&pattern(2_000_000)).unwrap();
+    let pace = Pace::limited(NonZeroU64::new(4_000_000).unwrap());
+    let sent = [AtomicU64::new(0), AtomicU64::new(0)];
+    let upload = |number: usize| {
+        let (pace, file, sent) = (pace.clone(), &file, &sent);
+        async move {
+            let (socket, mut drain) = pair().await;
+            let draining = std::thread::spawn(move || drain.read_to_end(&mut Vec::new()));
+            let patience = Duration::from_secs(5);
+            let span = Span::whole(2_000_000);
+            send_file(&socket, file, span, &pace, patience, |bytes| {
+                sent[number].fetch_add(bytes, Ordering::Relaxed);
+            })
+            .await
+            .unwrap();
+            // How far the other one is when this one is done.
+            let other = sent[1 - number].load(Ordering::Relaxed);
+            drop(socket);
+            draining.join().unwrap().unwrap();
+            other
+        }
+    };
+    let (first, second) = tokio::join!(upload(0), upload(1));
+    assert!(first.min(second) > 1_600_000, "{first} {second}");
 }
 
 #[tokio::test]
