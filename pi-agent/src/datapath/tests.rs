@@ -1,3 +1,7 @@
+//! The data path over real sockets and files.
+
+//! Bodies through real sockets: whole, at a pace, from slow senders and to slow receivers.
+
 use std::{
     io::{Read as _, Write as _},
     num::NonZeroU64,

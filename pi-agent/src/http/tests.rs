@@ -1,3 +1,7 @@
+//! Heads that are right, wrong, and made at random.
+
+//! Heads, ranges and targets: what is understood, and what is not.
+
 use proptest::prelude::*;
 
 use super::{
