@@ -56,8 +56,10 @@ pub struct AgentsOutcome {
     pub start: Phase,
     /// Signs of life and pulls.
     pub steady: Phase,
-    /// Connections that had to be opened again.
+    /// Connections that were opened again: the server closes those on which nothing is asked.
     pub reopened: u64,
+    /// Calls that the server left without a reply.
+    pub broken: u64,
 }
 
 /// Sets that are told at once at the start: agents spread them, and this is as fast as it goes.
@@ -73,10 +75,12 @@ pub(crate) fn run(plan: &AgentsPlan) -> Result<AgentsOutcome> {
     watch = Watch::begin(plan)?;
     steady(plan, &mut crew)?;
     let steady = watch.end(crew.take_tally())?;
+    let (reopened, broken) = crew.reopened();
     Ok(AgentsOutcome {
         start,
         steady,
-        reopened: crew.reopened(),
+        reopened,
+        broken,
     })
 }
 

@@ -89,9 +89,12 @@ fn table(title: String, outcome: &AgentsOutcome, has_database: bool) -> Table {
     table.note(
         "CPU % is of one core; times are from when a call was due, with the agent's own wait",
     );
+    let AgentsOutcome {
+        reopened, broken, ..
+    } = outcome;
     table.note(format!(
-        "connections that had to be opened again: {}",
-        outcome.reopened
+        "{reopened} connections were opened again, as the server closes those that are silent; \
+         {broken} calls were left without a reply"
     ));
     table
 }

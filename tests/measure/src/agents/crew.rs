@@ -38,6 +38,7 @@ pub(super) struct Crew<'a> {
     tally: Tally,
     resyncs: u64,
     reopened: u64,
+    broken: u64,
     pending: usize,
 }
 
@@ -55,6 +56,7 @@ impl<'a> Crew<'a> {
             tally: Tally::default(),
             resyncs: 0,
             reopened: 0,
+            broken: 0,
             pending: 0,
         };
         for number in 0..plan.connections.min(plan.dataset.nodes) {
@@ -69,8 +71,9 @@ impl<'a> Crew<'a> {
         self.pending
     }
 
-    pub(super) fn reopened(&self) -> u64 {
-        self.reopened
+    /// Connections that were opened again, and calls that the server left without a reply.
+    pub(super) fn reopened(&self) -> (u64, u64) {
+        (self.reopened, self.broken)
     }
 
     /// What came back since the last time, and how often the whole set was asked for.
@@ -94,7 +97,7 @@ impl<'a> Crew<'a> {
         let ready: Vec<_> = self.poll.wait(at_most)?.collect();
         for number in ready {
             if self.exchange(number).is_err() {
-                self.reopen(number)?;
+                self.closed(number)?;
             }
         }
         Ok(())
@@ -105,8 +108,11 @@ impl<'a> Crew<'a> {
             .lines
             .get_mut(number)
             .context("an event of no connection")?;
-        line.connection.flush()?;
-        if let Some(reply) = line.connection.receive(&mut self.scratch)? {
+        let Some(connection) = &mut line.connection else {
+            return Ok(());
+        };
+        connection.flush()?;
+        if let Some(reply) = connection.receive(&mut self.scratch)? {
             let call = line
                 .under_way
                 .take()
@@ -116,6 +122,18 @@ impl<'a> Crew<'a> {
             self.go_on(number)?;
         }
         Ok(())
+    }
+
+    /// The server has closed a connection: as it does when nothing was asked for a while, or with a
+    /// call under way, which is made again.
+    fn closed(&mut self, number: usize) -> Result<()> {
+        let line = self.line(number)?;
+        line.connection = None;
+        if let Some(call) = line.under_way.take() {
+            line.waiting.push_front(call);
+            self.broken += 1;
+        }
+        self.go_on(number)
     }
 
     fn answered(&mut self, call: Call, reply: Reply) -> Result<()> {
@@ -131,7 +149,7 @@ impl<'a> Crew<'a> {
         Ok(())
     }
 
-    /// Sends the next call of a connection that is free.
+    /// Sends the next call of a connection that is free; opens it where it was closed.
     fn go_on(&mut self, number: usize) -> Result<()> {
         let line = self.line(number)?;
         if line.under_way.is_some() {
@@ -141,20 +159,18 @@ impl<'a> Crew<'a> {
             return Ok(());
         };
         line.under_way = Some(call);
-        let request = self.request(call);
-        let sent = self.line(number)?.connection.send(request);
-        sent.or_else(|_| self.reopen(number))
-    }
-
-    fn reopen(&mut self, number: usize) -> Result<()> {
-        self.reopened += 1;
-        let connection = self.open(u32::try_from(number)?)?;
-        let line = self.line(number)?;
-        line.connection = connection;
-        if let Some(call) = line.under_way.take() {
-            line.waiting.push_front(call);
+        if line.connection.is_none() {
+            let connection = self.open(u32::try_from(number)?)?;
+            self.reopened += 1;
+            self.line(number)?.connection = Some(connection);
         }
-        self.go_on(number)
+        let request = self.request(call);
+        let connection = self.line(number)?.connection.as_mut();
+        // What fails here is told by the next wait.
+        let _ = connection
+            .context("a connection that was just opened")?
+            .send(request);
+        Ok(())
     }
 
     fn open(&self, number: u32) -> Result<Connection> {

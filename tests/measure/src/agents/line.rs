@@ -22,10 +22,11 @@ pub(super) enum Kind {
     Advertise,
 }
 
-/// A connection with one call under way.
+/// An agent's connection to the server, with one call under way.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) connection: Connection,
+    /// None once the server has closed it, until the next call.
+    pub(super) connection: Option<Connection>,
     pub(super) under_way: Option<Call>,
     pub(super) waiting: VecDeque<Call>,
 }
@@ -43,7 +44,7 @@ impl Call {
 impl Line {
     pub(super) fn new(connection: Connection) -> Self {
         Self {
-            connection,
+            connection: Some(connection),
             under_way: None,
             waiting: VecDeque::new(),
         }
