@@ -217,15 +217,54 @@ async fn read<E: Engine>(
             ChangeKind::Leave | ChangeKind::Return => {}
         }
     }
-    let (head, tail) = E::DIALECT.holdings_in;
-    for chunk in wanted.chunks(ROWS) {
-        let args = chunk.iter().map(|(node, key)| holding_args(*node, *key));
-        let statement = Statement::repeated(head, "(?,?,?)", args, tail);
-        for (node, key) in work.rows(statement, rows::holding).await? {
+    for pieces in pieces(&wanted).chunks(PIECES) {
+        for (node, key) in work.rows(which_are_held(pieces), rows::holding).await? {
             held.entry(node).or_default().insert(key);
         }
     }
     Ok(held)
+}
+
+/// Keys of one node, of which it is asked which it holds.
+type Piece<'a> = &'a [(NodeKey, KeyHash)];
+
+/// Keys of one piece, and pieces of one statement.
+const PIECE: usize = 16;
+const PIECES: usize = 32;
+
+fn pieces(wanted: &[(NodeKey, KeyHash)]) -> Vec<Piece<'_>> {
+    wanted
+        .chunk_by(|(one, _), (next, _)| one == next)
+        .flat_map(|of_node| of_node.chunks(PIECE))
+        .collect()
+}
+
+/// One query for each piece, all in one statement: a single list of triples costs MariaDB many times
+/// as much.
+fn which_are_held(pieces: &[Piece<'_>]) -> Statement {
+    let keys = vec!["?"; PIECE].join(",");
+    let query = format!(
+        "SELECT space, key_hash, holder FROM holding \
+            WHERE space = ? AND holder = ? AND key_hash IN ({keys})"
+    );
+    Statement::union(
+        &query,
+        pieces.len(),
+        pieces.iter().map(|piece| piece_args(piece)),
+    )
+}
+
+/// The node, and the keys, of which the last stands for those that are missing.
+fn piece_args(piece: Piece<'_>) -> Vec<Arg> {
+    let Some((node, last)) = piece.last() else {
+        return Vec::new();
+    };
+    let keys = piece.iter().map(|(_, key)| *key);
+    let keys = keys.chain(std::iter::repeat(*last)).take(PIECE);
+    node_args(*node)
+        .into_iter()
+        .chain(keys.map(Arg::from))
+        .collect()
 }
 
 fn outcome(

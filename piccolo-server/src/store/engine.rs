@@ -98,8 +98,6 @@ pub(crate) trait Columns {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dialect {
     pub(crate) insert_ignore: &'static str,
-    /// What stands round triples of space, key and holder to look up which of them are there.
-    pub(crate) holdings_in: (&'static str, &'static str),
     /// Locks the rows that a transaction reads; empty where a transaction locks everything.
     pub(crate) for_update: &'static str,
     /// Begins the assignments of an upsert into `node`.

@@ -231,10 +231,6 @@ impl Engine for MySql {
 
     const DIALECT: Dialect = Dialect {
         insert_ignore: "INSERT IGNORE",
-        holdings_in: (
-            "SELECT space, key_hash, holder FROM holding WHERE (space, key_hash, holder) IN (",
-            ")",
-        ),
         for_update: " FOR UPDATE",
         on_known_node: " ON DUPLICATE KEY UPDATE",
         inserted: ("VALUES(", ")"),

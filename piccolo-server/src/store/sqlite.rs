@@ -80,12 +80,6 @@ impl Engine for Sqlite {
 
     const DIALECT: Dialect = Dialect {
         insert_ignore: "INSERT OR IGNORE",
-        // Left to itself, SQLite may read the whole table for a long list of triples.
-        holdings_in: (
-            "SELECT holding.space, holding.key_hash, holding.holder FROM (VALUES ",
-            ") AS wanted CROSS JOIN holding ON holding.space = wanted.column1 \
-                AND holding.key_hash = wanted.column2 AND holding.holder = wanted.column3",
-        ),
         for_update: "",
         on_known_node: " ON CONFLICT (space, holder) DO UPDATE SET",
         inserted: ("excluded.", ""),

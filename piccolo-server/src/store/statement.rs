@@ -92,6 +92,25 @@ impl Statement {
         }
     }
 
+    /// `query` once for each of `rows` with UNION ALL between, rounded up as in
+    /// [`repeated`](Self::repeated).
+    pub(super) fn union(query: &str, count: usize, rows: impl Iterator<Item = Vec<Arg>>) -> Self {
+        let wanted = rounded(count);
+        let mut args = Vec::new();
+        let mut last = Vec::new();
+        for row in rows {
+            args.extend_from_slice(&row);
+            last = row;
+        }
+        for _ in count..wanted {
+            args.extend_from_slice(&last);
+        }
+        Self {
+            sql: Sql::Built(vec![query; wanted].join(" UNION ALL ")),
+            args,
+        }
+    }
+
     /// With arguments before those that it has.
     pub(super) fn led<const N: usize>(mut self, first: [Arg; N]) -> Self {
         self.args.splice(0..0, first);
