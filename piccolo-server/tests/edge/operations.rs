@@ -119,3 +119,23 @@ async fn metrics_say_what_happened(engine: Engine) {
         eventually(name, async || at_least(&page(&server).await, name, least)).await;
     }
 }
+
+#[tokio::test]
+async fn metrics_say_that_the_database_is_away() {
+    let mut mariadb = testbed::MariaDb::start().expect("MariaDB starts");
+    let url = mariadb.create("piccolo").expect("a database");
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    mariadb.kill();
+    assert_eq!(server.advertise("10.0.0.1:1", "l").await, Some(503));
+    let up = "piccolo_server_database_up{database=\"default\"}";
+    eventually("the database is away", async || {
+        page(&server).await.get(up) == Some(&0.0)
+    })
+    .await;
+    let metrics = page(&server).await;
+    let failures = |(name, value): (&String, &f64)| {
+        name.starts_with("piccolo_server_statement_failures_total") && *value > 0.0
+    };
+    assert!(metrics.iter().any(failures), "{metrics:#?}");
+}
