@@ -6,7 +6,7 @@ mod manifest;
 mod rights;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,7 @@ use pi_agent::{
     ebpf::{InForce, Reason},
     status::Status,
 };
-use system_tests::{APP, bed, is_little, node, pull, push_app};
+use system_tests::{APP, bed, is_little, node, on_each_release, pull, push_app};
 use testbed::{Agent, Bed, Container, Image, Node, Pod, Release, binary, get, wait_until};
 
 use manifest::Manifest;
@@ -22,25 +22,28 @@ use manifest::Manifest;
 const SOON: Duration = Duration::from_secs(30);
 const ADMIN: &str = "127.0.0.1:7786";
 
-#[test]
-fn with_ebpf_in_a_privileged_container() -> Result<()> {
-    check("piccolo.yaml", |pod| {
+on_each_release!(
+    with_ebpf_in_a_privileged_container,
+    with_ebpf_and_two_capabilities,
+    without_ebpf_and_without_rights,
+);
+
+fn with_ebpf_in_a_privileged_container(release: Release) -> Result<()> {
+    check(release, "piccolo.yaml", |pod| {
         rights::has_ebpf_capabilities(pod)?;
         pod.counts_by(InForce::Ebpf, Reason::Best)
     })
 }
 
-#[test]
-fn with_ebpf_and_two_capabilities() -> Result<()> {
-    check("piccolo-capabilities.yaml", |pod| {
+fn with_ebpf_and_two_capabilities(release: Release) -> Result<()> {
+    check(release, "piccolo-capabilities.yaml", |pod| {
         rights::has_only(pod, &["BPF", "NET_ADMIN"])?;
         pod.counts_by(InForce::Ebpf, Reason::Best)
     })
 }
 
-#[test]
-fn without_ebpf_and_without_rights() -> Result<()> {
-    check("piccolo-off.yaml", |pod| {
+fn without_ebpf_and_without_rights(release: Release) -> Result<()> {
+    check(release, "piccolo-off.yaml", |pod| {
         rights::has_only(pod, &[])?;
         pod.counts_by(InForce::TcpInfo, Reason::Asked)
     })
@@ -53,8 +56,12 @@ struct AgentPod<'a> {
     agent: Container,
 }
 
-fn check(file: &str, rights: impl FnOnce(&AgentPod<'_>) -> Result<()>) -> Result<()> {
-    let mut bed = bed(Release::Installed, &[2])?;
+fn check(
+    release: Release,
+    file: &str,
+    rights: impl FnOnce(&AgentPod<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut bed = bed(release, &[2])?;
     let image = push_app(&bed)?;
     bed.start_server(&[])?;
     bed.start_agent(0, &[])?;
@@ -181,9 +188,11 @@ fn agent_image() -> Result<PathBuf> {
     let program = binary("pi-agent")?;
     let target = program.ancestors().nth(2).context("no target directory")?;
     let archive = target.join("dist/pi-agent-debug.oci.tar");
+    let age = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let is_fresh = age(&archive).is_ok_and(|made| age(&program).is_ok_and(|built| made >= built));
     ensure!(
-        archive.exists(),
-        "{} has not been made: `cargo xtask test` does, or `cargo xtask image --debug`",
+        is_fresh,
+        "{} is not there, or older than the program: `cargo xtask test` makes it, or `cargo xtask image --debug`",
         archive.display()
     );
     Ok(archive)
