@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::RackId;
 
-/// One holder of the key. The caller fills in what it knows; [`crate::rank`] does the rest.
+/// One holder of the key. The caller fills in what it knows; [`crate::rank()`] does the rest.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate {
     pub holder: SocketAddr,
@@ -97,27 +97,27 @@ impl Candidate {
         }
     }
 
-    /// Its rack, as the last [`crate::rank`] found.
+    /// Its rack, as the last [`crate::rank()`] found.
     pub fn rack(&self) -> RackId {
         self.place.rack
     }
 
-    /// Its score, as the last [`crate::rank`] found.
+    /// Its score, as the last [`crate::rank()`] found.
     pub fn score(&self) -> f64 {
         self.place.score
     }
 
-    /// How many tiers it is below the best, as the last [`crate::rank`] found.
+    /// How many tiers it is below the best, as the last [`crate::rank()`] found.
     pub fn tier(&self) -> u16 {
         self.place.tier
     }
 
-    /// Whether the last [`crate::rank`] put it first to measure its path again.
+    /// Whether the last [`crate::rank()`] put it first to measure its path again.
     pub fn is_probe(&self) -> bool {
         self.place.moved == Moved::Probe
     }
 
-    /// Whether it is in another rack than the requester, as the last [`crate::rank`] found.
+    /// Whether it is in another rack than the requester, as the last [`crate::rank()`] found.
     pub fn is_remote(&self) -> bool {
         self.place.remote
     }
