@@ -1,5 +1,3 @@
-//! The data path over real sockets and files.
-
 //! Bodies through real sockets: whole, at a pace, from slow senders and to slow receivers.
 
 use std::{

@@ -1,5 +1,3 @@
-//! Heads that are right, wrong, and made at random.
-
 //! Heads, ranges and targets: what is understood, and what is not.
 
 use proptest::prelude::*;
