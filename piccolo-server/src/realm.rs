@@ -43,18 +43,37 @@ pub(crate) struct Common {
     pub(crate) find_cache_ttl: Duration,
 }
 
-impl Realm {
-    /// Reads what the database knows and starts the tasks that keep it company.
-    pub(crate) async fn open(
-        name: Arc<str>,
-        store: Arc<dyn Store>,
-        common: &Common,
-        scope: &Scope,
-    ) -> Result<Self, StoreError> {
+/// What a database knew when it was opened.
+#[derive(Debug)]
+pub(crate) struct Known {
+    store: Arc<dyn Store>,
+    nodes: Arc<Nodes>,
+    spaces: Arc<Spaces>,
+}
+
+impl Known {
+    /// Reads it.
+    pub(crate) async fn read(store: Arc<dyn Store>, common: &Common) -> Result<Self, StoreError> {
         let nodes = Arc::new(Nodes::new(common.node_timeout));
         let spaces = Arc::new(Spaces::default());
         spaces.add(store.spaces().await?);
         nodes.merge(&store.nodes().await?);
+        Ok(Self {
+            store,
+            nodes,
+            spaces,
+        })
+    }
+}
+
+impl Realm {
+    /// Starts the tasks that keep a database company.
+    pub(crate) fn start(name: Arc<str>, known: Known, common: &Common, scope: &Scope) -> Self {
+        let Known {
+            store,
+            nodes,
+            spaces,
+        } = known;
         let (changes, queue) = writer::queue(common.bounds);
         let lists = Lists::new(Arc::clone(&store), scope.clone(), common.find_cache_ttl);
         let lists = Arc::new(lists);
@@ -88,14 +107,14 @@ impl Realm {
         };
         let (open, is_open) = mpsc::channel(1);
         scope.service("flusher", flusher::run(flusher, is_open));
-        Ok(Self {
+        Self {
             store,
             nodes,
             spaces,
             changes,
             lists,
             _open: open,
-        })
+        }
     }
 
     /// The node's key; its group is made known to the store where it is new.

@@ -9,7 +9,7 @@ use piccolo_api::Group;
 use crate::{
     config::{Address, Data, GroupDatabase},
     databases::Databases,
-    realm::{Common, Realm},
+    realm::{Common, Known, Realm},
     store::{MySql, SqlStore, Sqlite, Store, StoreError},
 };
 
@@ -74,16 +74,21 @@ impl Opening {
                 .await
                 .with_context(|| format!("cannot use {}", database.address))?;
         }
+        // All of them are read before anything is started: what was begun is not taken back.
+        let mut known = Vec::with_capacity(self.stores.len());
+        for (database, store) in &self.stores {
+            let read = Known::read(Arc::clone(store), common).await;
+            let read = read.with_context(|| format!("cannot read {}", database.address))?;
+            known.push((&database.group, read));
+        }
         let mut own = HashMap::new();
         let mut others = None;
-        for (database, store) in &self.stores {
-            let name = database.group.as_ref().map_or(DEFAULT, Group::as_str);
-            let realm = Realm::open(name.into(), Arc::clone(store), common, scope)
-                .await
-                .with_context(|| format!("cannot read {}", database.address))?;
-            match &database.group {
-                Some(group) => drop(own.insert(group.clone(), Arc::new(realm))),
-                None => others = Some(Arc::new(realm)),
+        for (group, known) in known {
+            let name = group.as_ref().map_or(DEFAULT, Group::as_str);
+            let realm = Arc::new(Realm::start(name.into(), known, common, scope));
+            match group {
+                Some(group) => drop(own.insert(group.clone(), realm)),
+                None => others = Some(realm),
             }
         }
         Ok(Databases::new(own, others))

@@ -6,6 +6,7 @@ mod deltas;
 mod engine;
 mod finds;
 mod go_agents;
+mod groups;
 mod limits;
 mod liveness;
 mod operations;
