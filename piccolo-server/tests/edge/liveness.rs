@@ -21,6 +21,7 @@ on_both_engines!(
     a_node_that_comes_back_is_not_removed,
     a_node_that_was_removed_is_asked_for_its_set,
     nodes_with_many_keys_are_removed_in_steps,
+    who_has_not_the_lease_removes_nothing,
 );
 
 const A: &str = "10.0.0.1:7787";
@@ -221,6 +222,24 @@ async fn nodes_with_many_keys_are_removed_in_steps(engine: Engine) {
     eventually("the node is removed", async || {
         one.clock.advance(Duration::from_millis(150));
         (database.count("node"), database.count("holding")) == (0, 0)
+    })
+    .await;
+}
+
+async fn who_has_not_the_lease_removes_nothing(engine: Engine) {
+    let (one, _other, database) = two(engine, &["--node-timeout", "1s"]).await;
+    one.advertise(A, &["k"]).await;
+    // As an instance would that neither of the two is.
+    database.query("INSERT INTO lease (name, owner, until) VALUES ('evict', 99, 4000000000000000)");
+    for _ in 0..60 {
+        one.clock.advance(Duration::from_millis(150));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(database.count("node"), 1);
+    database.query("UPDATE lease SET until = 0");
+    eventually("the node is removed", async || {
+        one.clock.advance(Duration::from_millis(150));
+        database.count("node") == 0
     })
     .await;
 }

@@ -152,13 +152,13 @@ pub(crate) fn texts(list: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Asks until it is so; gives up after ten seconds.
+/// Asks until it is so; gives up after half a minute.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..600 {
         if is_so().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{what}: not within ten seconds");
+    panic!("{what}: not within half a minute");
 }
