@@ -4,8 +4,8 @@
 //! whatever measures them are built optimised ([`programs`]); this program is not, and only
 //! arranges.
 
-mod agents;
 mod agent;
+mod agents;
 mod datapath;
 mod ebpf;
 mod machine;
@@ -39,10 +39,6 @@ pub(crate) struct BenchOptions {
 enum Bench {
     /// What ranking the holders of a key costs, by their number and the topology file.
     Ranking(ranking::Options),
-    /// What the agents of a large cluster cost one server, at their real rates.
-    Agents(agents::Options),
-    /// What the server's calls cost with a large cluster's keys, through HTTP.
-    Server(server::Options),
     /// What an agent answers to requests for manifests, and what it takes at rest.
     Agent(agent::Options),
     /// What moving bytes costs, beside nginx and beside simple relays.
@@ -51,18 +47,22 @@ enum Bench {
     Ebpf(ebpf::Options),
     /// Many pulls with a fault of a peer in each: what they cost, and what is left behind.
     Soak(soak::Options),
+    /// What the agents of a large cluster cost one server, at their real rates.
+    Agents(agents::Options),
+    /// What the server's calls cost with a large cluster's keys, through HTTP.
+    Server(server::Options),
 }
 
 /// Runs one bench and shows its tables.
 pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     let (name, tables) = match &options.bench {
         Bench::Ranking(options) => ("ranking", ranking::run(options)?),
-        Bench::Agents(options) => ("agents", agents::run(options)?),
-        Bench::Server(options) => ("server", server::run(options)?),
         Bench::Agent(options) => ("agent", agent::run(options)?),
         Bench::Datapath(options) => ("datapath", datapath::run(options)?),
         Bench::Ebpf(options) => ("ebpf", ebpf::run(options)?),
         Bench::Soak(options) => ("soak", soak::run(options)?),
+        Bench::Agents(options) => ("agents", agents::run(options)?),
+        Bench::Server(options) => ("server", server::run(options)?),
     };
     report::show(name, tables, options.json.as_deref())
 }
