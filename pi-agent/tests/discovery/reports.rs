@@ -1,11 +1,16 @@
 //! What was measured of peers goes with the calls, each sum once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use piccolo_api::{AdvertiseRequest, Flow, Load, Observation};
+use piccolo_api::{AdvertiseRequest, FailureKind, Flow, Load, Observation};
+
+use tokio::time::Instant;
 
 use super::{Agent, advertised, synced};
-use crate::fake::{Behaviour, FakeServer};
+use crate::fake::{Behaviour, Call, FakeServer};
 
 /// A source whose n-th report tells of n bytes.
 fn measured(agent: &Agent) {
@@ -69,4 +74,29 @@ async fn what_was_not_delivered_goes_with_the_next_call() {
     agent.change(&["c"], &[]);
     let next = |call: &_| advertised(call).filter(|call| call.keys == ["c"]);
     assert_eq!(bytes(&server.wait_for("next advertise", next).await), [3]);
+}
+
+/// Takes as long as an agent with nothing to tell is silent: twenty seconds.
+#[tokio::test]
+async fn a_sign_of_life_carries_what_was_measured_since() {
+    let (server, url) = FakeServer::start(Behaviour::default()).await;
+    let agent = Agent::new(&[&url]).with_keys(&["a"]);
+    measured(&agent);
+    let agent = agent.start();
+    server.wait_for("sync", synced).await;
+    let broken = "10.0.0.9:7787".parse().unwrap();
+    agent.discovery.failed(broken, FailureKind::Cut);
+    let alive = |call: &Call| match call {
+        Call::Keepalive(request) => Some(request.clone()),
+        _ => None,
+    };
+    let end = Instant::now() + Duration::from_secs(40);
+    while Instant::now() < end && !server.calls().iter().any(|call| alive(call).is_some()) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let sign = server.wait_for("sign of life", alive).await;
+    let told: Vec<_> = sign.observations.iter().map(|o| o.received.bytes).collect();
+    assert_eq!(told, [2]);
+    let failures: Vec<_> = sign.failures.iter().map(|f| (f.peer, f.count)).collect();
+    assert_eq!(failures, [(broken, 1)]);
 }
