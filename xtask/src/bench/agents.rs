@@ -1,6 +1,6 @@
 //! `bench agents`: the agents of a large cluster at their real rates, on one server.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use measure::{AgentsOutcome, AgentsPlan, Dataset, Phase, Task};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -131,15 +131,15 @@ fn allow_files(wanted: u64) -> Result<()> {
     if current.is_none_or(|current| current >= wanted) {
         return Ok(());
     }
-    let most = maximum.unwrap_or(u64::MAX);
-    ensure!(
-        most >= wanted,
-        "{wanted} open files are needed and {most} are allowed: raise the hard limit (ulimit -n), \
-         or ask for fewer --connections"
-    );
+    // Only root may raise the hard limit.
     let raised = Rlimit {
         current: Some(wanted),
-        maximum,
+        maximum: maximum.map(|maximum| maximum.max(wanted)),
     };
-    setrlimit(Resource::Nofile, raised).context("raising the limit of open files")
+    setrlimit(Resource::Nofile, raised).with_context(|| {
+        format!(
+            "{wanted} open files are needed: raise the hard limit (ulimit -Hn), or ask for fewer \
+             --connections"
+        )
+    })
 }
