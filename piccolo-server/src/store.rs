@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod evict;
 mod health;
+mod held;
 mod holdings;
 mod lease;
 mod mysql;

@@ -12,6 +12,7 @@ use crate::{
         Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, SpaceId, Stamp,
         StoreError, Version,
         engine::{Engine, Work},
+        held,
         retry::retried,
         rows,
         statement::{Arg, Statement, node_args},
@@ -108,7 +109,7 @@ async fn transact<E: Engine>(
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let mut work = engine.begin().await?;
     let known = lock::<E>(&mut work, changes, stamp).await?;
-    let held = read::<E>(&mut work, changes, &known).await?;
+    let held = held::read::<E>(&mut work, changes, &known).await?;
     let outcomes: Vec<Outcome> = changes
         .iter()
         .map(|change| {
@@ -187,84 +188,6 @@ pub(super) fn in_space(head: &str, nodes: &[NodeKey], tail: &str) -> Statement {
     let holders = nodes.iter().map(|node| [Arg::from(node.holder)]);
     let space = nodes.first().map_or(SpaceId(0), |node| node.space);
     Statement::repeated(head, "?", holders, tail).led([space.into()])
-}
-
-/// What of the sets is there already: of a delta its own keys, of a replacement that is not the
-/// stored set everything.
-async fn read<E: Engine>(
-    work: &mut E::Work,
-    changes: &[Change],
-    known: &HashMap<NodeKey, NodeRow>,
-) -> Result<HashMap<NodeKey, HashSet<KeyHash>>, sqlx::Error> {
-    let mut held: HashMap<NodeKey, HashSet<KeyHash>> = HashMap::new();
-    let mut wanted = Vec::new();
-    for change in changes {
-        match &change.kind {
-            ChangeKind::Delta { added, removed } => {
-                wanted.extend(added.iter().chain(removed).map(|key| (change.node, *key)));
-            }
-            ChangeKind::Replace(keys) => {
-                let stored = known.get(&change.node).map(|row| row.held);
-                if stored == Some(Fingerprint::of(keys)) {
-                    held.insert(change.node, keys.iter().copied().collect());
-                } else {
-                    let sql = "SELECT key_hash FROM holding WHERE space = ? AND holder = ?";
-                    let statement = Statement::fixed(sql, node_args(change.node));
-                    let keys = work.rows(statement, rows::one_hash).await?;
-                    held.insert(change.node, keys.into_iter().collect());
-                }
-            }
-            ChangeKind::Leave | ChangeKind::Return => {}
-        }
-    }
-    for pieces in pieces(&wanted).chunks(PIECES) {
-        for (node, key) in work.rows(which_are_held(pieces), rows::holding).await? {
-            held.entry(node).or_default().insert(key);
-        }
-    }
-    Ok(held)
-}
-
-/// Keys of one node, of which it is asked which it holds.
-type Piece<'a> = &'a [(NodeKey, KeyHash)];
-
-/// Keys of one piece, and pieces of one statement.
-const PIECE: usize = 16;
-const PIECES: usize = 32;
-
-fn pieces(wanted: &[(NodeKey, KeyHash)]) -> Vec<Piece<'_>> {
-    wanted
-        .chunk_by(|(one, _), (next, _)| one == next)
-        .flat_map(|of_node| of_node.chunks(PIECE))
-        .collect()
-}
-
-/// One query for each piece, all in one statement: a single list of triples costs MariaDB many times
-/// as much.
-fn which_are_held(pieces: &[Piece<'_>]) -> Statement {
-    let keys = vec!["?"; PIECE].join(",");
-    let query = format!(
-        "SELECT space, key_hash, holder FROM holding \
-            WHERE space = ? AND holder = ? AND key_hash IN ({keys})"
-    );
-    Statement::union(
-        &query,
-        pieces.len(),
-        pieces.iter().map(|piece| piece_args(piece)),
-    )
-}
-
-/// The node, and the keys, of which the last stands for those that are missing.
-fn piece_args(piece: Piece<'_>) -> Vec<Arg> {
-    let Some((node, last)) = piece.last() else {
-        return Vec::new();
-    };
-    let keys = piece.iter().map(|(_, key)| *key);
-    let keys = keys.chain(std::iter::repeat(*last)).take(PIECE);
-    node_args(*node)
-        .into_iter()
-        .chain(keys.map(Arg::from))
-        .collect()
 }
 
 fn outcome(

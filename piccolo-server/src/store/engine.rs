@@ -98,6 +98,9 @@ pub(crate) trait Columns {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dialect {
     pub(crate) insert_ignore: &'static str,
+    /// All the key hashes of a group of rows one after another, where that is possible. It may be
+    /// cut off.
+    pub(crate) keys_in_one: Option<&'static str>,
     /// Locks the rows that a transaction reads; empty where a transaction locks everything.
     pub(crate) for_update: &'static str,
     /// Begins the assignments of an upsert into `node`.

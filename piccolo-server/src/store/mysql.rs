@@ -120,6 +120,9 @@ impl Link {
                     connection
                         .execute("SET SESSION innodb_lock_wait_timeout = 5")
                         .await?;
+                    connection
+                        .execute("SET SESSION group_concat_max_len = 1048576")
+                        .await?;
                     Ok(())
                 })
             })
@@ -231,6 +234,7 @@ impl Engine for MySql {
 
     const DIALECT: Dialect = Dialect {
         insert_ignore: "INSERT IGNORE",
+        keys_in_one: Some("GROUP_CONCAT(key_hash SEPARATOR '')"),
         for_update: " FOR UPDATE",
         on_known_node: " ON DUPLICATE KEY UPDATE",
         inserted: ("VALUES(", ")"),

@@ -80,6 +80,7 @@ impl Engine for Sqlite {
 
     const DIALECT: Dialect = Dialect {
         insert_ignore: "INSERT OR IGNORE",
+        keys_in_one: None,
         for_update: "",
         on_known_node: " ON CONFLICT (space, holder) DO UPDATE SET",
         inserted: ("excluded.", ""),

@@ -42,6 +42,7 @@ async fn held(server: &Server) -> String {
 }
 
 on_both_engines!(
+    a_very_large_set_is_replaced,
     deltas_continue_a_sync,
     a_gap_asks_for_a_sync_and_changes_nothing,
     what_comes_twice_or_late_changes_nothing,
@@ -152,4 +153,22 @@ async fn everything_answered_survives_a_restart(engine: Engine) {
     assert_eq!(keepalive(&server, 7, 1).await, Value::Null);
     assert_eq!(delta(&server, [&[], &["a"]], 7, 2).await.1["success"], true);
     assert_eq!(held(&server).await, "b");
+}
+
+/// More keys than MariaDB puts into one value.
+async fn a_very_large_set_is_replaced(engine: Engine) {
+    let (server, database) = engine.fresh().await;
+    for part in 0..4 {
+        let keys: Vec<String> = (0..20_000).map(|n| format!("{part}-{n}")).collect();
+        let call = json!({"holder": HOLDER, "keys": keys, "group": "g"});
+        assert_eq!(server.post(path::ADVERTISE, &call).await.0, 201);
+    }
+    assert_eq!(database.count("holding"), 80_000);
+    let keys = ["3-19999", "new"];
+    let call = json!({"holder": HOLDER, "keys": keys, "group": "g"});
+    assert_eq!(server.post(path::SYNC, &call).await.0, 201);
+    assert_eq!(database.count("holding"), 2);
+    for key in keys {
+        assert_eq!(server.holders(key, "10.0.0.9").await, [HOLDER]);
+    }
 }

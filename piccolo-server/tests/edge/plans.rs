@@ -268,12 +268,13 @@ fn check_sqlite(database: &Database, statement: &str) {
 
 /// Columns of EXPLAIN: id, select_type, table, type, possible_keys, key, key_len, ref, rows, Extra.
 fn check_mariadb(database: &Database, statement: &str) {
-    // A limit takes numbers only, all columns take texts. Few rows are new, and few are old.
+    // A limit takes numbers only, all columns take bytes. Few rows are new, and few are old.
     let statement = statement
         .replace("LIMIT ?", "LIMIT 5")
+        .replace("space = ?", "space = 1")
         .replace("stamp >= ?", "stamp >= 19900")
         .replace("stamp < ?", "stamp < 100")
-        .replace('?', "'1'");
+        .replace('?', "x'31'");
     let plan = database.query(&format!("EXPLAIN {statement}"));
     for line in plan.lines() {
         let columns: Vec<&str> = line.split('\t').collect();
