@@ -74,6 +74,7 @@ fn table(title: String, outcome: &AgentsOutcome, has_database: bool) -> Table {
         "p99 ms",
         "server CPU %",
         "database CPU %",
+        "generator CPU %",
         "MiB",
         "MiB at most",
         "refused",
@@ -99,7 +100,7 @@ fn table(title: String, outcome: &AgentsOutcome, has_database: bool) -> Table {
     table
 }
 
-fn row(name: &str, phase: &Phase, has_database: bool) -> [Cell; 11] {
+fn row(name: &str, phase: &Phase, has_database: bool) -> [Cell; 12] {
     let Phase {
         seconds,
         calls,
@@ -118,6 +119,7 @@ fn row(name: &str, phase: &Phase, has_database: bool) -> [Cell; 11] {
         Cell::from(calls.p99_ms),
         Cell::from(percent(*server_cpu)),
         Cell::from(has_database.then(|| percent(*database_cpu))),
+        Cell::from(percent(calls.generator_cpu)),
         count(resident.now >> 20),
         count(resident.peak >> 20),
         count(calls.refused),

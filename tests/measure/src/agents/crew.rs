@@ -22,8 +22,9 @@ use crate::{
 /// Layers of an image, and holders of each that an agent asks for.
 const LAYERS: usize = 10;
 const COUNT: u32 = 20;
-/// Connections of one source address: fewer than it has ports.
-const OF_ONE_ADDRESS: u32 = 20_000;
+/// Connections of one source address: far fewer than it has ports, as the kernel seeks a free one
+/// the longer the more are taken.
+const OF_ONE_ADDRESS: u32 = 4000;
 
 /// Agents, their connections, and what came back.
 pub(super) struct Crew<'a> {
