@@ -188,9 +188,19 @@ impl Cli {
     where
         I: IntoIterator<Item = OsString> + Clone,
     {
-        let matches = settings::matches(Self::command(), args)?;
+        let matches = settings::matches(Self::command(), in_full(args))?;
         Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
     }
+}
+
+/// `piccolo-server explain` is short for `piccolo-server topology explain`, and so are its like.
+fn in_full(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<_> = args.into_iter().collect();
+    let command = args.get(1).and_then(|word| word.to_str());
+    if let Some("locate" | "explain" | "matrix" | "suggest") = command {
+        args.insert(1, "topology".into());
+    }
+    args
 }
 
 impl Data {

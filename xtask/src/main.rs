@@ -39,6 +39,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test { filter } => {
             if filter.is_empty() {
                 ebpf::check_where_possible()?;
+                deploy::check()?;
             }
             tests::run(&filter)
         }

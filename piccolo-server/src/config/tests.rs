@@ -26,6 +26,26 @@ fn serve_is_the_default_command() {
 }
 
 #[test]
+fn what_looks_at_the_topology_needs_no_word_before_it() {
+    for words in [
+        ["locate", "10.0.0.1"].as_slice(),
+        &["topology", "locate", "10.0.0.1"],
+    ] {
+        let args = std::iter::once("piccolo-server").chain(words.iter().copied());
+        let cli =
+            Cli::read(args.map(OsString::from).collect::<Vec<_>>()).expect("no settings file");
+        assert!(
+            matches!(
+                &cli.command,
+                Some(Command::Topology(TopologyCommand::Locate { .. }))
+            ),
+            "{:?}",
+            cli.command
+        );
+    }
+}
+
+#[test]
 fn without_a_database_there_is_a_file() {
     let [database] = serve(&["--state-dir", "/tmp/x"])
         .data

@@ -90,7 +90,7 @@ impl Database {
         match self {
             Self::Sqlite(directory) => {
                 let output = Command::new("sqlite3")
-                    .args(["-batch", "-separator", "\t", "-cmd", ".timeout 5000"])
+                    .args(["-batch", "-separator", "\t", "-cmd", ".timeout 30000"])
                     .args([directory.path().join("db").as_os_str(), sql.as_ref()])
                     .output()
                     .expect("sqlite3 runs");
