@@ -10,7 +10,7 @@ use super::tools::{self, Outcome, Tools};
 const MOST_LINES: usize = 150;
 
 /// Sets of values that have to lint.
-pub(super) const GOOD: [&[&str]; 9] = [
+pub(super) const GOOD: [&[&str]; 10] = [
     &[],
     &[
         "agent.accounting=capabilities",
@@ -19,6 +19,10 @@ pub(super) const GOOD: [&[&str]; 9] = [
     &["agent.accounting=off"],
     &["agent.hosts.mode=off"],
     &["agent.hosts.mode=remove"],
+    &[
+        "agent.tags.resolve=true",
+        "agent.tags.registryURLs.registry\\.corp=https://10.0.0.1:5000",
+    ],
     &[
         "server.replicas=3",
         "server.database.secret=db",
@@ -40,12 +44,23 @@ pub(super) const GOOD: [&[&str]; 9] = [
 ];
 
 /// Values that have to be refused, and a word of the reason.
-const BAD: [(&[&str], &str); 6] = [
+const BAD: [(&[&str], &str); 8] = [
     (&["agent.accounting=ebpf"], "accounting"),
     (&["agent.acounting=off"], "acounting"),
     (&["server.replicas=2"], "database.secret"),
     (&["server.enabled=false"], "agent.servers"),
     (&["agent.ports.peer=70000"], "peer"),
+    (
+        &[
+            "agent.tags.resolve=true",
+            "agent.tags.registryURLs.docker\\.io=10.0.0.1:5000",
+        ],
+        "docker.io",
+    ),
+    (
+        &["agent.tags.registryURLs.docker\\.io=https://10.0.0.1"],
+        "agent.tags.resolve",
+    ),
     (&["priorityClass.create=false"], "name"),
 ];
 
