@@ -14,6 +14,7 @@ mod hash;
 mod health;
 mod hints;
 mod link;
+mod named;
 mod open;
 mod parts;
 mod pool;

@@ -11,6 +11,7 @@ use super::{
     count::Counts,
     error::PeerError,
     exchange::{Upstream, exchange},
+    named::may_be_asked,
 };
 use crate::http::Method;
 
@@ -63,7 +64,8 @@ async fn race(
             Err(error) => {
                 waited_for.retain(|p| *p != peer);
                 failed(inner, want, peer, &error);
-                if let PeerError::Busy(others) = error {
+                if let PeerError::Busy(mut others) = error {
+                    others.retain(|other| may_be_asked(*other, peer, inner.settings.own));
                     candidates.add(inner, &want.digest, others);
                 }
             }
