@@ -1,5 +1,6 @@
 //! A puller, a peer beside it that misbehaves, and a good holder a rack away.
 
+pub mod busy;
 pub mod memory;
 pub mod soak;
 
@@ -7,15 +8,15 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::{
-    Agent, Bed, BedSetup, Image, ImageSpec, Layer, Netns, Node, Packing, Plan, Process, Release,
-    Run, binary, wait_until,
+    Agent, Bed, BedSetup, Host, Image, ImageSpec, Layer, Netns, Node, Packing, Plan, Process,
+    Release, Run, binary, wait_until,
 };
 
 use crate::{APP, PULL, is_little, node, pull};
@@ -36,6 +37,9 @@ pub const FAULTS: [&str; 12] = [
     "closes-at-once",
     WRONG_BYTES,
 ];
+
+/// Those that come in the middle of the layer, with what came before taken.
+const HALF_WAY: [&str; 5] = ["kill", "stop", "trickle", "fin", "rst"];
 
 /// The fault that containerd finds, so that only the retry succeeds.
 pub const WRONG_BYTES: &str = "wrong-bytes";
@@ -177,14 +181,20 @@ impl Lab {
     /// # Errors
     /// When it does not come up.
     pub fn start_faulty(&mut self, fault: &str) -> Result<Faulty> {
-        let digests: Vec<_> = self
-            .image
-            .native_blobs()
-            .map(|b| b.digest.clone())
-            .collect();
+        self.start_peer(fault, &self.blobs()?, &self.digests(), &[])
+    }
+
+    /// What the image consists of.
+    fn digests(&self) -> Vec<String> {
+        let blobs = self.image.native_blobs();
+        blobs.map(|blob| blob.digest.clone()).collect()
+    }
+
+    /// The directory of the image's blobs.
+    fn blobs(&self) -> Result<PathBuf> {
         let root = self.image.path(&self.image.root);
         let blobs = root.ancestors().nth(2).context("the image has no blobs")?;
-        self.start_peer(fault, blobs, &digests, &[])
+        Ok(blobs.to_owned())
     }
 
     /// Starts a peer in the puller's rack that the server takes for a holder of `digests`.
@@ -196,10 +206,24 @@ impl Lab {
         more: &[String],
     ) -> Result<Faulty> {
         let host = node(&self.bed, FAULTY)?.host.clone();
+        let holder = SocketAddr::new(host.address, PEER + self.started + 1);
+        let process = self.start_process(&host, holder, fault, blobs, more)?;
+        self.claim(holder, digests)?;
+        Ok(Faulty { process, holder })
+    }
+
+    /// Starts a peer of which the server knows nothing.
+    fn start_process(
+        &mut self,
+        host: &Host,
+        listen: SocketAddr,
+        fault: &str,
+        blobs: &Path,
+        more: &[String],
+    ) -> Result<Process> {
         self.started += 1;
-        let holder = SocketAddr::new(host.address, PEER + self.started);
         let mut arguments = vec![
-            format!("--listen={holder}"),
+            format!("--listen={listen}"),
             format!("--fault={fault}"),
             format!("--blobs={}", blobs.display()),
         ];
@@ -211,8 +235,7 @@ impl Lab {
         process.wait_ready(START, || {
             Ok(std::fs::read_to_string(&log)?.contains("listens"))
         })?;
-        self.claim(holder, digests)?;
-        Ok(Faulty { process, holder })
+        Ok(process)
     }
 
     /// Tells the server what a holder has, in place of the holder.
@@ -294,6 +317,15 @@ impl Lab {
             "the faulty peer was not asked for the layer"
         );
         let whole = self.image.bytes();
+        if HALF_WAY.contains(&fault) {
+            let peer = node(&self.bed, FAULTY)?.host.address;
+            let agent = self.puller()?.agent.as_ref().context("no agent")?;
+            let received = agent.received()?.get(&peer).copied().unwrap_or_default();
+            ensure!(
+                received > whole / 4,
+                "the faulty peer gave {received} of {whole} bytes"
+            );
+        }
         match others {
             Others::Second => ensure!(
                 is_little(pulled.from_registry, &self.image),

@@ -55,6 +55,30 @@ pub struct Network {
     pairs: BTreeMap<(u8, u8), Rate>,
 }
 
+impl Host {
+    /// Gives it one more address, of which no other host knows.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn add_address(&self, address: Ipv4Addr) -> Result<()> {
+        ip(&self.netns, &format!("addr add {address}/32 dev lo"))
+    }
+
+    /// Has whatever it sends to an address get lost on the way, without a word to it.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn lose_packets_to(&self, address: Ipv4Addr) -> Result<()> {
+        let nobody = "lladdr 02:00:00:00:00:01 nud permanent";
+        ip(
+            &self.netns,
+            &format!("neigh replace {address} {nobody} dev eth0"),
+        )
+    }
+}
+
 impl Plan {
     /// Racks of unshaped nodes.
     pub fn unshaped(racks: &[u8]) -> Self {

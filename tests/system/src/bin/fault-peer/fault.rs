@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     thread,
     time::Duration,
 };
@@ -46,7 +46,12 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Fails a request for a layer. The connection is of no use after it.
-    pub(crate) fn play(self, mut stream: &TcpStream, found: &Found) -> Result<()> {
+    pub(crate) fn play(
+        self,
+        mut stream: &TcpStream,
+        found: &Found,
+        alternates: &[SocketAddr],
+    ) -> Result<()> {
         let (middle, end) = (found.middle(), found.end);
         match self {
             Self::ServerError => {
@@ -54,7 +59,12 @@ impl Fault {
                 return Ok(());
             }
             Self::TooManyRequests => {
-                stream.write_all(b"HTTP/1.1 429 No\r\nContent-Length: 0\r\n\r\n")?;
+                let others: Vec<_> = alternates.iter().map(ToString::to_string).collect();
+                let others = others.join(", ");
+                write!(
+                    stream,
+                    "HTTP/1.1 429 No\r\nPiccolo-Alternates: {others}\r\nContent-Length: 0\r\n\r\n"
+                )?;
                 return Ok(());
             }
             Self::EndlessHeaders => {

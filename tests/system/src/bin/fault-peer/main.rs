@@ -32,6 +32,9 @@ struct Cli {
     /// What it does wrong.
     #[arg(long)]
     fault: Fault,
+    /// Whom it names in its place when it has no time.
+    #[arg(long, value_delimiter = ',')]
+    alternate: Vec<SocketAddr>,
     /// Any other digest is as many bytes, all of them zero.
     #[arg(long)]
     zeros: Option<u64>,
@@ -72,7 +75,7 @@ fn serve(stream: &TcpStream, cli: &Cli) -> Result<()> {
         let is_layer = found.len() >= cli.layer && request.wants_body();
         if is_layer && cli.fault != Fault::None {
             say(&format!("misbehaves at {}-{}", found.start, found.end))?;
-            cli.fault.play(stream, &found)?;
+            cli.fault.play(stream, &found, &cli.alternate)?;
             return Ok(());
         }
         found.send_head(stream)?;
