@@ -188,6 +188,7 @@ impl Working {
         let fetching = FetchSettings {
             own: Some(holder),
             verify: settings.verify.into(),
+            floor: FetchSettings::floor(settings.rate_floor),
             ..FetchSettings::default()
         };
         let fetcher = Fetcher::new(parts, fetching);

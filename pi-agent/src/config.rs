@@ -149,6 +149,15 @@ pub struct Run {
         default_value = "auto"
     )]
     pub verify: VerifyMode,
+    /// Bytes per second below which a peer's reply is given up for the next peer, or for the
+    /// registry; at 0 only a reply that stands still.
+    #[arg(
+        long,
+        env = "PI_AGENT_RATE_FLOOR",
+        value_name = "BYTES",
+        default_value_t = crate::fetch::RATE_FLOOR
+    )]
+    pub rate_floor: u64,
     #[command(flatten)]
     pub tags: Tags,
     #[command(flatten)]

@@ -29,7 +29,7 @@ pub use self::{
     count::METRICS,
     finder::Finder,
     health::Quarantine,
-    settings::{FetchSettings, Verify},
+    settings::{FetchSettings, RATE_FLOOR, Verify},
     verdict::{Unwatched, Verdict, Verdicts, Watch},
 };
 pub(crate) use self::{

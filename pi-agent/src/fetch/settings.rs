@@ -6,6 +6,13 @@ use piccolo_api::Holder;
 
 use crate::datapath::RateFloor;
 
+/// The least rate of a peer, in bytes per second, where nothing else is set. It tells a trickle from
+/// a slow link: 32 uploads that share 10 Mbit/s, as a node has them at most, come faster.
+pub const RATE_FLOOR: u64 = 32 << 10;
+
+/// The time over which a rate is judged, so that silence is noticed after as long.
+const WINDOW: Duration = Duration::from_secs(2);
+
 /// Deadlines and trust.
 #[derive(Debug, Clone)]
 pub struct FetchSettings {
@@ -36,6 +43,16 @@ pub enum Verify {
     Small,
 }
 
+impl FetchSettings {
+    /// The floor of so many bytes per second; 0 asks for no more than any byte at all.
+    pub fn floor(rate: u64) -> RateFloor {
+        RateFloor {
+            bytes: rate.saturating_mul(WINDOW.as_secs()).max(1),
+            window: WINDOW,
+        }
+    }
+}
+
 impl Default for FetchSettings {
     fn default() -> Self {
         Self {
@@ -43,10 +60,7 @@ impl Default for FetchSettings {
             dial: Duration::from_millis(300),
             first_byte: Duration::from_secs(2),
             open: Duration::from_secs(6),
-            floor: RateFloor {
-                bytes: 256 << 10,
-                window: Duration::from_secs(2),
-            },
+            floor: Self::floor(RATE_FLOOR),
             patience: Duration::from_mins(2),
             verify: Verify::Auto,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pi_agent::fetch::FetchSettings;
+use pi_agent::{datapath::RateFloor, fetch::FetchSettings};
 use piccolo_api::FailureKind;
 
 use crate::{
@@ -185,6 +185,45 @@ async fn a_slow_peer_is_overtaken() {
     );
     assert_eq!((quick.requests(), third.requests()), (1, 0));
     assert!(bed.known.kinds().is_empty(), "being slow is no failure");
+}
+
+/// A slow link is no trickle: whoever is above the floor is kept, and whoever is below it is
+/// replaced where it got to.
+#[tokio::test]
+async fn a_slow_peer_is_kept_above_the_floor_only() {
+    let layer = object(6 << 20, 8);
+    // 64 KiB each time: 3.2 MB/s at most, and a third of it.
+    let pauses = [Duration::from_millis(20), Duration::from_millis(60)];
+    for (pause, kept) in pauses.into_iter().zip([true, false]) {
+        let slow = Fake::paced(Fault::None, &layer, pause).await;
+        let settings = FetchSettings {
+            floor: RateFloor {
+                bytes: 640 << 10,
+                window: Duration::from_millis(400),
+            },
+            ..settings()
+        };
+        let bed = Bed::with(vec![slow.peer()], settings).await;
+        let pulled = bed.pull(&layer).await;
+        assert!(pulled.body == layer);
+        assert_eq!(
+            pulled.from_registry == 0,
+            kept,
+            "{pause:?}: {:?}",
+            pulled.took
+        );
+        assert!(pulled.from_registry < layer.len(), "{pause:?}");
+        let stalled = bed.known.kinds().contains(&FailureKind::Stalled);
+        assert_eq!(stalled, !kept, "{pause:?}");
+    }
+}
+
+#[test]
+fn a_floor_is_given_in_bytes_per_second() {
+    for (rate, bytes) in [(0, 1), (1000, 2000), (u64::MAX, u64::MAX)] {
+        let floor = FetchSettings::floor(rate);
+        assert_eq!((floor.bytes, floor.window.as_secs()), (bytes, 2), "{rate}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use system_tests::{APP, bed, bed_with_piccolo, is_little, node, on_each_release, pull, push_app};
-use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Plan, Release, Run};
+use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Packing, Plan, Rate, Release, Run};
 
 on_each_release!(
     through_a_peer,
@@ -47,6 +47,40 @@ fn pull_one_after_the_other(bed: &Bed, image: &Image) -> Result<()> {
         from_first >= image.bytes() * 9 / 10,
         "received from peers: {received:?}"
     );
+    Ok(())
+}
+
+/// A peer behind 2 Mbit/s, which is the only one.
+#[test]
+fn a_slow_peer_is_kept_unless_the_floor_is_above_it() -> Result<()> {
+    for (floor, kept) in [(None, true), (Some("--rate-floor=1000000"), false)] {
+        let plan = Plan {
+            node: Some(Rate::megabits(2)),
+            ..Plan::unshaped(&[2])
+        };
+        let release = Release::Installed;
+        let mut bed = Bed::start(Run::start()?, &BedSetup { plan, release })?;
+        let layer = Layer {
+            kibibytes: 1536,
+            packing: Packing::Tar,
+        };
+        let image = ImageSpec {
+            layers: vec![layer],
+            ..ImageSpec::small("narrow")
+        }
+        .build()?;
+        bed.registry.push(&image, APP)?;
+        bed.start_server(&[])?;
+        bed.start_agents(floor.as_slice())?;
+        bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
+        let (first, second) = (node(&bed, 0)?, node(&bed, 1)?);
+        pull(first, APP)?;
+        bed.wait_until_shared(&image)?;
+        pull(second, APP)?;
+        bed.registry.settle()?;
+        let sent = bed.registry.bytes_to(second.host.address);
+        assert_eq!(is_little(sent, &image), kept, "{floor:?}: {sent} bytes");
+    }
     Ok(())
 }
 
