@@ -10,6 +10,7 @@ mod prefetch;
 mod racks;
 mod reports;
 mod servers;
+mod untold;
 
 use std::{
     net::IpAddr,

@@ -16,6 +16,7 @@ use super::{
     flavour::Flavour,
     reports::Report,
     servers::Usable,
+    untold::Untold,
 };
 use crate::{jitter::Jitter, metric::Metric};
 
@@ -79,6 +80,8 @@ pub(super) struct Announcer {
     sent: u64,
     state: State,
     backoff: Backoff,
+    /// What did not fit into the last sync, told before any later change.
+    untold: Untold,
     /// What could not be delivered goes with the next call.
     undelivered: Option<Report>,
     next_keepalive: Instant,
@@ -111,6 +114,7 @@ impl Announcer {
             sent: 0,
             state: State::SyncDue(now),
             backoff: Backoff::new(RETRY.0, RETRY.1),
+            untold: Untold::default(),
             undelivered: None,
             next_keepalive: now,
         }
@@ -176,7 +180,7 @@ impl Announcer {
                 tokio::time::sleep_until(at).await;
                 Due::Sync
             }
-            State::Synced { .. } if pending.len() > 0 => Due::Changes,
+            State::Synced { .. } if !self.untold.is_empty() || pending.len() > 0 => Due::Changes,
             State::Synced { again } => tokio::select! {
                 () = pending.changed() => {
                     tokio::time::sleep(GATHER).await;
@@ -199,7 +203,13 @@ impl Announcer {
         let pending = &self.discovery.0.pending;
         // In this order: a change between the two is in the set and told once more.
         pending.clear();
-        let keys = (self.keys)();
+        let mut keys = (self.keys)();
+        // A Go server has no such bounds.
+        self.untold = if Untold::fit(&keys) || self.flavour().await == Flavour::Go {
+            Untold::default()
+        } else {
+            Untold::split_off(&mut keys)
+        };
         // Never a number that the server may have seen with another set.
         let seq = self.sent + 1;
         let set = Delta {
@@ -214,7 +224,9 @@ impl Announcer {
             Outcome::Taken | Outcome::Resync => {
                 info!(
                     keys = request.keys.len(),
-                    seq, "the server has this node's set"
+                    more = self.untold.len(),
+                    seq,
+                    "the server has this node's set"
                 );
                 self.seq = seq;
                 let again = (self.flavour().await == Flavour::Go)
@@ -233,6 +245,9 @@ impl Announcer {
     }
 
     async fn advertise(&mut self, holder: Holder) -> Outcome {
+        if !self.untold.is_empty() {
+            return self.advertise_untold(holder).await;
+        }
         let Some((delta, since)) = self.discovery.0.pending.take(BATCH) else {
             self.sync_soon();
             return Outcome::Taken;
@@ -263,6 +278,31 @@ impl Announcer {
                 self.undelivered = Some(report_of(request));
                 self.discovery.0.pending.restore(delta, since);
             }
+        }
+        outcome
+    }
+
+    /// Tells the next keys of a set that one sync does not hold. They are as old as the sync, and so
+    /// what has changed since then is told after them.
+    async fn advertise_untold(&mut self, holder: Holder) -> Outcome {
+        let delta = Delta {
+            added: self.untold.page(BATCH).to_vec(),
+            removed: Vec::new(),
+        };
+        let seq = self.seq + 1;
+        let request = self.request(holder, &delta, seq);
+        self.sent = seq;
+        let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
+        let outcome = judge("advertise", reply.as_ref());
+        match outcome {
+            Outcome::Taken => {
+                self.seq = seq;
+                self.untold.told(delta.added.len());
+                debug!(more = self.untold.len(), seq, "the server took a part");
+            }
+            Outcome::Resync => {}
+            // The same part is sent once more.
+            Outcome::Failed => self.undelivered = Some(report_of(request)),
         }
         outcome
     }
@@ -363,7 +403,7 @@ impl Announcer {
         let mut standing = self.standing();
         standing.epoch = self.epoch;
         standing.seq = self.seq;
-        standing.synced = matches!(self.state, State::Synced { .. });
+        standing.synced = matches!(self.state, State::Synced { .. }) && self.untold.is_empty();
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Query, State},
+    extract::{DefaultBodyLimit, Query, State},
     http::StatusCode,
     response::IntoResponse,
     routing::{get, post},
@@ -84,6 +84,7 @@ impl FakeServer {
                 .route(path::FIND, post(find))
                 .route(path::LEAVE, post(leave));
         }
+        let router = router.layer(DefaultBodyLimit::max(4 << 20));
         let router = router.with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         server
@@ -137,6 +138,9 @@ impl FakeServer {
 }
 
 async fn sync(State(s): State<FakeServer>, Json(b): Json<AdvertiseRequest>) -> impl IntoResponse {
+    if !s.behaviour.lock().unwrap().go && b.keys.len() > 20_000 {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
     s.note(Call::Sync(b));
     let losing = {
         let mut behaviour = s.behaviour.lock().unwrap();
