@@ -48,7 +48,7 @@ pub use self::{
 };
 
 /// What is counted here.
-pub const METRICS: &[Metric] = &[IMAGES, BLOBS, STORED, SHARED, missed::BYTES];
+pub const METRICS: &[Metric] = &[IMAGES, BLOBS, STORED, SHARED, missed::BYTES, track::BROKEN];
 
 const IMAGES: Metric = Metric::gauge(
     "piccolo_agent_images",

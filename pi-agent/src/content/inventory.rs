@@ -124,6 +124,11 @@ impl Inventory {
         self.present.contains_key(id)
     }
 
+    /// The length of a blob that is there.
+    pub(crate) fn size(&self, id: &Id) -> Option<u64> {
+        self.present.get(id).copied()
+    }
+
     /// Replaces the images of one namespace.
     pub(crate) fn listed(&mut self, namespace: &Arc<str>, images: Vec<Image>) {
         self.images.retain(|(n, _), _| n != namespace);

@@ -19,7 +19,13 @@ use super::{
     manifest::{MAX_MANIFEST, Manifest},
     origin::Origin,
 };
-use crate::{containerd::Image, discovery::Discovery};
+use crate::{containerd::Image, digest::Digest, discovery::Discovery, metric::Metric};
+
+pub(super) const BROKEN: Metric = Metric::counter(
+    "piccolo_agent_broken_manifests_total",
+    &[],
+    "Manifests of this node's images that could not be understood; what they refer to is not shared.",
+);
 
 /// Changes taken in before the table is made anew.
 const BATCH: usize = 1024;
@@ -192,7 +198,7 @@ impl Tracker {
                 let digest = wanted.id.digest();
                 match self.content.read_manifest(&digest).await {
                     Ok(bytes) => {
-                        let manifest = bytes.and_then(|bytes| Manifest::parse(&bytes).ok());
+                        let manifest = self.parse(&wanted.id, &digest, bytes.as_deref());
                         self.inventory.learn(wanted, manifest.as_ref());
                     }
                     Err(error) => {
@@ -215,6 +221,19 @@ impl Tracker {
             debug!(added, removed, "what is shared has changed");
             self.discovery.changed(difference.added, difference.removed);
         }
+    }
+
+    /// What a manifest of an image says. A broken one is told of: the image cannot be run from it.
+    fn parse(&self, id: &Id, digest: &Digest, bytes: Option<&[u8]>) -> Option<Manifest> {
+        let error = match bytes.map(Manifest::parse) {
+            Some(Ok(manifest)) => return Some(manifest),
+            Some(Err(error)) => chain(&error).to_string(),
+            None if self.inventory.size(id)? > MAX_MANIFEST => "it is too long".to_owned(),
+            None => return None,
+        };
+        metrics::counter!(BROKEN.name).increment(1);
+        warn!(%digest, error, "a manifest of an image is broken, and is shared as it is");
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 //! collection, restarts, and a content store whose directory cannot be read.
 
 mod archive;
+mod broken;
 mod operator;
 mod tags;
 
