@@ -88,7 +88,13 @@ impl Fault {
         found.send(stream, found.start, middle)?;
         match self {
             Self::Kill => kill_process(getpid(), Signal::KILL)?,
-            Self::Stop => kill_process(getpid(), Signal::STOP)?,
+            Self::Stop => {
+                kill_process(getpid(), Signal::STOP)?;
+                // This thread may run on for a moment, in which it must not close anything.
+                loop {
+                    thread::park();
+                }
+            }
             Self::Fin => {
                 stream.shutdown(Shutdown::Write)?;
                 // Until the other side has closed too, so that no reset follows.
