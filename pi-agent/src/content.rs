@@ -1,5 +1,6 @@
 //! What this node has: the way from a digest to the bytes of the content store.
 
+mod expected;
 mod facts;
 mod id;
 mod images;
@@ -82,6 +83,7 @@ pub struct Content(Arc<Inner>);
 struct Inner {
     store: Store,
     containerd: Option<Containerd>,
+    listing: Option<Listing>,
     shared: Shared,
     facts: Arc<Facts>,
     missed: Missed,
@@ -168,6 +170,7 @@ impl Content {
         Self(Arc::new(Inner {
             store: Store::new(root),
             containerd: None,
+            listing: None,
             shared: Shared::All,
             facts: Arc::default(),
             missed: Missed::default(),
@@ -179,6 +182,7 @@ impl Content {
         let content = Self(Arc::new(Inner {
             store: Store::new(settings.path.clone()),
             containerd: Some(settings.containerd.clone()),
+            listing: Some(Listing::new(settings.containerd.clone())),
             shared: Shared::Images {
                 table: RwLock::default(),
                 tags: settings.tags,
@@ -225,6 +229,10 @@ impl Content {
         };
         let found = Remote::find(containerd, digest).await;
         let found = found.map_err(io::Error::other)?;
+        if let (None, Some(listing)) = (&found, &self.0.listing) {
+            // Who asks here for what is not here is containerd, in most cases.
+            listing.expect(digest);
+        }
         Ok(found.map(|(remote, size)| (Source::Remote(remote), size)))
     }
 
@@ -380,17 +388,16 @@ impl Tracking {
     pub fn start(self, scope: &Scope, discovery: Discovery, clock: Clock, jitter: Jitter) {
         let Self { content, settings } = self;
         let (changes, queue) = mpsc::channel(QUEUE);
-        let listing = Listing::new(settings.containerd.clone());
         let watch = Watch {
             store: content.0.store.clone(),
-            listing: Some(listing.clone()),
+            listing: content.0.listing.clone(),
             changes: changes.clone(),
             facts: Arc::clone(&content.0.facts),
         };
         let images = ImageWatch {
             containerd: settings.containerd.clone(),
             changes,
-            listing,
+            listing: content.0.listing.clone(),
             facts: Arc::clone(&content.0.facts),
             clock,
             jitter,

@@ -40,6 +40,8 @@ pub enum Event {
     ContentPut(Digest),
     /// A blob was removed by name; garbage collection says nothing.
     ContentGone(Digest),
+    /// A layer was unpacked, so that its blob was committed before.
+    LayerUnpacked,
 }
 
 /// A stream of events.
@@ -68,6 +70,7 @@ impl Containerd {
             filters: vec![
                 r#"topic~="^/images/""#.to_owned(),
                 r#"topic~="^/content/""#.to_owned(),
+                r#"topic=="/snapshot/commit""#.to_owned(),
             ],
         };
         let mut client = EventsClient::new(self.channel());
@@ -150,6 +153,7 @@ fn read(envelope: Envelope) -> Option<Event> {
             name: subject,
         }),
         "/content/create" => Some(Event::ContentPut(subject.parse().ok()?)),
+        "/snapshot/commit" => Some(Event::LayerUnpacked),
         "/content/delete" => Some(Event::ContentGone(subject.parse().ok()?)),
         _ => None,
     }

@@ -27,7 +27,7 @@ const CONDITION: &str = "containerd";
 pub(crate) struct ImageWatch {
     pub(crate) containerd: Containerd,
     pub(crate) changes: mpsc::Sender<Change>,
-    pub(crate) listing: Listing,
+    pub(crate) listing: Option<Listing>,
     pub(crate) facts: Arc<Facts>,
     pub(crate) clock: Clock,
     pub(crate) jitter: Jitter,
@@ -86,7 +86,7 @@ impl ImageWatch {
             metrics::counter!(RECONNECTS.name).increment(1);
         }
         self.list().await?;
-        self.listing.nudge();
+        self.nudge();
         backoff.reset();
         self.readiness.good(CONDITION, version.clone());
         info!(%version, "following containerd's images");
@@ -128,7 +128,7 @@ impl ImageWatch {
     }
 
     async fn event(&self, event: Event) -> Result<(), ContainerdError> {
-        self.listing.nudge();
+        self.nudge();
         match event {
             Event::ImagePut { namespace, name } => {
                 let Some(namespace) = self.namespace(&namespace) else {
@@ -148,7 +148,7 @@ impl ImageWatch {
                 }
             }
             // Where the directory is watched, it tells of content itself.
-            Event::ContentPut(_) | Event::ContentGone(_) => {}
+            Event::ContentPut(_) | Event::ContentGone(_) | Event::LayerUnpacked => {}
         }
         Ok(())
     }
@@ -160,6 +160,13 @@ impl ImageWatch {
                 .await;
         }
         Ok(())
+    }
+
+    /// Where the content store is listed, it is listed anew.
+    fn nudge(&self) {
+        if let Some(listing) = &self.listing {
+            listing.nudge();
+        }
     }
 
     fn namespace(&self, name: &str) -> Option<&Namespace> {

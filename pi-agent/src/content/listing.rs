@@ -9,10 +9,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
+use tracing::debug;
 
-use super::id::Id;
-use crate::containerd::{Containerd, ContainerdError};
+use super::{expected::Expected, id::Id, remote::Remote};
+use crate::{
+    containerd::{Containerd, ContainerdError},
+    digest::Digest,
+};
 
 /// Between two listings when no event tells of a change.
 const QUIET: Duration = Duration::from_secs(15);
@@ -27,6 +31,7 @@ pub(crate) struct Listing {
     containerd: Containerd,
     nudge: Arc<Notify>,
     echo: Arc<AtomicBool>,
+    expected: Arc<Expected>,
 }
 
 impl Listing {
@@ -35,12 +40,18 @@ impl Listing {
             containerd,
             nudge: Arc::new(Notify::new()),
             echo: Arc::new(AtomicBool::new(false)),
+            expected: Arc::default(),
         }
     }
 
     /// Something changed in containerd.
     pub(crate) fn nudge(&self) {
         self.nudge.notify_one();
+    }
+
+    /// containerd asked here for a blob that it does not have.
+    pub(crate) fn expect(&self, digest: &Digest) {
+        self.expected.add(digest);
     }
 
     /// Every blob of the shared namespaces with its size.
@@ -53,20 +64,41 @@ impl Listing {
         Ok(present)
     }
 
-    /// Waits for a reason to list again.
-    pub(crate) async fn pause(&self) {
+    /// When to list again if nothing tells of a change.
+    pub(crate) fn next(&self) -> Instant {
         // Deletions lag behind the event that announces them: one more look, later.
         let wait = if self.echo.swap(false, Ordering::Relaxed) {
             COLLECTION
         } else {
             QUIET
         };
-        if tokio::time::timeout(wait, self.nudge.notified())
-            .await
-            .is_ok()
-        {
-            tokio::time::sleep(GATHER).await;
-            self.echo.store(true, Ordering::Relaxed);
+        Instant::now() + wait
+    }
+
+    /// The next commit that was expected, with the blob's size, or `None` when it is time to list
+    /// again: at `next`, or after a change.
+    pub(crate) async fn commit(&self, next: Instant) -> Option<(Id, u64)> {
+        loop {
+            let digest = tokio::select! {
+                () = self.nudge.notified() => {
+                    tokio::time::sleep(GATHER).await;
+                    self.echo.store(true, Ordering::Relaxed);
+                    return None;
+                }
+                () = tokio::time::sleep_until(next) => return None,
+                digest = self.expected.due() => digest,
+            };
+            match Remote::find(&self.containerd, &digest).await {
+                Ok(Some((_, size))) => {
+                    self.expected.came(&digest);
+                    return Some((Id::from(&digest), size));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    debug!(%digest, error = %daemon::telemetry::chain(&error), "not looked for");
+                    return None;
+                }
+            }
         }
     }
 }

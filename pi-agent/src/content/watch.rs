@@ -98,8 +98,16 @@ impl Watch {
             );
         }
         match (access, &self.listing) {
-            (Access::Grpc, Some(listing)) => listing.pause().await,
+            (Access::Grpc, Some(listing)) => self.commits(listing).await,
             _ => tokio::time::sleep(POLL).await,
+        }
+    }
+
+    /// Tells of the commits that are expected, until all is to be listed again.
+    async fn commits(&self, listing: &Listing) {
+        let next = listing.next();
+        while let Some((id, size)) = listing.commit(next).await {
+            self.tell(Change::BlobPut(id, size)).await;
         }
     }
 

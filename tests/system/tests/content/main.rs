@@ -3,6 +3,7 @@
 
 mod archive;
 mod broken;
+mod grpc;
 mod operator;
 mod tags;
 
@@ -10,18 +11,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use pi_agent::content::Access;
 use pi_agent::status::Status;
 use system_tests::{APP, bed, node, on_each_release, pull, push_app};
 use testbed::{Agent, Bed, ImageSpec, Node, Release, get, wait_until};
 
 use archive::Archive;
 
-on_each_release!(
-    comes_and_goes,
-    stays_while_containerd_is_away,
-    without_its_directory,
-);
+on_each_release!(comes_and_goes, stays_while_containerd_is_away,);
 
 /// The promise is a second from a commit and two from a deletion; the rest is for a busy machine.
 const SHARED: Duration = Duration::from_secs(4);
@@ -173,35 +169,4 @@ fn stays_while_containerd_is_away(release: Release) -> Result<()> {
     }
     assert_eq!(status(node)?.standing.syncs, 1);
     Ok(())
-}
-
-fn without_its_directory(release: Release) -> Result<()> {
-    let mut bed = bed(release, &[2])?;
-    let image = push_app(&bed)?;
-    bed.start_server(&[])?;
-    bed.start_agent(0, &["--content-path=/nowhere"])?;
-    bed.start_agent(1, &[])?;
-    for node in &mut bed.nodes {
-        node.agent.as_mut().context("no agent")?.wait_ready()?;
-    }
-    bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
-    let (first, second) = (node(&bed, 0)?, node(&bed, 1)?);
-    pull(first, APP)?;
-    bed.wait_until_shared(&image)?;
-    assert_eq!(status(first)?.content.access, Access::Grpc);
-
-    pull(second, APP)?;
-    let received = agent(second)?.received()?;
-    let bytes = received.get(&first.host.address).copied();
-    assert!(bytes >= Some(image.bytes() * 9 / 10), "{received:?}");
-
-    let layers = &image.variants.first().context("no platform")?.layers;
-    let layer = &layers[0].digest;
-    wait_until("both nodes to share it", SHARED, || {
-        Ok((holders(&bed, layer)? == 2).then_some(()))
-    })?;
-    ctr(first, "k8s.io", &["content", "rm", layer])?;
-    wait_until("the layer to be withdrawn", GONE, || {
-        Ok((holders(&bed, layer)? == 1).then_some(()))
-    })
 }
