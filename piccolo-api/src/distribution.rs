@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Holder, Load, Observation, lenient};
+use crate::{Failure, Holder, Load, Observation, blank, lenient};
 
 /// Body of [`ADVERTISE`](crate::path::ADVERTISE) and [`SYNC`](crate::path::SYNC).
 ///
@@ -58,11 +58,19 @@ pub struct FindKeyQuery {
     pub key: String,
     /// The requester's group.
     pub group: String,
-    /// How many holders at most; absent or not positive: 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How many holders at most; absent, empty or not positive: 100.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "blank::option"
+    )]
     pub count: Option<i64>,
-    /// The requester's address; the caller's where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The requester's address; the caller's where it is absent or empty.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "blank::option"
+    )]
     pub request_host: Option<IpAddr>,
 }
 

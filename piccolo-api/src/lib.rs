@@ -4,6 +4,7 @@
 //! with it in both directions. Everything that is new is an optional field or a new path, which
 //! the Go programs ignore. The crate holds no behaviour beyond reading and writing these shapes.
 
+mod blank;
 mod case;
 mod distribution;
 mod holder;
