@@ -2,9 +2,20 @@
 
 mod totals;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use axum::{Json, extract::State, routing::get};
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
 use daemon::{
     clock::Clock,
     readiness::Readiness,
@@ -27,6 +38,9 @@ use crate::{
 const LIMITS: Limits = Limits {
     connections: 64,
     head: Duration::from_secs(30),
+    stall: Duration::from_secs(30),
+    per_address: 64,
+    dropped: |_| {},
 };
 
 /// What the admin endpoint looks at.
@@ -49,8 +63,27 @@ pub(crate) struct Admin {
 /// Serves until the scope drains.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin, scope: Scope) {
     let router = daemon::admin::router(admin.readiness.clone(), admin.metrics.clone());
-    let status = get(status).with_state(Arc::new(admin));
-    serve::serve(listener, router.route("/status", status), LIMITS, scope).await;
+    let admin = Arc::new(admin);
+    let router: Router = router
+        .route("/status", get(status).with_state(Arc::clone(&admin)))
+        .route_layer(middleware::from_fn_with_state(admin, refresh));
+    serve::serve(listener, router, LIMITS, scope).await;
+}
+
+/// Whoever reads numbers reads new ones.
+async fn refresh(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    if matches!(request.uri().path(), "/metrics" | "/status") {
+        let look = move || look(&admin.accounting, &admin.discovery);
+        // A look that panicked leaves the numbers as they were.
+        let _ = tokio::task::spawn_blocking(look).await;
+    }
+    next.run(request).await
+}
+
+/// Reads the counters of peers, if that was not just done, and names the peers' racks.
+fn look(accounting: &Accounting, discovery: &Discovery) {
+    accounting.refresh(Instant::now());
+    accounting.show_racks(|peer| discovery.rack(peer));
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {

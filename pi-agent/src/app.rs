@@ -39,8 +39,9 @@ pub use self::listeners::Addresses;
 
 /// A connection to the server opens within this, or the server counts as away.
 const SERVER_DIAL: Duration = Duration::from_millis(300);
-/// Between two looks at the counters of peers.
-const ACCOUNTING_PASS: Duration = Duration::from_secs(1);
+/// Between two looks at the counters of peers that nobody asked for. Who asks sees no older ones
+/// than a second: a node at rest is not woken up for numbers that nobody reads.
+const ACCOUNTING_PASS: Duration = Duration::from_secs(10);
 /// Between two foldings of the metrics' samples.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// Peers with the most bytes that one report names.
@@ -284,7 +285,9 @@ fn report(discovery: &Discovery, accounting: &Arc<Accounting>, peers: &PeerServe
     let peers = peers.clone();
     discovery.observe(
         Box::new(move || {
-            let reports = accounting.take_reports(REPORTED_PEERS, std::time::Instant::now());
+            let now = std::time::Instant::now();
+            accounting.refresh(now);
+            let reports = accounting.take_reports(REPORTED_PEERS, now);
             reports.iter().map(Into::into).collect()
         }),
         Box::new(move || {

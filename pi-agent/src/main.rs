@@ -38,6 +38,7 @@ fn start() -> Result<ExitCode> {
     let Cli { command, run } = config::read(std::env::args_os().collect::<Vec<_>>())?;
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers())
             .enable_all()
             .build()
             .context("the runtime could not be started")
@@ -52,6 +53,14 @@ fn start() -> Result<ExitCode> {
         Some(Command::MetricsDoc) => cli::metrics_doc(),
         Some(Command::SettingsDoc) => cli::settings_doc(),
     }
+}
+
+/// Threads that move bytes: half of the cores that this process may use, since the node's cores are
+/// there for its pods. The kernel does the work, so a few threads fill any link; more of them only
+/// take turns with those for whom they work.
+fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, 8)
 }
 
 async fn agent(settings: Run) -> Result<ExitCode> {

@@ -19,7 +19,7 @@ use daemon::{
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
 
 use super::{Discovery, flavour::Flavour};
@@ -53,6 +53,8 @@ pub(crate) struct Servers {
     /// The one that answered last is asked first.
     preferred: AtomicUsize,
     jitter: Jitter,
+    /// An instance did not answer.
+    trouble: Notify,
 }
 
 #[derive(Debug)]
@@ -111,6 +113,7 @@ impl Servers {
             all: urls.into_iter().map(server).collect(),
             preferred: AtomicUsize::new(0),
             jitter,
+            trouble: Notify::new(),
         }
     }
 
@@ -144,6 +147,12 @@ impl Servers {
             }
         };
         self.all.iter().enumerate().map(view).collect()
+    }
+
+    /// Whether an instance did not answer when it was last asked.
+    fn is_in_trouble(&self) -> bool {
+        let mut servers = self.all.iter();
+        servers.any(|server| server.lock().breaker.failures() > 0)
     }
 
     /// Tries instances that are due to be tried again.
@@ -273,6 +282,7 @@ impl Usable<'_> {
             .failed(Instant::now(), self.servers.jitter.next());
         state.last_error = Some(error);
         drop(state);
+        self.servers.trouble.notify_one();
         self.gauge(1.0);
     }
 
@@ -282,14 +292,21 @@ impl Usable<'_> {
 }
 
 impl Discovery {
-    /// Tries instances that do not answer, until the scope drains.
+    /// Tries instances that do not answer, until the scope drains; sleeps while all do.
     pub(super) async fn probing(self, scope: Scope) {
+        let servers = &self.0.servers;
+        let due = async || {
+            if !servers.is_in_trouble() {
+                servers.trouble.notified().await;
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        };
         loop {
             tokio::select! {
                 () = scope.draining() => return,
-                () = tokio::time::sleep(PROBE_EVERY) => {}
+                () = due() => {}
             }
-            self.0.servers.probe().await;
+            servers.probe().await;
         }
     }
 }

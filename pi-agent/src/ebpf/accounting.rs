@@ -70,6 +70,8 @@ enum Source {
 
 /// How long a connection to ourselves may take.
 const SELF_TEST: Duration = Duration::from_secs(1);
+/// Counters that are older than this are read again before they are shown or reported.
+const FRESH: Duration = Duration::from_secs(1);
 /// The kind of failure that is not the program's: the counters could not be read.
 const UNREAD: &str = "read";
 
@@ -154,15 +156,16 @@ impl Accounting {
     /// Reads the counters of all peers and enters what passed. To be called once per interval, from
     /// where blocking is allowed: about two microseconds for each peer.
     pub fn pass(&self, now: Instant) {
-        let start = Instant::now();
+        self.lock().pass(now);
+    }
+
+    /// A pass, unless the last one is less than a second ago: for those who are about to show or to
+    /// report what was counted.
+    pub fn refresh(&self, now: Instant) {
         let mut state = self.lock();
-        let state = &mut *state;
-        if let Err(error) = state.look(now) {
-            metrics::count_unread();
-            *state.failures.entry(UNREAD).or_default() += 1;
-            debug!(error = %chain(&error), "the counters could not be read");
+        if state.ledger.age(now) >= FRESH {
+            state.pass(now);
         }
-        metrics::show_pass(state.ledger.len(), start);
     }
 
     /// Shows in the metrics in which racks the peers are that have a name of their own there.
@@ -193,6 +196,16 @@ impl Accounting {
 }
 
 impl State {
+    fn pass(&mut self, now: Instant) {
+        let start = Instant::now();
+        if let Err(error) = self.look(now) {
+            metrics::count_unread();
+            *self.failures.entry(UNREAD).or_default() += 1;
+            debug!(error = %chain(&error), "the counters could not be read");
+        }
+        metrics::show_pass(self.ledger.len(), start);
+    }
+
     fn look(&mut self, now: Instant) -> Result<(), AccountingError> {
         let failures = self.source.failures()?;
         metrics::show_failures(failures);

@@ -111,6 +111,11 @@ impl Ledger {
         look
     }
 
+    /// How long ago the last look was.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.looked)
+    }
+
     /// The number of peers.
     pub(crate) fn len(&self) -> usize {
         self.peers.len()
