@@ -1,5 +1,8 @@
 //! Serving an axum router with the bounds that a listener on a real network needs.
 
+mod addresses;
+mod patient;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
@@ -8,13 +11,19 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
 };
 use tower::ServiceExt as _;
 use tracing::{Span, debug, warn};
 
+use self::{
+    addresses::{Addresses, Place},
+    patient::Patient,
+};
 use crate::scope::Scope;
 
 /// Bounds of a listener.
@@ -25,16 +34,64 @@ pub struct Limits {
     /// From the opening of a connection, or the end of a reply, to the end of the next request's
     /// head. Ends half-open and idle connections.
     pub head: Duration,
+    /// How long a client may take nothing of a reply that waits for it.
+    pub stall: Duration,
+    /// Connections of one address at once; further ones are closed. Of IPv6, a network of 64 bits
+    /// counts as one address.
+    pub per_address: usize,
+    /// Is told of each connection that a bound ended.
+    pub dropped: fn(Dropped),
 }
+
+/// Which bound ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// [`Limits::per_address`].
+    TooMany,
+    /// [`Limits::stall`].
+    Stalled,
+}
+
+/// What a connection takes of the listener's bounds.
+#[derive(Debug)]
+struct Taken {
+    _slot: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// What the kernel keeps of a reply for each connection, half of it for its own books. A slow client
+/// shows that it lives whenever it has taken about a third of this.
+const SEND_BUFFER: usize = 64 << 10;
+/// Between two warnings of addresses with too many connections.
+const WARN: Duration = Duration::from_mins(1);
 
 /// Serves `router` until the scope drains; then connections finish their request and close.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope: Scope) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Addresses::default();
+    // Connections have it from their listener.
+    if let Err(error) = set_socket_send_buffer_size(&listener, SEND_BUFFER) {
+        warn!(%error, "slow clients may be taken for dead");
+    }
+    let mut warned: Option<Instant> = None;
     loop {
         let Some((stream, peer, slot)) = accept(&listener, &slots, &scope).await else {
             return;
         };
-        let connection = connection(stream, peer, router.clone(), limits, scope.clone(), slot);
+        let Some(place) = addresses.take(peer.ip(), limits.per_address) else {
+            (limits.dropped)(Dropped::TooMany);
+            if warned.is_none_or(|at| at.elapsed() >= WARN) {
+                let most = limits.per_address;
+                warn!(%peer, most, "connections are closed: their address has too many already");
+                warned = Some(Instant::now());
+            }
+            continue;
+        };
+        let taken = Taken {
+            _slot: slot,
+            _place: place,
+        };
+        let connection = connection(stream, peer, router.clone(), limits, scope.clone(), taken);
         scope.task(Span::none(), connection);
     }
 }
@@ -70,7 +127,7 @@ async fn connection(
     router: Router,
     limits: Limits,
     scope: Scope,
-    slot: OwnedSemaphorePermit,
+    taken: Taken,
 ) {
     // Replies are small; waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
@@ -79,6 +136,7 @@ async fn connection(
         request.extensions_mut().insert(ConnectInfo(peer));
         request
     });
+    let stream = Patient::new(stream, limits);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
@@ -94,5 +152,5 @@ async fn connection(
     if let Err(error) = result {
         debug!(%peer, error = %crate::telemetry::chain(&error), "a connection ended early");
     }
-    drop(slot);
+    drop(taken);
 }

@@ -16,6 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits {
     connections: 8,
     head: Duration::from_millis(200),
+    stall: DEADLINE,
+    per_address: 8,
+    dropped: |_| {},
 };
 
 struct Server {

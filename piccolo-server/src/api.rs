@@ -16,6 +16,7 @@ mod reply;
 mod subject;
 mod sync;
 mod topology;
+mod unknown;
 
 use std::sync::Arc;
 
@@ -86,6 +87,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route(path::SUGGEST, get(topology::suggest))
         .route(path::BANDWIDTH, get(bandwidth::handle))
         .route(path::HEALTH, get(health::handle))
+        .method_not_allowed_fallback(unknown::method)
+        .fallback(unknown::path)
         .with_state(api)
 }
 
@@ -97,8 +100,9 @@ impl Api {
     /// Takes in what a node reported.
     pub(crate) fn reported(&self, subject: &Subject, report: &Report) {
         let now = self.clock.now();
+        let is_node = |peer| subject.knows(peer);
         self.bandwidth
-            .learn(now, subject.holder.ip(), &report.observations);
+            .learn(now, subject.holder.ip(), &report.observations, is_node);
         subject.accuse(self.now(), &report.failures);
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     api::{self, Api, Foreign, Limits},
     bandwidth,
     config::{Migrate, Serve},
+    connections,
     databases::{self, Opening, is_away},
     finder::Finder,
     realm::Common,
@@ -41,6 +42,7 @@ pub struct App {
     admin_listener: TcpListener,
     api_router: Router,
     admin_router: Router,
+    connections_per_address: usize,
     scope: Scope,
 }
 
@@ -59,15 +61,12 @@ pub struct Host {
     pub instance: i64,
 }
 
-const API_LIMITS: serve::Limits = serve::Limits {
-    connections: 65_536,
-    // An agent opens a new connection more cheaply than tens of thousands are kept.
-    head: Duration::from_secs(10),
-};
-
 const ADMIN_LIMITS: serve::Limits = serve::Limits {
     connections: 64,
     head: Duration::from_secs(30),
+    stall: Duration::from_secs(30),
+    per_address: 64,
+    dropped: |_| {},
 };
 
 const LIMITS: Limits = Limits {
@@ -131,6 +130,7 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
         admin_listener,
         api_router,
         admin_router: admin_router(host.readiness, host.metrics, api, admin),
+        connections_per_address: settings.connections_per_address,
         scope: host.scope,
     })
 }
@@ -219,12 +219,8 @@ impl App {
     /// Serves as tasks of the scope; returns at once.
     pub fn run(self) {
         let scope = self.scope;
-        let api = serve::serve(
-            self.api_listener,
-            self.api_router,
-            API_LIMITS,
-            scope.clone(),
-        );
+        let limits = connections::limits(self.connections_per_address);
+        let api = serve::serve(self.api_listener, self.api_router, limits, scope.clone());
         scope.service("api", api);
         let admin = serve::serve(
             self.admin_listener,

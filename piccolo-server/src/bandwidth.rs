@@ -37,7 +37,8 @@ const SAMPLES: Metric = Metric::counter(
     "piccolo_server_bandwidth_samples_total",
     &[(
         "verdict",
-        "`counted`, or why it says nothing of a path: `tiny`, `impossible`, `full`",
+        "`counted`, or why it says nothing of a path: `tiny`, `impossible`, `full`, `stranger` (the \
+         group has no such node)",
     )],
     "Observations of bytes received from a peer, by what was learned from them.",
 );
@@ -91,8 +92,15 @@ impl Bandwidth {
     }
 
     /// Learns from what the agent at `reporter` received since its last report. What it sent is
-    /// left to its peers, who report the same bytes.
-    pub(crate) fn learn(&self, now: Duration, reporter: IpAddr, observations: &[Observation]) {
+    /// left to its peers, who report the same bytes. Peers that are no nodes it may have invented,
+    /// and so fill the table of pairs.
+    pub(crate) fn learn(
+        &self,
+        now: Duration,
+        reporter: IpAddr,
+        observations: &[Observation],
+        is_node: impl Fn(IpAddr) -> bool,
+    ) {
         let received = observations.iter().filter(|o| o.received.rated_bytes > 0);
         let mut received = received.peekable();
         if received.peek().is_none() {
@@ -105,6 +113,10 @@ impl Bandwidth {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         for observation in received {
+            if !is_node(observation.peer) {
+                counter!(SAMPLES.name, "verdict" => "stranger").increment(1);
+                continue;
+            }
             let from = topology.locate(observation.peer);
             let flow = observation.received;
             let busy = Duration::from_micros(flow.busy_us);

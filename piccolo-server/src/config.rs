@@ -138,6 +138,17 @@ pub struct Serve {
         default_value = "0.0.0.0:7790"
     )]
     pub admin_listen: SocketAddr,
+    /// Connections of one address, or IPv6 network of 64 bits, to where agents call; further ones
+    /// are closed. Agents behind address translation share one. An agent keeps one connection, for
+    /// as long as it has calls to make and ten seconds more.
+    #[arg(
+        long,
+        env = "PICCOLO_CONNECTIONS_PER_ADDRESS",
+        value_name = "NUMBER",
+        default_value_t = 4096,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536)
+    )]
+    pub connections_per_address: usize,
     /// A node that was silent for this long is not handed out any more.
     #[arg(
         long,
@@ -155,8 +166,9 @@ pub struct Serve {
     /// Without one, racks are guessed from address prefixes.
     #[arg(long, env = "PICCOLO_TOPOLOGY", value_name = "FILE")]
     pub topology: Option<PathBuf>,
-    /// How long the holders of a key are remembered, for further finds; those of a key that
-    /// thousands have up to sixty times as long. 0 remembers none.
+    /// How long the holders of a key are remembered, for further finds: this long where nobody has
+    /// it, twice as long where twenty nodes do, and up to sixty times as long where a thousand do. 0
+    /// remembers none.
     #[arg(
         long,
         env = "PICCOLO_FIND_CACHE_TTL",

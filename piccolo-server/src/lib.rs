@@ -9,6 +9,7 @@ pub mod metric;
 
 mod api;
 mod bandwidth;
+mod connections;
 mod databases;
 mod evictor;
 mod finder;
@@ -16,6 +17,7 @@ mod flusher;
 mod key_hash;
 mod nodes;
 mod packed;
+mod quick_hash;
 mod realm;
 mod reports;
 mod spaces;

@@ -6,6 +6,7 @@ pub use daemon::metric::{Label, Metric};
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     let tables = [
         crate::bandwidth::METRICS,
+        crate::connections::METRICS,
         crate::evictor::METRICS,
         crate::finder::METRICS,
         crate::flusher::METRICS,

@@ -10,7 +10,8 @@ mod life;
 mod node;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    net::IpAddr,
     sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
@@ -22,7 +23,8 @@ pub(crate) use self::node::Node;
 use crate::{
     metric::Metric,
     packed::Packed,
-    store::{NodeKey, NodeRow, NodeState, Seen, Version},
+    quick_hash::QuickHash,
+    store::{NodeKey, NodeRow, NodeState, Seen, SpaceId, Version},
 };
 
 const TAKEN_OUT: &str = "piccolo_server_nodes_taken_out_total";
@@ -76,7 +78,9 @@ pub(crate) struct Census {
 
 #[derive(Debug, Default)]
 struct Table {
-    slots: HashMap<NodeKey, Node>,
+    slots: HashMap<NodeKey, Node, QuickHash>,
+    /// Where the nodes are, whatever their ports.
+    addresses: HashSet<(SpaceId, IpAddr)>,
 }
 
 /// A moment's view of the nodes.
@@ -121,6 +125,12 @@ impl Nodes {
     /// Notes something of a node.
     pub(crate) fn note(&self, key: NodeKey, then: impl FnOnce(&Node)) {
         self.with(key, then);
+    }
+
+    /// Whether some node is, or was of late, at an address.
+    pub(crate) fn knows(&self, space: SpaceId, address: IpAddr) -> bool {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.addresses.contains(&(space, address.to_canonical()))
     }
 
     /// Peer `by` could not get from `node` what it should have. Several different ones in a short
@@ -170,7 +180,11 @@ impl Nodes {
     /// they come back.
     pub(crate) fn forget(&self, before: i64) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let all = table.slots.len();
         table.slots.retain(|_, node| node.heard() >= before);
+        if table.slots.len() < all {
+            table.addresses = table.slots.keys().filter_map(NodeKey::address).collect();
+        }
     }
 
     /// Whether something was heard of the node since then.
@@ -216,7 +230,14 @@ impl Nodes {
         }
         drop(table);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.addresses.extend(key.address());
         then(table.slots.entry(key).or_default())
+    }
+}
+
+impl NodeKey {
+    fn address(&self) -> Option<(SpaceId, IpAddr)> {
+        Some((self.space, self.holder.holder()?.ip()))
     }
 }
 

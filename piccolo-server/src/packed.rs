@@ -40,6 +40,14 @@ impl Family {
         }
     }
 
+    /// Bytes of a holder.
+    pub(crate) fn stride(self) -> usize {
+        match self {
+            Self::V4 => 6,
+            Self::V6 => 18,
+        }
+    }
+
     /// As the store numbers it.
     pub(crate) fn number(self) -> i64 {
         match self {
@@ -123,7 +131,11 @@ impl Eq for Packed {}
 
 impl Hash for Packed {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_slice().hash(state);
+        // Most are of IPv4, and behind their last byte are zeros.
+        match self.bytes.first_chunk() {
+            Some(first) if self.len == 6 => state.write_u64(u64::from_le_bytes(*first)),
+            _ => self.as_slice().hash(state),
+        }
     }
 }
 

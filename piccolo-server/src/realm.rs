@@ -74,7 +74,7 @@ impl Realm {
             nodes,
             spaces,
         } = known;
-        let (changes, queue) = writer::queue(common.bounds);
+        let (changes, queues) = writer::queues(common.bounds, store.lanes());
         let lists = Lists::new(Arc::clone(&store), scope.clone(), common.find_cache_ttl);
         let lists = Arc::new(lists);
         let work = writer::Work {
@@ -85,7 +85,9 @@ impl Realm {
             writer: common.writer,
             bounds: common.bounds,
         };
-        scope.service("writer", writer::run(queue, work));
+        for queue in queues {
+            scope.service("writer", writer::run(queue, work.clone()));
+        }
         let evictor = Evictor {
             store: Arc::clone(&store),
             nodes: Arc::clone(&nodes),

@@ -54,6 +54,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Fails with [`StoreError::Schema`] where [`migrate`](Self::migrate) has something to do.
     fn check_schema(&self) -> Reply<'_, ()>;
 
+    /// How many transactions that change sets are worth writing at a time.
+    fn lanes(&self) -> usize;
+
     /// How many connections there are, and are in use.
     fn connections(&self) -> Connections;
 
@@ -69,7 +72,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// The holders of a key in the order of their addresses, at most `limit` after that one.
     fn holders(
         &self,
-        space: SpaceId,
+        space: (SpaceId, Family),
         key: KeyHash,
         after: Option<Packed>,
         limit: u32,

@@ -1,9 +1,16 @@
-//! The task that writes changes, many in one transaction.
+//! The tasks that write changes, many in one transaction.
 //!
 //! Changes queue while a transaction is under way and all go into the next one: the busier the
 //! server, the larger the transactions. A caller has its answer when its change is committed.
+//!
+//! A store that writes several transactions at a time has as many lanes, each with a task of its
+//! own. All changes of a node go by the same lane, so that no two lanes want the same rows.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+};
 
 use daemon::{clock::Clock, telemetry};
 use metrics::{counter, histogram};
@@ -14,7 +21,7 @@ use crate::{
     finder::Lists,
     metric::Metric,
     nodes::{Nodes, Stored},
-    store::{Change, ChangeKind, Outcome, Stamp, Store, StoreError, Writer},
+    store::{Change, ChangeKind, NodeKey, Outcome, Stamp, Store, StoreError, Writer},
 };
 
 const BATCH: &str = "piccolo_server_batch_changes";
@@ -40,15 +47,16 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Takes changes; the task ends when the last of these is gone.
+/// Takes changes; the tasks end when the last of these is gone.
 #[derive(Debug, Clone)]
 pub(crate) struct Changes {
-    queue: mpsc::Sender<Job>,
+    lanes: Arc<[mpsc::Sender<Job>]>,
+    hash: RandomState,
     /// One permit for each change and each key that may wait.
     room: Arc<Semaphore>,
 }
 
-/// Bounds of the queue and of one transaction.
+/// Bounds of the queues and of one transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// Calls that may wait.
@@ -73,8 +81,8 @@ pub(crate) enum ChangeError {
     Store(#[source] Arc<StoreError>),
 }
 
-/// What the task works with.
-#[derive(Debug)]
+/// What the tasks work with.
+#[derive(Debug, Clone)]
 pub(crate) struct Work {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: Arc<Nodes>,
@@ -94,14 +102,16 @@ struct Job {
 #[derive(Debug)]
 pub(crate) struct Queue(mpsc::Receiver<Job>);
 
-pub(crate) fn queue(bounds: Bounds) -> (Changes, Queue) {
-    let (sender, receiver) = mpsc::channel(bounds.queue);
-    let room = Arc::new(Semaphore::new(bounds.waiting_keys));
+/// The queues of so many lanes.
+pub(crate) fn queues(bounds: Bounds, lanes: usize) -> (Changes, Vec<Queue>) {
+    let each = bounds.queue.div_ceil(lanes);
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..lanes).map(|_| mpsc::channel(each)).unzip();
     let changes = Changes {
-        queue: sender,
-        room,
+        lanes: senders.into(),
+        hash: RandomState::new(),
+        room: Arc::new(Semaphore::new(bounds.waiting_keys)),
     };
-    (changes, Queue(receiver))
+    (changes, receivers.into_iter().map(Queue).collect())
 }
 
 impl Changes {
@@ -116,11 +126,17 @@ impl Changes {
             reply,
             room,
         };
-        self.queue.try_send(job).map_err(|error| match error {
+        let lane = self.lane(job.change.node).ok_or(ChangeError::Closed)?;
+        lane.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => full(),
             mpsc::error::TrySendError::Closed(_) => ChangeError::Closed,
         })?;
         outcome.await.unwrap_or(Err(ChangeError::Closed))
+    }
+
+    fn lane(&self, node: NodeKey) -> Option<&mpsc::Sender<Job>> {
+        let hash = usize::try_from(self.hash.hash_one(node) >> 32).unwrap_or_default();
+        self.lanes.get(hash.checked_rem(self.lanes.len())?)
     }
 }
 

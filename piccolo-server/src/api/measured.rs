@@ -11,7 +11,10 @@ use axum::{
 use http::StatusCode;
 use metrics::{Counter, Histogram, counter, histogram};
 
-use crate::metric::{Label, Metric};
+use crate::{
+    api::unknown,
+    metric::{Label, Metric},
+};
 
 const REQUESTS: &str = "piccolo_server_requests_total";
 const SECONDS: &str = "piccolo_server_request_seconds";
@@ -66,6 +69,7 @@ where
         statuses: STATUSES
             .map(|(_, status)| counter!(REQUESTS, "route" => route, "status" => status)),
     };
+    let handler = handler.fallback(unknown::method);
     handler.layer(from_fn_with_state(Arc::new(meters), measure))
 }
 

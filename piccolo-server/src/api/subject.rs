@@ -18,7 +18,7 @@ use crate::{
     api::{Api, body::BodyError, reply},
     key_hash::KeyHash,
     metric::Metric,
-    packed::Packed,
+    packed::{Family, Packed},
     realm::Realm,
     store::{NodeKey, StoreError},
     writer::ChangeError,
@@ -107,6 +107,12 @@ impl Subject {
             node,
             holder,
         })
+    }
+
+    /// Whether some node of its group is, or was of late, at an address.
+    pub(crate) fn knows(&self, peer: IpAddr) -> bool {
+        let space = self.realm.spaces.get(&self.group).of(Family::of(peer));
+        space.is_some_and(|space| self.realm.nodes.knows(space, peer))
     }
 
     /// Takes in which peers failed it. A peer that is busy, or does not have what it was asked

@@ -108,11 +108,12 @@ impl<'a> Chosen<'a> {
         }
         let begin = list.position(stretch.begin).clamp(first, end);
         let mut missing = EACH;
-        for index in (begin..end).chain(first..begin).take(EACH * PATIENCE) {
+        let between = |from: usize, to: usize| (from..to).zip(list.from(from));
+        let all = between(begin, end).chain(between(first, begin));
+        for (index, holder) in all.take(EACH * PATIENCE) {
             if (below..above).contains(&index) {
                 continue;
             }
-            let Some(holder) = list.get(index) else { break };
             missing -= usize::from(self.add(space, holder));
             if missing == 0 {
                 break;

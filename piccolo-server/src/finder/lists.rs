@@ -8,6 +8,7 @@
 //! meanwhile is a smaller part of it, and reading it costs more. What this instance itself stores is
 //! seen at once in lists that are not long. When the database is away, old lists serve on.
 
+mod long;
 mod slot;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -17,7 +18,10 @@ use metrics::counter;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::{Span, debug};
 
-use self::slot::{Age, Slot, What};
+use self::{
+    long::Long,
+    slot::{Age, Slot, What},
+};
 use super::list::List;
 use crate::{
     key_hash::KeyHash,
@@ -44,6 +48,7 @@ pub(crate) struct Lists {
     scope: Scope,
     ttl: Duration,
     slots: std::sync::Mutex<Generations>,
+    long: Long,
     /// Long lists that are read at the same time.
     readers: Arc<Semaphore>,
     /// When the database last failed.
@@ -91,6 +96,7 @@ impl Lists {
             scope,
             ttl,
             slots: std::sync::Mutex::default(),
+            long: Long::default(),
             readers: Arc::new(Semaphore::new(2)),
             failed: std::sync::Mutex::default(),
         }
@@ -213,8 +219,17 @@ impl Lists {
         around: Packed,
         k: u32,
     ) -> Result<Held, StoreError> {
+        let few = k.saturating_mul(2);
+        if !self.long.is(key) {
+            let holders = self.store.holders((space, family), key, None, few).await?;
+            if u32::try_from(holders.len()).is_ok_and(|n| n < few) {
+                return Ok(Held::All(Arc::new(List::sorted(family, &holders))));
+            }
+        }
         let nearest = self.store.nearest(space, key, around, k).await?;
-        if nearest.is_all(k) {
+        let is_all = nearest.is_all(k);
+        self.long.set(key, !is_all);
+        if is_all {
             return Ok(Held::All(Arc::new(List::of(family, &nearest))));
         }
         Ok(Held::Near(nearest))
@@ -248,7 +263,10 @@ impl Lists {
         let mut list = List::new(family);
         let mut after = None;
         loop {
-            let page = self.store.holders(space, key, after, PAGE).await?;
+            let page = self
+                .store
+                .holders((space, family), key, after, PAGE)
+                .await?;
             let full = u32::try_from(page.len()).is_ok_and(|n| n >= PAGE);
             after = page.last().copied();
             for holder in page {

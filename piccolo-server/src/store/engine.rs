@@ -30,6 +30,9 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// How it spells what is not spelt alike everywhere.
     const DIALECT: Dialect;
 
+    /// Transactions that change sets and do not wait for each other.
+    const LANES: usize;
+
     /// Reads outside of any transaction.
     fn rows<T: Send>(
         &self,
@@ -101,6 +104,12 @@ pub(crate) struct Dialect {
     /// All the key hashes of a group of rows one after another, where that is possible. It may be
     /// cut off.
     pub(crate) keys_in_one: Option<&'static str>,
+    /// All the holders of a query's rows one after another, where that is possible: stands before
+    /// and after the query.
+    pub(crate) holders_in_one: Option<(&'static str, &'static str)>,
+    /// Behind the table's name: reads it by the nodes' own keys, where the engine would look longer
+    /// for the better index than it takes to read.
+    pub(crate) by_node: &'static str,
     /// Locks the rows that a transaction reads; empty where a transaction locks everything.
     pub(crate) for_update: &'static str,
     /// Begins the assignments of an upsert into `node`.
@@ -134,6 +143,10 @@ impl<E: Engine> Store for SqlStore<E> {
         Box::pin(async { self.engine.migrate().await.map_err(StoreError::Migrate) })
     }
 
+    fn lanes(&self) -> usize {
+        E::LANES
+    }
+
     fn connections(&self) -> Connections {
         self.engine.connections()
     }
@@ -156,7 +169,7 @@ impl<E: Engine> Store for SqlStore<E> {
 
     fn holders(
         &self,
-        space: SpaceId,
+        space: (SpaceId, Family),
         key: KeyHash,
         after: Option<Packed>,
         limit: u32,

@@ -44,7 +44,10 @@ pub(super) async fn read<E: Engine>(
     whole.sort_unstable();
     read_whole::<E>(work, &whole, &mut held).await?;
     for pieces in pieces(&wanted).chunks(PIECES) {
-        for (node, key) in work.rows(which_are_held(pieces), rows::holding).await? {
+        for (node, key) in work
+            .rows(which_are_held(E::DIALECT.by_node, pieces), rows::holding)
+            .await?
+        {
             held.entry(node).or_default().insert(key);
         }
     }
@@ -122,10 +125,10 @@ fn pieces(wanted: &[(NodeKey, KeyHash)]) -> Vec<Piece<'_>> {
 
 /// One query for each piece, all in one statement: a single list of triples costs MariaDB many times
 /// as much.
-fn which_are_held(pieces: &[Piece<'_>]) -> Statement {
+fn which_are_held(by_node: &str, pieces: &[Piece<'_>]) -> Statement {
     let keys = vec!["?"; PIECE].join(",");
     let query = format!(
-        "SELECT space, key_hash, holder FROM holding \
+        "SELECT space, key_hash, holder FROM holding{by_node} \
             WHERE space = ? AND holder = ? AND key_hash IN ({keys})"
     );
     Statement::union(

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::{
     finder::Stretch,
     key_hash::KeyHash,
-    packed::Packed,
+    packed::{Family, Packed},
     store::{
         Nearest, SpaceId, StoreError,
         engine::Engine,
@@ -30,17 +30,32 @@ pub(super) async fn nearest<E: Engine>(
             Arg::Int(i64::from(k)),
         ]
     };
-    let statement = Statement::fixed(E::DIALECT.nearest, side()).with(side());
-    let holders = engine.old_rows(statement, rows::one_holder).await;
-    let holders = holders.map_err(|e| StoreError::Database("find a key's holders", e))?;
-    let (below, above) = holders.into_iter().partition(|holder| *holder < around);
-    Ok(Nearest { below, above })
+    let holders = if let Some((before, after)) = E::DIALECT.holders_in_one {
+        let sql = [before, E::DIALECT.nearest, after].concat();
+        let statement = Statement::built(sql, side()).with(side());
+        let found = engine.old_rows(statement, rows::bytes).await;
+        found.map(|found| apart(around.family(), &found.concat()))
+    } else {
+        let statement = Statement::fixed(E::DIALECT.nearest, side()).with(side());
+        engine.old_rows(statement, rows::one_holder).await
+    };
+    let mut holders = holders.map_err(|e| StoreError::Database("find a key's holders", e))?;
+    holders.sort_unstable();
+    let above = holders.split_off(holders.partition_point(|holder| *holder < around));
+    holders.reverse();
+    Ok(Nearest {
+        below: holders,
+        above,
+    })
 }
+
+/// From so many on, one long value costs less than the rows.
+const LONG: u32 = 1024;
 
 /// The holders of a key in the order of their addresses, at most `limit` after that one.
 pub(super) async fn page<E: Engine>(
     engine: &E,
-    space: SpaceId,
+    (space, family): (SpaceId, Family),
     key: KeyHash,
     after: Option<Packed>,
     limit: u32,
@@ -55,10 +70,28 @@ pub(super) async fn page<E: Engine>(
         after.into(),
         Arg::Int(limit.into()),
     ];
-    let holders = engine
-        .old_rows(Statement::fixed(SQL, args), rows::one_holder)
-        .await;
-    holders.map_err(|e| StoreError::Database("list a key's holders", e))
+    let holders = match E::DIALECT.holders_in_one {
+        Some((before, after)) if limit >= LONG => {
+            let statement = Statement::built([before, SQL, after].concat(), args);
+            let found = engine.old_rows(statement, rows::bytes).await;
+            found.map(|found| apart(family, &found.concat()))
+        }
+        _ => {
+            engine
+                .old_rows(Statement::fixed(SQL, args), rows::one_holder)
+                .await
+        }
+    };
+    let mut holders = holders.map_err(|e| StoreError::Database("list a key's holders", e))?;
+    // In one value the database promises no order, and keeps it mostly.
+    holders.sort_unstable();
+    Ok(holders)
+}
+
+/// Holders that stand one after another.
+fn apart(family: Family, bytes: &[u8]) -> Vec<Packed> {
+    let holders = bytes.chunks_exact(family.stride());
+    holders.filter_map(Packed::from_slice).collect()
 }
 
 /// Some holders of a key in each stretch, at most `each` from where it begins upwards and as many

@@ -117,8 +117,10 @@ impl Link {
                     connection
                         .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                         .await?;
+                    // Shorter than what an answer may take: a row that somebody holds is another
+                    // thing than a server that is away.
                     connection
-                        .execute("SET SESSION innodb_lock_wait_timeout = 5")
+                        .execute("SET SESSION innodb_lock_wait_timeout = 3")
                         .await?;
                     connection
                         .execute("SET SESSION group_concat_max_len = 1048576")
@@ -232,9 +234,16 @@ async fn all<T>(
 impl Engine for MySql {
     type Work = MySqlWork;
 
+    const LANES: usize = 2;
+
     const DIALECT: Dialect = Dialect {
         insert_ignore: "INSERT IGNORE",
         keys_in_one: Some("GROUP_CONCAT(key_hash SEPARATOR '')"),
+        holders_in_one: Some((
+            "SELECT COALESCE(GROUP_CONCAT(holder SEPARATOR ''), '') FROM (",
+            ") AS page",
+        )),
+        by_node: " FORCE INDEX (holding_by_holder)",
         for_update: " FOR UPDATE",
         on_known_node: " ON DUPLICATE KEY UPDATE",
         inserted: ("VALUES(", ")"),

@@ -38,6 +38,10 @@ pub(super) fn one_holder(row: &dyn Columns) -> Result<Packed, sqlx::Error> {
     holder(row, 0)
 }
 
+pub(super) fn bytes(row: &dyn Columns) -> Result<Vec<u8>, sqlx::Error> {
+    row.bytes(0).map(<[u8]>::to_vec)
+}
+
 pub(super) fn one_hash(row: &dyn Columns) -> Result<KeyHash, sqlx::Error> {
     hash(row, 0)
 }

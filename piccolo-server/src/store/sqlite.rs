@@ -78,9 +78,14 @@ impl Sqlite {
 impl Engine for Sqlite {
     type Work = SqliteWork;
 
+    // It has one connection that writes.
+    const LANES: usize = 1;
+
     const DIALECT: Dialect = Dialect {
         insert_ignore: "INSERT OR IGNORE",
         keys_in_one: None,
+        holders_in_one: None,
+        by_node: "",
         for_update: "",
         on_known_node: " ON CONFLICT (space, holder) DO UPDATE SET",
         inserted: ("excluded.", ""),

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::{
     engine::{Engine, on_both_engines},
+    raw::exchange,
     server::texts,
 };
 
@@ -21,6 +22,8 @@ on_both_engines!(
     nobody_is_404,
     the_requester_is_left_out,
     bad_calls_are_told_what_is_wrong,
+    a_query_without_values_is_as_one_without_names,
+    what_is_no_call_is_told_so,
     a_sync_replaces_the_set,
     groups_are_apart,
     a_keepalive_brings_a_silent_node_back,
@@ -94,6 +97,53 @@ async fn bad_calls_are_told_what_is_wrong(engine: Engine) {
         assert_eq!(status, 400, "{query}");
         assert!(reply["error"].is_string(), "{reply}");
     }
+}
+
+async fn a_query_without_values_is_as_one_without_names(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    for holder in ["10.0.0.1:5123", "127.0.0.1:5123"] {
+        let call = json!({"holder": holder, "keys": ["a"], "group": "g"});
+        assert_eq!(server.post(ADVERTISE, &call).await.0, 201);
+    }
+    for query in ["", "&request_host=&count=", "&count=0", "&request_host="] {
+        let path = format!("/api/v1/distribution/findkey?key=a&group=g{query}");
+        let (status, reply) = server.get(&path).await;
+        assert_eq!(status, 200, "{query}: {reply}");
+        // The caller is the requester, and is left out.
+        assert_eq!(texts(&reply["holders"]), ["10.0.0.1:5123"], "{query}");
+    }
+    for query in ["key=&group=g", "key=a&group="] {
+        let path = format!("/api/v1/distribution/findkey?{query}");
+        assert_eq!(server.get(&path).await.0, 400, "{query}");
+    }
+}
+
+async fn what_is_no_call_is_told_so(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    let nowhere = server.get("/api/v1/distribution/nothing").await;
+    let error = json!({"error": "there is no call /api/v1/distribution/nothing"});
+    assert_eq!(nowhere, (404, error));
+    for path in [ADVERTISE, "/api/v1/distribution/find"] {
+        let (status, reply) = server.get(path).await;
+        assert_eq!(status, 405, "{path}");
+        assert_eq!(reply, json!({"error": format!("{path} does not take GET")}));
+    }
+    for path in ["/api/v1/distribution/findkey", "/healthz"] {
+        let (status, reply) = server.post(path, &json!({})).await;
+        assert_eq!(status, 405, "{path}");
+        assert_eq!(
+            reply,
+            json!({"error": format!("{path} does not take POST")})
+        );
+    }
+    let call = format!("PUT {SYNC} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let reply = exchange(server.api, &call).await;
+    assert!(reply.starts_with("HTTP/1.1 405"), "{reply}");
+    assert!(reply.contains("\r\nallow: POST\r\n"), "{reply}");
+    assert!(
+        reply.contains("\r\ncontent-type: application/json"),
+        "{reply}"
+    );
 }
 
 async fn a_sync_replaces_the_set(engine: Engine) {

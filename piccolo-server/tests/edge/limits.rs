@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use piccolo_api::path;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
 
 use crate::{
     engine::{Engine, on_both_engines},
+    process::Process,
     raw::{answer, exchange},
-    server::Server,
+    server::{Server, eventually},
 };
 
 on_both_engines!(
@@ -141,4 +145,72 @@ async fn a_body_that_says_it_is_too_long_is_not_waited_for() {
     let reply = exchange(server.api, &call).await;
     assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
     assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+/// A find that is answered with megabytes.
+fn large_find(keys: &[String]) -> String {
+    let body = json!({"keys": keys, "group": "g", "count": 200}).to_string();
+    let length = body.len();
+    format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}",
+        path::FIND
+    )
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_its_reply_is_dropped() {
+    let database = Engine::Sqlite.database();
+    let server = Process::start(&["--database", &database.url()]);
+    let keys: Vec<_> = (0..256).map(|n| format!("k{n}")).collect();
+    for n in 0..200 {
+        let call = json!({"holder": format!("10.0.0.{n}:7787"), "keys": keys, "group": "g"});
+        assert_eq!(server.post(path::ADVERTISE, &call).await, Some(201));
+    }
+    let connect = async || {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(8192).expect("a small buffer");
+        let mut stream = socket.connect(server.api).await.expect("a connection");
+        let call = large_find(&keys);
+        stream.write_all(call.as_bytes()).await.expect("it is sent");
+        stream
+    };
+    let (mut never, mut slow) = (connect().await, connect().await);
+    let stalled = "piccolo_server_connections_dropped_total{reason=\"stalled\"} 1";
+    let mut read = 0;
+    eventually("the connection is dropped", async || {
+        // Somewhat more than a minute for all of it.
+        read += slow.read(&mut [0; 4096]).await.expect("a part");
+        server.admin("/metrics").await.1.contains(stalled)
+    })
+    .await;
+    answer(&mut never).await;
+    assert!(
+        slow.read(&mut [0; 4096]).await.expect("a part") > 0,
+        "{read}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let database = Engine::Sqlite.database();
+    let url = database.url();
+    let server = Process::start(&["--database", &url, "--connections-per-address", "3"]);
+    eventually("it answers", async || server.find("k").await.is_some()).await;
+    let mut held = Vec::new();
+    // The one that asked is open for some seconds more.
+    for _ in 0..3 {
+        held.push(TcpStream::connect(server.api).await.expect("a connection"));
+    }
+    let refused = "piccolo_server_connections_dropped_total{reason=\"per_address\"} 1";
+    eventually("one is refused", async || {
+        server.admin("/metrics").await.1.contains(refused)
+    })
+    .await;
+    let mut last = held.pop().expect("three");
+    assert_eq!(answer(&mut last).await, "");
+    drop(held);
+    eventually("there is room again", async || {
+        server.find("k").await.is_some()
+    })
+    .await;
 }

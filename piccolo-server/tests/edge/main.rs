@@ -11,6 +11,7 @@ mod limits;
 mod liveness;
 mod operations;
 mod plans;
+mod pressure;
 mod process;
 mod raw;
 mod reports;

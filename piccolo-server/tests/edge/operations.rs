@@ -74,7 +74,7 @@ const MOVED: [(&str, f64); 21] = [
     ("piccolo_server_evicted_keys_total", 1.0),
 ];
 
-async fn page(server: &Process) -> BTreeMap<String, f64> {
+pub(crate) async fn page(server: &Process) -> BTreeMap<String, f64> {
     let (status, page) = server.admin("/metrics").await;
     assert_eq!(status, 200);
     let lines = page.lines().filter(|line| !line.starts_with('#'));

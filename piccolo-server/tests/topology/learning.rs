@@ -3,7 +3,7 @@
 use std::fs;
 
 use piccolo_api::path;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{Program, pause, received};
 
@@ -89,6 +89,7 @@ async fn a_path_that_proves_slow_is_left_for_a_farther_one() {
 async fn reports_of_the_impossible_teach_nothing() {
     let state = tempfile::tempdir().unwrap();
     let server = Program::start(state.path(), &[]).ready().await;
+    server.advertise("10.0.3.1:7787", &["k"]).await;
     let mut report = received("10.0.2.9:7787", "10.0.3.1", 1);
     report["observations"][0]["received"]["busy_us"] = 1.into();
     server.post(path::KEEPALIVE, &report).await;
@@ -100,6 +101,30 @@ async fn reports_of_the_impossible_teach_nothing() {
         pair(&server, "10.0.3.0/24", "10.0.2.0/24").await["observed"],
         Value::Null
     );
+}
+
+/// Or else one agent could fill the table of pairs.
+#[tokio::test]
+async fn reports_of_peers_that_are_no_nodes_teach_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let server = Program::start(state.path(), &[]).ready().await;
+    let series =
+        |verdict| format!("piccolo_server_bandwidth_samples_total{{verdict=\"{verdict}\"}}");
+    let (stranger, counted) = (series("stranger"), series("counted"));
+    let invented = received("10.0.2.9:7787", "10.0.3.1", 100);
+    server.post(path::KEEPALIVE, &invented).await;
+    assert!((server.metric(&stranger).await - 1.0).abs() < 1e-9);
+    assert!(server.metric(&counted).await.abs() < 1e-9);
+    // A node of another group is none of this one's.
+    let elsewhere = json!({"holder": "10.0.3.1:7787", "keys": ["k"], "group": "other"});
+    server.post(path::ADVERTISE, &elsewhere).await;
+    server.post(path::KEEPALIVE, &invented).await;
+    assert!((server.metric(&stranger).await - 2.0).abs() < 1e-9);
+    server.advertise("10.0.3.1:5000", &["k"]).await;
+    server.post(path::KEEPALIVE, &invented).await;
+    assert!((server.metric(&counted).await - 1.0).abs() < 1e-9);
+    let known = pair(&server, "10.0.3.0/24", "10.0.2.0/24").await;
+    assert!(known["observed"].is_number(), "{known}");
 }
 
 #[tokio::test]

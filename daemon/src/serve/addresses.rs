@@ -1,0 +1,84 @@
+//! How many connections each address has.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Connections of each address that has any.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// The place of one connection; dropping it makes room for another.
+#[derive(Debug)]
+pub(super) struct Place {
+    addresses: Addresses,
+    address: IpAddr,
+}
+
+impl Addresses {
+    /// Takes a place, unless the address has as many as `most` already.
+    pub(super) fn take(&self, address: IpAddr, most: usize) -> Option<Place> {
+        let address = network(address);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            addresses: self.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self
+            .addresses
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What counts as one address: of IPv6 the first 64 bits, since a host chooses the others itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(one: &str, other: &str, same: bool) {
+        let addresses = Addresses::default();
+        let [one, other] = [one, other].map(|text| text.parse().expect("an address"));
+        let first = addresses.take(one, 1).expect("the first has room");
+        assert_eq!(addresses.take(other, 1).is_none(), same, "{one} {other}");
+        drop(first);
+        assert!(addresses.take(one, 1).is_some(), "there is room again");
+        assert_eq!(addresses.0.lock().expect("no panic").len(), 0);
+    }
+
+    #[test]
+    fn hosts_are_told_apart() {
+        check("10.0.0.1", "10.0.0.1", true);
+        check("10.0.0.1", "::ffff:10.0.0.1", true);
+        check("10.0.0.1", "10.0.0.2", false);
+        check("2001:db8::1", "2001:db8::ffff:0:0:1", true);
+        check("2001:db8::1", "2001:db8:0:1::1", false);
+    }
+}

@@ -1,0 +1,115 @@
+//! A quick keyed hash for tables that every find looks into a few hundred times.
+//!
+//! Addresses come from callers, so that the hash depends on numbers that are chosen anew in each
+//! process: nobody can tell which addresses would share a place.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Makes hashers with the same two random numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct QuickHash {
+    first: u64,
+    second: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct QuickHasher {
+    state: u64,
+    second: u64,
+}
+
+impl Default for QuickHash {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self {
+            first: random.hash_one(1),
+            second: random.hash_one(2) | 1,
+        }
+    }
+}
+
+impl BuildHasher for QuickHash {
+    type Hasher = QuickHasher;
+
+    fn build_hasher(&self) -> QuickHasher {
+        QuickHasher {
+            state: self.first,
+            second: self.second,
+        }
+    }
+}
+
+impl QuickHasher {
+    fn mix(&mut self, part: u64) {
+        // Both halves of the product: every bit of what goes in reaches every bit of one of them.
+        let product = u128::from(self.state ^ part) * u128::from(self.second);
+        let [low, high] = [product & u128::from(u64::MAX), product >> 64];
+        let half = |half| u64::try_from(half).unwrap_or(u64::MAX);
+        self.state = half(low) ^ half(high) ^ part.rotate_left(32);
+    }
+}
+
+impl Hasher for QuickHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut part = [0; 8];
+            for (to, from) in part.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            self.mix(u64::from_le_bytes(part));
+        }
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.mix(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.mix(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.mix(u64::try_from(number).unwrap_or(u64::MAX));
+    }
+
+    fn finish(&self) -> u64 {
+        let product = u128::from(self.state) * u128::from(self.second);
+        let half = |half| u64::try_from(half).unwrap_or(u64::MAX);
+        half(product >> 64) ^ half(product & u128::from(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::{
+        packed::Packed,
+        store::{NodeKey, SpaceId},
+    };
+
+    /// Neighbouring addresses are what there is most of.
+    #[test]
+    fn neighbours_are_scattered_over_all_bits() {
+        let hash = QuickHash::default();
+        let nodes = (0..65_536_u32).map(|n| NodeKey {
+            space: SpaceId(1),
+            holder: Packed::new(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 7787),
+        });
+        let hashes: Vec<u64> = nodes.map(|node| hash.hash_one(node)).collect();
+        assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), hashes.len());
+        for shift in (0..64).step_by(8) {
+            let mut counts = [0_u32; 256];
+            for hash in &hashes {
+                let byte = hash >> shift & 0xff;
+                if let Some(count) = counts.get_mut(usize::try_from(byte).unwrap_or(0)) {
+                    *count += 1;
+                }
+            }
+            // 256 are expected of each.
+            let even = counts.iter().all(|count| (120..500).contains(count));
+            assert!(even, "bits {shift} and up: {counts:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What happens when another transaction holds the rows that changes wait for.
+
+use std::process::{Child, Command, Stdio};
+
+use piccolo_api::path;
+use serde_json::json;
+use testbed::MariaDb;
+
+use crate::{operations::page, process::Process, raw::exchange, server::eventually};
+
+/// A transaction that holds the row of the only node; dropping it ends its client.
+struct Lock(Child);
+
+impl Lock {
+    async fn take(mariadb: &MariaDb, seconds: u32) -> Self {
+        let sql = format!("BEGIN; SELECT seen FROM node FOR UPDATE; DO SLEEP({seconds}); ROLLBACK");
+        let client = Command::new("mariadb")
+            .args([
+                "--no-defaults",
+                "--user=root",
+                "--host=127.0.0.1",
+                "piccolo",
+            ])
+            .args([
+                format!("--port={}", mariadb.port()),
+                format!("--execute={sql}"),
+            ])
+            .stdout(Stdio::null())
+            .spawn();
+        let lock = Self(client.expect("the client runs"));
+        let free = "SELECT seen FROM piccolo.node FOR UPDATE SKIP LOCKED";
+        eventually("the row is locked", async || {
+            mariadb.execute(free).expect("an answer").trim().is_empty()
+        })
+        .await;
+        lock
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // One that has ended is fine.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn counted(server: &Process, name: &str) -> f64 {
+    page(server).await.get(name).copied().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_change_waits_for_a_lock_and_is_tried_again() {
+    let mariadb = MariaDb::start().expect("MariaDB starts");
+    let url = mariadb.create("piccolo").expect("a database");
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    let conflicts = "piccolo_server_transaction_conflicts_total";
+    assert!(counted(&server, conflicts).await < 1.0);
+    let _lock = Lock::take(&mariadb, 5).await;
+    assert_eq!(server.advertise("10.0.0.1:1", "l").await, Some(201));
+    assert!(counted(&server, conflicts).await >= 1.0);
+    assert_eq!(server.find("l").await, Some(200));
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_refused_and_counted() {
+    let mariadb = MariaDb::start().expect("MariaDB starts");
+    let url = mariadb.create("piccolo").expect("a database");
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    let refused = "piccolo_server_changes_refused_total";
+    assert!(counted(&server, refused).await < 1.0);
+    let _lock = Lock::take(&mariadb, 60).await;
+    // Each call has as many keys as one may have, and a million may wait.
+    let keys: Vec<_> = (0..20_000).map(|n| n.to_string()).collect();
+    let call = |holder: String, keys: &[String]| {
+        let body = json!({"holder": holder, "keys": keys, "group": "g"}).to_string();
+        let (path, length) = (path::ADVERTISE, body.len());
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+    };
+    let waiting = call("10.0.0.1:1".to_owned(), &["l".to_owned()]);
+    let waiting = Box::pin(async { exchange(server.api, &waiting).await });
+    // The first one of all is in the transaction that waits for the row.
+    let mut waiting = futures_util::future::maybe_done(waiting);
+    eventually("the change waits", async || {
+        let _ = futures_util::poll!(&mut waiting);
+        let waits = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'";
+        mariadb
+            .execute(waits)
+            .expect("an answer")
+            .trim()
+            .ends_with("\t1")
+    })
+    .await;
+    let replies = (0..60).map(|node| {
+        let call = call(format!("10.0.{node}.1:1"), &keys);
+        Box::pin(async move { exchange(server.api, &call).await })
+    });
+    let replies = futures_util::future::select_all(replies);
+    let (reply, ..) = replies.await;
+    assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
+    assert!(reply.contains("\r\nretry-after: 1\r\n"), "{reply}");
+    assert!(reply.contains("too many changes are waiting"), "{reply}");
+    assert!(counted(&server, refused).await >= 1.0);
+}
