@@ -9,7 +9,7 @@ use std::{
 use ipnetwork::IpNetwork;
 use topology::{Candidate, Load};
 
-use super::list::List;
+use super::list::{List, Passed};
 use crate::{
     nodes::{Node, View},
     packed::{Family, Packed},
@@ -94,24 +94,16 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    fn add_stretch(
-        &mut self,
-        space: SpaceId,
-        list: &List,
-        stretch: Stretch,
-        (below, above): (usize, usize),
-    ) {
-        let first = list.position(stretch.first);
-        let end = list.position(stretch.last);
-        if first >= below && end <= above {
+    fn add_stretch(&mut self, space: SpaceId, list: &List, stretch: Stretch, passed: Passed) {
+        let Stretch { first, begin, last } = stretch;
+        if passed.has_all(first, last) {
             return;
         }
-        let begin = list.position(stretch.begin).clamp(first, end);
         let mut missing = EACH;
-        let between = |from: usize, to: usize| (from..to).zip(list.from(from));
-        let all = between(begin, end).chain(between(first, begin));
-        for (index, holder) in all.take(EACH * PATIENCE) {
-            if (below..above).contains(&index) {
+        let behind = list.from(begin).take_while(|holder| *holder <= last);
+        let before = list.from(first).take_while(|holder| *holder < begin);
+        for holder in behind.chain(before).take(EACH * PATIENCE) {
+            if passed.has(holder) {
                 continue;
             }
             missing -= usize::from(self.add(space, holder));

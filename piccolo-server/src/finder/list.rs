@@ -1,12 +1,15 @@
 //! All holders of one key, in the order of their addresses.
 //!
 //! An image that every node has would take six bytes for each of them, and a hundred such keys more
-//! than all else that the server holds. So only every so many holders stand whole; of the others it
-//! stands how far they are from the one before: a byte or two, since those of one rack are
-//! neighbours and have the same port.
+//! than all else that the server holds. So only the first of each block stands whole; of the others
+//! it stands how far they are from the one before: a byte or two, since those of one rack are
+//! neighbours and have the same port. A change writes one block anew.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod spot;
 
+use std::{iter, slice, sync::Arc};
+
+use self::spot::Spot;
 use crate::{
     packed::{Family, Packed},
     store::Nearest,
@@ -17,36 +20,35 @@ use crate::{
 pub(crate) struct List {
     family: Family,
     len: usize,
-    heads: Vec<Head>,
-    /// The steps of all blocks.
-    steps: Vec<u8>,
-    last: Spot,
+    /// In their order; none is empty.
+    blocks: Vec<Block>,
 }
 
-/// Where a block begins.
-#[derive(Debug, Clone, Copy)]
-struct Head {
+/// Some neighbours. Copies of a list share them.
+#[derive(Debug, Clone)]
+struct Block {
     first: Packed,
-    /// Where the steps to its other holders stand.
-    steps: u32,
+    len: u8,
+    /// From each to the next one.
+    steps: Arc<[u8]>,
 }
 
-/// A holder as numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Spot {
-    address: u128,
-    port: u16,
+/// Goes upwards through the holders of a block.
+#[derive(Debug, Clone)]
+struct Within<'a> {
+    family: Family,
+    first: Option<Packed>,
+    /// The one before the next one.
+    spot: Spot,
+    steps: &'a [u8],
 }
 
 /// Goes upwards through a list.
 #[derive(Debug, Clone)]
 pub(crate) struct Upwards<'a> {
-    list: &'a List,
-    /// The index of the next one.
-    index: usize,
-    /// The one before it, unless it begins a block.
-    spot: Spot,
-    steps: &'a [u8],
+    family: Family,
+    within: Option<Within<'a>>,
+    blocks: slice::Iter<'a, Block>,
 }
 
 /// Goes from a place in both directions, always on to the nearer of the two next ones.
@@ -54,37 +56,37 @@ pub(crate) struct Upwards<'a> {
 pub(crate) struct Outwards<'a> {
     list: &'a List,
     around: Packed,
-    below: usize,
-    above: usize,
-    /// The holders of the block that `below` is in, up to there.
+    /// The holders below that are decoded, the next one last.
     lower: Vec<Packed>,
-    upper: std::iter::Peekable<Upwards<'a>>,
+    /// Blocks below them.
+    blocks: usize,
+    upper: iter::Peekable<Upwards<'a>>,
 }
 
-/// Holders of one block.
-const BLOCK: usize = 64;
-/// Of a step's first byte: further bytes follow; the port is another one, and follows.
-const MORE: u8 = 0x80;
-const PORT: u8 = 0x40;
+/// What [`Outwards`] went through: all that lies between the two, or on that side where there is
+/// none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passed {
+    below: Option<Packed>,
+    above: Option<Packed>,
+}
+
+/// Most holders of one block.
+const BLOCK: usize = 128;
 
 impl List {
     pub(crate) fn new(family: Family) -> Self {
         Self {
             family,
             len: 0,
-            heads: Vec::new(),
-            steps: Vec::new(),
-            last: Spot::default(),
+            blocks: Vec::new(),
         }
     }
 
     /// Holders that are in their order already.
     pub(super) fn sorted(family: Family, holders: &[Packed]) -> Self {
         let mut list = Self::new(family);
-        for holder in holders {
-            list.push(*holder);
-        }
-        list.fit();
+        list.append(holders);
         list
     }
 
@@ -95,42 +97,55 @@ impl List {
         Self::sorted(family, &holders)
     }
 
-    /// Adds one that comes after all that are there; any other is left out.
-    pub(super) fn push(&mut self, holder: Packed) {
-        let Some(spot) = Spot::of(holder).filter(|_| holder.family() == self.family) else {
-            return;
-        };
-        if self.len.is_multiple_of(BLOCK) {
-            let Ok(steps) = u32::try_from(self.steps.len()) else {
-                return;
-            };
-            self.heads.push(Head {
-                first: holder,
-                steps,
-            });
-        } else if !self.last.step_to(spot, &mut self.steps) {
-            return;
-        }
-        self.len += 1;
-        self.last = spot;
+    /// Adds some that are in their order, and come after all that are there.
+    pub(super) fn append(&mut self, holders: &[Packed]) {
+        let blocks = holders.chunks(BLOCK).filter_map(Block::of);
+        self.blocks.extend(blocks);
+        self.len = self.blocks.iter().map(Block::len).sum();
     }
 
     pub(super) fn insert(&mut self, holder: Packed) {
-        let at = self.position(holder);
-        if self.get(at) != Some(holder) {
-            let mut holders: Vec<_> = self.from(0).collect();
+        self.change(holder, |holders| {
+            let at = holders.binary_search(&holder).err()?;
             holders.insert(at, holder);
-            *self = Self::sorted(self.family, &holders);
-        }
+            Some(())
+        });
     }
 
     pub(super) fn remove(&mut self, holder: Packed) {
-        let at = self.position(holder);
-        if self.get(at) == Some(holder) {
-            let mut holders: Vec<_> = self.from(0).collect();
+        self.change(holder, |holders| {
+            let at = holders.binary_search(&holder).ok()?;
             holders.remove(at);
-            *self = Self::sorted(self.family, &holders);
+            Some(())
+        });
+    }
+
+    /// Changes the block that a holder belongs into; `change` gives none where there is nothing to
+    /// be changed.
+    fn change(&mut self, holder: Packed, change: impl FnOnce(&mut Vec<Packed>) -> Option<()>) {
+        if holder.family() != self.family {
+            return;
         }
+        let at = self.block(holder);
+        let block = self.blocks.get(at);
+        let mut holders = Vec::with_capacity(BLOCK + 1);
+        holders.extend(block.iter().flat_map(|block| block.within(self.family)));
+        let before = holders.len();
+        if change(&mut holders).is_none() {
+            return;
+        }
+        self.len = self.len + holders.len() - before;
+        let halves = holders.len().div_ceil(holders.len().div_ceil(BLOCK).max(1));
+        let blocks = holders.chunks(halves.max(1)).filter_map(Block::of);
+        let old = at..(at + 1).min(self.blocks.len());
+        self.blocks.splice(old, blocks);
+    }
+
+    /// The block that a holder belongs into: the last one that begins before it, or the first.
+    fn block(&self, holder: Packed) -> usize {
+        let blocks = &self.blocks;
+        let behind = blocks.partition_point(|block| block.first <= holder);
+        behind.saturating_sub(1)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -138,155 +153,133 @@ impl List {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.heads.capacity() * size_of::<Head>() + self.steps.capacity()
+        let steps: usize = self.blocks.iter().map(|block| block.steps.len()).sum();
+        self.blocks.capacity() * (size_of::<Block>() + SHARED) + steps
     }
 
-    pub(super) fn fit(&mut self) {
-        self.heads.shrink_to_fit();
-        self.steps.shrink_to_fit();
-    }
-
-    fn get(&self, index: usize) -> Option<Packed> {
-        self.from(index).next()
-    }
-
-    /// How many come before that one.
-    pub(crate) fn position(&self, holder: Packed) -> usize {
-        let blocks = self.heads.partition_point(|head| head.first < holder);
-        let Some(block) = blocks.checked_sub(1) else {
-            return 0;
-        };
-        let block = block * BLOCK;
-        let before = self.from(block).take(BLOCK).take_while(|h| *h < holder);
-        block + before.count()
-    }
-
-    /// All from that index on.
-    pub(crate) fn from(&self, index: usize) -> Upwards<'_> {
-        let block = index / BLOCK;
-        let mut upwards = Upwards {
-            list: self,
-            index: block * BLOCK,
-            spot: Spot::default(),
-            steps: &[],
-        };
-        for _ in upwards.index..index {
-            upwards.next();
+    /// All from that one on.
+    pub(crate) fn from(&self, holder: Packed) -> Upwards<'_> {
+        let mut blocks = self
+            .blocks
+            .get(self.block(holder)..)
+            .unwrap_or_default()
+            .iter();
+        let mut within = blocks.next().map(|block| block.within(self.family));
+        // The next one is looked at before it is taken.
+        while let Some(here) = &mut within {
+            let before = here.clone();
+            match here.next() {
+                Some(next) if next < holder => {}
+                Some(_) => {
+                    within = Some(before);
+                    break;
+                }
+                None => within = None,
+            }
         }
-        upwards
+        Upwards {
+            family: self.family,
+            within,
+            blocks,
+        }
     }
 
     /// The holders with the longest prefix in common with `around` first.
     pub(crate) fn nearest(&self, around: Packed) -> Outwards<'_> {
-        let at = self.position(around);
-        let block = at - at % BLOCK;
+        let blocks = self.block(around);
+        let block = self.blocks.get(blocks);
+        let within = block.iter().flat_map(|block| block.within(self.family));
         Outwards {
             list: self,
             around,
-            below: at,
-            above: at,
-            lower: self.from(block).take(at - block).collect(),
-            upper: self.from(at).peekable(),
+            lower: within.take_while(|holder| *holder < around).collect(),
+            blocks,
+            upper: self.from(around).peekable(),
         }
     }
 }
 
-impl Spot {
-    fn of(holder: Packed) -> Option<Self> {
-        let holder = holder.holder()?;
-        let address = match holder.ip() {
-            IpAddr::V4(ip) => ip.to_bits().into(),
-            IpAddr::V6(ip) => ip.to_bits(),
-        };
+/// What the allocator and the counters of a shared block take.
+const SHARED: usize = 32;
+
+impl Block {
+    /// At most [`BLOCK`] holders in their order; none of none.
+    fn of(holders: &[Packed]) -> Option<Self> {
+        let (first, rest) = holders.split_first()?;
+        let mut steps = Vec::with_capacity(2 * rest.len());
+        let mut here = Spot::of(*first);
+        for holder in rest {
+            let next = Spot::of(*holder);
+            here.step_to(next, &mut steps);
+            here = next;
+        }
         Some(Self {
-            address,
-            port: holder.port(),
+            first: *first,
+            len: u8::try_from(holders.len()).unwrap_or(u8::MAX),
+            steps: steps.into(),
         })
     }
 
-    fn holder(self, family: Family) -> Packed {
-        let ip = match family {
-            Family::V4 => Ipv4Addr::from_bits(u32::try_from(self.address).unwrap_or(0)).into(),
-            Family::V6 => Ipv6Addr::from_bits(self.address).into(),
-        };
-        Packed::new(ip, self.port)
+    fn len(&self) -> usize {
+        self.len.into()
     }
 
-    /// Writes how to come from here to `next`; false if that does not come behind.
-    fn step_to(self, next: Self, out: &mut Vec<u8>) -> bool {
-        if (next.address, next.port) <= (self.address, self.port) {
-            return false;
+    fn within(&self, family: Family) -> Within<'_> {
+        Within {
+            family,
+            first: Some(self.first),
+            spot: Spot::of(self.first),
+            steps: &self.steps,
         }
-        let mut far = next.address - self.address;
-        let other_port = if next.port == self.port { 0 } else { PORT };
-        out.push(low(far, 6) | other_port | if far >> 6 == 0 { 0 } else { MORE });
-        far >>= 6;
-        while far != 0 {
-            out.push(low(far, 7) | if far >> 7 == 0 { 0 } else { MORE });
-            far >>= 7;
-        }
-        if other_port != 0 {
-            out.extend(next.port.to_be_bytes());
-        }
-        true
-    }
-
-    /// Reads what [`Self::step_to`] wrote.
-    fn step(self, steps: &mut &[u8]) -> Option<Self> {
-        let first = take(steps)?;
-        let mut far = u128::from(first & (PORT - 1));
-        let (mut more, mut bits) = (first & MORE != 0, 6);
-        while more {
-            let byte = take(steps)?;
-            far |= u128::from(byte & (MORE - 1)) << bits;
-            (more, bits) = (byte & MORE != 0, bits + 7);
-        }
-        let port = if first & PORT == 0 {
-            self.port
-        } else {
-            u16::from_be_bytes([take(steps)?, take(steps)?])
-        };
-        Some(Self {
-            address: self.address.wrapping_add(far),
-            port,
-        })
     }
 }
 
-fn low(number: u128, bits: u32) -> u8 {
-    u8::try_from(number & ((1 << bits) - 1)).unwrap_or(0)
-}
+impl Iterator for Within<'_> {
+    type Item = Packed;
 
-fn take(bytes: &mut &[u8]) -> Option<u8> {
-    let (first, rest) = bytes.split_first()?;
-    *bytes = rest;
-    Some(*first)
+    fn next(&mut self) -> Option<Packed> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        self.spot = self.spot.step(&mut self.steps)?;
+        Some(self.spot.holder(self.family))
+    }
 }
 
 impl Iterator for Upwards<'_> {
     type Item = Packed;
 
     fn next(&mut self) -> Option<Packed> {
-        if self.index >= self.list.len {
-            return None;
+        loop {
+            if let Some(next) = self.within.as_mut().and_then(Iterator::next) {
+                return Some(next);
+            }
+            self.within = Some(self.blocks.next()?.within(self.family));
         }
-        let index = self.index;
-        self.index += 1;
-        if index.is_multiple_of(BLOCK) {
-            let head = self.list.heads.get(index / BLOCK)?;
-            self.spot = Spot::of(head.first)?;
-            self.steps = self.list.steps.get(usize::try_from(head.steps).ok()?..)?;
-            return Some(head.first);
-        }
-        self.spot = self.spot.step(&mut self.steps)?;
-        Some(self.spot.holder(self.list.family))
     }
 }
 
 impl Outwards<'_> {
-    /// The indexes that were passed: from the first to before the second.
-    pub(crate) fn passed(&self) -> (usize, usize) {
-        (self.below, self.above)
+    pub(crate) fn passed(mut self) -> Passed {
+        self.look_below();
+        Passed {
+            below: self.lower.last().copied(),
+            above: self.upper.peek().copied(),
+        }
+    }
+
+    /// Decodes a block more if there is none below.
+    fn look_below(&mut self) {
+        if self.lower.is_empty()
+            && let Some(blocks) = self.blocks.checked_sub(1)
+        {
+            self.blocks = blocks;
+            let block = self.list.blocks.get(blocks);
+            let within = block
+                .iter()
+                .flat_map(|block| block.within(self.list.family));
+            self.lower.extend(within);
+        }
     }
 }
 
@@ -294,10 +287,7 @@ impl Iterator for Outwards<'_> {
     type Item = Packed;
 
     fn next(&mut self) -> Option<Packed> {
-        if self.lower.is_empty() && self.below > 0 {
-            let block = self.list.from(self.below - BLOCK);
-            self.lower.extend(block.take(BLOCK));
-        }
+        self.look_below();
         let downwards = match (self.lower.last(), self.upper.peek()) {
             (None, None) => return None,
             (Some(_), None) => true,
@@ -308,12 +298,21 @@ impl Iterator for Outwards<'_> {
             }
         };
         if downwards {
-            self.below -= 1;
             self.lower.pop()
         } else {
-            self.above += 1;
             self.upper.next()
         }
+    }
+}
+
+impl Passed {
+    pub(crate) fn has(self, holder: Packed) -> bool {
+        self.has_all(holder, holder)
+    }
+
+    /// Whether all between the two, both included, were gone through.
+    pub(crate) fn has_all(self, first: Packed, last: Packed) -> bool {
+        self.below.is_none_or(|below| below < first) && self.above.is_none_or(|above| last < above)
     }
 }
 
@@ -324,6 +323,8 @@ fn differences<'a>(a: &'a [u8], b: &'a [u8]) -> impl Iterator<Item = u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -357,42 +358,57 @@ mod tests {
         fn what_is_packed_comes_out_again(
             (family, mut holders) in holders(),
             from in any::<prop::sample::Index>(),
-            around in any::<prop::sample::Index>(),
+            steps in 0..400_usize,
         ) {
             holders.sort_unstable();
             holders.dedup();
             let list = List::sorted(family, &holders);
             prop_assert_eq!(list.len(), holders.len());
-            let from = from.index(holders.len() + 1);
-            prop_assert_eq!(&list.from(from).collect::<Vec<_>>(), &holders[from..]);
-            for (index, holder) in holders.iter().enumerate() {
-                prop_assert_eq!(list.position(*holder), index);
-                prop_assert_eq!(list.get(index), Some(*holder));
+            let all = |list: &List| list.blocks.iter().flat_map(|b| b.within(family)).collect::<Vec<_>>();
+            prop_assert_eq!(&all(&list), &holders);
+            let Some(last) = holders.len().checked_sub(1) else { return Ok(()) };
+            let from = from.index(last + 1);
+            let around = holders[from];
+            prop_assert_eq!(&list.from(around).collect::<Vec<_>>(), &holders[from..]);
+
+            let mut nearest = list.nearest(around);
+            let mut outwards: Vec<_> = nearest.by_ref().take(steps).collect();
+            let passed = nearest.passed();
+            for holder in &holders {
+                prop_assert_eq!(passed.has(*holder), outwards.contains(holder));
             }
-            if !holders.is_empty() {
-                let around = holders[around.index(holders.len())];
-                let mut outwards: Vec<_> = list.nearest(around).collect();
-                outwards.sort_unstable();
-                prop_assert_eq!(outwards, holders);
-            }
+            prop_assert_eq!(passed.has_all(holders[0], holders[last]), steps > last);
+            outwards.sort_unstable();
+            prop_assert_eq!(outwards.len(), steps.min(holders.len()));
         }
 
         #[test]
-        fn a_list_is_a_sorted_set(numbers: Vec<u8>, gone: Vec<u8>, around: u8) {
-            let mut list = List::new(Family::V4);
+        fn a_list_is_a_sorted_set(
+            (family, holders) in holders(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..400),
+            around in any::<prop::sample::Index>(),
+        ) {
+            if holders.is_empty() {
+                return Ok(());
+            }
+            let mut list = List::new(family);
             let mut expected = std::collections::BTreeSet::new();
-            for n in &numbers {
-                list.insert(packed(u32::from(*n)));
-                expected.insert(packed(u32::from(*n)));
+            let sure = holders.iter().map(|holder| (*holder, true));
+            let changes = changes.iter().map(|(index, there)| (holders[index.index(holders.len())], *there));
+            for (holder, there) in sure.chain(changes) {
+                if there {
+                    list.insert(holder);
+                    expected.insert(holder);
+                } else {
+                    list.remove(holder);
+                    expected.remove(&holder);
+                }
             }
-            for n in &gone {
-                list.remove(packed(u32::from(*n)));
-                expected.remove(&packed(u32::from(*n)));
-            }
-            let held: Vec<_> = list.from(0).collect();
+            let held: Vec<_> = list.blocks.iter().flat_map(|b| b.within(family)).collect();
             prop_assert_eq!(&held, &expected.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(list.len(), held.len());
 
-            let around = ip_of(u32::from(around));
+            let around = holders[around.index(holders.len())].holder().expect("a holder").ip();
             let mut outwards: Vec<_> = list.nearest(Packed::new(around, 0)).collect();
             let bits = |holder: &Packed| {
                 let ip = holder.holder().map(|holder| holder.ip());

@@ -6,7 +6,7 @@
 //! times; then its whole list is read, in the background, and serves everybody. A list lasts for
 //! `--find-cache-ttl`, a long one longer in proportion, up to sixty times that: what changes in it
 //! meanwhile is a smaller part of it, and reading it costs more. What this instance itself stores is
-//! seen at once in lists that are not long. When the database is away, old lists serve on.
+//! seen at once. When the database is away, old lists serve on.
 
 mod long;
 mod slot;
@@ -20,7 +20,7 @@ use tracing::{Span, debug};
 
 use self::{
     long::Long,
-    slot::{Age, Slot, What},
+    slot::{Age, Change, Read, Slot, What},
 };
 use super::list::List;
 use crate::{
@@ -86,8 +86,8 @@ const WORTH: u32 = 4;
 const PAGE: u32 = 4096;
 /// Longer lists are not read whole: keys that everybody has are found next door.
 const LONGEST: usize = 400_000;
-/// Longer lists are not changed in place, which copies them.
-const CHANGED: usize = 1024;
+/// A list of more holders is good enough while it is read anew.
+const LONG: usize = 1024;
 
 impl Lists {
     pub(crate) fn new(store: Arc<dyn Store>, scope: Scope, ttl: Duration) -> Self {
@@ -132,7 +132,7 @@ impl Lists {
             None => {}
         }
         let old = slot.last_resort(Instant::now());
-        let version = slot.version();
+        let read = slot.begin_read();
         let asked = match &old {
             Some(old) if self.is_away() => return Ok(stale(old)),
             Some(old) => {
@@ -147,12 +147,12 @@ impl Lists {
         match (asked, old) {
             (Ok(Held::All(list)), _) => {
                 count("miss");
-                self.keep(&slot, version, What::All(Arc::clone(&list)));
+                self.keep(read, What::All(Arc::clone(&list)));
                 Ok(Held::All(list))
             }
             (Ok(near), _) => {
                 count("many");
-                self.keep(&slot, version, What::Many);
+                self.keep(read, What::Many);
                 Ok(near)
             }
             (Err(error), Some(old)) => {
@@ -166,22 +166,24 @@ impl Lists {
 
     /// A node's set has changed in the database.
     pub(crate) fn stored(&self, node: NodeKey, applied: &Applied) {
-        for key in &applied.added {
-            self.change(node.space, *key, |list| list.insert(node.holder));
-        }
-        for key in &applied.removed {
-            self.change(node.space, *key, |list| list.remove(node.holder));
-        }
-    }
-
-    fn change(&self, space: SpaceId, key: KeyHash, change: impl FnOnce(&mut List)) {
-        let slot = {
-            let slots = self.lock();
-            let at = (space, key);
-            slots.young.get(&at).or_else(|| slots.old.get(&at)).cloned()
-        };
-        if let Some(slot) = slot {
-            slot.change(CHANGED, change);
+        let added = applied
+            .added
+            .iter()
+            .map(|key| (key, Change::Added(node.holder)));
+        let removed = applied
+            .removed
+            .iter()
+            .map(|key| (key, Change::Removed(node.holder)));
+        for (key, change) in added.chain(removed) {
+            let at = (node.space, *key);
+            let slot = {
+                let slots = self.lock();
+                slots.young.get(&at).or_else(|| slots.old.get(&at)).cloned()
+            };
+            if let Some(slot) = slot {
+                let grown = slot.change(change);
+                self.lock().grow(grown);
+            }
         }
     }
 
@@ -195,7 +197,7 @@ impl Lists {
         let (what, age) = slot.known(Instant::now(), self.ttl)?;
         match (&what, age) {
             (What::All(_), Age::Fresh) => count("hit"),
-            (What::All(list), Age::Late) if list.len() > CHANGED => {
+            (What::All(list), Age::Late) if list.len() > LONG => {
                 count("late");
                 self.read_soon(slot, space, key);
             }
@@ -245,10 +247,10 @@ impl Lists {
             let Ok(_reader) = lists.readers.acquire().await else {
                 return;
             };
-            let version = slot.version();
+            let read = slot.begin_read();
             match lists.read(space, key).await {
-                Ok(Some(list)) => lists.keep(&slot, version, What::All(Arc::new(list))),
-                Ok(None) => lists.keep(&slot, version, What::Many),
+                Ok(Some(list)) => lists.keep(read, What::All(Arc::new(list))),
+                Ok(None) => lists.keep(read, What::Many),
                 Err(error) => debug!(error = %chain(&error), "a long list was not read"),
             }
             drop(reading);
@@ -269,11 +271,8 @@ impl Lists {
                 .await?;
             let full = u32::try_from(page.len()).is_ok_and(|n| n >= PAGE);
             after = page.last().copied();
-            for holder in page {
-                list.push(holder);
-            }
+            list.append(&page);
             if !full {
-                list.fit();
                 return Ok(Some(list));
             }
             if list.len() > LONGEST {
@@ -298,8 +297,8 @@ impl Lists {
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn keep(&self, slot: &Slot, version: u64, what: What) {
-        let grown = slot.put(version, what, Instant::now());
+    fn keep(&self, read: Read, what: What) {
+        let grown = read.put(what, Instant::now());
         self.lock().grow(grown);
     }
 

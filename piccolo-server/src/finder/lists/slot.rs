@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc, PoisonError, RwLock, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -13,19 +13,41 @@ use tokio::{
     time::Instant,
 };
 
-use crate::finder::list::List;
+use crate::{finder::list::List, packed::Packed};
 
 /// One key.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    known: RwLock<Option<(What, Instant)>>,
+    state: RwLock<State>,
     /// Held by whoever asks the database.
     flight: Mutex<()>,
-    /// Changes that were made in place, or should have been.
-    version: AtomicU64,
     asked: AtomicU32,
     reading: AtomicBool,
-    bytes: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    known: Option<(What, Instant)>,
+    bytes: usize,
+    /// Reads of the database that are under way.
+    reads: u32,
+    /// What was stored since the first of them began.
+    changes: Vec<Change>,
+}
+
+/// A node has the key now, or no longer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change {
+    Added(Packed),
+    Removed(Packed),
+}
+
+/// A read of the database that is under way. It may miss what is stored meanwhile, or have it.
+#[derive(Debug)]
+pub(super) struct Read {
+    slot: Arc<Slot>,
+    /// Changes that were made before it.
+    before: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +73,8 @@ pub(super) struct Reading(Arc<Slot>);
 
 /// What a slot takes beside its list.
 const BASE: usize = 320;
+/// Changes that are remembered while the database is read.
+const CHANGES: usize = 4096;
 /// How long it is known that a key has many holders.
 const MANY: Duration = Duration::from_secs(10);
 /// Rather than nothing, a list this old is answered while the database is away.
@@ -66,8 +90,8 @@ impl Slot {
     }
 
     pub(super) fn known(&self, now: Instant, ttl: Duration) -> Option<(What, Age)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let (what, at) = known.as_ref()?;
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let (what, at) = state.known.as_ref()?;
         let lasts = match what {
             What::All(list) => {
                 let holders = u32::try_from(list.len()).unwrap_or(u32::MAX);
@@ -89,8 +113,8 @@ impl Slot {
 
     /// What to answer when the database is away.
     pub(super) fn last_resort(&self, now: Instant) -> Option<Arc<List>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        match known.as_ref()? {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        match state.known.as_ref()? {
             (What::All(list), at) if now.saturating_duration_since(*at) < LAST_RESORT => {
                 Some(Arc::clone(list))
             }
@@ -98,38 +122,26 @@ impl Slot {
         }
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.version.load(Relaxed)
+    /// To be called before the database is asked.
+    pub(super) fn begin_read(self: &Arc<Self>) -> Read {
+        let mut state = self.lock();
+        state.reads += 1;
+        Read {
+            before: state.changes.len(),
+            slot: Arc::clone(self),
+        }
     }
 
-    /// Takes what was read, begun at `version`; gives the bytes that it grew by. What was stored
-    /// since then may be missing in it, so that it is not kept for later.
-    pub(super) fn put(&self, version: u64, what: What, now: Instant) -> usize {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let long = matches!(&what, What::All(list) if list.len() > super::CHANGED);
-        if self.version() != version && !long {
-            *known = None;
-            return 0;
+    /// A change was stored; gives the bytes that the slot grew by.
+    pub(super) fn change(&self, change: Change) -> usize {
+        let mut state = self.lock();
+        if state.reads > 0 && state.changes.len() < CHANGES {
+            state.changes.push(change);
         }
-        let bytes = BASE
-            + match &what {
-                What::All(list) => list.bytes(),
-                What::Many => 0,
-            };
-        *known = Some((what, now));
-        self.asked.store(0, Relaxed);
-        bytes.saturating_sub(self.bytes.swap(bytes, Relaxed))
-    }
-
-    /// Changes the list in place if it has at most `longest` holders.
-    pub(super) fn change(&self, longest: usize, change: impl FnOnce(&mut List)) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        self.version.fetch_add(1, Relaxed);
-        if let Some((What::All(list), _)) = known.as_mut()
-            && list.len() <= longest
-        {
-            change(Arc::make_mut(list));
+        if let Some((What::All(list), _)) = &mut state.known {
+            change.make(Arc::make_mut(list));
         }
+        state.grow()
     }
 
     /// How often it was asked for since something became known, this time included.
@@ -143,7 +155,79 @@ impl Slot {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Relaxed)
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.bytes
+    }
+
+    fn lock(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            known: None,
+            bytes: BASE,
+            reads: 0,
+            changes: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    /// The bytes that it grew by.
+    fn grow(&mut self) -> usize {
+        let list = match &self.known {
+            Some((What::All(list), _)) => list.bytes(),
+            _ => 0,
+        };
+        let bytes = BASE + list;
+        bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes))
+    }
+}
+
+impl Change {
+    fn make(self, list: &mut List) {
+        match self {
+            Self::Added(holder) => list.insert(holder),
+            Self::Removed(holder) => list.remove(holder),
+        }
+    }
+}
+
+impl Read {
+    /// Takes what was read, and makes the changes that it may have missed; gives the bytes that the
+    /// slot grew by.
+    pub(super) fn put(self, what: What, now: Instant) -> usize {
+        let mut state = self.slot.lock();
+        if state.changes.len() == CHANGES {
+            // Some may have been forgotten. The next read is sure to know them.
+            return 0;
+        }
+        let mut what = what;
+        if let What::All(list) = &mut what {
+            let changes = state.changes.get(self.before..).unwrap_or_default();
+            if !changes.is_empty() {
+                let list = Arc::make_mut(list);
+                for change in changes {
+                    change.make(list);
+                }
+            }
+        }
+        state.known = Some((what, now));
+        self.slot.asked.store(0, Relaxed);
+        state.grow()
+    }
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        let mut state = self.slot.lock();
+        state.reads -= 1;
+        if state.reads == 0 {
+            state.changes = Vec::new();
+        }
     }
 }
 
