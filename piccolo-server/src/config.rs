@@ -167,7 +167,7 @@ pub struct Serve {
     #[arg(long, env = "PICCOLO_TOPOLOGY", value_name = "FILE")]
     pub topology: Option<PathBuf>,
     /// How long the holders of a key are remembered, for further finds: this long where nobody has
-    /// it, twice as long where twenty nodes do, and up to sixty times as long where a thousand do. 0
+    /// it, twice as long where ten nodes do, and up to sixty times as long where six hundred do. 0
     /// remembers none.
     #[arg(
         long,

@@ -16,10 +16,11 @@ pub(crate) enum Family {
 }
 
 /// A holder's address bytes, then its port: bytes in the order of addresses.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Packed {
-    len: u8,
+    /// Zeros behind those that count, so that all may be compared.
     bytes: [u8; 18],
+    len: u8,
 }
 
 impl Family {
@@ -121,35 +122,27 @@ impl From<Holder> for Packed {
     }
 }
 
-impl PartialEq for Packed {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_slice() == other.as_slice()
-    }
-}
-
-impl Eq for Packed {}
-
 impl Hash for Packed {
+    /// What tells neighbours apart comes last, and alone: see
+    /// [`QuickHash`](crate::quick_hash::QuickHash).
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Most are of IPv4, and behind their last byte are zeros.
-        match self.bytes.first_chunk() {
-            Some(first) if self.len == 6 => state.write_u64(u64::from_le_bytes(*first)),
-            _ => self.as_slice().hash(state),
-        }
+        let low = match self.bytes.first_chunk::<8>() {
+            Some(first) if self.len == 6 => {
+                let bits = u64::from_be_bytes(*first);
+                state.write_u64(bits & !NEAR);
+                bits & NEAR
+            }
+            _ => {
+                self.as_slice().hash(state);
+                0
+            }
+        };
+        state.write_u8(u8::try_from(low >> 32).unwrap_or(0));
     }
 }
 
-impl PartialOrd for Packed {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Packed {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_slice().cmp(other.as_slice())
-    }
-}
+/// Of an IPv4 address and port at the upper end of 64 bits: where neighbours differ.
+const NEAR: u64 = 0b111 << 32;
 
 impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

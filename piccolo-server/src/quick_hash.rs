@@ -2,6 +2,9 @@
 //!
 //! Addresses come from callers, so that the hash depends on numbers that are chosen anew in each
 //! process: nobody can tell which addresses would share a place.
+//!
+//! Eight neighbours in address order lie side by side in a table. A find goes through neighbours, and
+//! would otherwise wait for the memory at each.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -16,6 +19,7 @@ pub(crate) struct QuickHash {
 pub(crate) struct QuickHasher {
     state: u64,
     second: u64,
+    near: u8,
 }
 
 impl Default for QuickHash {
@@ -35,6 +39,7 @@ impl BuildHasher for QuickHash {
         QuickHasher {
             state: self.first,
             second: self.second,
+            near: 0,
         }
     }
 }
@@ -60,6 +65,11 @@ impl Hasher for QuickHasher {
         }
     }
 
+    /// The last three bits of an address.
+    fn write_u8(&mut self, near: u8) {
+        self.near = near & 0b111;
+    }
+
     fn write_u16(&mut self, number: u16) {
         self.mix(number.into());
     }
@@ -75,7 +85,11 @@ impl Hasher for QuickHasher {
     fn finish(&self) -> u64 {
         let product = u128::from(self.state) * u128::from(self.second);
         let half = |half| u64::try_from(half).unwrap_or(u64::MAX);
-        half(product >> 64) ^ half(product & u128::from(u64::MAX))
+        let hash = half(product >> 64) ^ half(product & u128::from(u64::MAX));
+        // The table takes the place from the lowest bits, and tells those at one place apart by the
+        // highest.
+        let near = u64::from(self.near);
+        (hash & !0b111 | near) ^ (near << 61)
     }
 }
 

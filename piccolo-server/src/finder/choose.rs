@@ -80,6 +80,9 @@ impl<'a> Chosen<'a> {
         wanted: usize,
         stretches: &[Stretch],
     ) {
+        let most = list.len().min(wanted + EACH * stretches.len());
+        self.candidates.reserve(most);
+        self.nodes.reserve(most);
         let mut nearest = list.nearest(around);
         let mut missing = wanted;
         for holder in nearest.by_ref().take(wanted.saturating_mul(PATIENCE)) {

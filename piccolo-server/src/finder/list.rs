@@ -99,8 +99,9 @@ impl List {
 
     /// Adds some that are in their order, and come after all that are there.
     pub(super) fn append(&mut self, holders: &[Packed]) {
-        let blocks = holders.chunks(BLOCK).filter_map(Block::of);
-        self.blocks.extend(blocks);
+        self.blocks.reserve_exact(holders.len().div_ceil(BLOCK));
+        self.blocks
+            .extend(holders.chunks(BLOCK).filter_map(Block::of));
         self.len = self.blocks.iter().map(Block::len).sum();
     }
 

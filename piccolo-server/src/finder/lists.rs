@@ -1,14 +1,14 @@
 //! The holders of keys that were asked for lately, so that a herd asking for one key costs the
 //! database one query.
 //!
-//! A key with few holders is read in one query, by the first of the herd; the others wait for it.
-//! One with many is answered from short scans round each requester, until it was asked for a few
+//! A key with up to some thousand holders is read by the first of the herd; the others wait for it.
+//! One with more is answered from short scans round each requester, until it was asked for a few
 //! times; then its whole list is read, in the background, and serves everybody. A list lasts for
 //! `--find-cache-ttl`, a long one longer in proportion, up to sixty times that: what changes in it
 //! meanwhile is a smaller part of it, and reading it costs more. What this instance itself stores is
 //! seen at once. When the database is away, old lists serve on.
 
-mod long;
+mod length;
 mod slot;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use tracing::{Span, debug};
 
 use self::{
-    long::Long,
+    length::{Length, Lengths},
     slot::{Age, Change, Read, Slot, What},
 };
 use super::list::List;
@@ -48,7 +48,7 @@ pub(crate) struct Lists {
     scope: Scope,
     ttl: Duration,
     slots: std::sync::Mutex<Generations>,
-    long: Long,
+    lengths: Lengths,
     /// Long lists that are read at the same time.
     readers: Arc<Semaphore>,
     /// When the database last failed.
@@ -78,8 +78,10 @@ const AWAY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of one generation.
 const BUDGET: usize = 16 << 20;
-/// Holders on either side that a list is read by in one query.
-const SIDE: u32 = 128;
+/// A list of fewer holders is read by the first who asks for it as rows.
+const FEW: u32 = 256;
+/// And one of fewer than this as one long value.
+const MANY: u32 = 2048;
 /// A key with many holders that was asked for so often is worth reading whole.
 const WORTH: u32 = 4;
 /// Rows of one page of a long list.
@@ -96,7 +98,7 @@ impl Lists {
             scope,
             ttl,
             slots: std::sync::Mutex::default(),
-            long: Long::default(),
+            lengths: Lengths::default(),
             readers: Arc::new(Semaphore::new(2)),
             failed: std::sync::Mutex::default(),
         }
@@ -110,15 +112,15 @@ impl Lists {
         around: Packed,
         k: u32,
     ) -> Result<Held, StoreError> {
+        let space = (space, family);
         if self.ttl.is_zero() {
-            return self.near(space, family, key, around, k).await;
+            return self.first(space, key, around, k, k.saturating_mul(2)).await;
         }
-        let slot = self.slot(space, key);
-        let known = || self.known(&slot, (space, family), key);
-        let near = |k| self.near(space, family, key, around, k);
+        let slot = self.slot(space.0, key);
+        let known = || self.known(&slot, space, key);
         match known() {
             Some(What::All(list)) => return Ok(Held::All(list)),
-            Some(What::Many) => return near(k).await,
+            Some(What::Many) => return self.near(space, key, around, k).await,
             None => {}
         }
         let flight = slot.flight().await;
@@ -127,7 +129,7 @@ impl Lists {
             Some(What::All(list)) => return Ok(Held::All(list)),
             Some(What::Many) => {
                 drop(flight);
-                return near(k).await;
+                return self.near(space, key, around, k).await;
             }
             None => {}
         }
@@ -136,13 +138,15 @@ impl Lists {
         let asked = match &old {
             Some(old) if self.is_away() => return Ok(stale(old)),
             Some(old) => {
-                let Ok(asked) = tokio::time::timeout(PATIENCE, near(k.max(SIDE))).await else {
+                let Ok(asked) =
+                    tokio::time::timeout(PATIENCE, self.first(space, key, around, k, FEW)).await
+                else {
                     self.failed();
                     return Ok(stale(old));
                 };
                 asked
             }
-            None => near(k.max(SIDE)).await,
+            None => self.first(space, key, around, k, FEW).await,
         };
         match (asked, old) {
             (Ok(Held::All(list)), _) => {
@@ -212,26 +216,46 @@ impl Lists {
         Some(what)
     }
 
+    /// All of the key's holders, if they are not too many, or those on either side of the requester.
+    /// Fewer than `few` are read as rows.
+    async fn first(
+        &self,
+        space: (SpaceId, Family),
+        key: KeyHash,
+        around: Packed,
+        k: u32,
+        few: u32,
+    ) -> Result<Held, StoreError> {
+        let lasting = !self.ttl.is_zero();
+        let steps = [(Length::Few, few), (Length::More, MANY)];
+        for (length, limit) in steps.into_iter().take(if lasting { 2 } else { 1 }) {
+            if self.lengths.get(key) > length {
+                continue;
+            }
+            let holders = self.store.holders(space, key, None, limit).await?;
+            if u32::try_from(holders.len()).is_ok_and(|n| n < limit) {
+                return Ok(Held::All(Arc::new(List::sorted(space.1, &holders))));
+            }
+            let more = match length {
+                Length::Few => Length::More,
+                _ => Length::Many,
+            };
+            self.lengths.set(key, more);
+        }
+        self.near(space, key, around, k).await
+    }
+
     /// A query for the requester alone.
     async fn near(
         &self,
-        space: SpaceId,
-        family: Family,
+        (space, family): (SpaceId, Family),
         key: KeyHash,
         around: Packed,
         k: u32,
     ) -> Result<Held, StoreError> {
-        let few = k.saturating_mul(2);
-        if !self.long.is(key) {
-            let holders = self.store.holders((space, family), key, None, few).await?;
-            if u32::try_from(holders.len()).is_ok_and(|n| n < few) {
-                return Ok(Held::All(Arc::new(List::sorted(family, &holders))));
-            }
-        }
         let nearest = self.store.nearest(space, key, around, k).await?;
-        let is_all = nearest.is_all(k);
-        self.long.set(key, !is_all);
-        if is_all {
+        if nearest.is_all(k) {
+            self.lengths.set(key, Length::Few);
             return Ok(Held::All(Arc::new(List::of(family, &nearest))));
         }
         Ok(Held::Near(nearest))

@@ -80,7 +80,7 @@ const MANY: Duration = Duration::from_secs(10);
 /// Rather than nothing, a list this old is answered while the database is away.
 const LAST_RESORT: Duration = Duration::from_mins(15);
 /// A list of this many holders lasts twice as long as an empty one.
-const TWICE: u32 = 20;
+const TWICE: u32 = 10;
 /// No list lasts longer than so many times what an empty one does.
 const LONGEST: u32 = 60;
 
