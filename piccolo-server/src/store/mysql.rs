@@ -247,7 +247,6 @@ impl Engine for MySql {
         for_update: " FOR UPDATE",
         on_known_node: " ON DUPLICATE KEY UPDATE",
         inserted: ("VALUES(", ")"),
-        greatest: "GREATEST",
         nearest: "(SELECT holder FROM holding \
                 WHERE space = ? AND key_hash = ? AND holder < ? ORDER BY holder DESC LIMIT ?) \
             UNION ALL (SELECT holder FROM holding \
