@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -46,6 +46,8 @@ struct Link {
     /// the pool, that the server is away.
     turns: Arc<Semaphore>,
     health: Arc<Health>,
+    /// The server's failures before which no idle connection was opened.
+    failures: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -73,18 +75,12 @@ impl MySql {
         replicas: Vec<MySqlConnectOptions>,
         connections: u32,
     ) -> Self {
-        let work = Link::new(primary.clone(), WORK);
-        let primary = Link::new(primary, connections);
+        let health = Arc::<Health>::default();
+        let replica = |replica| Link::new(replica, connections, Arc::default());
         Self {
-            primary: Link {
-                health: Arc::clone(&work.health),
-                ..primary
-            },
-            work,
-            replicas: replicas
-                .into_iter()
-                .map(|replica| Link::new(replica, connections))
-                .collect(),
+            work: Link::new(primary.clone(), WORK, Arc::clone(&health)),
+            primary: Link::new(primary, connections, health),
+            replicas: replicas.into_iter().map(replica).collect(),
             turn: AtomicUsize::new(0),
         }
     }
@@ -102,8 +98,9 @@ impl MySql {
 }
 
 impl Link {
-    fn new(options: MySqlConnectOptions, connections: u32) -> Self {
+    fn new(options: MySqlConnectOptions, connections: u32, health: Arc<Health>) -> Self {
         let options = options.statement_cache_capacity(256);
+        let of_pool = Arc::clone(&health);
         let pool = MySqlPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(CONNECT)
@@ -128,13 +125,25 @@ impl Link {
                     Ok(())
                 })
             })
+            .after_release(move |_, _| {
+                // The pool would ask the server for a sign of life, and wait for it for as long as
+                // the kernel does: minutes, with the connection's place taken.
+                let is_away = of_pool.is_away();
+                Box::pin(async move {
+                    if is_away {
+                        return Err(sqlx::Error::PoolTimedOut);
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         Self {
             pool,
             turns: Arc::new(Semaphore::new(
                 usize::try_from(connections).unwrap_or(usize::MAX),
             )),
-            health: Arc::default(),
+            health,
+            failures: AtomicU64::new(0),
         }
     }
 
@@ -166,6 +175,7 @@ impl Link {
         statement: Statement,
         map: Map<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
+        self.let_go_of_old();
         let connection = Box::pin(self.pool.acquire());
         let mut connection = self.health.guarded(CONNECT, connection).await?;
         let verb = statement.verb();
@@ -174,7 +184,10 @@ impl Link {
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Db>, sqlx::Error> {
-        let begin = || Box::pin(timed("begin", self.pool.begin()));
+        let begin = || {
+            self.let_go_of_old();
+            Box::pin(timed("begin", self.pool.begin()))
+        };
         match self.health.guarded(CONNECT + ANSWER, begin()).await {
             Err(error) if is_broken(&error) => {
                 self.reconnect();
@@ -184,13 +197,21 @@ impl Link {
         }
     }
 
-    /// Lets go of the idle connections: where one has turned out to be cut, the server was started
-    /// anew and the others are cut as well. The next ones show whether it is there.
+    /// Where a connection has turned out to be cut, the server was started anew and the others are
+    /// cut as well. The next one shows whether it is there.
     fn reconnect(&self) {
+        self.health.forget();
+    }
+
+    /// Lets go of the connections that were idle when the server last failed.
+    fn let_go_of_old(&self) {
+        let failures = self.health.failures();
+        if self.failures.swap(failures, Relaxed) == failures {
+            return;
+        }
         while let Some(connection) = self.pool.try_acquire() {
             drop(connection.detach());
         }
-        self.health.forget();
     }
 }
 

@@ -13,6 +13,7 @@ mod operations;
 mod plans;
 mod pressure;
 mod process;
+mod proxy;
 mod raw;
 mod reports;
 mod server;
