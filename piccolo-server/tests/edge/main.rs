@@ -9,6 +9,7 @@ mod go_agents;
 mod groups;
 mod limits;
 mod liveness;
+mod nearest;
 mod operations;
 mod plans;
 mod pressure;
