@@ -1,13 +1,17 @@
 //! What operators see: every metric moves.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use piccolo_api::path;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     engine::{Engine, on_both_engines},
-    process::Process,
+    process::{Process, program},
     server::eventually,
 };
 
@@ -118,6 +122,33 @@ async fn metrics_say_what_happened(engine: Engine) {
     for (name, least) in MOVED {
         eventually(name, async || at_least(&page(&server).await, name, least)).await;
     }
+}
+
+#[tokio::test]
+async fn a_log_for_machines_is_a_json_object_a_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}", directory.path().join("db").display());
+    let flags = ["--database", &url, "--log-format", "json"];
+    let mut child = program(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .args(flags)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut line = String::new();
+    let mut log = BufReader::new(child.stderr.take().expect("a log"));
+    let read = log.read_line(&mut line);
+    child.kill().expect("it runs");
+    child.wait().expect("an end");
+    read.expect("a line");
+    let line: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["message"], "listening");
+    assert!(
+        line["timestamp"].is_string() && line["target"].is_string(),
+        "{line}"
+    );
+    let api = line["api"].as_str().expect("text");
+    assert!(api.starts_with("127.0.0.1:"), "{line}");
 }
 
 #[tokio::test]
