@@ -121,10 +121,10 @@ pub(crate) struct Dialect {
 }
 
 impl Connections {
-    pub(super) fn of<DB: sqlx::Database>(pools: &[&sqlx::Pool<DB>]) -> Self {
-        let idle = |pool: &&sqlx::Pool<DB>| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+    pub(super) fn of<DB: sqlx::Database>(pools: &[sqlx::Pool<DB>]) -> Self {
+        let idle = |pool: &sqlx::Pool<DB>| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
         Self {
-            open: pools.iter().map(|pool| pool.size()).sum(),
+            open: pools.iter().map(sqlx::Pool::size).sum(),
             idle: pools.iter().map(idle).sum(),
         }
     }

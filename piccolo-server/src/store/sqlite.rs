@@ -115,7 +115,7 @@ impl Engine for Sqlite {
     }
 
     fn connections(&self) -> Connections {
-        Connections::of(&[&self.readers, &self.writer])
+        Connections::of(&[self.readers.clone(), self.writer.clone()])
     }
 
     fn migrations() -> &'static Migrator {

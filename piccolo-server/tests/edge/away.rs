@@ -168,6 +168,14 @@ async fn connections_that_are_lost_without_a_word_are_replaced() {
     let find = "/api/v1/distribution/findkey?key=k&group=g&request_host=10.0.0.9";
     futures_util::future::join_all((0..8).map(|_| server.get(find))).await;
     proxy.lose();
+    // Nor does anybody wait until it is known.
+    let impatient = || tokio::time::timeout(Duration::from_millis(300), server.get(find));
+    for reply in futures_util::future::join_all((0..8).map(|_| impatient())).await {
+        assert!(reply.is_err(), "{reply:?}");
+    }
+    proxy.mend();
+    eventually("it reads again", async || server.get(find).await.0 == 200).await;
+    proxy.lose();
     for (status, _) in futures_util::future::join_all((0..8).map(|_| server.get(find))).await {
         assert_eq!(status, 503);
     }
@@ -333,7 +341,13 @@ async fn finds_are_answered_by_replicas() {
         let query = format!("/api/v1/distribution/findkey?key={key}&group=g&request_host=10.0.0.9");
         server.get(&query).await.0
     };
-    eventually("the replica has it", async || finds("k").await == 200).await;
+    // Until it has the tables the primary is asked.
+    eventually("the replica has it", async || {
+        let rows = replica.execute("SELECT COUNT(*) FROM piccolo.holding");
+        rows.is_ok_and(|rows| rows.trim() == "1")
+    })
+    .await;
+    assert_eq!(finds("k").await, 200);
     replica.execute("STOP SLAVE").expect("it stops");
     server.advertise("10.0.0.1:1", &["l"]).await;
     assert_eq!(finds("l").await, 404);
