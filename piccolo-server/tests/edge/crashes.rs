@@ -184,7 +184,8 @@ impl Storm {
 }
 
 async fn check(server: &Process, known: &Known) {
-    assert!(known.held.len() >= MIDDLE);
+    // Of what was acknowledged, deltas have removed some.
+    assert!(known.held.len() >= MIDDLE / 3);
     let finds = known.held.iter();
     let finds: Vec<_> = finds
         .map(|key| async move { (key, server.find(key).await) })

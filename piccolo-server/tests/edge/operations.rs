@@ -159,12 +159,20 @@ async fn metrics_say_that_the_database_is_away() {
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
     mariadb.kill();
     assert_eq!(server.advertise("10.0.0.1:1", "l").await, Some(503));
+    // Whom nobody could accept takes no memory.
+    for host in 2..50 {
+        let load = json!({"uploads": 1, "slots": 4});
+        let call = json!({"holder": format!("10.0.0.{host}:1"), "keys": ["k"], "group": "g", "load": load});
+        assert_eq!(server.post(path::ADVERTISE, &call).await, Some(503));
+    }
     let up = "piccolo_server_database_up{database=\"default\"}";
     eventually("the database is away", async || {
         page(&server).await.get(up) == Some(&0.0)
     })
     .await;
     let metrics = page(&server).await;
+    let silent = "piccolo_server_nodes{database=\"default\",state=\"silent\"}";
+    assert_eq!(metrics.get(silent), Some(&0.0));
     let failures = |(name, value): (&String, &f64)| {
         name.starts_with("piccolo_server_statement_failures_total") && *value > 0.0
     };
