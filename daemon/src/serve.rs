@@ -20,6 +20,7 @@ use tokio::{
 use tower::ServiceExt as _;
 use tracing::{Span, debug, warn};
 
+pub use self::addresses::network;
 use self::{
     addresses::{Addresses, Place},
     patient::Patient,
@@ -62,6 +63,8 @@ struct Taken {
 /// What the kernel keeps of a reply for each connection, half of it for its own books. A slow client
 /// shows that it lives whenever it has taken about a third of this.
 const SEND_BUFFER: usize = 64 << 10;
+/// Bytes of a request's head; a longer one is answered 431.
+const HEAD: usize = 16 << 10;
 /// Between two warnings of addresses with too many connections.
 const WARN: Duration = Duration::from_mins(1);
 
@@ -140,6 +143,7 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
+        .max_header_size(HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {

@@ -2,7 +2,9 @@
 
 mod advertise;
 mod bandwidth;
+mod bodies;
 mod body;
+mod costly;
 mod explain;
 mod find;
 mod find_key;
@@ -26,9 +28,8 @@ use axum::{
 };
 use daemon::clock::Clock;
 use piccolo_api::path;
-use tokio::sync::Semaphore;
 
-pub(crate) use self::{late::late, subject::Foreign};
+pub(crate) use self::{bodies::Bodies, late::late, subject::Foreign};
 use self::{measured::measured, subject::Subject};
 use crate::{
     bandwidth::Bandwidth, databases::Databases, finder::Finder, metric::Metric, reports::Report,
@@ -47,8 +48,7 @@ pub(crate) struct Api {
     pub(crate) bandwidth: Arc<Bandwidth>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
-    /// One permit for each byte of the bodies that are being read.
-    pub(crate) bodies: Semaphore,
+    pub(crate) bodies: Bodies,
     pub(crate) foreign: Foreign,
 }
 
@@ -81,11 +81,11 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             measured("keepalive", post(keepalive::handle)),
         )
         .route(path::LEAVE, measured("leave", post(leave::handle)))
-        .route(path::EXPLAIN, get(explain::handle))
-        .route(path::TOPOLOGY, get(topology::handle))
+        .route(path::EXPLAIN, costly::few(get(explain::handle)))
+        .route(path::TOPOLOGY, costly::few(get(topology::handle)))
         .route(path::LOCATE, get(topology::locate))
-        .route(path::SUGGEST, get(topology::suggest))
-        .route(path::BANDWIDTH, get(bandwidth::handle))
+        .route(path::SUGGEST, costly::few(get(topology::suggest)))
+        .route(path::BANDWIDTH, costly::few(get(bandwidth::handle)))
         .route(path::HEALTH, get(health::handle))
         .method_not_allowed_fallback(unknown::method)
         .fallback(unknown::path)

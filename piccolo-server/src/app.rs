@@ -15,11 +15,11 @@ use daemon::{
     serve, telemetry,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 use crate::{
-    api::{self, Api, Foreign, Limits},
+    api::{self, Api, Bodies, Foreign, Limits},
     bandwidth,
     config::{Migrate, Serve},
     connections,
@@ -79,6 +79,8 @@ const LIMITS: Limits = Limits {
 
 /// Bytes of all bodies that are being read.
 const BODIES: usize = 64 << 20;
+/// Of those, the bytes of one address.
+const BODIES_OF_ONE: usize = 16 << 20;
 
 /// Between two tries to open databases that are away.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -184,7 +186,7 @@ impl Builder {
             bandwidth,
             clock,
             limits: self.limits,
-            bodies: Semaphore::new(BODIES),
+            bodies: Bodies::new(BODIES, BODIES_OF_ONE),
             foreign: Foreign::default(),
         })))
     }

@@ -2,6 +2,8 @@
 //!
 //! One instance at a time does it, under a lease in the database. It waits for a full timeout after
 //! its own start, and after the process was halted: the nodes could not say that they live before.
+//! The same after the database was away: other instances may know that nodes live, and have yet to
+//! write it down.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,6 +38,10 @@ const TIMEOUTS: i64 = 3;
 const BATCH_NODES: u32 = 32;
 const BATCH_KEYS: u32 = 4096;
 
+/// After the database was away the other instances have at least so many milliseconds to find that
+/// it is back.
+const GRACE_MS: i64 = 5_000;
+
 /// Between two transactions, so that others have their turn.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -56,8 +62,8 @@ pub(crate) struct Evictor {
 pub(crate) async fn run(evictor: Evictor, scope: Scope) {
     let every = (evictor.timeout / 8).clamp(Duration::from_millis(100), Duration::from_secs(10));
     let timeout = i64::try_from(evictor.timeout.as_millis()).unwrap_or(i64::MAX);
-    let mut awake_since = evictor.now();
-    let mut last_round = awake_since;
+    let mut last_round = evictor.now();
+    let mut not_before = last_round.saturating_add(timeout);
     loop {
         tokio::select! {
             () = scope.draining() => break,
@@ -65,18 +71,21 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
         }
         let now = evictor.now();
         if now - last_round > timeout {
-            awake_since = now;
+            not_before = now.saturating_add(timeout);
         }
         last_round = now;
-        if now - awake_since < timeout {
+        if now < not_before {
             continue;
         }
         let before = now.saturating_sub(timeout.saturating_mul(TIMEOUTS));
         match evictor.round(before, &scope).await {
             Ok(Evicted { nodes: 0, keys: 0 }) => {}
             Ok(Evicted { nodes, keys }) => info!(nodes, keys, "silent nodes were removed"),
-            // The next round is soon, and a database that is away is told of elsewhere.
-            Err(error) => debug!(error = %telemetry::chain(&error), "silent nodes stay"),
+            // A database that is away is told of elsewhere.
+            Err(error) => {
+                debug!(error = %telemetry::chain(&error), "silent nodes stay");
+                not_before = evictor.now().saturating_add(timeout.max(GRACE_MS));
+            }
         }
     }
     // Another instance need not wait for the lease to end.

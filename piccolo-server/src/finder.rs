@@ -87,6 +87,15 @@ enum Holders {
     Some(Vec<Packed>),
 }
 
+impl Holders {
+    fn len(&self) -> usize {
+        match self {
+            Self::All(list) => list.len(),
+            Self::Some(rows) => rows.len(),
+        }
+    }
+}
+
 /// The first places of an answer, by how likely its holders are asked.
 const HANDED_OUT: [f32; 3] = [1.0, 0.5, 0.25];
 
@@ -201,26 +210,35 @@ impl Finder {
         topology: &Topology,
     ) -> Result<Vec<Source>, StoreError> {
         let own = Family::of(asker.ip);
-        let mut sources = Vec::with_capacity(2);
-        let mut found = 0;
+        let mut sources: Vec<Source> = Vec::with_capacity(2);
         for family in [own, own.other()] {
             let Some(space) = spaces.of(family) else {
                 continue;
             };
             // Only a requester whose own family has too few holders needs those of the other.
-            if found >= limit(asker.count) {
+            if self.is_enough(realm, &sources, asker) {
                 break;
             }
             let source = self
                 .source(realm, (space, family), key, asker, topology)
                 .await?;
-            found += match &source.holders {
-                Holders::All(list) => list.len(),
-                Holders::Some(rows) => rows.len(),
-            };
             sources.push(source);
         }
         Ok(sources)
+    }
+
+    /// Whether there are as many candidates as the asker wants: neither the dead nor the asker
+    /// itself is one.
+    fn is_enough(&self, realm: &Realm, sources: &[Source], asker: Asker) -> bool {
+        let wanted = limit(asker.count);
+        if sources.iter().all(|source| source.holders.len() < wanted) {
+            return false;
+        }
+        let now = self.millis();
+        let view = realm.nodes.view(now);
+        let mut chosen = Chosen::new(&view, now, asker.ip);
+        gather(&mut chosen, sources, asker);
+        chosen.candidates.len() >= wanted
     }
 
     async fn source(

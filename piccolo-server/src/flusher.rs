@@ -96,6 +96,7 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
         since: now,
         all: now,
     };
+    let mut forgot = now;
     let mut is_up = true;
     let condition = format!("database {}", flusher.name);
     loop {
@@ -118,9 +119,16 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
                     warn!(database = &*flusher.name, %error, "signs of life are not shared");
                 }
                 is_up = false;
+                // Whatever happened to the rows meanwhile: this instance's own ones are read as well.
+                read.all = i64::MIN;
                 // Finds go on from memory, and a server that is not ready is asked nothing.
                 flusher.readiness.degraded(condition.clone(), error);
             }
+        }
+        let now = flusher.now();
+        if now.saturating_sub(forgot) >= ALL_MS {
+            forgot = now;
+            flusher.forget(now);
         }
         flusher.count(is_up);
         if last {
@@ -153,18 +161,23 @@ impl Flusher {
             return Ok(read);
         }
         self.spaces.add(self.store.spaces().await?);
-        let rows = if now - read.all < ALL_MS {
+        let rows = if now.saturating_sub(read.all) < ALL_MS {
             let since = read.since.saturating_sub(SLACK_MS);
             self.store.nodes_of_others(since, self.writer).await?
         } else {
             read.all = now;
-            self.nodes
-                .forget(now.saturating_sub(timeout.saturating_mul(FORGOTTEN)));
             self.store.nodes().await?
         };
         self.nodes.merge(&rows);
         read.since = now;
         Ok(read)
+    }
+
+    /// Also while the database is away, and whoever calls then is not the last.
+    fn forget(&self, now: i64) {
+        let timeout = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
+        let before = now.saturating_sub(timeout.saturating_mul(FORGOTTEN));
+        self.nodes.forget(before);
     }
 
     fn count(&self, is_up: bool) {

@@ -104,8 +104,13 @@ impl Nodes {
     pub(crate) fn view(&self, now: i64) -> View<'_> {
         View {
             table: self.table.read().unwrap_or_else(PoisonError::into_inner),
-            alive_since: now.saturating_sub(self.timeout),
+            alive_since: self.alive_since(now),
         }
+    }
+
+    /// Whatever was last heard of before then is dead at `now`.
+    pub(crate) fn alive_since(&self, now: i64) -> i64 {
+        now.saturating_sub(self.timeout)
     }
 
     /// A sign of life at `now`. Is noted for a node that is alive; for another one the store has to
@@ -122,9 +127,12 @@ impl Nodes {
         }
     }
 
-    /// Notes something of a node.
+    /// Notes something of a node that is known: whoever is not was not accepted yet.
     pub(crate) fn note(&self, key: NodeKey, then: impl FnOnce(&Node)) {
-        self.with(key, then);
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = table.slots.get(&key) {
+            then(node);
+        }
     }
 
     /// Whether some node is, or was of late, at an address.
@@ -139,6 +147,9 @@ impl Nodes {
         let view = self.view(now);
         // Neither strangers nor those who are silent themselves have a say.
         let (Some(accused), Some(_)) = (view.alive(node), view.alive(by)) else {
+            return false;
+        };
+        let Some((_, by)) = by.address() else {
             return false;
         };
         let mut accusers = self.accusers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,10 +230,11 @@ impl Nodes {
     /// They could not be written after all.
     pub(crate) fn put_back(&self, seen: &[Seen]) {
         for seen in seen {
-            self.with(seen.key, Node::mark_unwritten);
+            self.note(seen.key, Node::mark_unwritten);
         }
     }
 
+    /// Does something with a node, which is made where it is not known yet.
     fn with<T>(&self, key: NodeKey, then: impl FnOnce(&Node) -> T) -> T {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = table.slots.get(&key) {

@@ -100,7 +100,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn touch<'a>(&'a self, seen: &'a [Seen], stamp: Stamp) -> Reply<'a, ()>;
 
     /// Applies changes of different nodes, all or none. Gives one outcome for each.
-    fn write<'a>(&'a self, changes: &'a [Change], stamp: Stamp) -> Reply<'a, Vec<Outcome>>;
+    fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<Outcome>>;
 
     /// Replaces what `stamp.writer` has learned of these pairs of racks.
     fn share_bandwidth<'a>(&'a self, learned: &'a [BandwidthRow], stamp: Stamp) -> Reply<'a, ()>;
@@ -135,6 +135,14 @@ pub(crate) struct Writer(pub(crate) i64);
 pub(crate) struct Stamp {
     pub(crate) at: i64,
     pub(crate) writer: Writer,
+}
+
+/// When and by whom changes are taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) stamp: Stamp,
+    /// A node that was last heard of before then is silent, and its rows may soon be taken away.
+    pub(crate) alive_since: i64,
 }
 
 #[derive(Debug, Clone)]

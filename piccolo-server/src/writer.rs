@@ -21,7 +21,7 @@ use crate::{
     finder::Lists,
     metric::Metric,
     nodes::{Nodes, Stored},
-    store::{Change, ChangeKind, NodeKey, Outcome, Stamp, Store, StoreError, Writer},
+    store::{Change, ChangeKind, NodeKey, Outcome, Stamp, Store, StoreError, Taken, Writer},
 };
 
 const BATCH: &str = "piccolo_server_batch_changes";
@@ -231,9 +231,12 @@ async fn commit(batch: Vec<Job>, work: &Work) {
         .store
         .write(
             &changes,
-            Stamp {
-                at,
-                writer: work.writer,
+            Taken {
+                stamp: Stamp {
+                    at,
+                    writer: work.writer,
+                },
+                alive_since: work.nodes.alive_since(at),
             },
         )
         .await

@@ -51,7 +51,7 @@ impl Drop for Place {
 }
 
 /// What counts as one address: of IPv6 the first 64 bits, since a host chooses the others itself.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use piccolo_api::{Ack, AdvertiseRequest};
+use piccolo_api::{Ack, AdvertiseRequest, Load};
 
 use crate::{
     api::{
@@ -38,22 +38,30 @@ async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError>
     }
     let subject = Subject::new(api, caller, &call.group, &call.holder).await?;
     let node = subject.node;
-    if let Some(load) = call.load {
-        let note = |node: &Node| node.report_load(load);
-        subject.realm.nodes.note(node, note);
-    }
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
     let kind = ChangeKind::Delta { added, removed };
-    Ok(subject
-        .realm
-        .changes
-        .apply(Change {
-            node,
-            version,
-            kind,
-        })
-        .await?)
+    let change = Change {
+        node,
+        version,
+        kind,
+    };
+    apply(&subject, change, call.load).await
+}
+
+/// Has a change stored, and notes how busy the node is; of a new one there is nothing to note it
+/// with before.
+pub(crate) async fn apply(
+    subject: &Subject,
+    change: Change,
+    load: Option<Load>,
+) -> Result<Outcome, SubjectError> {
+    let outcome = subject.realm.changes.apply(change).await?;
+    if let Some(load) = load {
+        let note = |node: &Node| node.report_load(load);
+        subject.realm.nodes.note(subject.node, note);
+    }
+    Ok(outcome)
 }
 
 pub(crate) fn version(call: &AdvertiseRequest) -> Option<Version> {

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use crate::api::{Api, bodies::Room};
 use axum::{
     body::{Bytes, HttpBody as _},
     extract::{ConnectInfo, Request},
@@ -10,12 +11,10 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 use piccolo_api::from_any_case;
 use serde::de::DeserializeOwned;
-use tokio::sync::SemaphorePermit;
 
-use crate::api::Api;
-
-/// A body that takes longer ends the call, so that slow callers do not pile up.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// A body that takes longer ends the call, so that slow callers do not pile up, and a server that
+/// goes down need not wait for them.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +22,7 @@ pub(crate) enum BodyError {
     /// It is longer than any call has to be.
     #[error("Wrong request format: the body is longer than {most} bytes, which is the most taken")]
     TooLong { most: usize },
-    /// The bodies that are being read fill the memory set aside for them.
+    /// The bodies that are being read fill the memory set aside for them, or for their caller.
     #[error("too many calls at once; try again in a second")]
     Busy,
     /// It broke off.
@@ -43,32 +42,27 @@ pub(crate) fn caller(request: &Request) -> Option<SocketAddr> {
     info.map(|ConnectInfo(caller)| *caller)
 }
 
-/// The request's body as `T`, with names in any case and whatever content type it claims, as the
-/// Go server takes it.
+/// The request's body as `T`, with names in any case, whatever content type it claims and whatever
+/// comes behind it, as the Go server takes it.
 pub(crate) async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, BodyError> {
     let (bytes, _room) = match tokio::time::timeout(DEADLINE, collect(api, request)).await {
         Ok(collected) => collected?,
         Err(_) => return Err(BodyError::Slow),
     };
     let mut reader = serde_json::Deserializer::from_slice(&bytes);
-    let value = from_any_case(&mut reader).map_err(BodyError::Json)?;
-    reader.end().map_err(BodyError::Json)?;
-    Ok(value)
+    from_any_case(&mut reader).map_err(BodyError::Json)
 }
 
 /// The whole body, and the room that it takes as long as it is kept. Room is taken for what has
 /// arrived only, so that those who send nothing take none from others.
-async fn collect(
-    api: &Api,
-    request: Request,
-) -> Result<(Bytes, Option<SemaphorePermit<'_>>), BodyError> {
+async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyError> {
     let most = api.limits.body;
+    let mut room = api.bodies.room(caller(&request));
     let mut body = request.into_body();
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if expected > most {
         return Err(BodyError::TooLong { most });
     }
-    let mut room: Option<SemaphorePermit<'_>> = None;
     let mut parts: Vec<Bytes> = Vec::new();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
@@ -79,12 +73,8 @@ async fn collect(
         if length > most {
             return Err(BodyError::TooLong { most });
         }
-        let more = u32::try_from(part.len()).unwrap_or(u32::MAX);
-        let more = api.bodies.try_acquire_many(more);
-        let more = more.map_err(|_full| BodyError::Busy)?;
-        match &mut room {
-            Some(room) => room.merge(more),
-            None => room = Some(more),
+        if !room.grow(length) {
+            return Err(BodyError::Busy);
         }
         parts.push(part);
     }

@@ -8,7 +8,7 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
-use piccolo_api::{ErrorReply, FindRequest, Group, Key};
+use piccolo_api::{FindRequest, Group, Key};
 
 use crate::{
     api::{
@@ -22,6 +22,9 @@ use crate::{
 
 /// Keys of one call that the database is asked for at the same time.
 const AT_ONCE: usize = 8;
+
+/// Holders of one reply, some two megabytes. Of many keys each has fewer.
+const HOLDERS: usize = 20_000;
 
 #[derive(Debug, thiserror::Error)]
 enum FindManyError {
@@ -38,12 +41,7 @@ pub(crate) async fn handle(
 ) -> Response {
     match find(&api, caller, request).await {
         Ok(body) => reply::written(StatusCode::OK, body),
-        Err(FindManyError::Body(error)) => reply::json(
-            error.status(),
-            &ErrorReply {
-                error: error.to_string(),
-            },
-        ),
+        Err(FindManyError::Body(error)) => reply::failed(error.status(), error.to_string()),
         Err(FindManyError::Find(error)) => error.reply(),
     }
 }
@@ -63,7 +61,7 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
     let realm = realm.ok_or_else(|| FindError::UnknownGroup(group.clone()))?;
     let asker = Asker {
         ip: call.request_host.unwrap_or(caller.ip()).to_canonical(),
-        count: count(api, call.count),
+        count: count(api, call.count).min(share(call.keys.len())),
     };
     let spaces = realm.spaces.get(&group);
     let mut out = Vec::with_capacity(128 + call.keys.len() * 256);
@@ -92,4 +90,9 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
     }
     out.extend_from_slice(b"]}");
     Ok(out)
+}
+
+/// Holders that each of so many keys may have.
+fn share(keys: usize) -> u32 {
+    u32::try_from(HOLDERS / keys.max(1)).unwrap_or(u32::MAX)
 }

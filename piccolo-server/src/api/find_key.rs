@@ -1,13 +1,13 @@
 //! GET findkey: the holders of one key.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Query, State, rejection::QueryRejection},
+    extract::{ConnectInfo, Query, State},
     response::Response,
 };
-use http::{HeaderValue, StatusCode, header};
-use piccolo_api::{ErrorReply, FindKeyQuery, Group, Key, MessageReply, NameError};
+use http::{StatusCode, Uri};
+use piccolo_api::{FindKeyQuery, Group, Key, MessageReply, NameError};
 
 use crate::{
     api::{Api, peers, reply},
@@ -33,11 +33,11 @@ pub(crate) enum FindError {
 pub(crate) async fn handle(
     State(api): State<Arc<Api>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
-    query: Result<Query<FindKeyQuery>, QueryRejection>,
+    uri: Uri,
 ) -> Response {
-    let found = match query {
-        Ok(Query(query)) => find(&api, caller, &query).await.map(|found| (query, found)),
-        Err(rejection) => Err(FindError::Query(rejection.body_text())),
+    let found = match read(&uri) {
+        Ok(query) => find(&api, caller, &query).await.map(|found| (query, found)),
+        Err(error) => Err(error),
     };
     match found {
         Ok((query, found)) if found.candidates.is_empty() => {
@@ -47,6 +47,29 @@ pub(crate) async fn handle(
         Ok((query, found)) => reply::written(StatusCode::OK, written(&query, &found)),
         Err(error) => error.reply(),
     }
+}
+
+/// The query; of a name that is there several times the first one counts, as in the Go server.
+fn read(uri: &Uri) -> Result<FindKeyQuery, FindError> {
+    let Query(query) = Query::try_from_uri(uri)
+        .or_else(|rejection| {
+            let once = firsts(uri).parse().map_err(|_bad| rejection)?;
+            Query::try_from_uri(&once)
+        })
+        .map_err(|rejection| FindError::Query(rejection.body_text()))?;
+    Ok(query)
+}
+
+/// The URI with each name of its query once.
+fn firsts(uri: &Uri) -> String {
+    let mut names = HashSet::new();
+    let parts = uri.query().unwrap_or_default().split('&');
+    let is_first = |part: &&str| {
+        let name = part.split('=').next().unwrap_or_default();
+        names.insert(name.to_owned())
+    };
+    let parts: Vec<&str> = parts.filter(is_first).collect();
+    format!("{}?{}", uri.path(), parts.join("&"))
 }
 
 async fn find(api: &Api, caller: SocketAddr, query: &FindKeyQuery) -> Result<Found, FindError> {
@@ -94,17 +117,6 @@ impl FindError {
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(error) => reply::store_status(error),
         };
-        let mut response = reply::json(
-            status,
-            &ErrorReply {
-                error: self.to_string(),
-            },
-        );
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
+        reply::failed(status, self.to_string())
     }
 }

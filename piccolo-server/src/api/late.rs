@@ -7,7 +7,7 @@ use http::StatusCode;
 use piccolo_api::path;
 use tower::ServiceExt as _;
 
-use crate::api::{health, reply};
+use crate::api::{health, measured, reply};
 
 /// A router that hands calls on to another one as soon as there is one, and has them come again
 /// until then.
@@ -17,7 +17,7 @@ pub(crate) fn late(router: Arc<OnceLock<Router>>) -> Router {
         async move {
             match router {
                 Some(router) => infallible(router.oneshot(request).await),
-                None => not_yet(),
+                None => not_yet(&request),
             }
         }
     };
@@ -33,7 +33,8 @@ fn infallible(answer: Result<Response, std::convert::Infallible>) -> Response {
     }
 }
 
-fn not_yet() -> Response {
+fn not_yet(request: &Request) -> Response {
+    measured::too_early(request.uri().path());
     let message = "the server starts, and its database is not there yet".to_owned();
     reply::refused(StatusCode::SERVICE_UNAVAILABLE, message)
 }

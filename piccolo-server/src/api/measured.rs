@@ -10,6 +10,7 @@ use axum::{
 };
 use http::StatusCode;
 use metrics::{Counter, Histogram, counter, histogram};
+use piccolo_api::path;
 
 use crate::{
     api::unknown,
@@ -52,6 +53,23 @@ const STATUSES: [(StatusCode, &str); 11] = [
     (StatusCode::SERVICE_UNAVAILABLE, "503"),
     (StatusCode::IM_A_TEAPOT, "other"),
 ];
+
+/// The calls that are counted.
+const ROUTES: [(&str, &str); 6] = [
+    (path::ADVERTISE, "advertise"),
+    (path::SYNC, "sync"),
+    (path::FIND_KEY, "findkey"),
+    (path::FIND, "find"),
+    (path::KEEPALIVE, "keepalive"),
+    (path::LEAVE, "leave"),
+];
+
+/// Counts a call that no handler was there for yet.
+pub(super) fn too_early(path: &str) {
+    if let Some((_, route)) = ROUTES.iter().find(|(known, _)| *known == path) {
+        counter!(REQUESTS, "route" => *route, "status" => "503").increment(1);
+    }
+}
 
 /// Counters and the histogram, looked up once.
 struct Meters {

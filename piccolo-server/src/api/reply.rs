@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use piccolo_api::Ack;
+use piccolo_api::{Ack, ErrorReply};
 use serde::Serialize;
 
 use crate::store::StoreError;
@@ -30,18 +30,24 @@ pub(crate) fn written(status: StatusCode, body: Vec<u8>) -> Response {
 
 /// What the calls that write answer when they failed.
 pub(crate) fn refused(status: StatusCode, message: String) -> Response {
-    let mut response = json(
-        status,
-        &Ack {
-            success: false,
-            message,
-            resync: false,
-        },
-    );
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let ack = Ack {
+        success: false,
+        message,
+        resync: false,
+    };
+    dated(json(status, &ack))
+}
+
+/// What the calls that read answer when they failed.
+pub(crate) fn failed(status: StatusCode, error: String) -> Response {
+    dated(json(status, &ErrorReply { error }))
+}
+
+/// Says when to come again to whoever has to.
+fn dated(mut response: Response) -> Response {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }

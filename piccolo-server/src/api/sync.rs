@@ -13,7 +13,6 @@ use crate::{
         Api, advertise, body,
         subject::{self, Subject, SubjectError},
     },
-    nodes::Node,
     reports::Report,
     store::{Change, ChangeKind, Outcome},
 };
@@ -32,19 +31,12 @@ async fn sync(api: &Api, request: Request) -> Result<Outcome, SubjectError> {
     let version = advertise::version(&call);
     let subject = Subject::new(api, caller, &call.group, &call.holder).await?;
     let node = subject.node;
-    if let Some(load) = call.load {
-        let note = |node: &Node| node.report_load(load);
-        subject.realm.nodes.note(node, note);
-    }
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
-    Ok(subject
-        .realm
-        .changes
-        .apply(Change {
-            node,
-            version,
-            kind: ChangeKind::Replace(keys),
-        })
-        .await?)
+    let change = Change {
+        node,
+        version,
+        kind: ChangeKind::Replace(keys),
+    };
+    advertise::apply(&subject, change, call.load).await
 }

@@ -1,10 +1,10 @@
 //! Who said lately of whom that it does not deliver.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use crate::store::NodeKey;
 
-/// So many different peers take a node out.
+/// Peers at so many different addresses take a node out.
 const ENOUGH: usize = 3;
 /// What was said longer ago than this many milliseconds does not count.
 const WINDOW: i64 = 60_000;
@@ -13,12 +13,12 @@ const MOST: usize = 10_000;
 
 /// Accusations of the last minute.
 #[derive(Debug, Default)]
-pub(super) struct Accusers(HashMap<NodeKey, Vec<(NodeKey, i64)>>);
+pub(super) struct Accusers(HashMap<NodeKey, Vec<(IpAddr, i64)>>);
 
 impl Accusers {
-    /// Takes in that `by` could not get from `node` what it asked for. Says whether enough
-    /// different peers did, since `heard`: when the node last said that it lives.
-    pub(super) fn add(&mut self, node: NodeKey, by: NodeKey, now: i64, heard: i64) -> bool {
+    /// Takes in that the peer at `by` could not get from `node` what it asked for. Says whether
+    /// enough different hosts did, since `heard`: when the node last said that it lives.
+    pub(super) fn add(&mut self, node: NodeKey, by: IpAddr, now: i64, heard: i64) -> bool {
         if self.0.len() >= MOST {
             self.0
                 .retain(|_, said| said.iter().any(|(_, at)| *at > now - WINDOW));

@@ -10,7 +10,7 @@ use crate::{
     key_hash::{Fingerprint, KeyHash},
     store::{
         Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, SpaceId, Stamp,
-        StoreError, Version,
+        StoreError, Taken, Version,
         engine::{Engine, Work},
         held,
         retry::retried,
@@ -25,9 +25,9 @@ const ROWS: usize = 512;
 pub(super) async fn write<E: Engine>(
     engine: &E,
     changes: &[Change],
-    stamp: Stamp,
+    taken: Taken,
 ) -> Result<Vec<Outcome>, StoreError> {
-    retried::<E, _, _>(|| attempt(engine, changes, stamp))
+    retried::<E, _, _>(|| attempt(engine, changes, taken))
         .await
         .map_err(|e| StoreError::Database("take changes", e))
 }
@@ -35,11 +35,11 @@ pub(super) async fn write<E: Engine>(
 async fn attempt<E: Engine>(
     engine: &E,
     changes: &[Change],
-    stamp: Stamp,
+    taken: Taken,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
-    let mut settled = unchanged(engine, changes, stamp).await?;
+    let mut settled = unchanged(engine, changes, taken).await?;
     if settled.is_empty() {
-        return transact(engine, changes, stamp).await;
+        return transact(engine, changes, taken).await;
     }
     let rest: Vec<Change> = changes
         .iter()
@@ -48,7 +48,7 @@ async fn attempt<E: Engine>(
         .collect();
     let mut transacted = Vec::new();
     if !rest.is_empty() {
-        transacted = transact(engine, &rest, stamp).await?;
+        transacted = transact(engine, &rest, taken).await?;
     }
     let mut transacted = transacted.into_iter();
     let outcome = |change: &Change| settled.remove(&change.node).or_else(|| transacted.next());
@@ -59,7 +59,7 @@ async fn attempt<E: Engine>(
 async fn unchanged<E: Engine>(
     engine: &E,
     changes: &[Change],
-    stamp: Stamp,
+    taken: Taken,
 ) -> Result<HashMap<NodeKey, Outcome>, sqlx::Error> {
     let is_whole = |change: &&Change| matches!(change.kind, ChangeKind::Replace(_));
     let mut nodes: Vec<NodeKey> = changes
@@ -94,7 +94,7 @@ async fn unchanged<E: Engine>(
             held: row.held,
             ..Applied::default()
         };
-        applied.written = written(change, Some(row), &applied, stamp.at);
+        applied.written = written(change, Some(row), &applied, taken);
         if applied.written.is_none() {
             settled.insert(change.node, Outcome::Done(applied));
         }
@@ -105,21 +105,21 @@ async fn unchanged<E: Engine>(
 async fn transact<E: Engine>(
     engine: &E,
     changes: &[Change],
-    stamp: Stamp,
+    taken: Taken,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let mut work = engine.begin().await?;
-    let known = lock::<E>(&mut work, changes, stamp).await?;
+    let known = lock::<E>(&mut work, changes, taken.stamp).await?;
     let held = held::read::<E>(&mut work, changes, &known).await?;
     let outcomes: Vec<Outcome> = changes
         .iter()
         .map(|change| {
             let (row, held) = (known.get(&change.node), held.get(&change.node));
-            outcome(change, row, held, stamp.at)
+            outcome(change, row, held, taken)
         })
         .collect();
     insert::<E>(&mut work, changes, &outcomes).await?;
     delete::<E>(&mut work, changes, &outcomes).await?;
-    update::<E>(&mut work, changes, &outcomes, stamp).await?;
+    update::<E>(&mut work, changes, &outcomes, taken.stamp).await?;
     work.commit().await?;
     Ok(outcomes)
 }
@@ -194,7 +194,7 @@ fn outcome(
     change: &Change,
     row: Option<&NodeRow>,
     held: Option<&HashSet<KeyHash>>,
-    now: i64,
+    taken: Taken,
 ) -> Outcome {
     let stored = row.and_then(|row| row.version);
     let mut applied = Applied {
@@ -236,13 +236,15 @@ fn outcome(
             applied.held = Fingerprint::of(keys);
         }
     }
-    applied.written = written(change, row, &applied, now);
+    applied.written = written(change, row, &applied, taken);
     Outcome::Done(applied)
 }
 
 /// The sign of life to write with the node's row. A row to which nothing happened is not written:
-/// the sign of life is, with those of other nodes, when it is worth it.
-fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, now: i64) -> Option<i64> {
+/// the sign of life is, with those of other nodes, when it is worth it. But a node that was silent
+/// is written at once, before another instance takes its rows away.
+fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, taken: Taken) -> Option<i64> {
+    let now = taken.stamp.at;
     let Some(row) = row else {
         return Some(now);
     };
@@ -259,7 +261,8 @@ fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, now: i64) 
             let same = applied.added.is_empty()
                 && applied.removed.is_empty()
                 && applied.version == row.version
-                && row.state == NodeState::Up;
+                && row.state == NodeState::Up
+                && row.seen >= taken.alive_since;
             (!same).then(|| now.max(since))
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     packed::{Family, Packed},
     store::{
         BandwidthRow, Change, Connections, Evicted, Nearest, NodeKey, NodeRow, Outcome, Reply,
-        Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Writer, bandwidth, batch, evict,
+        Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer, bandwidth, batch, evict,
         holdings, lease, nodes, schema, spaces, statement::Statement,
     },
 };
@@ -116,17 +116,15 @@ pub(crate) struct Dialect {
     pub(crate) on_known_node: &'static str,
     /// Stands before and after a column's name, for the value that an upsert would have inserted.
     pub(crate) inserted: (&'static str, &'static str),
-    /// The larger of two values.
-    pub(crate) greatest: &'static str,
     /// Neighbours of a place: takes space, key and place, the number of rows, and all four again.
     pub(crate) nearest: &'static str,
 }
 
 impl Connections {
-    pub(super) fn of<DB: sqlx::Database>(pools: &[&sqlx::Pool<DB>]) -> Self {
-        let idle = |pool: &&sqlx::Pool<DB>| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+    pub(super) fn of<DB: sqlx::Database>(pools: &[sqlx::Pool<DB>]) -> Self {
+        let idle = |pool: &sqlx::Pool<DB>| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
         Self {
-            open: pools.iter().map(|pool| pool.size()).sum(),
+            open: pools.iter().map(sqlx::Pool::size).sum(),
             idle: pools.iter().map(idle).sum(),
         }
     }
@@ -203,8 +201,8 @@ impl<E: Engine> Store for SqlStore<E> {
         Box::pin(nodes::touch(&self.engine, seen, stamp))
     }
 
-    fn write<'a>(&'a self, changes: &'a [Change], stamp: Stamp) -> Reply<'a, Vec<Outcome>> {
-        Box::pin(batch::write(&self.engine, changes, stamp))
+    fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<Outcome>> {
+        Box::pin(batch::write(&self.engine, changes, taken))
     }
 
     fn share_bandwidth<'a>(&'a self, learned: &'a [BandwidthRow], stamp: Stamp) -> Reply<'a, ()> {

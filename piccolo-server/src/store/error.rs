@@ -45,12 +45,13 @@ pub(super) fn is_away(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         // It takes no connections now, or ends those that it has: 08 is the SQL standard's class for
-        // that, the numbers are MySQL's own.
+        // that, the numbers are MySQL's own. Or it takes no writes any more: another server does,
+        // and is found by connecting anew.
         sqlx::Error::Database(error) => {
             error.code().is_some_and(|code| code.starts_with("08"))
                 || error
                     .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-                    .is_some_and(|error| matches!(error.number(), 1040 | 1053 | 1927))
+                    .is_some_and(|error| matches!(error.number(), 1040 | 1053 | 1290 | 1836 | 1927))
         }
         _ => false,
     }

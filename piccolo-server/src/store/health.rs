@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,11 @@ const REST: Duration = Duration::from_millis(500);
 
 /// What is known of a server.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<Option<Instant>>);
+pub(super) struct Health {
+    /// Until when it is left alone, if it did not answer.
+    rest: Mutex<Option<Instant>>,
+    failures: AtomicU64,
+}
 
 impl Health {
     /// Does something with the server, unless it is away.
@@ -44,12 +51,21 @@ impl Health {
         };
         let failed = result.as_ref().is_err_and(is_away);
         *self.rest() = failed.then(|| Instant::now() + REST);
+        if failed {
+            self.failures.fetch_add(1, Relaxed);
+        }
         result
     }
 
     /// Forgets that it did not answer.
     pub(super) fn forget(&self) {
         *self.rest() = None;
+    }
+
+    /// How often it did not answer. Connections from before the last time may be dead, or lead to a
+    /// server that is not the primary any more.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
     }
 
     /// Whether it was away lately.
@@ -72,7 +88,7 @@ impl Health {
     }
 
     fn rest(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

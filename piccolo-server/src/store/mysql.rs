@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -41,11 +41,16 @@ pub(crate) struct MySql {
 /// Connections to one server, and whether it answers.
 #[derive(Debug)]
 struct Link {
-    pool: MySqlPool,
+    options: MySqlConnectOptions,
+    connections: u32,
+    /// Is replaced whenever the server failed: see [`Link::pool`].
+    pool: RwLock<MySqlPool>,
     /// One for each connection. Waiting for one of these says that there is much to do; waiting for
     /// the pool, that the server is away.
     turns: Arc<Semaphore>,
     health: Arc<Health>,
+    /// The server's failures before the pool was made.
+    failures: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -73,18 +78,12 @@ impl MySql {
         replicas: Vec<MySqlConnectOptions>,
         connections: u32,
     ) -> Self {
-        let work = Link::new(primary.clone(), WORK);
-        let primary = Link::new(primary, connections);
+        let health = Arc::<Health>::default();
+        let replica = |replica| Link::new(replica, connections, Arc::default());
         Self {
-            primary: Link {
-                health: Arc::clone(&work.health),
-                ..primary
-            },
-            work,
-            replicas: replicas
-                .into_iter()
-                .map(|replica| Link::new(replica, connections))
-                .collect(),
+            work: Link::new(primary.clone(), WORK, Arc::clone(&health)),
+            primary: Link::new(primary, connections, health),
+            replicas: replicas.into_iter().map(replica).collect(),
             turn: AtomicUsize::new(0),
         }
     }
@@ -102,40 +101,32 @@ impl MySql {
 }
 
 impl Link {
-    fn new(options: MySqlConnectOptions, connections: u32) -> Self {
+    fn new(options: MySqlConnectOptions, connections: u32, health: Arc<Health>) -> Self {
         let options = options.statement_cache_capacity(256);
-        let pool = MySqlPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(CONNECT)
-            .idle_timeout(Duration::from_mins(5))
-            .max_lifetime(Duration::from_hours(1))
-            .test_before_acquire(false)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // Rows that are read and not found must not be locked: every row that is
-                    // written is guarded by its node's row.
-                    connection
-                        .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                        .await?;
-                    // Shorter than what an answer may take: a row that somebody holds is another
-                    // thing than a server that is away.
-                    connection
-                        .execute("SET SESSION innodb_lock_wait_timeout = 3")
-                        .await?;
-                    connection
-                        .execute("SET SESSION group_concat_max_len = 1048576")
-                        .await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options);
         Self {
-            pool,
+            pool: RwLock::new(pool(&options, connections)),
+            options,
+            connections,
             turns: Arc::new(Semaphore::new(
                 usize::try_from(connections).unwrap_or(usize::MAX),
             )),
-            health: Arc::default(),
+            health,
+            failures: AtomicU64::new(0),
         }
+    }
+
+    /// The pool, or a new one after a failure. Connections from before may be dead, or lead to a
+    /// server that is not the primary any more. And the pool asks each connection that is given back
+    /// for a sign of life, which it awaits for as long as the kernel does: after the network lost
+    /// them without a word their places stay taken for many minutes.
+    fn pool(&self) -> MySqlPool {
+        let failures = self.health.failures();
+        if self.failures.swap(failures, Relaxed) != failures {
+            let new = pool(&self.options, self.connections);
+            *self.pool.write().unwrap_or_else(PoisonError::into_inner) = new;
+        }
+        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
+        pool.clone()
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
@@ -166,7 +157,7 @@ impl Link {
         statement: Statement,
         map: Map<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
-        let connection = Box::pin(self.pool.acquire());
+        let connection = Box::pin(self.pool().acquire());
         let mut connection = self.health.guarded(CONNECT, connection).await?;
         let verb = statement.verb();
         let rows = query(statement).fetch(&mut *connection);
@@ -174,7 +165,10 @@ impl Link {
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Db>, sqlx::Error> {
-        let begin = || Box::pin(timed("begin", self.pool.begin()));
+        let begin = || {
+            let pool = self.pool();
+            Box::pin(async move { timed("begin", pool.begin()).await })
+        };
         match self.health.guarded(CONNECT + ANSWER, begin()).await {
             Err(error) if is_broken(&error) => {
                 self.reconnect();
@@ -184,14 +178,39 @@ impl Link {
         }
     }
 
-    /// Lets go of the idle connections: where one has turned out to be cut, the server was started
-    /// anew and the others are cut as well. The next ones show whether it is there.
+    /// Where a connection has turned out to be cut, the server was started anew and the others are
+    /// cut as well. The next one shows whether it is there.
     fn reconnect(&self) {
-        while let Some(connection) = self.pool.try_acquire() {
-            drop(connection.detach());
-        }
         self.health.forget();
     }
+}
+
+fn pool(options: &MySqlConnectOptions, connections: u32) -> MySqlPool {
+    MySqlPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(CONNECT)
+        .idle_timeout(Duration::from_mins(5))
+        .max_lifetime(Duration::from_hours(1))
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // Rows that are read and not found must not be locked: every row that is
+                // written is guarded by its node's row.
+                connection
+                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    .await?;
+                // Shorter than what an answer may take: a row that somebody holds is another
+                // thing than a server that is away.
+                connection
+                    .execute("SET SESSION innodb_lock_wait_timeout = 3")
+                    .await?;
+                connection
+                    .execute("SET SESSION group_concat_max_len = 1048576")
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options.clone())
 }
 
 /// Whether the connection was cut, rather than nobody there or nobody answering.
@@ -247,7 +266,6 @@ impl Engine for MySql {
         for_update: " FOR UPDATE",
         on_known_node: " ON DUPLICATE KEY UPDATE",
         inserted: ("VALUES(", ")"),
-        greatest: "GREATEST",
         nearest: "(SELECT holder FROM holding \
                 WHERE space = ? AND key_hash = ? AND holder < ? ORDER BY holder DESC LIMIT ?) \
             UNION ALL (SELECT holder FROM holding \
@@ -289,7 +307,7 @@ impl Engine for MySql {
 
     fn connections(&self) -> Connections {
         let links = self.replicas.iter().chain([&self.primary, &self.work]);
-        let pools: Vec<_> = links.map(|link| &link.pool).collect();
+        let pools: Vec<_> = links.map(Link::pool).collect();
         Connections::of(&pools)
     }
 
@@ -299,12 +317,13 @@ impl Engine for MySql {
 
     async fn migrate(&self) -> Result<(), MigrateError> {
         // To MariaDB, the migrator's own lock is none: it waits for less than no time.
-        let mut connection = self.primary.pool.acquire().await?;
+        let pool = self.primary.pool();
+        let mut connection = pool.acquire().await?;
         let lock = "SELECT GET_LOCK(CONCAT('piccolo-', MD5(DATABASE())), 60) = 1";
         if !sqlx::query_scalar(lock).fetch_one(&mut *connection).await? {
             return Err(MigrateError::Execute(sqlx::Error::PoolTimedOut));
         }
-        let done = MIGRATIONS.run(&self.primary.pool).await;
+        let done = MIGRATIONS.run(&pool).await;
         let unlock = "SELECT RELEASE_LOCK(CONCAT('piccolo-', MD5(DATABASE())))";
         sqlx::query(unlock).execute(&mut *connection).await?;
         done

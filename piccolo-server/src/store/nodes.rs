@@ -54,7 +54,7 @@ pub(super) async fn one<E: Engine>(
 }
 
 /// Writes what is later than what is there, and no more than that: two instances may write in any
-/// order. Every few hundred rows are a transaction of their own, so that nobody waits for long.
+/// order, and each has to be told of what the other one wrote. Every few hundred rows are a transaction of their own, so that nobody waits for long.
 pub(super) async fn touch<E: Engine>(
     engine: &E,
     seen: &[Seen],
@@ -71,19 +71,21 @@ pub(super) async fn touch<E: Engine>(
 async fn touch_some<E: Engine>(engine: &E, seen: &[Seen], stamp: Stamp) -> Result<(), sqlx::Error> {
     let (before, after) = E::DIALECT.inserted;
     let new = |column: &str| format!("{before}{column}{after}");
-    // MySQL assigns from left to right, and what comes later in the list sees it.
-    let tail = format!(
-        "{on_known} \
-            state = CASE WHEN {seen} > node.seen OR {seen} = node.seen AND {state} > node.state \
-                THEN {state} ELSE node.state END, \
-            seen = {greatest}(node.seen, {seen}), stamp = {stamp}, writer = {writer}",
-        on_known = E::DIALECT.on_known_node,
-        greatest = E::DIALECT.greatest,
-        seen = new("seen"),
-        state = new("state"),
-        stamp = new("stamp"),
-        writer = new("writer"),
-    );
+    let (new_seen, new_state) = (new("seen"), new("state"));
+    let if_later = |column: &str| {
+        let new = new(column);
+        format!(
+            "{column} = CASE WHEN {new_seen} > node.seen \
+                OR {new_seen} = node.seen AND {new_state} > node.state \
+                THEN {new} ELSE node.{column} END"
+        )
+    };
+    // MySQL assigns from left to right, and what comes later in the list sees it: first what the
+    // condition does not look at.
+    let set = ["stamp", "writer", "state", "seen"]
+        .map(if_later)
+        .join(", ");
+    let tail = format!("{} {set}", E::DIALECT.on_known_node);
     let rows = seen.iter().map(|seen| {
         let [space, holder] = node_args(seen.key);
         let state = Arg::Int(seen.state.byte().into());

@@ -89,7 +89,6 @@ impl Engine for Sqlite {
         for_update: "",
         on_known_node: " ON CONFLICT (space, holder) DO UPDATE SET",
         inserted: ("excluded.", ""),
-        greatest: "max",
         nearest: "SELECT holder FROM (SELECT holder FROM holding \
                 WHERE space = ? AND key_hash = ? AND holder < ? ORDER BY holder DESC LIMIT ?) \
             UNION ALL SELECT holder FROM (SELECT holder FROM holding \
@@ -116,7 +115,7 @@ impl Engine for Sqlite {
     }
 
     fn connections(&self) -> Connections {
-        Connections::of(&[&self.readers, &self.writer])
+        Connections::of(&[self.readers.clone(), self.writer.clone()])
     }
 
     fn migrations() -> &'static Migrator {

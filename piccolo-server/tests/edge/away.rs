@@ -9,6 +9,7 @@ use testbed::MariaDb;
 use crate::{
     engine::{Engine, on_both_engines},
     process::{Process, program},
+    proxy::Proxy,
     raw::exchange,
     server::{Server, eventually},
 };
@@ -69,6 +70,64 @@ async fn finds_go_on_from_memory_and_writes_are_refused() {
     .await;
 }
 
+/// The one instance may not take for silent whom only the other one hears, and cannot tell it of.
+#[tokio::test]
+async fn an_outage_removes_no_node_that_lives() {
+    const HOSTS: usize = 20;
+    let (mut mariadb, url) = mariadb();
+    let flags = ["--database", url.as_str(), "--node-timeout", "1s"];
+    // The first one has the lease, and hears of no node.
+    let first = Process::start(&flags);
+    eventually("it is ready", async || {
+        first.admin("/readyz").await.0 == 200
+    })
+    .await;
+    let rows = |table: &str| {
+        let count = mariadb.execute(&format!("SELECT COUNT(*) FROM piccolo.{table}"));
+        count.expect("an answer").trim().to_owned()
+    };
+    eventually("the first one removes what is silent", async || {
+        rows("lease WHERE name = 'evict'") == "1"
+    })
+    .await;
+    let second = Process::start(&flags);
+    let call = |host: usize| json!({"host": format!("10.0.0.{host}:1"), "Group": "g", "epoch": 1, "seq": 1});
+    for host in 1..=HOSTS {
+        let mut call = call(host);
+        call["holder"] = call["host"].clone();
+        call["keys"] = json!(["k", "l", "m"]);
+        assert_eq!(second.post(path::SYNC, &call).await, Some(201));
+    }
+    let live = async |time: Duration| {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            for host in 1..=HOSTS {
+                assert_eq!(second.post(path::KEEPALIVE, &call(host)).await, Some(201));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    live(Duration::from_secs(1)).await;
+    mariadb.kill();
+    live(Duration::from_secs(6)).await;
+    mariadb.resume().expect("MariaDB starts again");
+    eventually("there is somebody to be removed", async || {
+        live(Duration::ZERO).await;
+        second.advertise("10.0.1.1:1", "k").await == Some(201)
+    })
+    .await;
+    eventually("the first one removes what is silent", async || {
+        live(Duration::from_millis(1)).await;
+        let count =
+            mariadb.execute("SELECT COUNT(*) FROM piccolo.node WHERE holder = x'0A0001010001'");
+        count.expect("an answer").trim() == "0"
+    })
+    .await;
+    let count = mariadb.execute("SELECT COUNT(*) FROM piccolo.holding");
+    assert_eq!(count.expect("an answer").trim(), (HOSTS * 3).to_string());
+    drop(first);
+}
+
 #[tokio::test]
 async fn a_database_that_hangs_is_not_waited_for() {
     let (mariadb, url) = mariadb();
@@ -91,6 +150,81 @@ async fn a_database_that_hangs_is_not_waited_for() {
     mariadb.thaw().expect("it goes on");
     eventually("it goes on by itself", async || {
         server.post(path::ADVERTISE, &advertise("l")).await.0 == 201
+    })
+    .await;
+}
+
+/// Neither end of a connection is told that it is lost; all those that may read are.
+#[tokio::test]
+async fn connections_that_are_lost_without_a_word_are_replaced() {
+    let (mariadb, _) = mariadb();
+    let proxy = Proxy::start(([127, 0, 0, 1], mariadb.port()).into()).await;
+    let url = format!("mysql://root@{}/piccolo", proxy.address);
+    let flags = ["--database-connections", "2", "--find-cache-ttl", "0"];
+    let flags: Vec<_> = ["--database", &url].into_iter().chain(flags).collect();
+    let server = Server::start(&flags).await;
+    server.advertise("10.0.0.1:1", &["k"]).await;
+    assert_eq!(server.holders("k", "10.0.0.9").await, ["10.0.0.1:1"]);
+    let find = "/api/v1/distribution/findkey?key=k&group=g&request_host=10.0.0.9";
+    futures_util::future::join_all((0..8).map(|_| server.get(find))).await;
+    proxy.lose();
+    // Nor does anybody wait until it is known.
+    let impatient = || tokio::time::timeout(Duration::from_millis(300), server.get(find));
+    for reply in futures_util::future::join_all((0..8).map(|_| impatient())).await {
+        assert!(reply.is_err(), "{reply:?}");
+    }
+    proxy.mend();
+    eventually("it reads again", async || server.get(find).await.0 == 200).await;
+    proxy.lose();
+    for (status, _) in futures_util::future::join_all((0..8).map(|_| server.get(find))).await {
+        assert_eq!(status, 503);
+    }
+    assert_eq!(server.post(path::ADVERTISE, &advertise("l")).await.0, 503);
+    proxy.mend();
+    eventually("it reads again", async || server.get(find).await.0 == 200).await;
+    eventually("it writes again", async || {
+        server.post(path::ADVERTISE, &advertise("l")).await.0 == 201
+    })
+    .await;
+}
+
+/// The primary of before: it takes no writes any more, and nobody has ended its connections.
+#[tokio::test]
+async fn a_server_that_takes_no_writes_any_more_is_left() {
+    let (mariadb, url) = mariadb();
+    let server = Server::start(&["--database", &url]).await;
+    server.advertise("10.0.0.1:1", &["k"]).await;
+    // As an operator may, root can write all the same.
+    let user = "CREATE USER agent@'127.0.0.1'; GRANT ALL ON piccolo.* TO agent@'127.0.0.1'";
+    mariadb.execute(user).expect("a user");
+    let url = url.replace("root@", "agent@");
+    let server = Server::start(&["--database", &url]).await;
+    server.advertise("10.0.0.1:1", &["l"]).await;
+    let connections = "SELECT COALESCE(MAX(id), 0) FROM information_schema.processlist \
+        WHERE user = 'agent'";
+    let before = mariadb.execute(connections).expect("an answer");
+    mariadb
+        .execute("SET GLOBAL read_only = 1")
+        .expect("it is set");
+    let (status, reply) = server.post(path::ADVERTISE, &advertise("m")).await;
+    assert_eq!(status, 503, "{reply}");
+    mariadb
+        .execute("SET GLOBAL read_only = 0")
+        .expect("it is set");
+    eventually("it goes on", async || {
+        server.post(path::ADVERTISE, &advertise("m")).await.0 == 201
+    })
+    .await;
+    let older = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist \
+        WHERE user = 'agent' AND id <= {}",
+        before.trim()
+    );
+    eventually("all connections are new", async || {
+        server
+            .get("/api/v1/distribution/findkey?key=new&group=g")
+            .await;
+        mariadb.execute(&older).expect("an answer").trim() == "0"
     })
     .await;
 }
@@ -132,6 +266,8 @@ async fn it_waits_for_a_database_that_is_not_there_yet() {
     let reply = exchange(server.api, &post(path::ADVERTISE, &advertise("k"))).await;
     assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
     assert!(reply.contains("its database is not there yet"), "{reply}");
+    let counted = "piccolo_server_requests_total{route=\"advertise\",status=\"503\"} 1";
+    assert!(server.admin("/metrics").await.1.contains(counted));
     mariadb.resume().expect("MariaDB starts");
     eventually("it is ready", async || {
         server.admin("/readyz").await.0 == 200
@@ -205,7 +341,13 @@ async fn finds_are_answered_by_replicas() {
         let query = format!("/api/v1/distribution/findkey?key={key}&group=g&request_host=10.0.0.9");
         server.get(&query).await.0
     };
-    eventually("the replica has it", async || finds("k").await == 200).await;
+    // Until it has the tables the primary is asked.
+    eventually("the replica has it", async || {
+        let rows = replica.execute("SELECT COUNT(*) FROM piccolo.holding");
+        rows.is_ok_and(|rows| rows.trim() == "1")
+    })
+    .await;
+    assert_eq!(finds("k").await, 200);
     replica.execute("STOP SLAVE").expect("it stops");
     server.advertise("10.0.0.1:1", &["l"]).await;
     assert_eq!(finds("l").await, 404);

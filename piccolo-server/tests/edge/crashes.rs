@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    hash::{BuildHasher as _, RandomState},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -10,7 +11,9 @@ use std::{
 };
 
 use daemon::scope::Scope;
+use futures_util::{StreamExt as _, stream};
 use piccolo_api::path;
+use serde_json::json;
 use tracing::Span;
 
 use crate::{
@@ -27,69 +30,173 @@ on_both_engines!(
 );
 
 const CALLERS: usize = 1000;
-/// So many are acknowledged when something is killed.
-const MIDDLE: usize = 700;
+/// Something is killed once so many more are acknowledged, or up to three times as many.
+const MIDDLE: usize = 600;
 
 /// Nodes whose rows say another number of keys than they have.
 const WRONG_COUNTS: &str = "SELECT COUNT(*) FROM node WHERE held <> (SELECT COUNT(*) FROM holding \
     WHERE holding.space = node.space AND holding.holder = node.holder)";
 
-/// Calls of many agents at once, each advertising one key after another and looking for it.
+/// Calls of many agents at once, by turns to each server, each making one key after another known
+/// and looking for it.
 struct Storm {
     scope: Scope,
-    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    known: Arc<Mutex<Known>>,
     count: Arc<AtomicUsize>,
 }
 
+/// What the agents were promised.
+#[derive(Default)]
+struct Known {
+    held: BTreeSet<String>,
+    gone: BTreeSet<String>,
+}
+
+/// How an agent makes its keys known.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// As Go agents do.
+    Advertises,
+    Syncs,
+    /// In numbered deltas, each of which removes a key as well.
+    Deltas,
+}
+
+/// One agent, and what it wants the servers to have of it.
+struct Agent {
+    number: usize,
+    manner: Manner,
+    keys: Vec<String>,
+    version: (u64, u64),
+    /// Whether the last change was taken: only then is a delta understood.
+    continues: bool,
+}
+
+impl Agent {
+    fn new(number: usize) -> Self {
+        let manner = [Manner::Advertises, Manner::Syncs, Manner::Deltas][number % 3];
+        Self {
+            number,
+            manner,
+            keys: Vec::new(),
+            version: (1, 0),
+            continues: false,
+        }
+    }
+
+    /// Has one more key, and one less where it has many; says so. Gives the key that it lost.
+    async fn step(&mut self, server: &Process, n: usize) -> (bool, Option<String>) {
+        let key = format!("key-{}-{n}", self.number);
+        self.keys.push(key.clone());
+        let lost = match self.manner {
+            Manner::Deltas if self.keys.len() > 1 => Some(self.keys.remove(0)),
+            _ => None,
+        };
+        let holder = format!("10.1.{}.{}:1", self.number / 250, self.number % 250 + 1);
+        let mut call = json!({"holder": holder, "keys": self.keys, "group": "g"});
+        let mut to = path::SYNC;
+        match self.manner {
+            Manner::Advertises => {
+                call["keys"] = json!([key]);
+                to = path::ADVERTISE;
+            }
+            Manner::Syncs => {}
+            Manner::Deltas => {
+                // A whole set begins a new life of the agent.
+                let (epoch, seq) = self.version;
+                self.version = (epoch + u64::from(!self.continues), seq + 1);
+                if self.continues {
+                    call["keys"] = json!([key]);
+                    call["removed"] = json!(lost.as_slice());
+                    to = path::ADVERTISE;
+                }
+                (call["epoch"], call["seq"]) = (self.version.0.into(), self.version.1.into());
+            }
+        }
+        self.continues = server.acknowledged(to, &call).await;
+        (self.continues, lost)
+    }
+
+    /// What it was promised when its last change, with that key, was taken.
+    fn promised(&self, last: &str) -> Vec<String> {
+        match self.manner {
+            Manner::Advertises => vec![last.to_owned()],
+            Manner::Syncs | Manner::Deltas => self.keys.clone(),
+        }
+    }
+}
+
 impl Storm {
-    fn begin(server: &Arc<Process>) -> Self {
+    fn begin(servers: &[Arc<Process>]) -> Self {
         let (scope, _deaths) = Scope::new();
         let storm = Self {
             scope,
-            acknowledged: Arc::default(),
+            known: Arc::default(),
             count: Arc::default(),
         };
         for caller in 0..CALLERS {
-            let (server, acknowledged) = (Arc::clone(server), Arc::clone(&storm.acknowledged));
+            let (servers, known) = (servers.to_vec(), Arc::clone(&storm.known));
             let (count, scope) = (Arc::clone(&storm.count), storm.scope.clone());
             storm.scope.task(Span::none(), async move {
-                let holder = format!("10.1.{}.{}:1", caller / 250, caller % 250 + 1);
+                let mut agent = Agent::new(caller);
                 for n in 0.. {
+                    let server = &servers[(caller + n) % servers.len()];
                     let key = format!("key-{caller}-{n}");
-                    if server.advertise(&holder, &key).await == Some(201) {
-                        acknowledged.lock().expect("the list").insert(key.clone());
+                    // From here on nobody promises any more that it is there.
+                    if let (Manner::Deltas, Some(last)) = (agent.manner, agent.keys.first()) {
+                        known.lock().expect("the lists").held.remove(last);
+                    }
+                    let (taken, lost) = agent.step(server, n).await;
+                    if taken {
+                        let mut known = known.lock().expect("the lists");
+                        known.held.extend(agent.promised(&key));
+                        known.gone.extend(lost);
                         count.fetch_add(1, Relaxed);
                     }
                     if scope.is_draining() {
                         return;
                     }
-                    server.find(&key).await;
+                    if server.find(&key).await.is_none() {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
                 }
             });
         }
         storm
     }
 
-    async fn middle(&self) {
+    /// Waits for some moment.
+    async fn moment(&self) {
+        let random = usize::try_from(RandomState::new().hash_one(()) >> 32).expect("32 bits");
+        let until = self.count.load(Relaxed) + MIDDLE + random % (MIDDLE * 2);
         eventually("the storm is under way", async || {
-            self.count.load(Relaxed) >= MIDDLE
+            self.count.load(Relaxed) >= until
         })
         .await;
     }
 
-    async fn end(self) -> BTreeSet<String> {
+    async fn end(self) -> Known {
         self.scope.drain();
         let ended = tokio::time::timeout(Duration::from_secs(30), self.scope.finished()).await;
         ended.expect("the storm ends");
-        std::mem::take(&mut *self.acknowledged.lock().expect("the list"))
+        std::mem::take(&mut *self.known.lock().expect("the lists"))
     }
 }
 
-async fn check(server: &Process, acknowledged: &BTreeSet<String>) {
-    assert!(acknowledged.len() >= MIDDLE);
-    for key in acknowledged {
-        let found = server.find(key).await;
-        assert_eq!(found, Some(200), "{key} of {} is lost", acknowledged.len());
+async fn check(server: &Process, known: &Known) {
+    // Of what was acknowledged, deltas have removed some.
+    assert!(known.held.len() >= MIDDLE / 3);
+    let finds = known.held.iter();
+    let finds: Vec<_> = finds
+        .map(|key| async move { (key, server.find(key).await) })
+        .collect();
+    let mut finds = stream::iter(finds).buffer_unordered(32);
+    while let Some((key, found)) = finds.next().await {
+        assert_eq!(found, Some(200), "{key} of {} is lost", known.held.len());
+    }
+    // A server remembers for some seconds what it was told.
+    for key in known.gone.iter().take(300) {
+        eventually(key, async || server.find(key).await == Some(404)).await;
     }
 }
 
@@ -106,12 +213,12 @@ async fn killing_the_server_loses_nothing(engine: Engine) {
     let database = engine.database();
     let url = database.url();
     let server = Arc::new(Process::start(&["--database", &url]));
-    let storm = Storm::begin(&server);
-    storm.middle().await;
+    let storm = Storm::begin(&[Arc::clone(&server)]);
+    storm.moment().await;
     kill(&server);
-    let acknowledged = storm.end().await;
+    let known = storm.end().await;
     let again = Process::start(&["--database", &url]);
-    check(&again, &acknowledged).await;
+    check(&again, &known).await;
     assert_eq!(database.query(WRONG_COUNTS).trim(), "0");
 }
 
@@ -142,43 +249,41 @@ async fn two_servers_write_the_same_nodes(engine: Engine) {
 async fn killing_one_of_two_servers_loses_nothing(engine: Engine) {
     let database = engine.database();
     let url = database.url();
-    let one = Arc::new(Process::start(&["--database", &url]));
-    let other = Process::start(&["--database", &url]);
-    let storm = Storm::begin(&one);
-    storm.middle().await;
-    kill(&one);
-    let acknowledged = storm.end().await;
+    let servers = [0, 1].map(|_| Arc::new(Process::start(&["--database", &url])));
+    let storm = Storm::begin(&servers);
+    storm.moment().await;
+    kill(&servers[0]);
+    // The agents go on with the other one.
+    storm.moment().await;
+    let known = storm.end().await;
     // It has heard of all nodes by then.
-    let last = acknowledged.last().expect("some").clone();
-    eventually("the other one knows", async || {
-        other.find(&last).await == Some(200)
-    })
-    .await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    check(&other, &acknowledged).await;
+    check(&servers[1], &known).await;
+    assert_eq!(database.query(WRONG_COUNTS).trim(), "0");
 }
 
 #[tokio::test]
 async fn killing_the_database_loses_nothing() {
     let mut database = Engine::MariaDb.database();
     let url = database.url();
-    let server = Arc::new(Process::start(&["--database", &url]));
-    let storm = Storm::begin(&server);
-    storm.middle().await;
-    let Database::MariaDb(mariadb) = &mut database else {
-        panic!("it was asked for");
-    };
-    mariadb.kill();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    mariadb.resume().expect("MariaDB starts again");
-    // It takes keys again by itself, in the middle of the same calls.
-    let before = storm.count.load(Relaxed);
-    eventually("the server goes on", async || {
-        storm.count.load(Relaxed) > before + 100
-    })
-    .await;
-    let acknowledged = storm.end().await;
-    check(&server, &acknowledged).await;
+    let servers = [0, 1].map(|_| Arc::new(Process::start(&["--database", &url])));
+    let storm = Storm::begin(&servers);
+    for _ in 0..2 {
+        storm.moment().await;
+        let Database::MariaDb(mariadb) = &mut database else {
+            panic!("it was asked for");
+        };
+        mariadb.kill();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        mariadb.resume().expect("MariaDB starts again");
+    }
+    // They take keys again by themselves, in the middle of the same calls.
+    storm.moment().await;
+    let known = storm.end().await;
+    for server in &servers {
+        check(server, &known).await;
+    }
+    assert_eq!(database.query(WRONG_COUNTS).trim(), "0");
 }
 
 async fn it_ends_in_time_and_writes_down_the_last_signs_of_life(engine: Engine) {

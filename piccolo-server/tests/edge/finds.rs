@@ -11,6 +11,7 @@ on_both_engines!(
     the_nearest_of_many_are_found,
     equal_holders_are_not_always_in_the_same_order,
     many_dead_neighbours_do_not_hide_the_living,
+    neither_the_dead_nor_the_asker_hide_the_other_family,
     several_keys_are_found_in_one_round_trip,
     the_admin_listener_tells_the_addresses,
 );
@@ -56,6 +57,20 @@ async fn many_dead_neighbours_do_not_hide_the_living(engine: Engine) {
     server.clock.advance(std::time::Duration::from_mins(5));
     server.advertise("10.9.9.9:7787", &["k"]).await;
     assert_eq!(server.ranked("k", "10.0.1.100", 1).await, ["10.9.9.9:7787"]);
+}
+
+async fn neither_the_dead_nor_the_asker_hide_the_other_family(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    let (own, other) = ("10.0.0.1:7787", "[2001:db8::1]:7787");
+    for holder in [own, "10.0.0.2:7787", other] {
+        server.advertise(holder, &["k"]).await;
+    }
+    server.clock.advance(std::time::Duration::from_mins(5));
+    for holder in [own, other] {
+        server.advertise(holder, &["k"]).await;
+    }
+    assert_eq!(server.ranked("k", "10.0.0.1", 1).await, [other]);
+    assert_eq!(server.ranked("k", "10.0.0.9", 1).await, [own]);
 }
 
 async fn several_keys_are_found_in_one_round_trip(engine: Engine) {

@@ -23,6 +23,7 @@ on_both_engines!(
     the_requester_is_left_out,
     bad_calls_are_told_what_is_wrong,
     a_query_without_values_is_as_one_without_names,
+    what_go_overlooks_is_overlooked,
     what_is_no_call_is_told_so,
     a_sync_replaces_the_set,
     groups_are_apart,
@@ -116,6 +117,26 @@ async fn a_query_without_values_is_as_one_without_names(engine: Engine) {
         let path = format!("/api/v1/distribution/findkey?{query}");
         assert_eq!(server.get(&path).await.0, 400, "{query}");
     }
+}
+
+/// Of a query's names the first counts, and what comes behind a body does not.
+async fn what_go_overlooks_is_overlooked(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    let body = json!({"holder": "10.0.0.1:5123", "keys": ["a"], "group": "g"});
+    let body = format!("{body} and {{more");
+    let call = format!(
+        "POST {ADVERTISE} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let reply = exchange(server.api, &call).await;
+    assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+    let twice = "?key=a&key=b&group=g&group=h&count=5&count=x&request_host=10.0.0.2&request_host=";
+    let path = format!("/api/v1/distribution/findkey{twice}");
+    let (status, reply) = server.get(&path).await;
+    assert_eq!(status, 200, "{reply}");
+    assert_eq!(reply["key"], "a");
+    let (status, _) = server.get("/api/v1/distribution/findkey?key=a&key=b").await;
+    assert_eq!(status, 400);
 }
 
 async fn what_is_no_call_is_told_so(engine: Engine) {

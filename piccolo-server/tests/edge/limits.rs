@@ -126,12 +126,110 @@ async fn slow_callers_stand_in_nobodys_way() {
     assert_eq!(answer(nothing).await, "");
     let slow = answer(no_body).await;
     assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
-    assert!(slow.contains("did not arrive within 10s"), "{slow}");
+    assert!(slow.contains("did not arrive within 5s"), "{slow}");
     let late = answer(no_head).await;
     assert!(
         late.is_empty() || late.starts_with("HTTP/1.1 408"),
         "{late}"
     );
+}
+
+/// A connection from that address with a call that never ends, most of whose body is there.
+async fn unfinished(server: &Server, from: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let from = format!("{from}:0").parse().expect("an address");
+    socket.bind(from).expect("an address of this host");
+    let mut stream = socket.connect(server.api).await.expect("a connection");
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 4194000\r\n\r\n",
+        path::SYNC
+    );
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    // What the server refuses half-way it closes.
+    let _ = stream.write_all(&vec![b' '; 4_190_000]).await;
+    stream
+}
+
+/// What comes back for a call from that address.
+async fn from(address: &str, server: &Server, call: &str) -> String {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let address = format!("{address}:0").parse().expect("an address");
+    socket.bind(address).expect("an address of this host");
+    let mut stream = socket.connect(server.api).await.expect("a connection");
+    // What the server refuses half-way it closes.
+    let _ = stream.write_all(call.as_bytes()).await;
+    answer(&mut stream).await
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_the_room_of_all_bodies() {
+    let (server, _database) = Engine::Sqlite.fresh().await;
+    let keys: Vec<_> = (0..600).map(|n| format!("{n:0100}")).collect();
+    let large = json!({"holder": "10.0.0.2:1", "keys": keys, "group": "g"}).to_string();
+    let call = |path| {
+        let length = large.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{large}"
+        )
+    };
+    let (call, find) = (call(path::SYNC), call(path::FIND));
+    let mut held = Vec::new();
+    eventually("the room of the address is full", async || {
+        held.clear();
+        let streams = (0..4).map(|_| unfinished(&server, "127.0.0.1"));
+        held = futures_util::future::join_all(streams).await;
+        let replies = [&call, &find].map(|call| from("127.0.0.1", &server, call));
+        let replies = futures_util::future::join_all(replies).await;
+        let is_full = |reply: &String| {
+            reply.starts_with("HTTP/1.1 503") && reply.contains("\r\nretry-after: 1\r\n")
+        };
+        replies.iter().all(is_full)
+    })
+    .await;
+    let reply = from("127.0.0.2", &server, &call).await;
+    assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+    // What is short is taken from everybody.
+    server.advertise("10.0.0.1:1", &["k"]).await;
+    drop(held);
+    eventually("there is room again", async || {
+        let reply = from("127.0.0.1", &server, &call).await;
+        reply.starts_with("HTTP/1.1 201")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let (server, _database) = Engine::Sqlite.fresh().await;
+    let head = |length: usize| {
+        let cookie = "c".repeat(length);
+        format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncookie: {cookie}\r\n\r\n")
+    };
+    let reply = exchange(server.api, &head(15_000)).await;
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let reply = exchange(server.api, &head(17_000)).await;
+    assert!(reply.starts_with("HTTP/1.1 431"), "{reply}");
+}
+
+#[tokio::test]
+async fn a_slow_body_does_not_hold_up_the_end() {
+    let database = Engine::Sqlite.database();
+    let server = Process::start(&["--database", &database.url()]);
+    eventually("it answers", async || server.find("k").await == Some(404)).await;
+    let call = format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 400\r\n\r\n{{",
+        path::SYNC
+    );
+    let mut slow = TcpStream::connect(server.api).await.expect("a connection");
+    slow.write_all(call.as_bytes()).await.expect("it is sent");
+    let begin = std::time::Instant::now();
+    server.ask_to_end();
+    let reply = answer(&mut slow).await;
+    assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
+    assert!(server.end().success());
+    // What is under way is cut off after eight.
+    assert!(begin.elapsed() < Duration::from_secs(8));
 }
 
 #[tokio::test]

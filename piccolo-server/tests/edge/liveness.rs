@@ -19,6 +19,9 @@ on_both_engines!(
     busy_and_missing_are_no_faults,
     silent_nodes_are_removed_after_a_full_timeout,
     a_node_that_comes_back_is_not_removed,
+    what_a_silent_node_says_is_written_before_it_is_answered,
+    an_older_sign_of_life_hides_nothing_from_its_writer,
+    one_host_with_several_ports_is_one_peer,
     a_node_that_was_removed_is_asked_for_its_set,
     nodes_with_many_keys_are_removed_in_steps,
     who_has_not_the_lease_removes_nothing,
@@ -192,6 +195,64 @@ async fn a_node_that_comes_back_is_not_removed(engine: Engine) {
     .await;
     assert_eq!(database.count("holding"), 1);
     assert!(finds(&one).await);
+}
+
+/// Whatever it is that changes nothing: once it was answered, no instance takes the node for silent.
+async fn what_a_silent_node_says_is_written_before_it_is_answered(engine: Engine) {
+    let (server, database) = engine.fresh().await;
+    let plain = json!({"holder": A, "keys": ["k", "l"], "group": "g"});
+    let version = json!({"epoch": 1, "seq": 1});
+    let mut numbered = plain.clone();
+    for part in ["epoch", "seq"] {
+        numbered[part] = version[part].clone();
+    }
+    let calls = [
+        (path::ADVERTISE, &plain),
+        (path::SYNC, &plain),
+        (path::SYNC, &numbered),
+    ];
+    for (path, call) in calls {
+        assert_eq!(server.post(path, call).await.0, 201);
+        // For the second time it is the set that is known.
+        server.clock.advance(Duration::from_mins(5));
+        assert_eq!(server.post(path, call).await.0, 201);
+        let now = server.clock.now().as_millis().to_string();
+        let seen = database.query("SELECT seen FROM node");
+        assert_eq!(seen.trim(), now, "{path} {call}");
+    }
+}
+
+/// An instance reads back what others wrote, and takes a row for its own that it wrote last.
+async fn an_older_sign_of_life_hides_nothing_from_its_writer(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let flags = ["--database", &url, "--find-cache-ttl", "0"];
+    let one = Server::start_at(&flags, Clock::manual(NOW)).await;
+    let ahead = Clock::manual(NOW + Duration::from_secs(61));
+    let other = Server::start_at(&flags, ahead).await;
+    one.advertise(A, &["k"]).await;
+    one.clock.advance(Duration::from_mins(1));
+    assert_eq!(keepalive(&one, A, json!({})).await, Value::Null);
+    let leave = json!({"host": A, "Group": "g"});
+    assert_eq!(other.post(path::LEAVE, &leave).await.0, 201);
+    eventually("the first instance hears of it", async || {
+        !finds(&one).await
+    })
+    .await;
+}
+
+async fn one_host_with_several_ports_is_one_peer(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    server.advertise(A, &["k"]).await;
+    let peers = ["10.0.0.2:1", "10.0.0.2:2", "10.0.0.2:3"];
+    for by in peers {
+        keepalive(&server, by, json!({})).await;
+    }
+    server.clock.advance(Duration::from_secs(1));
+    for by in peers {
+        accuse(&server, by, "refused").await;
+    }
+    assert!(finds(&server).await);
 }
 
 async fn a_node_that_was_removed_is_asked_for_its_set(engine: Engine) {

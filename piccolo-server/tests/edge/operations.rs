@@ -1,13 +1,17 @@
 //! What operators see: every metric moves.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use piccolo_api::path;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     engine::{Engine, on_both_engines},
-    process::Process,
+    process::{Process, program},
     server::eventually,
 };
 
@@ -121,6 +125,33 @@ async fn metrics_say_what_happened(engine: Engine) {
 }
 
 #[tokio::test]
+async fn a_log_for_machines_is_a_json_object_a_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}", directory.path().join("db").display());
+    let flags = ["--database", &url, "--log-format", "json"];
+    let mut child = program(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .args(flags)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut line = String::new();
+    let mut log = BufReader::new(child.stderr.take().expect("a log"));
+    let read = log.read_line(&mut line);
+    child.kill().expect("it runs");
+    child.wait().expect("an end");
+    read.expect("a line");
+    let line: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["message"], "listening");
+    assert!(
+        line["timestamp"].is_string() && line["target"].is_string(),
+        "{line}"
+    );
+    let api = line["api"].as_str().expect("text");
+    assert!(api.starts_with("127.0.0.1:"), "{line}");
+}
+
+#[tokio::test]
 async fn metrics_say_that_the_database_is_away() {
     let mut mariadb = testbed::MariaDb::start().expect("MariaDB starts");
     let url = mariadb.create("piccolo").expect("a database");
@@ -128,12 +159,20 @@ async fn metrics_say_that_the_database_is_away() {
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
     mariadb.kill();
     assert_eq!(server.advertise("10.0.0.1:1", "l").await, Some(503));
+    // Whom nobody could accept takes no memory.
+    for host in 2..50 {
+        let load = json!({"uploads": 1, "slots": 4});
+        let call = json!({"holder": format!("10.0.0.{host}:1"), "keys": ["k"], "group": "g", "load": load});
+        assert_eq!(server.post(path::ADVERTISE, &call).await, Some(503));
+    }
     let up = "piccolo_server_database_up{database=\"default\"}";
     eventually("the database is away", async || {
         page(&server).await.get(up) == Some(&0.0)
     })
     .await;
     let metrics = page(&server).await;
+    let silent = "piccolo_server_nodes{database=\"default\",state=\"silent\"}";
+    assert_eq!(metrics.get(silent), Some(&0.0));
     let failures = |(name, value): (&String, &f64)| {
         name.starts_with("piccolo_server_statement_failures_total") && *value > 0.0
     };

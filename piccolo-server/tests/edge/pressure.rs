@@ -1,6 +1,10 @@
 //! What happens when another transaction holds the rows that changes wait for.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use piccolo_api::path;
 use serde_json::json;
@@ -69,35 +73,93 @@ async fn more_than_may_wait_is_refused_and_counted() {
     let url = mariadb.create("piccolo").expect("a database");
     let server = Process::start(&["--database", &url]);
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
-    let refused = "piccolo_server_changes_refused_total";
-    assert!(counted(&server, refused).await < 1.0);
     let _lock = Lock::take(&mariadb, 60).await;
-    // Each call has as many keys as one may have, and a million may wait.
-    let keys: Vec<_> = (0..20_000).map(|n| n.to_string()).collect();
-    let call = |holder: String, keys: &[String]| {
-        let body = json!({"holder": holder, "keys": keys, "group": "g"}).to_string();
-        let (path, length) = (path::ADVERTISE, body.len());
-        format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        )
-    };
-    let waiting = call("10.0.0.1:1".to_owned(), &["l".to_owned()]);
-    let waiting = Box::pin(async { exchange(server.api, &waiting).await });
+    let waiting = call("10.0.0.1:1", &["l".to_owned()]);
+    let waiting = Box::pin(exchange(server.api, &waiting));
     // The first one of all is in the transaction that waits for the row.
     let mut waiting = futures_util::future::maybe_done(waiting);
     eventually("the change waits", async || {
         let _ = futures_util::poll!(&mut waiting);
-        let waits = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'";
-        mariadb
-            .execute(waits)
-            .expect("an answer")
-            .trim()
-            .ends_with("\t1")
+        somebody_waits(&mariadb)
     })
     .await;
+    too_many_are_refused(&server).await;
+}
+
+#[tokio::test]
+async fn more_than_may_wait_for_the_file_is_refused_and_counted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("db");
+    let url = format!("sqlite:{}", file.display());
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    let _lock = lock_file(&file);
+    too_many_are_refused(&server).await;
+}
+
+#[tokio::test]
+async fn calls_under_way_are_answered_before_it_ends() {
+    let mariadb = MariaDb::start().expect("MariaDB starts");
+    let url = mariadb.create("piccolo").expect("a database");
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    let _lock = Lock::take(&mariadb, 3).await;
+    let waiting = call("10.0.0.1:1", &["l".to_owned()]);
+    let ask = async {
+        eventually("the change waits", async || somebody_waits(&mariadb)).await;
+        server.ask_to_end();
+    };
+    let (reply, ()) = tokio::join!(exchange(server.api, &waiting), ask);
+    assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+    assert!(server.end().success());
+    let held = mariadb.execute("SELECT COUNT(*) FROM piccolo.holding");
+    assert_eq!(held.expect("an answer").trim(), "2");
+}
+
+/// An advertise of a Go agent.
+fn call(holder: &str, keys: &[String]) -> String {
+    let body = json!({"holder": holder, "keys": keys, "group": "g"}).to_string();
+    let (path, length) = (path::ADVERTISE, body.len());
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// Whether a transaction waits for another one's row.
+fn somebody_waits(mariadb: &MariaDb) -> bool {
+    let waits = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'";
+    let waits = mariadb.execute(waits).expect("an answer");
+    waits.trim().ends_with("\t1")
+}
+
+/// Holds the file that no other transaction writes meanwhile.
+fn lock_file(file: &Path) -> Lock {
+    let mut client = Command::new("sqlite3")
+        .arg(file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sqlite3 runs");
+    let stdin = client.stdin.as_mut().expect("an input");
+    let sql = b".timeout 30000\nBEGIN IMMEDIATE;\nSELECT 'locked';\n";
+    stdin.write_all(sql).expect("it is sent");
+    let mut line = String::new();
+    let output = client.stdout.take().expect("an output");
+    let read = BufReader::new(output).read_line(&mut line);
+    read.expect("a line");
+    assert_eq!(line, "locked\n");
+    Lock(client)
+}
+
+/// While nothing is written: of more calls than may wait some are told at once to come again.
+async fn too_many_are_refused(server: &Process) {
+    let refused = "piccolo_server_changes_refused_total";
+    assert!(counted(server, refused).await < 1.0);
+    // Each call has as many keys as one may have, and a million may wait.
+    let keys: Vec<_> = (0..20_000).map(|n| n.to_string()).collect();
     let replies = (0..60).map(|node| {
-        let call = call(format!("10.0.{node}.1:1"), &keys);
+        let call = call(&format!("10.0.{node}.1:1"), &keys);
         Box::pin(async move { exchange(server.api, &call).await })
     });
     let replies = futures_util::future::select_all(replies);
@@ -105,5 +167,5 @@ async fn more_than_may_wait_is_refused_and_counted() {
     assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
     assert!(reply.contains("\r\nretry-after: 1\r\n"), "{reply}");
     assert!(reply.contains("too many changes are waiting"), "{reply}");
-    assert!(counted(&server, refused).await >= 1.0);
+    assert!(counted(server, refused).await >= 1.0);
 }

@@ -56,10 +56,20 @@ impl Process {
     }
 
     /// Ends it as a supervisor does.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.ask_to_end();
+        self.end()
+    }
+
+    /// As a supervisor does.
+    pub(crate) fn ask_to_end(&self) {
         let id = self.child.id().to_string();
         let kill = Command::new("kill").args(["-TERM", &id]).status();
         assert!(kill.expect("kill runs").success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> ExitStatus {
         self.child.wait().expect("an end")
     }
 
@@ -67,6 +77,16 @@ impl Process {
         let url = format!("http://{}{path}", self.api);
         let reply = self.client.post(&url, body, DEADLINE).await.ok()?;
         Some(reply.status.as_u16())
+    }
+
+    /// Whether a change was taken.
+    pub(crate) async fn acknowledged(&self, path: &str, body: &Value) -> bool {
+        let url = format!("http://{}{path}", self.api);
+        let Ok(reply) = self.client.post(&url, body, DEADLINE).await else {
+            return false;
+        };
+        let ack: Value = reply.json().unwrap_or_default();
+        reply.status.as_u16() == 201 && ack["success"] == true
     }
 
     /// Advertises one key; gives the status, or nothing where there was no reply.

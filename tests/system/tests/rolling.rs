@@ -1,6 +1,8 @@
 //! Piccolo is upgraded while the cluster pulls: the agents one by one, then a server of two. No
-//! pull fails, and no find goes without an answer.
+//! pull fails, and no find goes without an answer. And where a server or the database is killed, no
+//! pull fails either.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -8,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use system_tests::{PULL, node};
 use testbed::{
-    Agent, Bed, BedSetup, Cri, Image, ImageSpec, Layer, MariaDb, Packing, Plan, Rate, Release, Run,
-    Server, wait_until,
+    Agent, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, MariaDb, Packing, Plan, Rate,
+    Release, Run, Server, wait_until,
 };
 
 const IMAGES: [&str; 3] = ["lib/red:v1", "lib/green:v1", "lib/blue:v1"];
@@ -47,38 +49,15 @@ fn agents_one_by_one_under_a_pull_storm() -> Result<()> {
 
 #[test]
 fn a_server_of_two_under_a_pull_storm() -> Result<()> {
-    let mut bed = start(&[2, 1])?;
-    let database = MariaDb::start()?;
-    let socket = database.execute("SELECT @@socket")?;
-    database.execute("CREATE DATABASE piccolo")?;
-    // The servers' namespaces do not reach a loopback port of the machine.
-    let url = format!("mysql://root@localhost/piccolo?socket={}", socket.trim());
-    let hosts = [
-        bed.network().add_core_host("server-a", None)?,
-        bed.network().add_core_host("server-b", None)?,
-    ];
-    let run = bed.run().clone();
-    let serve = |host| Server::start_over(&run, host, &url, &[]);
-    let mut servers = Vec::new();
-    for host in &hosts {
-        servers.push(serve(host)?);
-    }
-    let urls: Vec<_> = servers.iter().map(Server::url).collect();
-    bed.use_servers(&urls);
-    bed.start_agents(&[])?;
+    let (mut bed, mut pair) = start_over_two_servers()?;
     let storm = Storm::prepare(&bed)?;
     let before = count(&bed, "piccolo_agent_finds_total{outcome=\"found\"}")?;
     storm.rage(&mut bed, |bed, pulled| {
-        for host in &hosts {
+        for _ in 0..2 {
             pulled()?;
-            servers.remove(0).stop()?;
+            pair.take()?.stop()?;
             pulled()?;
-            servers.push(serve(host)?);
-            // What minReadySeconds is for.
-            wait_until("the agents to see that it is back", SOON, || {
-                let left_alone = count(bed, "piccolo_agent_server_breaker_open{")?;
-                Ok((left_alone == 0).then_some(()))
-            })?;
+            pair.start_again(bed)?;
         }
         pulled()
     })?;
@@ -87,6 +66,89 @@ fn a_server_of_two_under_a_pull_storm() -> Result<()> {
     let failed = count(&bed, "piccolo_agent_finds_total{outcome=\"no_server\"}")?;
     assert_eq!(failed, 0, "finds without an answer");
     Ok(())
+}
+
+#[test]
+fn a_killed_server_and_a_killed_database_under_a_pull_storm() -> Result<()> {
+    let (mut bed, mut pair) = start_over_two_servers()?;
+    let storm = Storm::prepare(&bed)?;
+    storm.rage(&mut bed, |bed, pulled| {
+        pulled()?;
+        drop(pair.take()?);
+        pulled()?;
+        pair.start_again(bed)?;
+        pair.database.kill();
+        pulled()?;
+        pair.database.resume()?;
+        let found = || count(bed, "piccolo_agent_finds_total{outcome=\"found\"}");
+        let before = found()?;
+        wait_until("somebody to be found again", SOON, || {
+            Ok((found()? > before).then_some(()))
+        })?;
+        pulled()
+    })
+}
+
+/// Two servers over one database, the older one first.
+struct Pair {
+    run: Run,
+    database: MariaDb,
+    servers: VecDeque<(Host, Server)>,
+    /// Where the one was that was taken.
+    free: Option<Host>,
+}
+
+impl Pair {
+    fn serve(&mut self, host: Host) -> Result<()> {
+        // The servers' namespaces do not reach a loopback port of the machine.
+        let socket = self.database.execute("SELECT @@socket")?;
+        let url = format!("mysql://root@localhost/piccolo?socket={}", socket.trim());
+        let server = Server::start_over(&self.run, &host, &url, &[])?;
+        self.servers.push_back((host, server));
+        Ok(())
+    }
+
+    /// The older one, to be ended.
+    fn take(&mut self) -> Result<Server> {
+        let (host, server) = self.servers.pop_front().context("no server")?;
+        self.free = Some(host);
+        Ok(server)
+    }
+
+    /// Starts the one that was taken, and waits until it is asked again.
+    fn start_again(&mut self, bed: &Bed) -> Result<()> {
+        let host = self.free.take().context("none was taken")?;
+        self.serve(host)?;
+        // What minReadySeconds is for.
+        wait_until("the agents to see that it is back", SOON, || {
+            let left_alone = count(bed, "piccolo_agent_server_breaker_open{")?;
+            Ok((left_alone == 0).then_some(()))
+        })
+    }
+}
+
+/// A bed whose agents ask either of two servers.
+fn start_over_two_servers() -> Result<(Bed, Pair)> {
+    let mut bed = start(&[2, 1])?;
+    let database = MariaDb::start()?;
+    database.execute("CREATE DATABASE piccolo")?;
+    let mut pair = Pair {
+        run: bed.run().clone(),
+        database,
+        servers: VecDeque::new(),
+        free: None,
+    };
+    for name in ["server-a", "server-b"] {
+        pair.serve(bed.network().add_core_host(name, None)?)?;
+    }
+    let urls: Vec<_> = pair
+        .servers
+        .iter()
+        .map(|(_, server)| server.url())
+        .collect();
+    bed.use_servers(&urls);
+    bed.start_agents(&[])?;
+    Ok((bed, pair))
 }
 
 /// Links that are slow enough for a restart to meet transfers under way.
