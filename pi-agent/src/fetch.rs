@@ -4,6 +4,7 @@
 mod accept;
 mod ahead;
 mod begin;
+mod blame;
 mod candidates;
 mod count;
 mod deliver;
@@ -40,11 +41,10 @@ pub(crate) use self::{
 use std::sync::Arc;
 
 use daemon::scope::Scope;
-use piccolo_api::Holder;
 use tokio::{sync::Semaphore, time::Instant};
-use tracing::{Span, warn};
 
 use self::{
+    blame::Unjudged,
     candidates::Candidates,
     count::Counts,
     health::Health,
@@ -90,6 +90,7 @@ struct Inner {
     first_bytes: FirstBytes,
     cache: Cache,
     turns: Turns,
+    unjudged: Unjudged,
     counts: Counts,
     /// Bounds the tasks that wait for a verdict.
     verdicts: Arc<Semaphore>,
@@ -145,6 +146,7 @@ impl Fetcher {
             first_bytes: FirstBytes::default(),
             cache: Cache::default(),
             turns: Turns::default(),
+            unjudged: Unjudged::default(),
             counts: Counts::new(),
             verdicts: Arc::new(Semaphore::new(MOST_VERDICTS)),
             ahead: Arc::new(Semaphore::new(ahead::AT_ONCE)),
@@ -244,23 +246,5 @@ impl Fetcher {
     /// Peers that are not trusted now.
     pub fn quarantines(&self) -> Vec<Quarantine> {
         self.0.health.quarantines(Instant::now())
-    }
-
-    /// Waits for containerd's verdict on an object, and remembers who gave it if it was wrong.
-    fn await_verdict(&self, watch: Box<dyn Watch>, digest: Digest, senders: Vec<Holder>) {
-        let inner = Arc::clone(&self.0);
-        let Ok(place) = Arc::clone(&inner.verdicts).try_acquire_owned() else {
-            return;
-        };
-        self.0.parts.scope.task(Span::none(), async move {
-            let verdict = watch.verdict().await;
-            if verdict == Verdict::Wrong {
-                warn!(%digest, ?senders, "containerd rejected the bytes of these peers");
-                for peer in senders {
-                    inner.health.suspect(peer, &digest, Instant::now());
-                }
-            }
-            drop(place);
-        });
     }
 }

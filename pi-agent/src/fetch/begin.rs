@@ -1,6 +1,8 @@
 //! The beginning of a fetch: the first peer's head tells the object's size, and by it whether the
 //! object is verified in memory or passed on.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{
@@ -18,6 +20,8 @@ pub(super) async fn begin(
     place: Place,
 ) -> Option<Fetched> {
     let inner = &fetcher.0;
+    let watch = inner.parts.verdicts.watch(&want.digest).await;
+    let hash = must_hash(inner, want, watch.is_some());
     let range = match range {
         None => None,
         Some(range) => {
@@ -26,8 +30,10 @@ pub(super) async fn begin(
                 None => ask_size(inner, want, &mut candidates).await?,
             };
             match anchor(range, total) {
-                Some(range) => Some(range),
                 None => return Some(Fetched::Unsatisfiable(total)),
+                // A digest is of the whole. Who asks for a part is left to the next host.
+                Some(_) if hash && !small::fits(total) => return None,
+                Some(range) => Some(range),
             }
         }
     };
@@ -62,10 +68,15 @@ pub(super) async fn begin(
         }
         let span = match range {
             None => Span::whole(total),
+            // The peer that told the size spoke of another one.
+            Some(_) if hash => return None,
             Some(range) => range.resolve(total).ok()?,
         };
-        let watch = inner.parts.verdicts.watch(&want.digest);
-        let hash = range.is_none() && must_hash(inner, want, watch.is_some());
+        let senders = if hash {
+            Arc::default()
+        } else {
+            inner.unjudged.senders(&want.digest)
+        };
         let want = Want {
             size: Some(total),
             ..want.clone()
@@ -74,6 +85,7 @@ pub(super) async fn begin(
             fetcher: fetcher.clone(),
             hasher: hash.then(|| Hasher::new(&want.digest)),
             watch: watch.filter(|_| !hash),
+            senders,
             want,
             span,
             total,

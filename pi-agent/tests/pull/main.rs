@@ -5,6 +5,7 @@
 mod bed;
 mod client;
 mod conformance;
+mod counted;
 mod fake;
 mod faults;
 mod joining;
