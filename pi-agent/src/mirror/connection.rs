@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 use super::{Inner, count::Outcome};
 use crate::{
     content::Object,
-    datapath::{Pace, Patience, finish, write_all},
+    datapath::{Pace, Patience, Receiver, finish, write_all},
     digest::Digest,
     http::{Connection, Kind, Method, Next, ObjectRef, Reference, Reply, Request, Session, Target},
     listen::Accepted,
@@ -131,9 +131,9 @@ impl Talk<'_> {
             }
         };
         let count = |bytes| self.mirror.counts.own_bytes.increment(bytes);
-        let patience = self.mirror.settings.patience;
+        let receiver = Receiver::patient(self.mirror.settings.patience);
         let sent = prepared
-            .send(&self.session.stream, &Pace::free(), patience, count)
+            .send(&self.session.stream, &Pace::free(), receiver, count)
             .await;
         match sent.result {
             Ok(()) => {
