@@ -56,6 +56,8 @@ pub(crate) struct Transfer {
 /// What happened to a transfer so far.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
+    /// Whether the last peer failed, and left it to another one to go on.
+    broken: bool,
     /// Whether peers were looked for a second time.
     refound: bool,
     /// Whether the bytes turned out to be wrong.
@@ -104,6 +106,9 @@ impl Transfer {
             let Some(mut upstream) = self.upstream_at(at).await else {
                 return Delivery::Short;
             };
+            if std::mem::take(&mut self.progress.broken) {
+                self.fetcher.0.counts.resumed.increment(1);
+            }
             let peer = upstream.link.holder;
             let until = upstream.body.span.end().min(self.span.end());
             let relayed = self.move_to(&mut upstream, client, until, moved).await;
@@ -117,7 +122,10 @@ impl Transfer {
                     blame(&self.fetcher.0, &self.want, &self.senders);
                     return Delivery::Short;
                 }
-                End::Source(error) => self.fail(peer, error),
+                End::Source(error) => {
+                    self.fail(peer, error);
+                    self.progress.broken = at > self.span.start();
+                }
                 End::Sink(error) => {
                     debug!(digest = %self.want.digest, %error, "containerd went away");
                     return Delivery::Gone;
@@ -141,7 +149,6 @@ impl Transfer {
     fn fail(&self, peer: Holder, error: SourceError) {
         let inner = &self.fetcher.0;
         failed(inner, &self.want, peer, &PeerError::Body(error));
-        inner.counts.resumed.increment(1);
     }
 
     /// Moves bytes while it is this request's turn, and gives the turn up when they do not move.

@@ -50,6 +50,8 @@ pub(crate) enum Fault {
     Silent,
     /// Is right, after a while.
     Slow(Duration),
+    /// Closes after a while.
+    SlowlyCloses(Duration),
 }
 
 /// A running peer.
@@ -154,6 +156,10 @@ async fn serve(
                 continue;
             }
             Fault::Slow(time) => tokio::time::sleep(time).await,
+            Fault::SlowlyCloses(time) => {
+                tokio::time::sleep(time).await;
+                return Ok(());
+            }
             _ => {}
         }
         let size = state.object.len();

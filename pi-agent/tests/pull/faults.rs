@@ -7,6 +7,7 @@ use piccolo_api::FailureKind;
 
 use crate::{
     bed::{Bed, object, settings},
+    counted::Counted,
     fake::{Fake, Fault},
 };
 
@@ -150,6 +151,47 @@ async fn a_peer_with_another_length() {
         assert!(pulled.body == layer);
         assert_eq!(pulled.from_registry, 0, "{fault:?}");
         assert_eq!(bed.known.kinds(), [FailureKind::Protocol], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_another_peer_goes_on_with_is_resumed() {
+    let counted = Counted::begin();
+    let layer = object(LARGE, 10);
+    let resumed = "piccolo_agent_resumed_transfers_total";
+    for (others, count) in [(0, 0), (1, 1)] {
+        let cut = Fake::start(Fault::Fin, &layer).await;
+        let good = Fake::start(Fault::None, &layer).await;
+        let mut peers = vec![cut.peer(), good.peer()];
+        peers.truncate(1 + others);
+        let bed = Bed::start(peers).await;
+        assert!(bed.pull(&layer).await.body == layer);
+        assert_eq!(counted.of(resumed), count);
+    }
+}
+
+#[tokio::test]
+async fn a_hedge_is_counted_once_however_the_first_peer_ends() {
+    let layer = object(LARGE, 16);
+    let slow = Duration::from_millis(300);
+    for (first, second, outcome) in [
+        (Fault::Slow(slow), Fault::None, "won"),
+        (Fault::SlowlyCloses(slow), Fault::Slow(slow), "won"),
+        (Fault::Slow(slow), Fault::Slow(2 * slow), "lost"),
+        (Fault::Slow(slow), Fault::Status(404), "lost"),
+    ] {
+        let counted = Counted::begin();
+        let [one, other] = [
+            Fake::start(first, &layer).await,
+            Fake::start(second, &layer).await,
+        ];
+        let bed = Bed::start(vec![one.peer(), other.peer()]).await;
+        assert!(bed.pull(&layer).await.body == layer);
+        for word in ["won", "lost"] {
+            let counter = format!("piccolo_agent_hedges_total{{outcome=\"{word}\"}}");
+            let count = u64::from(word == outcome);
+            assert_eq!(counted.of(&counter), count, "{first:?}, {second:?}: {word}");
+        }
     }
 }
 
