@@ -6,8 +6,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Candidates, Fetched, Fetcher, Inner, Place, Transfer, Verify, Want, accept::Ask,
-    deliver::Progress, hash::Hasher, open::open, parts::Parts, small,
+    Candidates, Fetched, Fetcher, Inner, Place, Transfer, Verify, Want,
+    accept::Ask,
+    deliver::Progress,
+    hash::Hasher,
+    open::open,
+    parts::Parts,
+    small::{self, Unread},
 };
 use crate::http::{ByteRange, Method, Span};
 
@@ -52,15 +57,17 @@ pub(super) async fn begin(
         },
         Some(ByteRange::Last(_)) | None => Ask::WHOLE,
     };
+    let end = Instant::now() + inner.settings.open;
     loop {
         let upstream = open(inner, want, ask, Method::Get, &mut candidates).await?;
         let total = upstream.body.total;
         if small::fits(total) {
             if upstream.body.span == Span::whole(total) {
-                if let Some(small) = small::receive(inner, want, upstream).await {
-                    return Some(Fetched::Small(small));
+                match small::receive(inner, want, upstream).await {
+                    Ok(small) => return Some(Fetched::Small(small)),
+                    Err(Unread::Failed) if Instant::now() < end => continue,
+                    Err(Unread::Failed | Unread::NoRoom) => return None,
                 }
-                continue;
             }
             candidates.again(upstream.link.holder);
             let small = small::fetch(inner, want, &mut candidates).await;

@@ -155,6 +155,22 @@ async fn a_peer_with_another_length() {
 }
 
 #[tokio::test]
+async fn a_small_object_does_not_wait_for_a_slow_peer() {
+    let blob = object(2 << 20, 9);
+    // Above the floor, and too slow for so little.
+    let slow = Fake::paced(Fault::None, &blob, Duration::from_millis(40)).await;
+    let good = Fake::start(Fault::None, &blob).await;
+    let settings = FetchSettings {
+        small: Duration::from_millis(400),
+        ..settings()
+    };
+    let bed = Bed::with(vec![slow.peer(), good.peer()], settings).await;
+    let pulled = bed.pull(&blob).await;
+    assert!(pulled.body == blob && pulled.from_registry == 0);
+    assert_eq!(bed.known.kinds(), [FailureKind::Stalled]);
+}
+
+#[tokio::test]
 async fn only_what_another_peer_goes_on_with_is_resumed() {
     let counted = Counted::begin();
     let layer = object(LARGE, 10);
