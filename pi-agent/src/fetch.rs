@@ -227,6 +227,29 @@ impl Fetcher {
         }
     }
 
+    /// Whether a manifest of this node did not pass lately.
+    pub(crate) fn is_news(&self, manifest: &Digest) -> bool {
+        self.0.hints.is_news(manifest, Instant::now())
+    }
+
+    /// A manifest of this node is about to pass. Where a pull was broken off, its children are asked
+    /// for next, and nobody but the manifest knows their sizes.
+    pub(crate) async fn passes(&self, want: &Want) {
+        let content = &self.0.parts.content;
+        let Ok(Some(bytes)) = content.read_manifest(&want.digest).await else {
+            return;
+        };
+        let Ok(Manifest { mut children, .. }) = Manifest::parse(&bytes) else {
+            return;
+        };
+        children.retain(|child| !content.is_here(&child.digest));
+        if !children.is_empty() {
+            self.0.hints.learn(&children);
+            self.0.parts.finder.prefetch(&children);
+            ahead::fetch(self, want, &children);
+        }
+    }
+
     /// Whether the object is there in the meantime.
     async fn has(&self, want: &Want) -> bool {
         let inner = &self.0;

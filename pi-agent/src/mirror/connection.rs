@@ -3,7 +3,7 @@
 use daemon::scope::Scope;
 use tracing::{debug, warn};
 
-use super::{Inner, count::Outcome};
+use super::{Inner, count::Outcome, fetched::want};
 use crate::{
     content::Object,
     datapath::{Pace, Patience, Receiver, finish, write_all},
@@ -122,6 +122,10 @@ impl Talk<'_> {
         connection: Connection,
     ) -> Connection {
         let digest = own.digest.clone();
+        let fetcher = &self.mirror.fetcher;
+        if object.kind == Kind::Manifest && fetcher.is_news(&digest) {
+            fetcher.passes(&want(object, &digest)).await;
+        }
         let prepared = match own::prepare(own, object.kind, request, connection).await {
             Ok(prepared) => prepared,
             Err(Unfit::Range(size, _)) => return self.range(object.kind, size, connection).await,

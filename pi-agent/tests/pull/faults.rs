@@ -6,7 +6,7 @@ use pi_agent::{datapath::RateFloor, fetch::FetchSettings};
 use piccolo_api::FailureKind;
 
 use crate::{
-    bed::{Bed, object, settings},
+    bed::{Bed, digest, object, settings},
     counted::Counted,
     fake::{Fake, Fault},
 };
@@ -132,20 +132,30 @@ async fn a_peer_that_is_away() {
 #[tokio::test]
 async fn a_peer_with_another_length() {
     // The size is known from the manifest, as it is for every layer of an image that was asked
-    // for under its manifest before.
-    for fault in [Fault::TooLong, Fault::TooShort] {
+    // for under its manifest before, be that a peer's or this node's own.
+    for (fault, own) in [
+        (Fault::TooLong, false),
+        (Fault::TooShort, false),
+        (Fault::TooLong, true),
+    ] {
         let layer = object(LARGE, 3);
         let manifest = crate::serving::manifest(&[&layer]);
         let faulty = Fake::start(fault, &layer).await;
         let good = Fake::start(Fault::None, &layer).await;
         let names = Fake::start(Fault::None, &manifest).await;
         let bed = Bed::start(vec![names.peer()]).await;
-        assert_eq!(
-            bed.get(&crate::bed::manifest_path(&manifest), "")
-                .await
-                .status,
-            200
-        );
+        if own {
+            bed.store.put(&manifest);
+        }
+        for _ in 0..2 {
+            let reply = bed.get(&crate::bed::manifest_path(&manifest), "").await;
+            assert_eq!(reply.status, 200);
+        }
+        assert_eq!(names.requests(), usize::from(!own));
+        if own {
+            let prefetched = bed.known.prefetched.lock().unwrap().clone();
+            assert_eq!(prefetched, [digest(&layer)], "once, not each time");
+        }
         bed.known.set(vec![faulty.peer(), good.peer()]);
         let pulled = bed.pull(&layer).await;
         assert!(pulled.body == layer);
