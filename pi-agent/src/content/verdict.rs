@@ -239,6 +239,17 @@ mod tests {
         assert_eq!(verdict.await, Verdict::Unknown);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_seen_of_an_ingest_is_no_verdict() {
+        for missing in ["data", "total"] {
+            let bed = Bed::new();
+            let ingest = bed.ingest(b"four");
+            fs::remove_file(ingest.join(missing)).unwrap();
+            let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
+            assert_eq!(verdict.await, Verdict::Unknown, "{missing}");
+        }
+    }
+
     #[test]
     fn without_an_ingest_nothing_is_watched() {
         let bed = Bed::new();

@@ -11,4 +11,5 @@ mod faults;
 mod joining;
 mod ranges;
 mod serving;
+mod silent;
 mod trust;
