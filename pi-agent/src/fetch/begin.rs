@@ -27,20 +27,11 @@ pub(super) async fn begin(
     let inner = &fetcher.0;
     let watch = inner.parts.verdicts.watch(&want.digest).await;
     let hash = must_hash(inner, want, watch.is_some());
-    let range = match range {
-        None => None,
-        Some(range) => {
-            let total = match want.size {
-                Some(total) => total,
-                None => ask_size(inner, want, &mut candidates).await?,
-            };
-            match anchor(range, total) {
-                None => return Some(Fetched::Unsatisfiable(total)),
-                // A digest is of the whole. Who asks for a part is left to the next host.
-                Some(_) if hash && !small::fits(total) => return None,
-                Some(range) => Some(range),
-            }
-        }
+    let range = match located(inner, want, range, &mut candidates).await {
+        // A digest is of the whole. Who asks for a part is left to the next host.
+        Ok(Some((_, total))) if hash && !small::fits(total) => return None,
+        Ok(range) => range.map(|(range, _)| range),
+        Err(answer) => return answer,
     };
     let mut parts = None;
     let ask = match range {
@@ -102,6 +93,27 @@ pub(super) async fn begin(
             place,
             progress: Progress::default(),
         })));
+    }
+}
+
+/// The part that is asked for, in offsets, and the object's size; or the answer, where no part is to
+/// be had.
+async fn located(
+    inner: &Inner,
+    want: &Want,
+    range: Option<ByteRange>,
+    candidates: &mut Candidates,
+) -> Result<Option<(ByteRange, u64)>, Option<Fetched>> {
+    let Some(range) = range else {
+        return Ok(None);
+    };
+    let total = match want.size {
+        Some(total) => total,
+        None => ask_size(inner, want, candidates).await.ok_or(None)?,
+    };
+    match anchor(range, total) {
+        None => Err(Some(Fetched::Unsatisfiable(total))),
+        Some(range) => Ok(Some((range, total))),
     }
 }
 
