@@ -13,7 +13,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::{Access, Content, store::Store};
+use super::{Content, store::Store};
 use crate::{
     digest::Digest,
     fetch::{Verdict, Verdicts, Watch},
@@ -47,15 +47,10 @@ struct Watched {
 impl Verdicts for Content {
     /// containerd opens an ingest before it asks for the bytes; without one the client is another.
     fn watch<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Option<Box<dyn Watch>>> {
-        let readable = match self.overview().access {
-            Access::Inotify | Access::Polling => true,
-            Access::Grpc | Access::Nothing => false,
-        };
+        // How the content is followed says nothing: before its first pull containerd 2 has no
+        // directory, and the agent finds it only after that.
         let (store, digest) = (self.0.store.clone(), digest.clone());
         Box::pin(async move {
-            if !readable {
-                return None;
-            }
             // A look at every ingest, on a disk that is busy with them.
             let begin = move || Watched::begin(&store, &digest);
             let watched = tokio::task::spawn_blocking(begin).await.ok()??;
