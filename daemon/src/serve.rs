@@ -1,6 +1,6 @@
 //! Serving an axum router with the bounds that a listener on a real network needs.
 
-mod addresses;
+pub mod addresses;
 mod patient;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -275,6 +275,7 @@ fn serving(settings: &Run) -> PeerSettings {
     PeerSettings {
         slots: usize::try_from(settings.serving.upload_slots).unwrap_or(usize::MAX),
         pace: pace.map_or_else(Pace::free, Pace::limited),
+        receiver: PeerSettings::receiver(settings.rate_floor),
         ..PeerSettings::default()
     }
 }

@@ -141,7 +141,8 @@ pub struct Run {
         default_value = "auto"
     )]
     pub accounting: Choice,
-    /// Which bytes are checked against their digest before containerd sees them all.
+    /// Which bytes are checked against their digest before containerd sees them all. A large object
+    /// that is checked is given whole or not at all: a request for a part of it goes to the registry.
     #[arg(
         long,
         env = "PI_AGENT_VERIFY",
@@ -150,7 +151,7 @@ pub struct Run {
     )]
     pub verify: VerifyMode,
     /// Bytes per second below which a peer's reply is given up for the next peer, or for the
-    /// registry; at 0 only a reply that stands still.
+    /// registry, and an upload to a peer is ended; at 0 only what stands still.
     #[arg(
         long,
         env = "PI_AGENT_RATE_FLOOR",
@@ -262,7 +263,8 @@ pub struct Serving {
 /// Which bytes are checked against their digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VerifyMode {
-    /// Small objects and suspects; all where containerd's verdict cannot be watched.
+    /// Small objects and suspects; all where containerd's verdict cannot be watched, as where its
+    /// directory cannot be read.
     Auto,
     /// Every object.
     Always,

@@ -287,6 +287,15 @@ impl Content {
         }
     }
 
+    /// Whether an object is known to be here, without a look at containerd.
+    pub(crate) fn is_here(&self, digest: &Digest) -> bool {
+        let shared = match &self.0.shared {
+            Shared::All => false,
+            Shared::Images { .. } => self.has_shared(&Id::from(digest)),
+        };
+        shared || self.0.store.has(digest)
+    }
+
     fn media_type(&self, digest: &Digest) -> Option<String> {
         match &self.0.shared {
             Shared::All => None,
@@ -361,7 +370,7 @@ impl Content {
     }
 
     /// Reads a blob that may be a manifest; `None` where it is absent or too large to be one.
-    async fn read_manifest(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) async fn read_manifest(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
         let error = match self.0.store.read_manifest(digest) {
             Ok(Some(bytes)) => return Ok(Some(bytes)),
             Ok(None) => None,

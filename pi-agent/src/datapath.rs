@@ -18,15 +18,16 @@ pub(crate) use self::{
     copy::{Tap, copy},
     finish::finish,
     relay::relay,
-    send::{read_exact, write_all},
+    send::{read_exact, write_all, write_judged},
     tally::Tally,
-    wait::Patience,
+    wait::{Judge, Patience},
 };
 pub use self::{
     floor::{Floor, RateFloor},
     pace::Pace,
     relay::{End, Relayed, SourceError},
     send::{SendError, send_file},
+    wait::Receiver,
 };
 
 /// Most bytes that one system call moves, so that transfers on one thread take turns.

@@ -238,10 +238,17 @@ impl Discovery {
     /// Asks for several keys; `None` when no server answers.
     async fn find_all(&self, keys: &[Key]) -> Option<Vec<Found>> {
         let end = Instant::now() + FIND_DEADLINE;
-        for server in self.0.servers.usable() {
-            let left = end.saturating_duration_since(Instant::now());
+        let servers: Vec<_> = self.0.servers.usable().collect();
+        let mut others = servers.len();
+        for server in servers {
+            let mut left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
+            }
+            // One that takes the call and says nothing leaves time for the next.
+            others -= 1;
+            if others > 0 {
+                left /= 2;
             }
             let found = match server.flavour() {
                 Flavour::Go => self.find_each(&server, keys, left).await,

@@ -4,6 +4,7 @@
 mod accept;
 mod ahead;
 mod begin;
+mod blame;
 mod candidates;
 mod count;
 mod deliver;
@@ -40,11 +41,10 @@ pub(crate) use self::{
 use std::sync::Arc;
 
 use daemon::scope::Scope;
-use piccolo_api::Holder;
 use tokio::{sync::Semaphore, time::Instant};
-use tracing::{Span, warn};
 
 use self::{
+    blame::Unjudged,
     candidates::Candidates,
     count::Counts,
     health::Health,
@@ -90,6 +90,7 @@ struct Inner {
     first_bytes: FirstBytes,
     cache: Cache,
     turns: Turns,
+    unjudged: Unjudged,
     counts: Counts,
     /// Bounds the tasks that wait for a verdict.
     verdicts: Arc<Semaphore>,
@@ -145,6 +146,7 @@ impl Fetcher {
             first_bytes: FirstBytes::default(),
             cache: Cache::default(),
             turns: Turns::default(),
+            unjudged: Unjudged::default(),
             counts: Counts::new(),
             verdicts: Arc::new(Semaphore::new(MOST_VERDICTS)),
             ahead: Arc::new(Semaphore::new(ahead::AT_ONCE)),
@@ -225,6 +227,29 @@ impl Fetcher {
         }
     }
 
+    /// Whether a manifest of this node did not pass lately.
+    pub(crate) fn is_news(&self, manifest: &Digest) -> bool {
+        self.0.hints.is_news(manifest, Instant::now())
+    }
+
+    /// A manifest of this node is about to pass. Where a pull was broken off, its children are asked
+    /// for next, and nobody but the manifest knows their sizes.
+    pub(crate) async fn passes(&self, want: &Want) {
+        let content = &self.0.parts.content;
+        let Ok(Some(bytes)) = content.read_manifest(&want.digest).await else {
+            return;
+        };
+        let Ok(Manifest { mut children, .. }) = Manifest::parse(&bytes) else {
+            return;
+        };
+        children.retain(|child| !content.is_here(&child.digest));
+        if !children.is_empty() {
+            self.0.hints.learn(&children);
+            self.0.parts.finder.prefetch(&children);
+            ahead::fetch(self, want, &children);
+        }
+    }
+
     /// Whether the object is there in the meantime.
     async fn has(&self, want: &Want) -> bool {
         let inner = &self.0;
@@ -244,23 +269,5 @@ impl Fetcher {
     /// Peers that are not trusted now.
     pub fn quarantines(&self) -> Vec<Quarantine> {
         self.0.health.quarantines(Instant::now())
-    }
-
-    /// Waits for containerd's verdict on an object, and remembers who gave it if it was wrong.
-    fn await_verdict(&self, watch: Box<dyn Watch>, digest: Digest, senders: Vec<Holder>) {
-        let inner = Arc::clone(&self.0);
-        let Ok(place) = Arc::clone(&inner.verdicts).try_acquire_owned() else {
-            return;
-        };
-        self.0.parts.scope.task(Span::none(), async move {
-            let verdict = watch.verdict().await;
-            if verdict == Verdict::Wrong {
-                warn!(%digest, ?senders, "containerd rejected the bytes of these peers");
-                for peer in senders {
-                    inner.health.suspect(peer, &digest, Instant::now());
-                }
-            }
-            drop(place);
-        });
     }
 }

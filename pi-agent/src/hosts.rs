@@ -4,6 +4,7 @@
 pub mod block;
 pub mod certs;
 pub mod config;
+pub mod default;
 pub mod place;
 
 /// Whether containerd asks the agent which digest a tag has, or only for content by digest.

@@ -57,10 +57,11 @@ fn start() -> Result<ExitCode> {
 
 /// Threads that move bytes: half of the cores that this process may use, since the node's cores are
 /// there for its pods. The kernel does the work, so a few threads fill any link; more of them only
-/// take turns with those for whom they work.
+/// take turns with those for whom they work. There are two at least: one may have to wait for a page
+/// that is not in memory, and nothing else would go on meanwhile.
 fn workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(1, 8)
+    (cores / 2).clamp(2, 8)
 }
 
 async fn agent(settings: Run) -> Result<ExitCode> {

@@ -2,14 +2,14 @@
 
 use std::{io, os::unix::fs::FileExt as _};
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     content::{
         Object, Remote, Source,
         manifest::{MAX_MANIFEST, Manifest, ManifestError},
     },
-    datapath::{Pace, Patience, SendError, send_file, write_all},
+    datapath::{Pace, Patience, Receiver, SendError, send_file, write_all, write_judged},
     digest::Digest,
     http::{Connection, Kind, Method, Reply, Request, Span, Unsatisfiable},
 };
@@ -120,7 +120,7 @@ impl Prepared {
         &self,
         socket: &TcpStream,
         pace: &Pace,
-        patience: std::time::Duration,
+        receiver: Receiver,
         mut moved: impl FnMut(u64),
     ) -> Sent {
         let small = u64::try_from(self.head.len() - self.head_len).unwrap_or(u64::MAX);
@@ -129,7 +129,7 @@ impl Prepared {
             body: 0,
             result: Ok(()),
         };
-        if let Err(error) = write_all(socket, &self.head, Patience(patience)).await {
+        if let Err(error) = write_all(socket, &self.head, Patience(receiver.patience)).await {
             sent.result = Err(SendError::Io(error));
             return sent;
         }
@@ -141,11 +141,10 @@ impl Prepared {
         };
         match &self.rest {
             Some((Source::File(file), span)) => {
-                sent.result = send_file(socket, file, *span, pace, patience, count).await;
+                sent.result = send_file(socket, file, *span, pace, receiver, count).await;
             }
             Some((Source::Remote(remote), span)) => {
-                let patience = Patience(patience);
-                sent.result = send_remote(socket, remote, *span, pace, patience, count).await;
+                sent.result = send_remote(socket, remote, *span, pace, receiver, count).await;
             }
             None => {}
         }
@@ -171,16 +170,22 @@ async fn send_remote(
     remote: &Remote,
     span: Span,
     pace: &Pace,
-    patience: Patience,
+    receiver: Receiver,
     mut sent: impl FnMut(u64),
 ) -> Result<(), SendError> {
+    let mut judge = receiver.judge();
     let failed = |error| SendError::Io(io::Error::other(error));
     let mut chunks = remote.read(span).await.map_err(failed)?;
     let mut left = span.len();
-    while let Some(chunk) = chunks.next().await.map_err(failed)? {
+    loop {
+        let since = Instant::now();
+        let Some(chunk) = chunks.next().await.map_err(failed)? else {
+            break;
+        };
         let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         pace.take(length).await;
-        let written = write_all(socket, &chunk, patience).await;
+        judge.pause(since.elapsed());
+        let written = write_judged(socket, &chunk, &mut judge).await;
         written.map_err(SendError::Io)?;
         sent(length);
         left = left.saturating_sub(length);

@@ -20,11 +20,23 @@ pub(crate) use self::{ledger::Meter, sockets::Registered};
 
 use std::{sync::Arc, time::Duration};
 
+use daemon::serve::addresses::Addresses;
 use tokio::{net::TcpListener, sync::Semaphore};
-use tracing::Span;
+use tracing::{Span, debug};
 
 use self::{alternates::Alternates, count::Counts, slots::Slots};
-use crate::{content::Content, datapath::Pace, http::Kind, listen};
+use crate::{
+    content::Content,
+    datapath::{Pace, RateFloor, Receiver},
+    fetch::RATE_FLOOR,
+    http::Kind,
+    listen,
+};
+
+/// How long a peer may take no byte of a body.
+const SILENCE: Duration = Duration::from_secs(10);
+/// The time over which its rate is judged.
+const WINDOW: Duration = Duration::from_secs(30);
 
 /// How much this node gives to its peers.
 #[derive(Debug, Clone)]
@@ -41,8 +53,10 @@ pub struct PeerSettings {
     pub idle: Duration,
     /// How long a head may take from its first byte to its last.
     pub head: Duration,
-    /// How long a peer may take no byte of a body.
-    pub patience: Duration,
+    /// What a peer has to do to be sent more of a body.
+    pub receiver: Receiver,
+    /// Connections of one address at once; further ones are closed.
+    pub per_address: usize,
     /// The rate of all uploads together.
     pub pace: Pace,
 }
@@ -70,8 +84,23 @@ impl Default for PeerSettings {
             queue_time: Duration::from_millis(500),
             idle: Duration::from_mins(1),
             head: Duration::from_secs(5),
-            patience: Duration::from_secs(10),
+            receiver: Self::receiver(RATE_FLOOR),
+            per_address: 256,
             pace: Pace::free(),
+        }
+    }
+}
+
+impl PeerSettings {
+    /// A receiver that takes so many bytes per second, over a time in which even one behind a busy
+    /// disk takes some; 0 asks for no more than any byte at all.
+    pub fn receiver(rate: u64) -> Receiver {
+        Receiver {
+            patience: SILENCE,
+            floor: RateFloor {
+                bytes: rate.saturating_mul(WINDOW.as_secs()),
+                window: WINDOW,
+            },
         }
     }
 }
@@ -93,11 +122,19 @@ impl PeerServer {
     /// Serves until the scope drains; uploads under way are finished.
     pub async fn serve(self, listener: TcpListener, scope: daemon::scope::Scope) {
         let connections = Arc::new(Semaphore::new(self.0.settings.connections));
+        let addresses = Addresses::default();
         while let Some(accepted) = listen::accept(&listener, &connections, &scope).await {
+            let address = accepted.remote.ip();
+            let Some(share) = addresses.take(address, self.0.settings.per_address) else {
+                debug!(%address, "a connection is closed: its address has too many already");
+                self.0.counts.refused.increment(1);
+                continue;
+            };
             let server = self.clone();
             let inner = scope.clone();
             scope.task(Span::none(), async move {
                 connection::run(&server.0, accepted, &inner).await;
+                drop(share);
             });
         }
     }

@@ -113,6 +113,59 @@ fn writes_keeps_and_restores() {
     assert_eq!(bed.tree(), before);
 }
 
+/// containerd takes `_default` for registries without a directory only.
+#[test]
+fn what_is_set_for_all_registries_stays_in_force_for_one() {
+    let bed = Bed::new().with_config();
+    bed.write("_default", OPERATORS);
+    let before = bed.tree();
+    let ones = ["--registry", "docker.io,quay.io:8443"];
+    bed.succeed(&ones);
+    let text = fs::read_to_string(bed.file("docker.io")).unwrap();
+    let agent = text.find("[host.\"http://127.0.0.1:7788\"]");
+    assert!(agent < text.find("[host.\"https://cache.corp\"]") && agent.is_some());
+    assert!(text.starts_with("# by hand\nserver = \"https://quay.io\"\n"));
+    assert!(text.contains("x-team = [\"infra\"]"), "{text}");
+    let after = bed.tree();
+    bed.succeed(&ones);
+    assert_eq!(bed.tree(), after, "a second time changes nothing");
+    bed.succeed(&[&ones[..], &["--remove"]].concat());
+    assert_eq!(bed.tree(), before, "restored to the byte");
+
+    // Whichever is written first, and with the agent's own block in it.
+    bed.succeed(&["--registry", "_default,docker.io"]);
+    let copy = fs::read_to_string(bed.file("docker.io")).unwrap();
+    assert_eq!(copy, text);
+    // The copy follows what it is a copy of ...
+    let newer = OPERATORS.replace("infra", "core");
+    bed.write("_default", &newer);
+    bed.succeed(&["--registry", "docker.io"]);
+    let copy = fs::read_to_string(bed.file("docker.io")).unwrap();
+    assert_eq!(copy.replace("core", "infra").len(), text.len());
+    assert!(copy.contains("core"), "{copy}");
+    // ... until somebody edits it: then it is that one's.
+    let edited = copy.replace("core", "edge");
+    bed.write("docker.io", &edited);
+    bed.succeed(&["--registry", "docker.io"]);
+    assert_eq!(fs::read_to_string(bed.file("docker.io")).unwrap(), edited);
+    bed.succeed(&["--registry", "docker.io", "--remove"]);
+    let left = fs::read_to_string(bed.file("docker.io")).unwrap();
+    assert_eq!(left, OPERATORS.replace("infra", "edge") + "\n");
+}
+
+#[test]
+fn a_copy_that_would_not_find_its_certificates_is_not_made() {
+    let bed = Bed::new().with_config();
+    let text = "[host.\"https://cache.corp\"]\n  client = [[\"c.cert\", \"/etc/c.key\"]]\n";
+    bed.write("_default", text);
+    let before = bed.tree();
+    let output = bed.run(&["--registry", "docker.io"]);
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("\"c.cert\" relative to"), "{message}");
+    assert_eq!(bed.tree(), before);
+}
+
 #[test]
 fn certificates_stay_in_force() {
     let bed = Bed::new().with_config();

@@ -8,18 +8,18 @@ use std::{
 
 /// Connections of each address that has any.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// The place of one connection; dropping it makes room for another.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     addresses: Addresses,
     address: IpAddr,
 }
 
 impl Addresses {
     /// Takes a place, unless the address has as many as `most` already.
-    pub(super) fn take(&self, address: IpAddr, most: usize) -> Option<Place> {
+    pub fn take(&self, address: IpAddr, most: usize) -> Option<Place> {
         let address = network(address);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();

@@ -13,7 +13,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::{Access, Content, store::Store};
+use super::{Content, store::Store};
 use crate::{
     digest::Digest,
     fetch::{Verdict, Verdicts, Watch},
@@ -22,8 +22,8 @@ use crate::{
 /// Between two looks, at first and at most: a small layer is committed at once, a large one when
 /// the disk has it.
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-/// A verdict that takes longer than this is none.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// A verdict that takes longer than this is none: the registry may have to give the rest first.
+const PATIENCE: Duration = Duration::from_mins(5);
 /// Longest name of an ingest; the digest stands at its end.
 const MAX_REF: u64 = 4096;
 
@@ -46,13 +46,17 @@ struct Watched {
 
 impl Verdicts for Content {
     /// containerd opens an ingest before it asks for the bytes; without one the client is another.
-    fn watch(&self, digest: &Digest) -> Option<Box<dyn Watch>> {
-        match self.overview().access {
-            Access::Inotify | Access::Polling => {}
-            Access::Grpc | Access::Nothing => return None,
-        }
-        let watched = Watched::begin(&self.0.store, digest)?;
-        Some(Box::new(watched))
+    fn watch<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Option<Box<dyn Watch>>> {
+        // How the content is followed says nothing: before its first pull containerd 2 has no
+        // directory, and the agent finds it only after that.
+        let (store, digest) = (self.0.store.clone(), digest.clone());
+        Box::pin(async move {
+            // A look at every ingest, on a disk that is busy with them.
+            let begin = move || Watched::begin(&store, &digest);
+            let watched = tokio::task::spawn_blocking(begin).await.ok()??;
+            let watch: Box<dyn Watch> = Box::new(watched);
+            Some(watch)
+        })
     }
 }
 
@@ -143,8 +147,9 @@ impl Ingest {
             .as_ref()
             .and_then(|data| Some(data.metadata().ok()?.len()));
         match (size, self.total) {
-            (Some(size), Some(total)) if total > 0 && size < total => Some(Verdict::Unknown),
-            _ => Some(Verdict::Wrong),
+            (Some(size), Some(total)) if size >= total => Some(Verdict::Wrong),
+            // It was given up before its end, or it is not known whether it came to it.
+            _ => Some(Verdict::Unknown),
         }
     }
 }
@@ -227,6 +232,17 @@ mod tests {
         let ingest = bed.ingest(b"thr");
         let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
         assert_eq!(verdict.await, Verdict::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_seen_of_an_ingest_is_no_verdict() {
+        for missing in ["data", "total"] {
+            let bed = Bed::new();
+            let ingest = bed.ingest(b"four");
+            fs::remove_file(ingest.join(missing)).unwrap();
+            let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
+            assert_eq!(verdict.await, Verdict::Unknown, "{missing}");
+        }
     }
 
     #[test]

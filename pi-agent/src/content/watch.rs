@@ -73,7 +73,7 @@ impl Watch {
             error.kind(),
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
         );
-        let access = match (missing, self.store.scan()) {
+        let access = match (missing, self.scan().await) {
             (false, Ok(present)) => {
                 self.tell(Change::Scanned(present)).await;
                 Access::Polling
@@ -127,7 +127,7 @@ impl Watch {
     /// Watches until something calls for a new session.
     async fn session(&self) -> io::Result<()> {
         let watched = self.open()?;
-        let present = self.store.scan()?;
+        let present = self.scan().await?;
         if self.facts.set_access(Access::Inotify) {
             info!(path = %self.store.root().display(), "watching the content store");
         }
@@ -148,6 +148,12 @@ impl Watch {
             }
             ready.clear_ready();
         }
+    }
+
+    /// All blobs. A large store on a slow disk takes its time, and pulls must not wait for it.
+    async fn scan(&self) -> io::Result<HashMap<Id, u64>> {
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.scan()).await?
     }
 
     fn open(&self) -> io::Result<Watched> {

@@ -22,8 +22,10 @@ struct Limit {
     until: Mutex<Instant>,
 }
 
-/// The turn of a limited transfer: small enough that shares are even within some milliseconds.
-const LIMITED_TURN: u64 = 128 << 10;
+/// The turns of limited transfers: small enough that shares are even within some milliseconds, and
+/// that at a low rate too nobody waits for a turn as long as for a peer that stands still.
+const LIMITED_TURN: (u64, u64) = (4 << 10, 128 << 10);
+const TURNS_A_SECOND: u64 = 64;
 /// What may be sent at once after a rest.
 const BURST: Duration = Duration::from_millis(50);
 
@@ -43,19 +45,23 @@ impl Pace {
 
     /// Most bytes to ask for at a time.
     pub(super) fn turn(&self) -> u64 {
-        match self.0 {
-            Some(_) => LIMITED_TURN,
+        match &self.0 {
+            Some(limit) => {
+                (limit.rate.get() / TURNS_A_SECOND).clamp(LIMITED_TURN.0, LIMITED_TURN.1)
+            }
             None => u64::try_from(TURN).unwrap_or(u64::MAX),
         }
     }
 
-    /// Waits for the turn of `bytes`, and gives them back.
-    pub(crate) async fn take(&self, bytes: u64) -> u64 {
-        if let Some(limit) = &self.0 {
-            let at = limit.reserve(bytes, Instant::now());
-            tokio::time::sleep_until(at).await;
-        }
-        bytes
+    /// Waits for the turn of `bytes`, and tells for how long.
+    pub(crate) async fn take(&self, bytes: u64) -> Duration {
+        let Some(limit) = &self.0 else {
+            return Duration::ZERO;
+        };
+        let begin = Instant::now();
+        let at = limit.reserve(bytes, begin);
+        tokio::time::sleep_until(at).await;
+        begin.elapsed()
     }
 }
 

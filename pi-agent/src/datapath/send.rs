@@ -8,7 +8,7 @@ use rustix::{
 };
 use tokio::{io::Interest, net::TcpStream};
 
-use super::{Floor, Pace, Patience, SourceError, TURN, copy::read};
+use super::{Floor, Judge, Pace, Patience, Receiver, SourceError, TURN, copy::read};
 use crate::http::Span;
 
 /// Why a file was not sent whole.
@@ -35,10 +35,10 @@ pub async fn send_file(
     file: &File,
     span: Span,
     pace: &Pace,
-    patience: std::time::Duration,
+    receiver: Receiver,
     mut sent: impl FnMut(u64),
 ) -> Result<(), SendError> {
-    let patience = Patience(patience);
+    let mut judge = receiver.judge();
     let mut offset = span.start();
     let mut ahead = offset;
     while offset < span.end() {
@@ -49,10 +49,11 @@ pub async fn send_file(
             ahead += AHEAD;
         }
         let left = span.end() - offset;
-        let most = pace.take(left.min(pace.turn())).await;
+        let most = left.min(pace.turn());
+        judge.pause(pace.take(most).await);
         let mut turn = usize::try_from(most).unwrap_or(TURN);
         while turn > 0 {
-            let count = send_some(socket, file, &mut offset, turn, patience).await?;
+            let count = send_some(socket, file, &mut offset, turn, &mut judge).await?;
             sent(u64::try_from(count).unwrap_or(u64::MAX));
             turn -= count.min(turn);
         }
@@ -66,7 +67,7 @@ async fn send_some(
     file: &File,
     offset: &mut u64,
     most: usize,
-    patience: Patience,
+    judge: &mut Judge,
 ) -> Result<usize, SendError> {
     loop {
         let sent = socket.try_io(Interest::WRITABLE, || {
@@ -79,9 +80,12 @@ async fn send_some(
         });
         match sent {
             Ok(0) => return Err(SendError::Short),
-            Ok(count) => return Ok(count),
+            Ok(count) => {
+                judge.took(u64::try_from(count).unwrap_or(u64::MAX));
+                return Ok(count);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                patience.writable(socket).await.map_err(SendError::Io)?;
+                judge.writable(socket).await.map_err(SendError::Io)?;
             }
             Err(error) => return Err(SendError::Io(error)),
         }
@@ -100,6 +104,28 @@ pub(crate) async fn write_all(
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 patience.writable(socket).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// [`write_all`] to a receiver that is judged.
+pub(crate) async fn write_judged(
+    socket: &TcpStream,
+    mut bytes: &[u8],
+    judge: &mut Judge,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match socket.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                judge.took(u64::try_from(count).unwrap_or(u64::MAX));
+                bytes = bytes.get(count..).unwrap_or_default();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                judge.writable(socket).await?;
             }
             Err(error) => return Err(error),
         }

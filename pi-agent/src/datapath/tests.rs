@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use super::{
-    End, Floor, Pace, Patience, RateFloor, SourceError, Tally, Tap, copy, read_exact, relay,
-    send_file,
+    End, Floor, Pace, Patience, RateFloor, Receiver, SourceError, Tally, Tap, copy, read_exact,
+    relay, send_file,
 };
 use crate::http::Span;
 
@@ -163,9 +163,9 @@ async fn a_part_of_a_file_is_sent() {
         bytes
     });
     let mut sent = 0;
-    let patience = Duration::from_secs(5);
+    let receiver = Receiver::patient(Duration::from_secs(5));
     let span = Span::new(11, 8_999_990);
-    send_file(&socket, &file, span, &Pace::free(), patience, |n| sent += n)
+    send_file(&socket, &file, span, &Pace::free(), receiver, |n| sent += n)
         .await
         .unwrap();
     drop(socket);
@@ -178,13 +178,13 @@ async fn a_file_that_shrank_is_noticed() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"short").unwrap();
     let (socket, _drain) = pair().await;
-    let patience = Duration::from_secs(5);
+    let receiver = Receiver::patient(Duration::from_secs(5));
     let sent = send_file(
         &socket,
         &file,
         Span::whole(9),
         &Pace::free(),
-        patience,
+        receiver,
         |_| {},
     )
     .await;
@@ -199,13 +199,13 @@ async fn a_limited_pace_is_kept() {
     let (socket, mut drain) = pair().await;
     let draining = std::thread::spawn(move || drain.read_to_end(&mut Vec::new()).unwrap());
     let begin = Instant::now();
-    let patience = Duration::from_secs(5);
+    let receiver = Receiver::patient(Duration::from_secs(5));
     send_file(
         &socket,
         &file,
         Span::whole(1_000_000),
         &pace,
-        patience,
+        receiver,
         |_| {},
     )
     .await
@@ -230,9 +230,9 @@ async fn a_limited_pace_is_shared_fairly() {
         async move {
             let (socket, mut drain) = pair().await;
             let draining = std::thread::spawn(move || drain.read_to_end(&mut Vec::new()));
-            let patience = Duration::from_secs(5);
+            let receiver = Receiver::patient(Duration::from_secs(5));
             let span = Span::whole(2_000_000);
-            send_file(&socket, file, span, &pace, patience, |bytes| {
+            send_file(&socket, file, span, &pace, receiver, |bytes| {
                 sent[number].fetch_add(bytes, Ordering::Relaxed);
             })
             .await
@@ -246,6 +246,59 @@ async fn a_limited_pace_is_shared_fairly() {
     };
     let (first, second) = tokio::join!(upload(0), upload(1));
     assert!(first.min(second) > 1_600_000, "{first} {second}");
+}
+
+/// The smallest buffers on both sides, so that a little taken is soon told.
+async fn narrow_pair() -> (TcpStream, std::net::TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, 4 << 10).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let other = std::net::TcpStream::connect(addr).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&other, 4 << 10).unwrap();
+    (listener.accept().await.unwrap().0, other)
+}
+
+/// Who takes a little now and then is never silent for long, and is given up all the same.
+#[tokio::test]
+async fn who_takes_less_than_the_least_rate_is_given_up() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&pattern(2_000_000)).unwrap();
+    let (socket, mut drain) = narrow_pair().await;
+    let draining = std::thread::spawn(move || {
+        // 400 KB/s at most.
+        while let Ok(1..) = drain.read(&mut [0; 4000]) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let receiver = Receiver {
+        patience: Duration::from_mins(1),
+        floor: RateFloor {
+            bytes: 500_000,
+            window: Duration::from_millis(400),
+        },
+    };
+    let span = Span::whole(2_000_000);
+    let sent = send_file(&socket, &file, span, &Pace::free(), receiver, |_| {}).await;
+    let error = sent.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "the receiver is slower than the least rate");
+    drop(socket);
+    draining.join().unwrap();
+}
+
+/// At a low rate each of many transfers gets its turn before its receiver gives it up.
+#[tokio::test(start_paused = true)]
+async fn turns_are_short_at_a_low_rate() {
+    let pace = Pace::limited(NonZeroU64::new(512 << 10).unwrap());
+    for _ in 0..31 {
+        pace.take(pace.turn()).await;
+    }
+    let begin = Instant::now();
+    for _ in 0..32 {
+        pace.take(pace.turn()).await;
+    }
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]

@@ -1,11 +1,18 @@
 //! The beginning of a fetch: the first peer's head tells the object's size, and by it whether the
 //! object is verified in memory or passed on.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{
-    Candidates, Fetched, Fetcher, Inner, Place, Transfer, Verify, Want, accept::Ask,
-    deliver::Progress, hash::Hasher, open::open, parts::Parts, small,
+    Candidates, Fetched, Fetcher, Inner, Place, Transfer, Verify, Want,
+    accept::Ask,
+    deliver::Progress,
+    hash::Hasher,
+    open::open,
+    parts::Parts,
+    small::{self, Unread},
 };
 use crate::http::{ByteRange, Method, Span};
 
@@ -18,18 +25,13 @@ pub(super) async fn begin(
     place: Place,
 ) -> Option<Fetched> {
     let inner = &fetcher.0;
-    let range = match range {
-        None => None,
-        Some(range) => {
-            let total = match want.size {
-                Some(total) => total,
-                None => ask_size(inner, want, &mut candidates).await?,
-            };
-            match anchor(range, total) {
-                Some(range) => Some(range),
-                None => return Some(Fetched::Unsatisfiable(total)),
-            }
-        }
+    let watch = inner.parts.verdicts.watch(&want.digest).await;
+    let hash = must_hash(inner, want, watch.is_some());
+    let range = match located(inner, want, range, &mut candidates).await {
+        // A digest is of the whole. Who asks for a part is left to the next host.
+        Ok(Some((_, total))) if hash && !small::fits(total) => return None,
+        Ok(range) => range.map(|(range, _)| range),
+        Err(answer) => return answer,
     };
     let mut parts = None;
     let ask = match range {
@@ -46,15 +48,17 @@ pub(super) async fn begin(
         },
         Some(ByteRange::Last(_)) | None => Ask::WHOLE,
     };
+    let end = Instant::now() + inner.settings.open;
     loop {
         let upstream = open(inner, want, ask, Method::Get, &mut candidates).await?;
         let total = upstream.body.total;
         if small::fits(total) {
             if upstream.body.span == Span::whole(total) {
-                if let Some(small) = small::receive(inner, want, upstream).await {
-                    return Some(Fetched::Small(small));
+                match small::receive(inner, want, upstream).await {
+                    Ok(small) => return Some(Fetched::Small(small)),
+                    Err(Unread::Failed) if Instant::now() < end => continue,
+                    Err(Unread::Failed | Unread::NoRoom) => return None,
                 }
-                continue;
             }
             candidates.again(upstream.link.holder);
             let small = small::fetch(inner, want, &mut candidates).await;
@@ -62,10 +66,15 @@ pub(super) async fn begin(
         }
         let span = match range {
             None => Span::whole(total),
+            // The peer that told the size spoke of another one.
+            Some(_) if hash => return None,
             Some(range) => range.resolve(total).ok()?,
         };
-        let watch = inner.parts.verdicts.watch(&want.digest);
-        let hash = range.is_none() && must_hash(inner, want, watch.is_some());
+        let senders = if hash {
+            Arc::default()
+        } else {
+            inner.unjudged.senders(&want.digest)
+        };
         let want = Want {
             size: Some(total),
             ..want.clone()
@@ -74,6 +83,7 @@ pub(super) async fn begin(
             fetcher: fetcher.clone(),
             hasher: hash.then(|| Hasher::new(&want.digest)),
             watch: watch.filter(|_| !hash),
+            senders,
             want,
             span,
             total,
@@ -83,6 +93,27 @@ pub(super) async fn begin(
             place,
             progress: Progress::default(),
         })));
+    }
+}
+
+/// The part that is asked for, in offsets, and the object's size; or the answer, where no part is to
+/// be had.
+async fn located(
+    inner: &Inner,
+    want: &Want,
+    range: Option<ByteRange>,
+    candidates: &mut Candidates,
+) -> Result<Option<(ByteRange, u64)>, Option<Fetched>> {
+    let Some(range) = range else {
+        return Ok(None);
+    };
+    let total = match want.size {
+        Some(total) => total,
+        None => ask_size(inner, want, candidates).await.ok_or(None)?,
+    };
+    match anchor(range, total) {
+        None => Err(Some(Fetched::Unsatisfiable(total))),
+        Some(range) => Ok(Some((range, total))),
     }
 }
 

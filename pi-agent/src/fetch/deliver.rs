@@ -1,20 +1,21 @@
 //! Large objects: from peers to containerd, one peer after the other at the same byte.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use piccolo_api::Holder;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use tokio::{net::TcpStream, time::timeout};
 use tracing::{Span as LogSpan, debug};
 
 use super::{
     Candidates, Fetcher, Place, Want, Watch,
     accept::Ask,
+    blame::{Senders, await_verdict, blame},
     error::PeerError,
     exchange::Upstream,
     hash::Hasher,
@@ -46,6 +47,8 @@ pub(crate) struct Transfer {
     pub(super) hasher: Option<Hasher>,
     /// Who tells whether unhashed bytes were right.
     pub(super) watch: Option<Box<dyn Watch>>,
+    /// Who sent bytes of it, and of the other ranges that containerd will judge together with it.
+    pub(super) senders: Arc<Senders>,
     pub(super) place: Place,
     pub(super) progress: Progress,
 }
@@ -53,8 +56,8 @@ pub(crate) struct Transfer {
 /// What happened to a transfer so far.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Who sent bytes of it.
-    senders: Vec<Holder>,
+    /// Whether the last peer failed, and left it to another one to go on.
+    broken: bool,
     /// Whether peers were looked for a second time.
     refound: bool,
     /// Whether the bytes turned out to be wrong.
@@ -89,6 +92,12 @@ impl Transfer {
         client: &TcpStream,
         mut moved: impl FnMut(u64) + Send,
     ) -> Delivery {
+        let delivery = self.send(client, &mut moved).await;
+        self.conclude(delivery);
+        delivery
+    }
+
+    async fn send(&mut self, client: &TcpStream, moved: &mut (impl FnMut(u64) + Send)) -> Delivery {
         let mut at = self.span.start();
         while at < self.span.end() {
             if self.upstream.is_none() && !self.is_wanted(at, client).await {
@@ -97,27 +106,32 @@ impl Transfer {
             let Some(mut upstream) = self.upstream_at(at).await else {
                 return Delivery::Short;
             };
-            let peer = upstream.link.holder;
-            if !self.progress.senders.contains(&peer) {
-                self.progress.senders.push(peer);
+            if std::mem::take(&mut self.progress.broken) {
+                self.fetcher.0.counts.resumed.increment(1);
             }
+            let peer = upstream.link.holder;
             let until = upstream.body.span.end().min(self.span.end());
-            let relayed = self.move_to(&mut upstream, client, until, &mut moved).await;
+            let relayed = self.move_to(&mut upstream, client, until, moved).await;
             at += relayed.moved;
+            if relayed.moved > 0 || self.progress.wrong {
+                self.senders.add(peer);
+            }
             match relayed.end {
                 End::Complete => self.delivered(upstream, until),
                 End::Source(_) if self.progress.wrong => {
-                    self.reject();
+                    blame(&self.fetcher.0, &self.want, &self.senders);
                     return Delivery::Short;
                 }
-                End::Source(error) => self.fail(peer, error),
+                End::Source(error) => {
+                    self.fail(peer, error);
+                    self.progress.broken = at > self.span.start();
+                }
                 End::Sink(error) => {
                     debug!(digest = %self.want.digest, %error, "containerd went away");
                     return Delivery::Gone;
                 }
             }
         }
-        self.conclude();
         Delivery::Complete
     }
 
@@ -135,22 +149,6 @@ impl Transfer {
     fn fail(&self, peer: Holder, error: SourceError) {
         let inner = &self.fetcher.0;
         failed(inner, &self.want, peer, &PeerError::Body(error));
-        inner.counts.resumed.increment(1);
-    }
-
-    /// The bytes were hashed, and are wrong. One sender is a liar; of several it is not known who
-    /// lied.
-    fn reject(&self) {
-        let inner = &self.fetcher.0;
-        if let [liar] = *self.progress.senders {
-            failed(inner, &self.want, liar, &PeerError::WrongBytes);
-        } else {
-            for peer in &self.progress.senders {
-                inner
-                    .health
-                    .suspect(*peer, &self.want.digest, Instant::now());
-            }
-        }
     }
 
     /// Moves bytes while it is this request's turn, and gives the turn up when they do not move.
@@ -199,23 +197,22 @@ impl Transfer {
         true
     }
 
-    /// All was sent. What was not hashed waits for containerd's verdict.
-    fn conclude(self) {
-        if self.span.end() < self.total {
-            return;
-        }
+    /// Nothing more is sent. What was not hashed waits for containerd's verdict, however little of
+    /// it there is: the rest comes by other requests, or from the registry.
+    fn conclude(self, delivery: Delivery) {
+        let whole = delivery == Delivery::Complete && self.span.end() == self.total;
         let Self {
             fetcher,
             want,
             place,
-            progress,
+            senders,
             watch,
             ..
         } = self;
         if let Some(watch) = watch {
-            fetcher.await_verdict(watch, want.digest.clone(), progress.senders);
+            await_verdict(&fetcher, watch, want.clone(), senders);
         }
-        if place.flight.is_awaited() {
+        if whole && place.flight.is_awaited() {
             let scope = fetcher.0.parts.scope.clone();
             scope.task(LogSpan::none(), async move {
                 let stored = async {

@@ -28,8 +28,10 @@ const BUSY: Duration = Duration::from_secs(1);
 const SUSPECT: Duration = Duration::from_mins(5);
 /// For how long a liar is not asked for the object, or for anything once it lied often.
 const QUARANTINE: Duration = Duration::from_mins(10);
-/// Objects of which a peer gave wrong bytes until it is trusted in nothing.
+/// Objects of which a peer gave wrong bytes, none longer than this after the one before, until it is
+/// trusted in nothing. What looks like a lie now and then is none: a pull was given up at its end.
 const LIES: u32 = 3;
+const FORGOTTEN: Duration = Duration::from_hours(1);
 /// Most entries of each table.
 const MOST: usize = 4096;
 
@@ -81,6 +83,7 @@ struct Record {
     quarantine: Instant,
     in_a_row: u32,
     lies: u32,
+    lied: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +134,10 @@ impl Health {
             FailureKind::WrongBytes => {
                 table.mark(peer, digest, now + QUARANTINE, true, now);
                 let record = table.record(peer, now);
+                if now - record.lied >= FORGOTTEN {
+                    record.lies = 0;
+                }
+                record.lied = now;
                 record.lies += 1;
                 if record.lies >= LIES {
                     record.lies = 0;
@@ -210,6 +217,7 @@ impl Table {
             quarantine: now,
             in_a_row: 0,
             lies: 0,
+            lied: now,
         })
     }
 
@@ -259,6 +267,17 @@ mod tests {
         assert_eq!(health.standing(peer, &digest('a'), after), Standing::Good);
         assert!(health.quarantines(after).is_empty());
         assert!(!health.is_suspect(&digest('a'), after));
+    }
+
+    #[test]
+    fn lies_are_forgotten_after_a_while() {
+        let health = Health::default();
+        let (peer, mut now) = (lowest(), Instant::now());
+        for letter in ['a', 'b', 'c', 'd', 'e'] {
+            let scope = health.failed(peer, &digest(letter), FailureKind::WrongBytes, now);
+            assert_eq!(scope, Some(Scope::Object));
+            now += FORGOTTEN;
+        }
     }
 
     #[test]

@@ -15,6 +15,14 @@ use super::{
 };
 use crate::http::Method;
 
+/// A request to a second peer, made because the first one is slow. It is counted when it is over,
+/// however the others end: the first one may fail while the second is waited for.
+struct Hedge<'a> {
+    counts: &'a Counts,
+    second: Holder,
+    won: bool,
+}
+
 /// The first peer whose head is accepted, or `None` when there is none in time.
 pub(super) async fn open(
     inner: &Inner,
@@ -37,8 +45,10 @@ async fn race(
     let mut running = FuturesUnordered::new();
     // Those asked before the newest one, which it may overtake.
     let mut waited_for: Vec<Holder> = Vec::new();
+    let mut hedge: Option<Hedge<'_>> = None;
     loop {
         if running.is_empty() {
+            hedge = None;
             let peer = candidates.next(inner, &want.digest)?;
             running.push(attempt(inner, want, ask, method, peer));
             waited_for = vec![peer];
@@ -52,13 +62,21 @@ async fn race(
                 if let Some(peer) = candidates.next(inner, &want.digest) {
                     running.push(attempt(inner, want, ask, method, peer));
                     waited_for.push(peer);
+                    hedge = Some(Hedge::new(&inner.counts, peer));
                 }
                 continue;
             }
         };
         match result {
             Ok(upstream) => {
-                settle(inner, peer, &waited_for);
+                if let Some(hedge) = &mut hedge {
+                    hedge.won = hedge.second == peer;
+                }
+                if let [first, second] = *waited_for
+                    && second == peer
+                {
+                    inner.health.overtaken(first, Instant::now());
+                }
                 return Some(upstream);
             }
             Err(error) => {
@@ -90,14 +108,22 @@ async fn attempt(
     (peer, result)
 }
 
-/// Counts who won where two were asked.
-fn settle(inner: &Inner, winner: Holder, waited_for: &[Holder]) {
-    if let [first, second] = waited_for {
-        if winner == *second {
-            inner.counts.hedges_won.increment(1);
-            inner.health.overtaken(*first, Instant::now());
+impl<'a> Hedge<'a> {
+    fn new(counts: &'a Counts, second: Holder) -> Self {
+        Self {
+            counts,
+            second,
+            won: false,
+        }
+    }
+}
+
+impl Drop for Hedge<'_> {
+    fn drop(&mut self) {
+        if self.won {
+            self.counts.hedges_won.increment(1);
         } else {
-            inner.counts.hedges_lost.increment(1);
+            self.counts.hedges_lost.increment(1);
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct FetchSettings {
     pub first_byte: Duration,
     /// How long peers may be looked for before the object counts as nowhere.
     pub open: Duration,
+    /// How long a small object may take, and how long it may wait for room to read it into.
+    pub small: Duration,
     /// The least rate of a body.
     pub floor: RateFloor,
     /// How long containerd may take no byte.
@@ -60,6 +62,7 @@ impl Default for FetchSettings {
             dial: Duration::from_millis(300),
             first_byte: Duration::from_secs(2),
             open: Duration::from_secs(6),
+            small: Duration::from_secs(3),
             floor: Self::floor(RATE_FLOOR),
             patience: Duration::from_mins(2),
             verify: Verify::Auto,

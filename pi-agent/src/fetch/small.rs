@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
     Candidates, Inner, Want,
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::{
     content::manifest::Manifest,
-    datapath::{Floor, Tap as _, read_exact},
+    datapath::{Floor, SourceError, Tap as _, read_exact},
     digest::Digest,
     http::Method,
 };
@@ -36,6 +39,15 @@ const KEPT_FOR: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub(crate) struct Small {
     pub(crate) bytes: Bytes,
+}
+
+/// Why a small object was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// The peer failed; another one may not.
+    Failed,
+    /// Others are read, and take all the room there is.
+    NoRoom,
 }
 
 /// Small objects that were fetched just now.
@@ -57,31 +69,48 @@ pub(super) fn fits(size: u64) -> bool {
     size <= SMALL
 }
 
-/// Fetches a small object from the first candidate that has the right bytes of it.
+/// Fetches a small object from the first candidate that has the right bytes of it, unless several
+/// take their time: the registry has it too.
 pub(super) async fn fetch(
     inner: &Inner,
     want: &Want,
     candidates: &mut Candidates,
 ) -> Option<Small> {
+    let end = Instant::now() + inner.settings.open;
     loop {
         let upstream = open(inner, want, Ask::WHOLE, Method::Get, candidates).await?;
-        if let Some(small) = receive(inner, want, upstream).await {
-            return Some(small);
+        match receive(inner, want, upstream).await {
+            Ok(small) => return Some(small),
+            Err(Unread::Failed) if Instant::now() < end => {}
+            Err(Unread::Failed | Unread::NoRoom) => return None,
         }
     }
 }
 
 /// Reads and verifies what a peer is about to send, which has to be the whole object.
-pub(super) async fn receive(inner: &Inner, want: &Want, upstream: Upstream) -> Option<Small> {
+pub(super) async fn receive(
+    inner: &Inner,
+    want: &Want,
+    upstream: Upstream,
+) -> Result<Small, Unread> {
     let peer = upstream.link.holder;
-    match read(inner, want, upstream).await {
+    let permits = u32::try_from(upstream.body.total.min(SMALL)).unwrap_or(u32::MAX);
+    let room = inner.cache.reading.acquire_many(permits);
+    let Ok(Ok(_room)) = timeout(inner.settings.small, room).await else {
+        return Err(Unread::NoRoom);
+    };
+    let read = match timeout(inner.settings.small, read(inner, want, upstream)).await {
+        Ok(read) => read,
+        Err(_) => Err(PeerError::Body(SourceError::Stalled)),
+    };
+    match read {
         Ok(small) => {
             inner.health.delivered(peer);
-            Some(small)
+            Ok(small)
         }
         Err(error) => {
             failed(inner, want, peer, &error);
-            None
+            Err(Unread::Failed)
         }
     }
 }
@@ -97,9 +126,6 @@ async fn read(inner: &Inner, want: &Want, upstream: Upstream) -> Result<Small, P
         Ok(total) if fits(body.total) => total,
         _ => return Err(PeerError::Contradiction("too long for what it is")),
     };
-    let permits = u32::try_from(total).unwrap_or(u32::MAX);
-    // Closed is what this semaphore never is.
-    let _reading = inner.cache.reading.acquire_many(permits).await.ok();
     let mut bytes = vec![0; total];
     let here = link.inbox.take(body.total);
     let meter = link.meter().clone();

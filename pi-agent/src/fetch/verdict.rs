@@ -23,13 +23,13 @@ pub trait Verdicts: Send + Sync + fmt::Debug {
     ///
     /// `None` where that cannot be seen: the store is out of reach, or nobody takes the object into
     /// it because the client is not the containerd of this node.
-    fn watch(&self, digest: &Digest) -> Option<Box<dyn Watch>>;
+    fn watch<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Option<Box<dyn Watch>>>;
 }
 
 /// A verdict that will be given.
 pub trait Watch: Send + Sync + fmt::Debug {
-    /// Waits for the verdict, once the object's last byte was given away. Ends by itself, with
-    /// [`Verdict::Unknown`] if nothing else.
+    /// Waits for the verdict, once bytes of the object were given away; others may have to give the
+    /// rest. Ends by itself, with [`Verdict::Unknown`] if nothing else.
     fn verdict(self: Box<Self>) -> BoxFuture<'static, Verdict>;
 }
 
@@ -38,7 +38,7 @@ pub trait Watch: Send + Sync + fmt::Debug {
 pub struct Unwatched;
 
 impl Verdicts for Unwatched {
-    fn watch(&self, _: &Digest) -> Option<Box<dyn Watch>> {
-        None
+    fn watch<'a>(&'a self, _: &'a Digest) -> BoxFuture<'a, Option<Box<dyn Watch>>> {
+        Box::pin(std::future::ready(None))
     }
 }

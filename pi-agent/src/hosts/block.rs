@@ -5,12 +5,16 @@
 //! everything the operator wrote stays as it is to the byte, and read as TOML only to make sure of
 //! the result.
 
+use std::borrow::Cow;
+
+use sha2::{Digest as _, Sha256};
 use toml_edit::{DocumentMut, TableLike};
 
 use super::Capabilities;
 
 const BEGIN: &str = "# BEGIN pi-agent";
 const END: &str = "# END pi-agent";
+const COPIED: &str = " (and the directory; the rest is a copy of _default's file, sum ";
 const HINT: &str = "`pi-agent configure --remove` takes this block out";
 
 /// The host that the block names.
@@ -33,6 +37,8 @@ pub enum Before {
     Directory,
     /// Nothing.
     Nothing,
+    /// Nothing; the text is a copy of the one for all registries, and has this [`sum`].
+    Copied(u32),
 }
 
 /// A file without the agent's block.
@@ -128,6 +134,19 @@ pub fn remove(text: &str) -> Result<Removed, BlockError> {
     })
 }
 
+impl Removed {
+    /// Whether the text is still the copy that the agent made of another file.
+    pub fn is_copy(&self) -> bool {
+        matches!(self.before, Some(Before::Copied(copied)) if copied == sum(&self.text))
+    }
+}
+
+/// Tells whether a text is still the one that was written.
+pub fn sum(text: &str) -> u32 {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(text));
+    u32::from_be_bytes([a, b, c, d])
+}
+
 /// The hosts of a file in the order in which containerd asks them.
 pub fn hosts(document: &DocumentMut) -> Vec<&str> {
     let table = document.get("host").and_then(|item| item.as_table_like());
@@ -210,20 +229,26 @@ fn line_with<'a>(text: &'a str, word: &str, from: usize) -> Option<(usize, &'a s
 }
 
 impl Before {
-    fn note(self) -> &'static str {
-        match self {
+    fn note(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::File => "",
             Self::FileWithoutLineEnd => " (and the line end before it)",
             Self::Directory => " (and the file, which was not there)",
             Self::Nothing => " (and the directory, which was not there)",
-        }
+            Self::Copied(sum) => return format!("{COPIED}{sum:08x})").into(),
+        })
     }
 
     fn read(line: &str) -> Self {
         let line = line.trim_end();
+        let copied = || {
+            let (_, sum) = line.strip_suffix(')')?.rsplit_once(COPIED)?;
+            Some(Self::Copied(u32::from_str_radix(sum, 16).ok()?))
+        };
         [Self::FileWithoutLineEnd, Self::Directory, Self::Nothing]
             .into_iter()
-            .find(|before| line.ends_with(before.note()))
+            .find(|before| line.ends_with(&*before.note()))
+            .or_else(copied)
             .unwrap_or(Self::File)
     }
 }

@@ -8,18 +8,22 @@ use std::{
 };
 
 use super::{
-    block::{self, Added, Before, BlockError, Mirror},
+    block::{self, Added, Before, BlockError, Mirror, Removed},
     certs,
+    default::{self, DefaultError},
 };
 use crate::registry::RegistryName;
 
 const FILE: &str = "hosts.toml";
+const DEFAULT: &str = "_default";
 const TEMPORARY: &str = ".hosts.toml.pi-agent";
 
 /// The place of one registry's hosts.toml.
 #[derive(Debug, Clone)]
 pub struct Place {
     directory: PathBuf,
+    /// The directory that containerd takes for registries that have none.
+    default: PathBuf,
 }
 
 /// What was done to a file.
@@ -65,6 +69,15 @@ pub enum PlaceError {
         #[source]
         source: BlockError,
     },
+    /// A file for one registry would switch off what is set for all.
+    #[error("{} is not made", path.display())]
+    Default {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: DefaultError,
+    },
 }
 
 impl Place {
@@ -77,7 +90,10 @@ impl Place {
             .map(|(host, port)| hosts_dir.join(format!("{host}_{port}_")))
             .filter(|directory| directory.is_dir());
         let directory = escaped.unwrap_or_else(|| hosts_dir.join(registry.as_str()));
-        Self { directory }
+        Self {
+            directory,
+            default: hosts_dir.join(DEFAULT),
+        }
     }
 
     /// The file.
@@ -106,17 +122,28 @@ impl Place {
     /// When the file cannot be read, understood or written.
     pub fn add(&self, mirror: &Mirror) -> Result<Done, PlaceError> {
         let old = self.read()?;
-        let created = match (&old, self.directory.is_dir()) {
-            (Some(_), _) => None,
-            (None, true) => Some(Before::Directory),
-            (None, false) => Some(Before::Nothing),
+        // A copy of what is set for all registries follows it until somebody edits the copy.
+        let kept = match &old {
+            Some(text) if !self.removed(text)?.is_copy() => Some(text.clone()),
+            _ => None,
         };
-        let text = match &old {
-            Some(text) => text.clone(),
-            None => certs::lines(&self.directory).map_err(|source| PlaceError::Read {
-                path: self.directory.clone(),
-                source,
-            })?,
+        let (text, created) = match kept {
+            Some(text) => (text, None),
+            None if old.is_none() && self.directory.is_dir() => {
+                let lines = certs::lines(&self.directory).map_err(|source| PlaceError::Read {
+                    path: self.directory.clone(),
+                    source,
+                })?;
+                (lines, Some(Before::Directory))
+            }
+            None => {
+                let text = self.text_of_all()?;
+                let before = match &*text {
+                    "" => Before::Nothing,
+                    text => Before::Copied(block::sum(text)),
+                };
+                (text, Some(before))
+            }
         };
         let added = block::add(&text, mirror, created).map_err(|source| PlaceError::Block {
             path: self.file(),
@@ -139,10 +166,7 @@ impl Place {
         let Some(old) = self.read()? else {
             return Ok(Done::Unchanged);
         };
-        let removed = block::remove(&old).map_err(|source| PlaceError::Block {
-            path: self.file(),
-            source,
-        })?;
+        let removed = self.removed(&old)?;
         let failed = |source| PlaceError::Write {
             path: self.file(),
             source,
@@ -151,21 +175,44 @@ impl Place {
             let certs = certs::lines(&self.directory).unwrap_or_default();
             removed.text.trim().is_empty() || removed.text == certs
         };
+        let ours = match removed.before {
+            None => return Ok(Done::Unchanged),
+            Some(Before::Directory | Before::Nothing) => ours(),
+            Some(Before::Copied(_)) => removed.is_copy(),
+            Some(Before::File | Before::FileWithoutLineEnd) => false,
+        };
         match removed.before {
-            None => Ok(Done::Unchanged),
-            Some(Before::Directory | Before::Nothing) if ours() => {
+            Some(before) if ours => {
                 fs::remove_file(self.file()).map_err(failed)?;
-                if removed.before == Some(Before::Nothing) {
+                if before != Before::Directory {
                     // It stays where something else was put there meanwhile.
                     let _ = fs::remove_dir(&self.directory);
                 }
                 Ok(Done::Removed)
             }
-            Some(_) => {
+            _ => {
                 self.write(&removed.text)?;
                 Ok(Done::Restored)
             }
         }
+    }
+
+    fn removed(&self, text: &str) -> Result<Removed, PlaceError> {
+        block::remove(text).map_err(|source| PlaceError::Block {
+            path: self.file(),
+            source,
+        })
+    }
+
+    /// What containerd does for a registry without a directory, as the text of a file for one.
+    fn text_of_all(&self) -> Result<String, PlaceError> {
+        if self.directory == self.default {
+            return Ok(String::new());
+        }
+        default::text(&self.default).map_err(|source| PlaceError::Default {
+            path: self.file(),
+            source,
+        })
     }
 
     /// Replaces the file in one step: containerd reads it at each pull.

@@ -3,10 +3,10 @@
 use daemon::scope::Scope;
 use tracing::{debug, warn};
 
-use super::{Inner, count::Outcome};
+use super::{Inner, count::Outcome, fetched::want};
 use crate::{
     content::Object,
-    datapath::{Pace, Patience, finish, write_all},
+    datapath::{Pace, Patience, Receiver, finish, write_all},
     digest::Digest,
     http::{Connection, Kind, Method, Next, ObjectRef, Reference, Reply, Request, Session, Target},
     listen::Accepted,
@@ -122,6 +122,10 @@ impl Talk<'_> {
         connection: Connection,
     ) -> Connection {
         let digest = own.digest.clone();
+        let fetcher = &self.mirror.fetcher;
+        if object.kind == Kind::Manifest && fetcher.is_news(&digest) {
+            fetcher.passes(&want(object, &digest)).await;
+        }
         let prepared = match own::prepare(own, object.kind, request, connection).await {
             Ok(prepared) => prepared,
             Err(Unfit::Range(size, _)) => return self.range(object.kind, size, connection).await,
@@ -131,9 +135,9 @@ impl Talk<'_> {
             }
         };
         let count = |bytes| self.mirror.counts.own_bytes.increment(bytes);
-        let patience = self.mirror.settings.patience;
+        let receiver = Receiver::patient(self.mirror.settings.patience);
         let sent = prepared
-            .send(&self.session.stream, &Pace::free(), patience, count)
+            .send(&self.session.stream, &Pace::free(), receiver, count)
             .await;
         match sent.result {
             Ok(()) => {

@@ -8,6 +8,17 @@ use crate::{
     own::{self, Unfit},
 };
 
+/// What is asked for, by its digest.
+pub(super) fn want(object: &ObjectRef, digest: &Digest) -> Want {
+    Want {
+        digest: digest.clone(),
+        kind: object.kind,
+        registry: object.registry.clone(),
+        repository: object.repository.clone(),
+        size: None,
+    }
+}
+
 impl Talk<'_> {
     /// Asks the peers and replies with what they have.
     pub(super) async fn fetched(
@@ -17,13 +28,7 @@ impl Talk<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        let want = Want {
-            digest: digest.clone(),
-            kind: object.kind,
-            registry: object.registry.clone(),
-            repository: object.repository.clone(),
-            size: None,
-        };
+        let want = want(object, digest);
         let fetcher = &self.mirror.fetcher;
         match fetcher.fetch(&want, request.method, request.range).await {
             Fetched::Own(own) => self.own(object, own, request, connection).await,

@@ -1,5 +1,7 @@
 //! One connection of a peer, from its first request to its last.
 
+use std::net::IpAddr;
+
 use daemon::scope::Scope;
 use tracing::{debug, warn};
 
@@ -25,6 +27,7 @@ pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
     let registered = server.sockets.register(remote, &stream);
     let mut talk = Talk {
         server,
+        remote: remote.ip().to_canonical(),
         meter: registered.meter.clone(),
         session: Session::new(stream),
     };
@@ -39,6 +42,7 @@ pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
 /// A connection and what its bytes are counted by.
 struct Talk<'a> {
     server: &'a Inner,
+    remote: IpAddr,
     meter: Meter,
     session: Session,
 }
@@ -154,7 +158,7 @@ impl Talk<'_> {
     ) -> Connection {
         let server = self.server;
         let slot = if prepared.is_long() {
-            let Ok(slot) = server.slots.take().await else {
+            let Ok(slot) = server.slots.take(self.remote).await else {
                 return self.busy(digest, request, connection).await;
             };
             server.counts.slots.increment(1);
@@ -167,7 +171,7 @@ impl Talk<'_> {
             .send(
                 &self.session.stream,
                 &settings.pace,
-                settings.patience,
+                settings.receiver,
                 |bytes| {
                     self.meter.sent_body(bytes);
                     server.counts.bytes.increment(bytes);
@@ -182,7 +186,9 @@ impl Talk<'_> {
         match sent.result {
             Ok(()) => {
                 server.counts.request(Outcome::Served);
+                // Anybody can write any address; a connection comes from its own.
                 if let Some(agent) = request.agent
+                    && agent.ip() == self.remote
                     && request.range.is_none()
                     && request.method == Method::Get
                 {
@@ -229,7 +235,7 @@ impl Talk<'_> {
 
     /// Sends a reply that has no object.
     async fn say(&self, bytes: &[u8], connection: Connection) -> Connection {
-        let patience = Patience(self.server.settings.patience);
+        let patience = Patience(self.server.settings.receiver.patience);
         match write_all(&self.session.stream, bytes, patience).await {
             Ok(()) => {
                 self.meter.sent_head(bytes.len());

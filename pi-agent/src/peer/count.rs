@@ -16,6 +16,11 @@ pub const METRICS: &[Metric] = &[
         &[("outcome", "served, missing, busy, range, cut, invalid")],
         "Requests of peers by what became of them.",
     ),
+    Metric::counter(
+        "piccolo_agent_peer_connections_refused_total",
+        &[],
+        "Connections of peers that were closed because their address had too many already.",
+    ),
     Metric::gauge(
         "piccolo_agent_upload_slots_used",
         &[],
@@ -28,6 +33,7 @@ pub const METRICS: &[Metric] = &[
 pub(super) struct Counts {
     pub(super) bytes: Counter,
     pub(super) slots: Gauge,
+    pub(super) refused: Counter,
     served: Counter,
     missing: Counter,
     busy: Counter,
@@ -59,6 +65,7 @@ impl Counts {
         Self {
             bytes: counter!("piccolo_agent_served_bytes_total"),
             slots: gauge!("piccolo_agent_upload_slots_used"),
+            refused: counter!("piccolo_agent_peer_connections_refused_total"),
             served: requests("served"),
             missing: requests("missing"),
             busy: requests("busy"),

@@ -242,6 +242,21 @@ async fn the_next_instance_answers_for_a_dead_one() {
 }
 
 #[tokio::test]
+async fn the_next_instance_answers_for_a_stopped_one() {
+    let behaviour = Behaviour {
+        holders: vec!["10.0.0.2:7787".to_owned()],
+        ..Behaviour::default()
+    };
+    let (_server, url) = FakeServer::start(behaviour).await;
+    // The kernel takes the connection, and nobody answers.
+    let stopped = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other = format!("http://{}", stopped.local_addr().unwrap());
+    let agent = Agent::new(&[&other, &url]);
+    assert_eq!(agent.discovery.find(&key("a")).await.len(), 1);
+    assert!(agent.discovery.servers()[0].breaker_open);
+}
+
+#[tokio::test]
 async fn children_are_found_beforehand() {
     let behaviour = Behaviour {
         holders: vec!["10.0.0.2:7787".to_owned()],

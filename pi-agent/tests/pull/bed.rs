@@ -15,14 +15,14 @@ use pi_agent::{
     content::{Content, manifest::Descriptor},
     datapath::RateFloor,
     digest::Digest,
-    fetch::{FetchSettings, Fetcher, Finder, Parts, Verdict, Verdicts, Verify, Watch},
+    fetch::{FetchSettings, Fetcher, Finder, Parts, Quarantine, Verdict, Verdicts, Verify, Watch},
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, Unwatched},
 };
 use piccolo_api::{FailureKind, Holder, Peer};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::client::{End, Reply, request};
 
@@ -54,8 +54,8 @@ pub(crate) struct Known {
 /// containerd's verdict, which the test decides.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Judge {
-    pub(crate) watching: Arc<AtomicBool>,
-    pub(crate) wrong: Arc<AtomicBool>,
+    watching: Arc<AtomicBool>,
+    verdict: watch::Sender<Option<Verdict>>,
 }
 
 /// What a pull came to.
@@ -99,22 +99,33 @@ impl Known {
     }
 }
 
+impl Judge {
+    /// From now on containerd's verdict can be seen, once it is given.
+    pub(crate) fn watch(&self) {
+        self.watching.store(true, Ordering::SeqCst);
+    }
+
+    /// containerd gives its verdict on all that it was given.
+    pub(crate) fn give(&self, verdict: Verdict) {
+        self.verdict.send_replace(Some(verdict));
+    }
+}
+
 impl Verdicts for Judge {
-    fn watch(&self, _: &Digest) -> Option<Box<dyn Watch>> {
+    fn watch<'a>(&'a self, _: &'a Digest) -> BoxFuture<'a, Option<Box<dyn Watch>>> {
         let watching = self.watching.load(Ordering::SeqCst);
-        watching.then(|| -> Box<dyn Watch> { Box::new(self.clone()) })
+        let watch = watching.then(|| -> Box<dyn Watch> { Box::new(self.clone()) });
+        Box::pin(std::future::ready(watch))
     }
 }
 
 impl Watch for Judge {
     fn verdict(self: Box<Self>) -> BoxFuture<'static, Verdict> {
-        let wrong = self.wrong.load(Ordering::SeqCst);
-        let verdict = if wrong {
-            Verdict::Wrong
-        } else {
-            Verdict::Right
-        };
-        Box::pin(std::future::ready(verdict))
+        Box::pin(async move {
+            let mut verdicts = self.verdict.subscribe();
+            let given = verdicts.wait_for(Option::is_some).await;
+            given.ok().and_then(|v| *v).unwrap_or(Verdict::Unknown)
+        })
     }
 }
 
@@ -186,6 +197,21 @@ impl Bed {
 
     pub(crate) async fn get(&self, path: &str, fields: &str) -> Reply {
         request(self.mirror, "GET", path, fields).await
+    }
+
+    /// Waits until peers were put into as many quarantines.
+    pub(crate) async fn quarantines(&self, count: usize) -> Vec<Quarantine> {
+        let all = async {
+            loop {
+                let quarantines = self.fetcher.quarantines();
+                if quarantines.len() >= count {
+                    return quarantines;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let all = tokio::time::timeout(Duration::from_secs(10), all).await;
+        all.expect("a quarantine does not begin")
     }
 
     /// Pulls a blob as containerd does: on with the rest where a reply ends early, and to the

@@ -48,6 +48,30 @@ pub(crate) async fn request(to: SocketAddr, method: &str, path: &str, fields: &s
     receive(&mut stream, method).await
 }
 
+/// Asks for an object from `start` on, reads `most` bytes and breaks off, as containerd 2 does with
+/// each of several ranges.
+pub(crate) async fn read_part(to: SocketAddr, path: String, start: usize, most: usize) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let range = format!("Range: bytes={start}-\r\n");
+    send(&mut stream, "GET", &path, &range).await;
+    let read = async {
+        let mut bytes = Vec::new();
+        let head = loop {
+            if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0);
+        };
+        bytes.drain(..head);
+        while bytes.len() < most {
+            assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0);
+        }
+        bytes.truncate(most);
+        bytes
+    };
+    timeout(DEADLINE, read).await.expect("a reply hangs")
+}
+
 /// Writes a request.
 pub(crate) async fn send(stream: &mut TcpStream, method: &str, path: &str, fields: &str) {
     let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");

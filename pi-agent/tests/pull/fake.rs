@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Rst,
     /// One byte in the middle is another.
     WrongBytes,
+    /// The same, and in the middle of what is left the connection ends.
+    WrongThenFin,
     /// The head says more than there is.
     TooLong,
     /// The head says less than there is.
@@ -48,6 +50,8 @@ pub(crate) enum Fault {
     Silent,
     /// Is right, after a while.
     Slow(Duration),
+    /// Closes after a while.
+    SlowlyCloses(Duration),
 }
 
 /// A running peer.
@@ -152,6 +156,10 @@ async fn serve(
                 continue;
             }
             Fault::Slow(time) => tokio::time::sleep(time).await,
+            Fault::SlowlyCloses(time) => {
+                tokio::time::sleep(time).await;
+                return Ok(());
+            }
             _ => {}
         }
         let size = state.object.len();
@@ -191,6 +199,11 @@ async fn serve(
             Fault::WrongBytes => {
                 stream.write_all(&[!state.object[middle]]).await?;
                 send(&mut stream, state, middle + 1, end).await?;
+            }
+            Fault::WrongThenFin => {
+                stream.write_all(&[!state.object[middle]]).await?;
+                let most = middle + (end - middle) / 2;
+                return send(&mut stream, state, middle + 1, most).await;
             }
             _ => send(&mut stream, state, middle, end).await?,
         }

@@ -6,7 +6,8 @@ use pi_agent::{datapath::RateFloor, fetch::FetchSettings};
 use piccolo_api::FailureKind;
 
 use crate::{
-    bed::{Bed, object, settings},
+    bed::{Bed, digest, object, settings},
+    counted::Counted,
     fake::{Fake, Fault},
 };
 
@@ -131,25 +132,92 @@ async fn a_peer_that_is_away() {
 #[tokio::test]
 async fn a_peer_with_another_length() {
     // The size is known from the manifest, as it is for every layer of an image that was asked
-    // for under its manifest before.
-    for fault in [Fault::TooLong, Fault::TooShort] {
+    // for under its manifest before, be that a peer's or this node's own.
+    for (fault, own) in [
+        (Fault::TooLong, false),
+        (Fault::TooShort, false),
+        (Fault::TooLong, true),
+    ] {
         let layer = object(LARGE, 3);
         let manifest = crate::serving::manifest(&[&layer]);
         let faulty = Fake::start(fault, &layer).await;
         let good = Fake::start(Fault::None, &layer).await;
         let names = Fake::start(Fault::None, &manifest).await;
         let bed = Bed::start(vec![names.peer()]).await;
-        assert_eq!(
-            bed.get(&crate::bed::manifest_path(&manifest), "")
-                .await
-                .status,
-            200
-        );
+        if own {
+            bed.store.put(&manifest);
+        }
+        for _ in 0..2 {
+            let reply = bed.get(&crate::bed::manifest_path(&manifest), "").await;
+            assert_eq!(reply.status, 200);
+        }
+        assert_eq!(names.requests(), usize::from(!own));
+        if own {
+            let prefetched = bed.known.prefetched.lock().unwrap().clone();
+            assert_eq!(prefetched, [digest(&layer)], "once, not each time");
+        }
         bed.known.set(vec![faulty.peer(), good.peer()]);
         let pulled = bed.pull(&layer).await;
         assert!(pulled.body == layer);
         assert_eq!(pulled.from_registry, 0, "{fault:?}");
         assert_eq!(bed.known.kinds(), [FailureKind::Protocol], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_small_object_does_not_wait_for_a_slow_peer() {
+    let blob = object(2 << 20, 9);
+    // Above the floor, and too slow for so little.
+    let slow = Fake::paced(Fault::None, &blob, Duration::from_millis(40)).await;
+    let good = Fake::start(Fault::None, &blob).await;
+    let settings = FetchSettings {
+        small: Duration::from_millis(400),
+        ..settings()
+    };
+    let bed = Bed::with(vec![slow.peer(), good.peer()], settings).await;
+    let pulled = bed.pull(&blob).await;
+    assert!(pulled.body == blob && pulled.from_registry == 0);
+    assert_eq!(bed.known.kinds(), [FailureKind::Stalled]);
+}
+
+#[tokio::test]
+async fn only_what_another_peer_goes_on_with_is_resumed() {
+    let counted = Counted::begin();
+    let layer = object(LARGE, 10);
+    let resumed = "piccolo_agent_resumed_transfers_total";
+    for (others, count) in [(0, 0), (1, 1)] {
+        let cut = Fake::start(Fault::Fin, &layer).await;
+        let good = Fake::start(Fault::None, &layer).await;
+        let mut peers = vec![cut.peer(), good.peer()];
+        peers.truncate(1 + others);
+        let bed = Bed::start(peers).await;
+        assert!(bed.pull(&layer).await.body == layer);
+        assert_eq!(counted.of(resumed), count);
+    }
+}
+
+#[tokio::test]
+async fn a_hedge_is_counted_once_however_the_first_peer_ends() {
+    let layer = object(LARGE, 16);
+    let slow = Duration::from_millis(300);
+    for (first, second, outcome) in [
+        (Fault::Slow(slow), Fault::None, "won"),
+        (Fault::SlowlyCloses(slow), Fault::Slow(slow), "won"),
+        (Fault::Slow(slow), Fault::Slow(2 * slow), "lost"),
+        (Fault::Slow(slow), Fault::Status(404), "lost"),
+    ] {
+        let counted = Counted::begin();
+        let [one, other] = [
+            Fake::start(first, &layer).await,
+            Fake::start(second, &layer).await,
+        ];
+        let bed = Bed::start(vec![one.peer(), other.peer()]).await;
+        assert!(bed.pull(&layer).await.body == layer);
+        for word in ["won", "lost"] {
+            let counter = format!("piccolo_agent_hedges_total{{outcome=\"{word}\"}}");
+            let count = u64::from(word == outcome);
+            assert_eq!(counted.of(&counter), count, "{first:?}, {second:?}: {word}");
+        }
     }
 }
 

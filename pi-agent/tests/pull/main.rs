@@ -5,9 +5,11 @@
 mod bed;
 mod client;
 mod conformance;
+mod counted;
 mod fake;
 mod faults;
 mod joining;
 mod ranges;
 mod serving;
+mod silent;
 mod trust;

@@ -2,16 +2,21 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use pi_agent::{datapath::Pace, fetch::FetchSettings, peer::PeerSettings};
+use pi_agent::{
+    datapath::{Pace, Receiver},
+    fetch::FetchSettings,
+    peer::PeerSettings,
+};
 use piccolo_api::{FailureKind, Holder, Peer, PeerState};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::{
     bed::{Bed, agent, blob_path, digest, manifest_path, object},
     client::{End, receive, request, send},
+    counted::Counted,
     fake::{Fake, Fault},
 };
 
@@ -176,14 +181,18 @@ async fn a_busy_agent_names_others() {
     };
     let (_store, addr, _) = agent(&[&layer], settings, &bed.scope).await;
     let path = blob_path(&layer);
-    let done = request(addr, "GET", &path, "Piccolo-Agent: 10.0.0.9:7787\r\n").await;
-    assert!(done.body == layer);
+    // The second one says that it is somebody else.
+    for agent in ["127.0.0.1:7787", "10.0.0.9:7787"] {
+        let field = format!("Piccolo-Agent: {agent}\r\n");
+        let done = request(addr, "GET", &path, &field).await;
+        assert!(done.body == layer);
+    }
     let mut slow = TcpStream::connect(addr).await.unwrap();
     send(&mut slow, "GET", &path, "").await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let ours = request(addr, "GET", &path, "Piccolo-Agent: 10.0.0.1:7787\r\n").await;
     assert_eq!(ours.status, 503);
-    assert_eq!(ours.field("Piccolo-Alternates"), Some("10.0.0.9:7787"));
+    assert_eq!(ours.field("Piccolo-Alternates"), Some("127.0.0.1:7787"));
     // Others know no "busy", and small objects need no slot.
     assert_eq!(request(addr, "GET", &path, "").await.status, 404);
     assert_eq!(request(addr, "HEAD", &path, "").await.status, 200);
@@ -253,7 +262,7 @@ async fn who_does_not_read_is_dropped() {
         slots: 1,
         queue: 1,
         queue_time: Duration::from_secs(5),
-        patience: Duration::from_millis(200),
+        receiver: Receiver::patient(Duration::from_millis(200)),
         ..PeerSettings::default()
     };
     let (_store, addr, _) = agent(&[&layer], settings, &bed.scope).await;
@@ -269,7 +278,7 @@ async fn who_reads_too_slowly_is_dropped() {
     let layer = object(32 << 20, 62);
     let bed = Bed::start(Vec::new()).await;
     let settings = PeerSettings {
-        patience: Duration::from_millis(300),
+        receiver: Receiver::patient(Duration::from_millis(300)),
         ..PeerSettings::default()
     };
     let (_store, addr, _) = agent(&[&layer], settings, &bed.scope).await;
@@ -286,6 +295,37 @@ async fn who_reads_too_slowly_is_dropped() {
         }
     }
     assert!(read < layer.len(), "{read} bytes");
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections() {
+    let blob = object(1000, 63);
+    let counted = Counted::begin();
+    let bed = Bed::start(Vec::new()).await;
+    let settings = PeerSettings {
+        per_address: 2,
+        ..PeerSettings::default()
+    };
+    let (_store, addr, _) = agent(&[&blob], settings, &bed.scope).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        send(&mut stream, "GET", &blob_path(&blob), "").await;
+        assert_eq!(receive(&mut stream, "GET").await.body, blob);
+        open.push(stream);
+    }
+    let mut third = TcpStream::connect(addr).await.unwrap();
+    assert_eq!(third.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(
+        counted.of("piccolo_agent_peer_connections_refused_total"),
+        1
+    );
+    // Another address has its own.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 9], 0).into()).unwrap();
+    let mut other = socket.connect(addr).await.unwrap();
+    send(&mut other, "GET", &blob_path(&blob), "").await;
+    assert_eq!(receive(&mut other, "GET").await.body, blob);
 }
 
 #[tokio::test]

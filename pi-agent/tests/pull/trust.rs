@@ -1,13 +1,12 @@
 //! Peers that lie.
 
-use std::{sync::atomic::Ordering, time::Duration};
-
-use pi_agent::fetch::{FetchSettings, Verify};
-use piccolo_api::FailureKind;
+use pi_agent::fetch::{FetchSettings, Verdict, Verify};
+use piccolo_api::{FailureKind, Peer};
 
 use crate::{
     bed::{Bed, blob_path, object, settings},
-    client::End,
+    client::{End, read_part},
+    counted::Counted,
     fake::{Fake, Fault},
 };
 
@@ -80,19 +79,141 @@ async fn after_a_wrong_verdict_the_retry_goes_elsewhere_and_is_hashed() {
         ..settings()
     };
     let bed = Bed::with(vec![liar.peer(), second.peer()], settings).await;
-    bed.verdicts.watching.store(true, Ordering::SeqCst);
-    bed.verdicts.wrong.store(true, Ordering::SeqCst);
+    bed.verdicts.watch();
+    bed.verdicts.give(Verdict::Wrong);
     // Passed on unhashed; containerd finds out.
     let reply = bed.get(&blob_path(&layer), "").await;
     assert!(reply.end == End::Complete && reply.body != layer);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    bed.quarantines(1).await;
     // Elsewhere, and hashed, so that the second liar is caught before the end.
     let reply = bed.get(&blob_path(&layer), "").await;
     assert_eq!(reply.end, End::Fin);
     assert_eq!((liar.requests(), second.requests()), (1, 1));
-    assert_eq!(bed.known.kinds(), [FailureKind::WrongBytes]);
+    assert_eq!(bed.known.kinds(), [FailureKind::WrongBytes; 2]);
     bed.known.set(vec![liar.peer(), second.peer(), good.peer()]);
-    bed.verdicts.wrong.store(false, Ordering::SeqCst);
     let pulled = bed.pull(&layer).await;
     assert!(pulled.body == layer && pulled.from_registry == 0);
+}
+
+/// A bed in which large objects are passed on unhashed, and containerd is watched.
+async fn watched(peers: Vec<Peer>) -> Bed {
+    let settings = FetchSettings {
+        verify: Verify::Auto,
+        ..settings()
+    };
+    let bed = Bed::with(peers, settings).await;
+    bed.verdicts.watch();
+    bed
+}
+
+#[tokio::test]
+async fn who_lies_and_then_breaks_off_is_found_out_all_the_same() {
+    let layer = object(9 << 20, 42);
+    let liar = Fake::start(Fault::WrongThenFin, &layer).await;
+    let bed = watched(vec![liar.peer()]).await;
+    // The registry gives the rest, and containerd finds that the whole is wrong.
+    let pulled = bed.pull(&layer).await;
+    assert!(pulled.body != layer && pulled.from_registry > 0);
+    assert_eq!(bed.known.kinds(), [FailureKind::Cut]);
+    bed.verdicts.give(Verdict::Wrong);
+    bed.quarantines(1).await;
+    let kinds = [FailureKind::Cut, FailureKind::WrongBytes];
+    assert_eq!(bed.known.kinds(), kinds);
+    let retry = bed.pull(&layer).await;
+    assert!(retry.body == layer);
+    assert_eq!(liar.requests(), 1);
+}
+
+#[tokio::test]
+async fn who_lies_about_layers_often_is_trusted_in_nothing() {
+    let counted = Counted::begin();
+    // Whatever it is asked for, its bytes are those of another layer.
+    let liar = Fake::start(Fault::None, &object(5 << 20, 43)).await;
+    let bed = watched(vec![liar.peer()]).await;
+    bed.verdicts.give(Verdict::Wrong);
+    // The third lie is one too many, and is counted for the peer besides.
+    for (seed, quarantines) in [(44, 1), (45, 2), (46, 4)] {
+        let reply = bed.get(&blob_path(&object(5 << 20, seed)), "").await;
+        assert_eq!(reply.end, End::Complete);
+        bed.quarantines(quarantines).await;
+    }
+    assert_eq!(bed.known.kinds(), [FailureKind::WrongBytes; 3]);
+    for (counter, count) in [
+        (r#"piccolo_agent_quarantines_total{scope="object"}"#, 3),
+        (r#"piccolo_agent_quarantines_total{scope="peer"}"#, 1),
+        (
+            r#"piccolo_agent_peer_failures_total{cause="wrong_bytes"}"#,
+            3,
+        ),
+    ] {
+        assert_eq!(counted.of(counter), count, "{counter}");
+    }
+    let reply = bed.get(&blob_path(&object(5 << 20, 47)), "").await;
+    assert_eq!((reply.status, liar.requests()), (404, 3));
+}
+
+/// Reads a layer as containerd 2 does: by ranges at once, each up to where the next one begins.
+async fn in_parallel(bed: &Bed, layer: &[u8], part: usize) -> Vec<u8> {
+    let starts = (0..layer.len()).step_by(part);
+    let readers = starts.map(|start| {
+        let most = part.min(layer.len() - start);
+        read_part(bed.mirror, blob_path(layer), start, most)
+    });
+    futures_util::future::join_all(readers).await.concat()
+}
+
+#[tokio::test]
+async fn who_lies_in_one_of_several_ranges_is_found_out() {
+    let layer = object(16 << 20, 48);
+    let liar = Fake::start(Fault::WrongBytes, &layer).await;
+    let bed = watched(vec![liar.peer()]).await;
+    assert!(in_parallel(&bed, &layer, 4 << 20).await != layer);
+    assert!(bed.known.kinds().is_empty());
+    // Whichever range ended last: one verdict is one lie.
+    bed.verdicts.give(Verdict::Wrong);
+    bed.quarantines(1).await;
+    assert_eq!(bed.known.kinds(), [FailureKind::WrongBytes]);
+    let asked = liar.requests();
+    assert!(bed.pull(&layer).await.body == layer);
+    assert_eq!(liar.requests(), asked);
+}
+
+#[tokio::test]
+async fn of_several_senders_nobody_knows_who_lied() {
+    let layer = object(16 << 20, 49);
+    let liar = Fake::start(Fault::WrongThenFin, &layer).await;
+    let honest = Fake::start(Fault::None, &layer).await;
+    let bed = watched(vec![liar.peer(), honest.peer()]).await;
+    assert!(in_parallel(&bed, &layer, 4 << 20).await != layer);
+    bed.verdicts.give(Verdict::Wrong);
+    let quarantines = bed.quarantines(2).await;
+    assert!(quarantines.iter().all(|q| q.digest.is_some()));
+    assert!(!bed.known.kinds().contains(&FailureKind::WrongBytes));
+    let asked = (liar.requests(), honest.requests());
+    let retry = bed.pull(&layer).await;
+    assert!(retry.body == layer && retry.from_registry == layer.len());
+    assert_eq!((liar.requests(), honest.requests()), asked);
+}
+
+#[tokio::test]
+async fn what_must_be_hashed_is_given_whole_or_not_at_all() {
+    let layer = object(9 << 20, 50);
+    for verify in [Verify::Always, Verify::Auto] {
+        let peer = Fake::start(Fault::None, &layer).await;
+        let settings = FetchSettings {
+            verify,
+            ..settings()
+        };
+        let bed = Bed::with(vec![peer.peer()], settings).await;
+        if verify == Verify::Always {
+            bed.verdicts.watch();
+        }
+        for range in ["bytes=0-", "bytes=5000000-", "bytes=7-8", "bytes=-9"] {
+            let field = format!("Range: {range}\r\n");
+            let reply = bed.get(&blob_path(&layer), &field).await;
+            assert_eq!(reply.status, 404, "{verify:?}: {range}");
+        }
+        assert_eq!(peer.sent(), 0, "{verify:?}");
+        assert!(bed.get(&blob_path(&layer), "").await.body == layer);
+    }
 }

@@ -19,11 +19,11 @@ use testbed::{
     Release, Run, binary, wait_until,
 };
 
-use crate::{APP, PULL, is_little, node, pull};
+use crate::{APP, PULL, node, pull};
 
 /// Everything that the faulty peer can do wrong, as its command line names it. What comes last
 /// makes the agent distrust the layer for a while.
-pub const FAULTS: [&str; 12] = [
+pub const FAULTS: [&str; 13] = [
     "kill",
     "stop",
     "trickle",
@@ -36,13 +36,16 @@ pub const FAULTS: [&str; 12] = [
     "endless-headers",
     "closes-at-once",
     WRONG_BYTES,
+    WRONG_THEN_FIN,
 ];
 
 /// Those that come in the middle of the layer, with what came before taken.
 const HALF_WAY: [&str; 5] = ["kill", "stop", "trickle", "fin", "rst"];
 
 /// The fault that containerd finds, so that only the retry succeeds.
-pub const WRONG_BYTES: &str = "wrong-bytes";
+const WRONG_BYTES: &str = "wrong-bytes";
+/// The same from a peer that then breaks off, so that others give the rest.
+const WRONG_THEN_FIN: &str = "wrong-then-fin";
 /// A peer that does nothing wrong.
 pub const NO_FAULT: &str = "none";
 
@@ -95,6 +98,11 @@ pub enum Others {
     Second,
     /// Nobody.
     Nobody,
+}
+
+/// Whether containerd finds a fault, so that only the retry succeeds.
+pub fn fails_at_first(fault: &str) -> bool {
+    [WRONG_BYTES, WRONG_THEN_FIN].contains(&fault)
 }
 
 impl Lab {
@@ -311,7 +319,7 @@ impl Lab {
     /// When the pull fails, the fault did not happen, or the bytes came from elsewhere.
     pub fn check(&mut self, fault: &str, others: Others) -> Result<Pulled> {
         let faulty = self.start_faulty(fault)?;
-        let pulled = self.pull(fault == WRONG_BYTES)?;
+        let pulled = self.pull(fails_at_first(fault))?;
         ensure!(
             fault == NO_FAULT || faulty.misbehaved(),
             "the faulty peer was not asked for the layer"
@@ -326,21 +334,47 @@ impl Lab {
                 "the faulty peer gave {received} of {whole} bytes"
             );
         }
-        match others {
-            Others::Second => ensure!(
-                is_little(pulled.from_registry, &self.image),
-                "the registry sent {} of {whole} bytes with a second holder at hand",
-                pulled.from_registry
-            ),
-            Others::Nobody => ensure!(
-                pulled.from_registry < whole + whole / 20,
-                "the registry sent {} of {whole} bytes",
-                pulled.from_registry
-            ),
+        let most = self.most_of_registry(fault, others);
+        ensure!(
+            pulled.from_registry <= most,
+            "the registry sent {} of {whole} bytes, and {most} at most should have come from it",
+            pulled.from_registry
+        );
+        if fails_at_first(fault) {
+            self.wait_quarantine()?;
         }
         self.claim(faulty.holder, &[])?;
         self.forget()?;
         Ok(pulled)
+    }
+
+    /// The most that the registry may have to give, in bytes: what nobody else has.
+    fn most_of_registry(&self, fault: &str, others: Others) -> u64 {
+        let whole = self.image.bytes();
+        let spare = whole / 20;
+        let share = match (others, fault) {
+            // Of two senders nobody knows who lied, so that neither is asked again.
+            (Others::Second, WRONG_THEN_FIN) => whole,
+            (Others::Second, _) => 0,
+            // The rest of the first pull, and all of the retry.
+            (Others::Nobody, WRONG_THEN_FIN) => whole + whole / 4,
+            // A reset takes with it what the peer's socket still held.
+            (Others::Nobody, _) if HALF_WAY.contains(&fault) => whole / 2 + spare,
+            (Others::Nobody, _) => whole,
+        };
+        share + spare
+    }
+
+    /// Waits until the puller's agent has counted a quarantine.
+    fn wait_quarantine(&self) -> Result<()> {
+        let agent = self.puller()?.agent.as_ref().context("no agent")?;
+        wait_until("the liar to be found out", CALL, || {
+            let metrics = agent.admin("/metrics")?.text();
+            let objects = metrics.lines().find_map(|line| {
+                line.strip_prefix("piccolo_agent_quarantines_total{scope=\"object\"} ")
+            });
+            Ok(objects.is_some_and(|count| count != "0").then_some(()))
+        })
     }
 
     fn restart(&mut self, number: usize) -> Result<()> {

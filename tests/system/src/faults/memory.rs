@@ -4,12 +4,13 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use testbed::{Netns, Release};
+use testbed::{Netns, Release, wait_until};
 
 use super::{Lab, NO_FAULT, soak::field};
 
@@ -33,10 +34,18 @@ pub fn peak(release: Release, count: u8) -> Result<u64> {
     let zeros = format!("--zeros={OBJECT}");
     let _peer = lab.start_peer(NO_FAULT, &empty, &digests, &[zeros])?;
     let netns = lab.puller()?.host.netns.clone();
+    let begun = AtomicUsize::new(0);
+    let all = digests.len();
+    let together = || {
+        begun.fetch_add(1, Ordering::SeqCst);
+        wait_until("all fetches to be under way", SILENCE, || {
+            Ok((begun.load(Ordering::SeqCst) == all).then_some(()))
+        })
+    };
     thread::scope(|scope| {
         let readers: Vec<_> = digests
             .iter()
-            .map(|digest| scope.spawn(|| read(&netns, digest)))
+            .map(|digest| scope.spawn(|| read(&netns, digest, together)))
             .collect();
         for reader in readers {
             reader
@@ -50,8 +59,8 @@ pub fn peak(release: Release, count: u8) -> Result<u64> {
     Ok(field(&status, "VmHWM:").context("no VmHWM")? << 10)
 }
 
-/// Asks the mirror for an object and reads its beginning.
-fn read(netns: &Netns, digest: &str) -> Result<()> {
+/// Asks the mirror for an object, and reads its beginning once all others have theirs too.
+fn read(netns: &Netns, digest: &str, together: impl Fn() -> Result<()>) -> Result<()> {
     let mirror = SocketAddr::from(([127, 0, 0, 1], 7788));
     let mut stream = netns.connect(mirror, SILENCE)?;
     stream.set_read_timeout(Some(SILENCE))?;
@@ -66,6 +75,7 @@ fn read(netns: &Netns, digest: &str) -> Result<()> {
         "not served: {}",
         String::from_utf8_lossy(&head)
     );
+    together()?;
     let read = std::io::copy(&mut stream.take(READ), &mut std::io::sink())?;
     ensure!(read == READ, "only {read} bytes came");
     Ok(())

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use testbed::{Agent, Release, wait_until};
 
-use super::{FAULTS, Lab, NO_FAULT, WRONG_BYTES};
+use super::{FAULTS, Lab, NO_FAULT, fails_at_first};
 
 /// Pulls until the agents have what they keep.
 const WARM_UP: u32 = 3;
@@ -92,7 +92,7 @@ pub fn run(release: Release, pulls: u32) -> Result<Soak> {
 
 fn one(lab: &mut Lab, fault: &str) -> Result<(Duration, bool, bool)> {
     let faulty = lab.start_faulty(fault)?;
-    let pulled = lab.pull(fault == WRONG_BYTES)?;
+    let pulled = lab.pull(fails_at_first(fault))?;
     lab.claim(faulty.holder, &[])?;
     lab.forget()?;
     Ok((pulled.took, faulty.misbehaved(), pulled.retried))

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Rst,
     /// The byte in the middle is another.
     WrongBytes,
+    /// The same, and in the middle of what is left the connection ends in order.
+    WrongThenFin,
     /// The reply is said to be longer than it is.
     WrongLength,
     /// The reply is said to be another part.
@@ -95,11 +97,7 @@ impl Fault {
                     thread::park();
                 }
             }
-            Self::Fin => {
-                stream.shutdown(Shutdown::Write)?;
-                // Until the other side has closed too, so that no reset follows.
-                std::io::copy(&mut stream.take(1 << 20), &mut std::io::sink())?;
-            }
+            Self::Fin => end_in_order(stream)?,
             Self::Rst => rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))?,
             Self::Trickle => {
                 for at in middle..end {
@@ -111,8 +109,20 @@ impl Fault {
                 stream.write_all(&[!found.byte(middle)?])?;
                 found.send(stream, middle + 1, end)?;
             }
+            Self::WrongThenFin => {
+                stream.write_all(&[!found.byte(middle)?])?;
+                found.send(stream, middle + 1, middle + (end - middle) / 2)?;
+                end_in_order(stream)?;
+            }
             _ => found.send(stream, middle, end)?,
         }
         Ok(())
     }
+}
+
+/// Ends a connection and waits until the other side has closed it too, so that no reset follows.
+fn end_in_order(stream: &TcpStream) -> Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    std::io::copy(&mut stream.take(1 << 20), &mut std::io::sink())?;
+    Ok(())
 }
