@@ -29,7 +29,7 @@ use crate::{
     app::Addresses,
     content::Content,
     discovery::Discovery,
-    ebpf::Accounting,
+    ebpf::{Accounting, Need},
     fetch::Fetcher,
     peer::{PeerBytes, PeerServer, PeerTotals},
     status::{PeerStatus, QuarantineStatus, Status},
@@ -53,6 +53,8 @@ pub(crate) struct Admin {
     pub(crate) content: Content,
     pub(crate) discovery: Discovery,
     pub(crate) accounting: Arc<Accounting>,
+    /// What this process has of what the accounting needs, which does not change.
+    pub(crate) needs: Vec<Need>,
     pub(crate) fetcher: Fetcher,
     pub(crate) peers: PeerServer,
     pub(crate) bytes: PeerBytes,
@@ -72,18 +74,36 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, scope: Scope) {
 
 /// Whoever reads numbers reads new ones.
 async fn refresh(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    if matches!(request.uri().path(), "/metrics" | "/status") {
-        let look = move || look(&admin.accounting, &admin.discovery);
-        // A look that panicked leaves the numbers as they were.
-        let _ = tokio::task::spawn_blocking(look).await;
+    let scraped = request.uri().path() == "/metrics";
+    if !scraped && request.uri().path() != "/status" {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let look = move || look(&admin.accounting, &admin.discovery);
+    // A look that panicked leaves the numbers as they were.
+    let peers = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+    let response = next.run(request).await;
+    if scraped {
+        followed_by(response, &peers).await
+    } else {
+        response
+    }
 }
 
-/// Reads the counters of peers, if that was not just done, and names the peers' racks.
-fn look(accounting: &Accounting, discovery: &Discovery) {
-    accounting.refresh(Instant::now());
+/// Reads the counters of peers, if that was not just done, and names the peers' racks. Gives the
+/// peers' metrics.
+fn look(accounting: &Accounting, discovery: &Discovery) -> String {
+    accounting.refresh(Instant::now);
     accounting.show_racks(|peer| discovery.rack(peer));
+    accounting.page()
+}
+
+/// The peers' metrics after all others.
+async fn followed_by(response: Response, peers: &str) -> Response {
+    let (head, body) = response.into_parts();
+    // It is this process's own, and in memory already.
+    let page = axum::body::to_bytes(body, usize::MAX).await;
+    let page = [page.unwrap_or_default().as_ref(), peers.as_bytes()].concat();
+    Response::from_parts(head, page.into())
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
@@ -110,6 +130,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         standing: admin.discovery.standing(),
         mirror: totals::read(&admin.metrics.render()),
         accounting: admin.accounting.mode(),
+        accounting_needs: admin.needs.clone(),
         peers: peers(&admin),
         quarantines: quarantines.collect(),
         uploads: count(slots.taken),

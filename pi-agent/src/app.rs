@@ -4,7 +4,10 @@ mod address;
 mod listeners;
 mod sockets;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use daemon::{
@@ -16,7 +19,7 @@ use daemon::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::{Holder, Load};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::listeners::{Bound, Listeners};
 use crate::{
@@ -107,8 +110,8 @@ impl App {
         info!(%holder, group = %settings.group, "this node");
         // Between binding and listening: no connection may be missed.
         let accounting = ebpf::Settings::new(settings.accounting, addresses.peer.port());
-        let accounting = Accounting::attach(&accounting, std::time::Instant::now())
-            .context("peers cannot be counted")?;
+        let accounting =
+            Accounting::attach(&accounting, Instant::now()).context("peers cannot be counted")?;
         let listeners = bound.listen()?;
         accounting
             .check(addresses.peer)
@@ -229,6 +232,9 @@ impl Working {
                 scope.clone(),
             ),
         );
+        if let Some(log) = self.accounting.take_log() {
+            scope.service("kernel log", follow(log, scope.clone()));
+        }
         scope.service("metrics", upkeep(metrics.clone(), scope.clone()));
         let mirroring = MirrorSettings {
             tags: self.tags,
@@ -248,6 +254,7 @@ impl Working {
             content: self.content,
             discovery: self.discovery,
             accounting: self.accounting,
+            needs: ebpf::needs(),
             fetcher: self.fetcher,
             peers: self.peers,
             bytes: self.bytes,
@@ -286,9 +293,8 @@ fn report(discovery: &Discovery, accounting: &Arc<Accounting>, peers: &PeerServe
     let peers = peers.clone();
     discovery.observe(
         Box::new(move || {
-            let now = std::time::Instant::now();
-            accounting.refresh(now);
-            let reports = accounting.take_reports(REPORTED_PEERS, now);
+            accounting.refresh(Instant::now);
+            let reports = accounting.take_reports(REPORTED_PEERS, Instant::now);
             reports.iter().map(Into::into).collect()
         }),
         Box::new(move || {
@@ -312,6 +318,17 @@ async fn upkeep(metrics: PrometheusHandle, scope: Scope) {
     }
 }
 
+/// Hands on what the kernel's program logs, where that is switched on.
+async fn follow(log: ebpf::LogReader, scope: Scope) {
+    tokio::select! {
+        () = scope.draining() => {}
+        Err(error) = log.follow() => {
+            warn!(%error, "what the kernel's program logs cannot be read any more");
+            scope.draining().await;
+        }
+    }
+}
+
 async fn passes(accounting: Arc<Accounting>, discovery: Discovery, scope: Scope) {
     loop {
         tokio::select! {
@@ -321,7 +338,8 @@ async fn passes(accounting: Arc<Accounting>, discovery: Discovery, scope: Scope)
         let accounting = Arc::clone(&accounting);
         let discovery = discovery.clone();
         let pass = move || {
-            accounting.pass(std::time::Instant::now());
+            // Unless somebody has just asked.
+            accounting.refresh(Instant::now);
             accounting.show_racks(|peer| discovery.rack(peer));
         };
         // A pass that panicked is one look less.

@@ -33,10 +33,10 @@ pub async fn status(query: &config::Query) -> Result<ExitCode> {
 /// When the agent does not answer.
 pub async fn peers(settings: &config::Peers) -> Result<ExitCode> {
     if settings.query.json {
-        return print(&json(&peers::rows(&query::status(&settings.query).await?))?);
+        return print(&json(&peers::rows(&peers::second(&settings.query).await?))?);
     }
     if settings.once {
-        return print(&peers::text(&query::status(&settings.query).await?));
+        return print(&peers::text(&peers::second(&settings.query).await?));
     }
     peers::live(&settings.query).await
 }

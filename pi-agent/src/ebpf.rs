@@ -6,7 +6,7 @@
 //! look, for metrics, for the table of peers and for the reports to the server.
 //!
 //! [`Accounting::attach`] comes before the peer port is listened on, [`Accounting::check`] after,
-//! [`Accounting::pass`] once per interval.
+//! [`Accounting::refresh`] once per interval.
 
 mod accounting;
 mod cgroup;
@@ -20,6 +20,7 @@ mod mode;
 mod named;
 mod needs;
 mod own;
+mod page;
 mod sockets;
 mod sums;
 mod tcp_info;
@@ -28,6 +29,7 @@ mod view;
 pub use accounting::{Accounting, Settings};
 pub use choice::Choice;
 pub use error::AccountingError;
+pub(crate) use log::Reader as LogReader;
 pub use metrics::METRICS;
 pub use mode::{InForce, Mode, Reason};
 pub use needs::{Need, needs};

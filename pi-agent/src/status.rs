@@ -7,7 +7,7 @@ use crate::{
     app::Addresses,
     content::Overview,
     discovery::{ServerView, Standing},
-    ebpf::Mode,
+    ebpf::{Mode, Need},
 };
 
 /// The whole status.
@@ -35,6 +35,9 @@ pub struct Status {
     pub mirror: MirrorTotals,
     /// How peers are counted.
     pub accounting: Mode,
+    /// What counting them in the kernel needs, and what of it the agent has.
+    #[serde(default)]
+    pub accounting_needs: Vec<Need>,
     /// What went between this node and each peer.
     pub peers: Vec<PeerStatus>,
     /// Peers that are not trusted now.

@@ -6,8 +6,8 @@ use crate::{burst::Policy, counters::Counters, fin::Fin, word::Word};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Flow {
-    /// The payload accounted for so far.
-    pub(crate) seen: u64,
+    /// How far it has been accounted for, as the kernel counts.
+    seen: u64,
     /// The FIN that ends it.
     pub fin: Fin,
     /// When it last made progress.
@@ -37,18 +37,43 @@ pub struct Connection {
 }
 
 /// How far a socket has come, as the kernel counts: FINs, and the SYN, included.
+///
+/// The kernel takes some time for each answer, so nothing is asked for before it is needed.
+pub trait Progress {
+    /// Sequence numbers received in order.
+    fn bytes_received(&self) -> u64;
+
+    /// The sequence number expected next.
+    fn receive_next(&self) -> u32;
+
+    /// Sequence numbers acknowledged by the peer.
+    fn bytes_acked(&self) -> u64;
+
+    /// The first sequence number not acknowledged.
+    fn send_unacked(&self) -> u32;
+
+    /// The first sequence number never sent.
+    fn send_next(&self) -> u32;
+
+    /// Whether a later look at the socket is sure to come soon, because of what is under way.
+    fn goes_on(&self) -> bool;
+}
+
+/// A socket's [`Progress`], known beforehand.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Position {
-    /// Sequence numbers received in order.
+    /// [`Progress::bytes_received`].
     pub bytes_received: u64,
-    /// The sequence number expected next.
+    /// [`Progress::receive_next`].
     pub receive_next: u32,
-    /// Sequence numbers acknowledged by the peer.
+    /// [`Progress::bytes_acked`].
     pub bytes_acked: u64,
-    /// The first sequence number not acknowledged.
+    /// [`Progress::send_unacked`].
     pub send_unacked: u32,
-    /// The first sequence number never sent.
+    /// [`Progress::send_next`].
     pub send_next: u32,
+    /// [`Progress::goes_on`].
+    pub goes_on: bool,
 }
 
 /// The payload that got through since the last look.
@@ -60,20 +85,58 @@ pub struct Growth {
     pub sent: u64,
 }
 
+/// Acknowledgements of fewer bytes wait for the next look, where one is sure to come: they cost
+/// more to account for than to look at, and come with every other segment.
+const WORTH_ACCOUNTING: u64 = 256 * 1024;
+
 impl Flow {
     #[inline]
-    fn start(&mut self, counted: u64, at: u32, now_ns: u64) {
-        self.seen = counted.saturating_sub(self.fin.taken(at));
+    fn start(&mut self, counted: u64, now_ns: u64) {
+        self.seen = counted;
         self.last_ns = now_ns;
         self.burst_from_ns = now_ns;
     }
 
     #[inline]
-    fn advance(&mut self, counted: u64, at: u32) -> u64 {
-        let payload = counted.saturating_sub(self.fin.taken(at));
-        let growth = payload.saturating_sub(self.seen);
-        self.seen = self.seen.saturating_add(growth);
-        growth
+    fn ahead(&self, counted: u64) -> u64 {
+        counted.saturating_sub(self.seen)
+    }
+
+    /// Nothing follows a FIN: it is in the last step only, if it is in any.
+    #[inline]
+    fn advance(&mut self, counted: u64, at: impl FnOnce() -> u32) -> u64 {
+        let ahead = self.ahead(counted);
+        if ahead == 0 {
+            return 0;
+        }
+        self.seen = counted;
+        ahead.saturating_sub(self.fin.taken(at()))
+    }
+}
+
+impl Progress for Position {
+    fn bytes_received(&self) -> u64 {
+        self.bytes_received
+    }
+
+    fn receive_next(&self) -> u32 {
+        self.receive_next
+    }
+
+    fn bytes_acked(&self) -> u64 {
+        self.bytes_acked
+    }
+
+    fn send_unacked(&self) -> u32 {
+        self.send_unacked
+    }
+
+    fn send_next(&self) -> u32 {
+        self.send_next
+    }
+
+    fn goes_on(&self) -> bool {
+        self.goes_on
     }
 }
 
@@ -86,37 +149,41 @@ impl Growth {
 }
 
 impl Connection {
-    /// Begins to count at `position` and `retransmits`; what came before is not ours, or the SYN.
+    /// Begins to count at `socket` and `retransmits`; what came before is not ours, or the SYN.
     #[inline]
-    pub fn start(&mut self, position: &Position, retransmits: u32, now_ns: u64) {
-        self.received
-            .start(position.bytes_received, position.receive_next, now_ns);
-        self.sent
-            .start(position.bytes_acked, position.send_unacked, now_ns);
+    pub fn start(&mut self, socket: &impl Progress, retransmits: u32, now_ns: u64) {
+        self.received.start(socket.bytes_received(), now_ns);
+        self.sent.start(socket.bytes_acked(), now_ns);
         self.asked_ns = now_ns;
         self.segment_ns = now_ns;
-        self.segment_next = u64::from(position.send_next);
+        self.segment_next = u64::from(socket.send_next());
         self.retransmits = u64::from(retransmits);
     }
 
-    /// Moves on to `position` and gives the payload in between.
+    /// Moves on to where `socket` is and gives the payload in between. A little that was acknowledged
+    /// is left for later while more is under way, except together with something received, which may
+    /// be a request and so begin another burst.
     #[inline]
-    pub fn advance(&mut self, position: &Position) -> Growth {
-        Growth {
-            received: self
-                .received
-                .advance(position.bytes_received, position.receive_next),
-            sent: self
-                .sent
-                .advance(position.bytes_acked, position.send_unacked),
-        }
+    pub fn advance(&mut self, socket: &impl Progress) -> Growth {
+        let received = self
+            .received
+            .advance(socket.bytes_received(), || socket.receive_next());
+        let acked = socket.bytes_acked();
+        let ahead = self.sent.ahead(acked);
+        let waits = received == 0 && ahead < WORTH_ACCOUNTING && (ahead == 0 || socket.goes_on());
+        let sent = if waits {
+            0
+        } else {
+            self.sent.advance(acked, || socket.send_unacked())
+        };
+        Growth { received, sent }
     }
 
     /// Finds out what the last segment was: the callback comes before a segment is sent, so only
     /// the next one shows whether it carried new data or repeated old.
     #[inline]
-    pub fn notice(&mut self, position: &Position) {
-        let next = u64::from(position.send_next);
+    pub fn notice(&mut self, socket: &impl Progress) {
+        let next = u64::from(socket.send_next());
         if next != self.segment_next {
             self.asked_ns = self.segment_ns;
             self.segment_next = next;

@@ -19,7 +19,7 @@ mod union;
 mod word;
 
 pub use burst::Policy;
-pub use connection::{Connection, Flow, Growth, Position};
+pub use connection::{Connection, Flow, Growth, Position, Progress};
 pub use counters::{Counters, Traffic};
 pub use fin::{Fin, Tcp};
 pub use key::PeerKey;

@@ -17,6 +17,8 @@ type Peer = Counters<Cell<u64>>;
 struct Socket {
     connection: Connection,
     position: Position,
+    /// Whether the callback is about a round trip, and not about a segment.
+    round_trip: bool,
 }
 
 /// What the application or the network does.
@@ -38,6 +40,8 @@ enum Event {
     AllAcknowledged,
     /// So many hundredths of the data that is under way are acknowledged.
     PartAcknowledged(u64),
+    /// The same, but no callback tells of it: the kernel tells once per round trip.
+    PartAcknowledgedUnseen(u64),
     /// The segment with the FIN and this much data is sent again.
     RepeatsEnd(u64),
 }
@@ -55,16 +59,22 @@ impl Socket {
             bytes_acked: 1,
             send_unacked: ISN,
             send_next: ISN,
+            goes_on: false,
         };
         let mut connection = Connection::default();
         connection.start(&position, 0, now_ns);
         Self {
             connection,
             position,
+            round_trip: false,
         }
     }
 
     fn at(&mut self, peer: &Peer, now_ns: u64, event: Event) -> Growth {
+        self.round_trip = matches!(
+            event,
+            Event::Acknowledged(_) | Event::AllAcknowledged | Event::PartAcknowledged(_)
+        );
         match event {
             Event::Sends(n) => {
                 self.callback(peer, now_ns, true);
@@ -81,9 +91,10 @@ impl Socket {
                 self.position.send_next = self.position.send_next.wrapping_add(low(n + 1));
                 return Growth::default();
             }
-            Event::PartAcknowledged(hundredths) => {
-                let sent = self.under_way();
-                self.acknowledged(sent.saturating_sub(1) * hundredths / 100);
+            Event::PartAcknowledged(hundredths) => self.part_acknowledged(hundredths),
+            Event::PartAcknowledgedUnseen(hundredths) => {
+                self.part_acknowledged(hundredths);
+                return Growth::default();
             }
             Event::RepeatsEnd(n) => {
                 self.connection
@@ -121,7 +132,13 @@ impl Socket {
         self.position.send_unacked = self.position.send_unacked.wrapping_add(low(n));
     }
 
+    fn part_acknowledged(&mut self, hundredths: u64) {
+        let sent = self.under_way();
+        self.acknowledged(sent.saturating_sub(1) * hundredths / 100);
+    }
+
     fn callback(&mut self, peer: &Peer, now_ns: u64, sending: bool) -> Growth {
+        self.position.goes_on = !self.round_trip && self.under_way() != 0;
         let growth = self.connection.advance(&self.position);
         self.connection.notice(&self.position);
         if growth.sent != 0 {
@@ -283,6 +300,39 @@ fn a_segment_sent_again_asks_for_nothing() {
 }
 
 #[test]
+fn a_little_that_was_acknowledged_waits_while_more_is_under_way() {
+    let (peer, mut socket) = (Peer::default(), Socket::opened(0));
+    socket.at(&peer, MS, Event::Sends(400 * KIB));
+    let mut look = |acknowledged, received, goes_on| {
+        socket.acknowledged(acknowledged);
+        socket.received(received);
+        socket.position.goes_on = goes_on;
+        let growth = socket.connection.advance(&socket.position);
+        (growth.sent, growth.received)
+    };
+    assert_eq!(look(10 * KIB, 0, true), (0, 0));
+    assert_eq!(look(10 * KIB, 0, false), (20 * KIB, 0));
+    assert_eq!(look(255 * KIB, 0, true), (0, 0));
+    assert_eq!(look(KIB, 0, true), (256 * KIB, 0));
+    // What was received may be a request: what was acknowledged before belongs to the last one.
+    assert_eq!(look(KIB, 8, true), (KIB, 8));
+    assert_eq!(look(0, 0, true), (0, 0));
+}
+
+#[test]
+fn an_answer_acknowledged_before_the_next_request_keeps_its_rate() {
+    let counters = run(&[
+        (1000, Event::Receives(8)),
+        (1000, Event::Sends(600 * KIB)),
+        (1100, Event::PartAcknowledgedUnseen(40)),
+        (1100, Event::Receives(8)),
+        (1200, Event::AllAcknowledged),
+    ]);
+    assert_eq!(counters.sent.rated_bytes, 600 * KIB);
+    assert_eq!(counters.sent.busy_ns, 200 * MS);
+}
+
+#[test]
 fn a_tail_noticed_late_is_dated_back() {
     let (peer, mut socket) = (Peer::default(), Socket::opened(0));
     socket.at(&peer, MS, Event::Sends(100));
@@ -304,6 +354,7 @@ fn event() -> impl Strategy<Value = Event> {
         (1_u64..200_000).prop_map(Event::Sends),
         Just(Event::Repeats),
         (0_u64..=100).prop_map(Event::PartAcknowledged),
+        (0_u64..=100).prop_map(Event::PartAcknowledgedUnseen),
         Just(Event::AllAcknowledged),
         (1_u64..200_000).prop_map(Event::Receives),
     ]

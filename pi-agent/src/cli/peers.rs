@@ -44,15 +44,22 @@ pub(super) struct Row<'a> {
     share: f64,
 }
 
+/// The status whose rates are those of the last second: the agent looks at its counters when it is
+/// asked, and otherwise seldom.
+pub(super) async fn second(query: &Query) -> Result<Status> {
+    query::status(query).await?;
+    tokio::time::sleep(EVERY).await;
+    query::status(query).await
+}
+
 /// Renews the table every second until the reader has had enough.
 pub(super) async fn live(query: &Query) -> Result<ExitCode> {
-    loop {
-        let status = query::status(query).await?;
-        if !show(&text(&status))? {
-            return Ok(ExitCode::SUCCESS);
-        }
+    let mut status = second(query).await?;
+    while show(&text(&status))? {
         tokio::time::sleep(EVERY).await;
+        status = query::status(query).await?;
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows as much as fits on the terminal, in the place of what was there. Gives whether there still

@@ -216,7 +216,7 @@ impl Announcer {
             added: keys,
             removed: Vec::new(),
         };
-        let request = self.request(holder, &set, seq);
+        let request = self.request(holder, &set, seq).await;
         self.sent = seq;
         let reply = self.post(path::SYNC, &request, SYNC_DEADLINE).await;
         let outcome = judge("sync", reply.as_ref());
@@ -261,7 +261,7 @@ impl Announcer {
         }
         let (added, removed) = (delta.added.len(), delta.removed.len());
         let seq = self.seq + 1;
-        let request = self.request(holder, &delta, seq);
+        let request = self.request(holder, &delta, seq).await;
         self.sent = seq;
         let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
         let outcome = judge("advertise", reply.as_ref());
@@ -290,7 +290,7 @@ impl Announcer {
             removed: Vec::new(),
         };
         let seq = self.seq + 1;
-        let request = self.request(holder, &delta, seq);
+        let request = self.request(holder, &delta, seq).await;
         self.sent = seq;
         let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
         let outcome = judge("advertise", reply.as_ref());
@@ -308,7 +308,7 @@ impl Announcer {
     }
 
     async fn keepalive(&mut self, holder: Holder) -> Outcome {
-        let report = self.report();
+        let report = self.report().await;
         let request = KeepaliveRequest {
             host: holder.to_string(),
             group: self.discovery.0.group.clone(),
@@ -330,8 +330,8 @@ impl Announcer {
         outcome
     }
 
-    fn request(&mut self, holder: Holder, delta: &Delta, seq: u64) -> AdvertiseRequest {
-        let report = self.report();
+    async fn request(&mut self, holder: Holder, delta: &Delta, seq: u64) -> AdvertiseRequest {
+        let report = self.report().await;
         AdvertiseRequest {
             holder: holder.to_string(),
             keys: texts(&delta.added),
@@ -346,10 +346,14 @@ impl Announcer {
     }
 
     /// The sources go on summing up while an earlier report waits for its delivery.
-    fn report(&mut self) -> Report {
-        self.undelivered
-            .take()
-            .unwrap_or_else(|| self.discovery.0.reports.take())
+    async fn report(&mut self) -> Report {
+        if let Some(report) = self.undelivered.take() {
+            return report;
+        }
+        let discovery = self.discovery.clone();
+        // The sources ask the kernel. One that panicked is a report less.
+        let taken = tokio::task::spawn_blocking(move || discovery.0.reports.take()).await;
+        taken.unwrap_or_default()
     }
 
     /// Posts to the first instance that answers.

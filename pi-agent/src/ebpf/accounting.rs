@@ -20,6 +20,7 @@ use super::{
     error::AccountingError,
     kernel::Kernel,
     ledger::Ledger,
+    log,
     metrics::{self, PeerMetrics},
     mode::{InForce, Mode, Reason},
     own,
@@ -153,16 +154,21 @@ impl Accounting {
         self.sockets.clone()
     }
 
-    /// Reads the counters of all peers and enters what passed. To be called once per interval, from
-    /// where blocking is allowed: about two microseconds for each peer.
-    pub fn pass(&self, now: Instant) {
-        self.lock().pass(now);
+    /// Reads the counters of all peers and enters what passed. To be called from where blocking is
+    /// allowed: about two microseconds for each peer.
+    ///
+    /// `now` is read when it is this caller's turn: one that has waited for another's pass would
+    /// come with a time before it.
+    pub fn pass(&self, now: impl FnOnce() -> Instant) {
+        let mut state = self.lock();
+        state.pass(now());
     }
 
-    /// A pass, unless the last one is less than a second ago: for those who are about to show or to
-    /// report what was counted.
-    pub fn refresh(&self, now: Instant) {
+    /// A pass, unless the last one is less than a second ago: once per interval, and for those who
+    /// are about to show or to report what was counted.
+    pub fn refresh(&self, now: impl FnOnce() -> Instant) {
         let mut state = self.lock();
+        let now = now();
         if state.ledger.age(now) >= FRESH {
             state.pass(now);
         }
@@ -171,6 +177,11 @@ impl Accounting {
     /// Shows in the metrics in which racks the peers are that have a name of their own there.
     pub fn show_racks(&self, rack: impl Fn(IpAddr) -> Option<String>) {
         self.lock().metrics.show_racks(rack);
+    }
+
+    /// The series of all peers as of the last pass, in the text format of Prometheus.
+    pub(crate) fn page(&self) -> String {
+        self.lock().metrics.page()
     }
 
     /// How often something could not be counted, by kind, as of the last pass.
@@ -185,8 +196,17 @@ impl Accounting {
 
     /// What passed since the last report, as of the last pass: of the `most` peers with the most
     /// bytes, the others' sums stay for the next report.
-    pub fn take_reports(&self, most: usize, now: Instant) -> Vec<PeerReport> {
-        self.lock().ledger.take_reports(most, now)
+    pub fn take_reports(&self, most: usize, now: impl FnOnce() -> Instant) -> Vec<PeerReport> {
+        let mut state = self.lock();
+        state.ledger.take_reports(most, now())
+    }
+
+    /// What the program logs, where that is switched on, for one reader.
+    pub(crate) fn take_log(&self) -> Option<log::Reader> {
+        match &mut self.lock().source {
+            Source::Kernel(kernel) => kernel.take_log(),
+            Source::Sockets(_) | Source::Nothing => None,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -230,12 +250,9 @@ impl State {
 }
 
 impl Source {
-    fn read(&mut self) -> Result<BTreeMap<IpAddr, Counters>, AccountingError> {
+    fn read(&self) -> Result<BTreeMap<IpAddr, Counters>, AccountingError> {
         match self {
-            Self::Kernel(kernel) => {
-                kernel.flush_log();
-                kernel.read()
-            }
+            Self::Kernel(kernel) => kernel.read(),
             Self::Sockets(sockets) => Ok(sockets.read()),
             Self::Nothing => Ok(BTreeMap::new()),
         }

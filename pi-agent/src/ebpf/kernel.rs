@@ -106,11 +106,9 @@ impl Kernel {
         Ok(Failure::ALL.map(|kind| (kind, map.get(&kind.index(), 0).unwrap_or(0))))
     }
 
-    /// Passes on what the program logged, where that is switched on.
-    pub(crate) fn flush_log(&mut self) {
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
+    /// The reader of what the program logs, where that is switched on; there is one.
+    pub(crate) fn take_log(&mut self) -> Option<log::Reader> {
+        self.log.take()
     }
 
     fn peers(&self) -> Result<HashMap<&MapData, Key, Value>, AccountingError> {

@@ -19,7 +19,13 @@ pub(crate) struct Ledger {
     peers: BTreeMap<IpAddr, Peer>,
     idle: Duration,
     looked: Instant,
+    /// When the rates were last worked out.
+    rated: Instant,
 }
+
+/// Rates over less than this are those of a few segments: such a look leaves the rates as they are,
+/// and what it brought counts at the next.
+const RATED_OVER: Duration = Duration::from_millis(500);
 
 /// What one look brought.
 #[derive(Debug, Default)]
@@ -68,6 +74,8 @@ struct Rates {
 struct Rate {
     average: u64,
     throughput: Option<u64>,
+    /// Bytes since the rates were last worked out.
+    waiting: u64,
 }
 
 impl Ledger {
@@ -77,23 +85,19 @@ impl Ledger {
             peers: BTreeMap::new(),
             idle,
             looked: now,
+            rated: now,
         }
     }
 
     /// Enters the counters of all peers.
     pub(crate) fn look(&mut self, counters: &BTreeMap<IpAddr, Counters>, now: Instant) -> Look {
         let before = self.looked;
-        let interval = now.saturating_duration_since(before);
         self.looked = now;
         let mut look = Look::default();
-        for peer in self.peers.values_mut() {
-            peer.rates.received.average = 0;
-            peer.rates.sent.average = 0;
-        }
         for (&address, counters) in counters {
             let peer = self.peers.entry(address);
             let peer = peer.or_insert_with(|| Peer::new(before));
-            let growth = peer.enter(counters, interval, now);
+            let growth = peer.enter(counters, now);
             if !growth.is_zero() {
                 look.moved.push(Moved {
                     peer: address,
@@ -103,12 +107,25 @@ impl Ledger {
                 });
             }
         }
+        self.rate(now);
         let idle = self.idle;
         let stays = |peer: &Peer| now.saturating_duration_since(peer.moved) < idle;
         let gone = self.peers.iter().filter(|(_, peer)| !stays(peer));
         look.forgotten = gone.map(|(&address, _)| address).collect();
         self.peers.retain(|_, peer| stays(peer));
         look
+    }
+
+    fn rate(&mut self, now: Instant) {
+        let interval = now.saturating_duration_since(self.rated);
+        if interval < RATED_OVER {
+            return;
+        }
+        self.rated = now;
+        for peer in self.peers.values_mut() {
+            peer.rates.received.settle(interval);
+            peer.rates.sent.settle(interval);
+        }
     }
 
     /// How long ago the last look was.
@@ -160,7 +177,7 @@ impl Peer {
         }
     }
 
-    fn enter(&mut self, counters: &Counters, interval: Duration, now: Instant) -> Sums {
+    fn enter(&mut self, counters: &Counters, now: Instant) -> Sums {
         let sums = Sums::from(counters);
         let growth = sums.since(&self.counters);
         self.counters = sums;
@@ -170,8 +187,8 @@ impl Peer {
         self.moved = now;
         self.total.add(&growth);
         self.pending.add(&growth);
-        self.rates.received.enter(&growth.received, interval);
-        self.rates.sent.enter(&growth.sent, interval);
+        self.rates.received.enter(&growth.received);
+        self.rates.sent.enter(&growth.sent);
         self.rtt_us = known(counters.srtt_us).or(self.rtt_us);
         self.min_rtt_us = known(counters.min_rtt_us).or(self.min_rtt_us);
         growth
@@ -211,11 +228,15 @@ impl Peer {
 }
 
 impl Rate {
-    fn enter(&mut self, growth: &FlowSums, interval: Duration) {
-        let millis = interval.as_millis().max(1);
-        let average = u128::from(growth.bytes) * 1000 / millis;
-        self.average = u64::try_from(average).unwrap_or(u64::MAX);
+    fn enter(&mut self, growth: &FlowSums) {
+        self.waiting += growth.bytes;
         self.throughput = growth.throughput().or(self.throughput);
+    }
+
+    fn settle(&mut self, interval: Duration) {
+        let millis = interval.as_millis().max(1);
+        let average = u128::from(std::mem::take(&mut self.waiting)) * 1000 / millis;
+        self.average = u64::try_from(average).unwrap_or(u64::MAX);
     }
 }
 

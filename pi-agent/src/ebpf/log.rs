@@ -3,9 +3,19 @@
 //! The level is a constant of the program: at zero the verifier removes the log statements, so that
 //! they cost nothing. They are left in where the filter lets `pi_agent::ebpf=trace` through when
 //! the program is loaded, and then cost about half a microsecond for each callback.
+#![expect(
+    unsafe_code,
+    reason = "waiting for a descriptor asks for a promise that it stays open"
+)]
+
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+};
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
+use tokio::io::{Interest, unix::AsyncFd};
 use tracing::{debug, trace};
 
 /// The name of the constant.
@@ -45,9 +55,28 @@ impl Reader {
         }
     }
 
-    /// Hands on what has come since the last time.
-    pub(crate) fn flush(&mut self) {
-        self.0.flush();
+    /// Hands on whatever comes, as it comes: the ring has room for a thousand records or so, and
+    /// what finds none is lost.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot wait for the ring.
+    pub(crate) async fn follow(self) -> io::Result<()> {
+        // SAFETY: the ring, and with it its descriptor, is owned by what waits for it.
+        let mut ring = unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?;
+        loop {
+            let mut ready = ring.readable_mut().await?;
+            ready.get_inner_mut().0.flush();
+            ready.clear_ready();
+            // Under load there is always more.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl AsRawFd for Reader {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
 

@@ -6,26 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::metrics::{Counter, Gauge, counter, gauge};
+use ::metrics::{counter, gauge};
 use pi_ebpf::names::Failure;
 
 use super::{
     ledger::Moved,
     mode::Mode,
     named::{Named, Place},
-    sums::FlowSums,
+    page::Page,
+    sums::{FlowSums, Sums},
 };
 use crate::metric::Metric;
 
-const BYTES: &str = "piccolo_agent_peer_bytes_total";
-const RATED_BYTES: &str = "piccolo_agent_peer_rated_bytes_total";
-const BUSY_SECONDS: &str = "piccolo_agent_peer_busy_seconds_total";
-const BURSTS: &str = "piccolo_agent_peer_bursts_total";
-const RETRANSMITS: &str = "piccolo_agent_peer_retransmits_total";
-const OPENED: &str = "piccolo_agent_peer_connections_opened_total";
-const CLOSED: &str = "piccolo_agent_peer_connections_closed_total";
-const RTT_SECONDS: &str = "piccolo_agent_peer_rtt_seconds";
-const RACK: &str = "piccolo_agent_peer_rack_info";
 const PEERS: &str = "piccolo_agent_peers";
 const INFO: &str = "piccolo_agent_accounting_info";
 const FAILURES: &str = "piccolo_agent_accounting_failures_total";
@@ -37,42 +29,64 @@ const PEER: (&str, &str) = (
 );
 const DIRECTION: (&str, &str) = ("direction", "`received`, `sent`");
 
+const BYTES: Metric = Metric::counter(
+    "piccolo_agent_peer_bytes_total",
+    &[PEER, DIRECTION],
+    "TCP payload exchanged with a peer, each byte once.",
+);
+const RATED_BYTES: Metric = Metric::counter(
+    "piccolo_agent_peer_rated_bytes_total",
+    &[PEER, DIRECTION],
+    "Those of transfers long enough to tell a rate by.",
+);
+const BUSY_SECONDS: Metric = Metric::gauge(
+    "piccolo_agent_peer_busy_seconds_total",
+    &[PEER, DIRECTION],
+    "The time these took, over all connections; only grows. Throughput is the rate of rated \
+     bytes over the rate of this.",
+);
+const BURSTS: Metric = Metric::counter(
+    "piccolo_agent_peer_bursts_total",
+    &[PEER, DIRECTION],
+    "Transfers long enough to tell a rate by.",
+);
+const RETRANSMITS: Metric = Metric::counter(
+    "piccolo_agent_peer_retransmits_total",
+    &[PEER],
+    "Segments sent to a peer again.",
+);
+const OPENED: Metric = Metric::counter(
+    "piccolo_agent_peer_connections_opened_total",
+    &[PEER],
+    "Connections with a peer that were established.",
+);
+const CLOSED: Metric = Metric::counter(
+    "piccolo_agent_peer_connections_closed_total",
+    &[PEER],
+    "Connections with a peer that ended.",
+);
+const RTT_SECONDS: Metric = Metric::gauge(
+    "piccolo_agent_peer_rtt_seconds",
+    &[PEER],
+    "Smoothed round-trip time to a peer.",
+);
+const RACK: Metric = Metric::gauge(
+    "piccolo_agent_peer_rack_info",
+    &[PEER, ("rack", "as the server names it")],
+    "1 for the rack that a peer with a name of its own is in, once a find has told it.",
+);
+
 /// What this module counts.
 pub const METRICS: &[Metric] = &[
-    Metric::counter(
-        BYTES,
-        &[PEER, DIRECTION],
-        "TCP payload exchanged with a peer, each byte once.",
-    ),
-    Metric::counter(
-        RATED_BYTES,
-        &[PEER, DIRECTION],
-        "Those of transfers long enough to tell a rate by.",
-    ),
-    Metric::gauge(
-        BUSY_SECONDS,
-        &[PEER, DIRECTION],
-        "The time these took, over all connections; only grows. Throughput is the rate of rated \
-         bytes over the rate of this.",
-    ),
-    Metric::counter(
-        BURSTS,
-        &[PEER, DIRECTION],
-        "Transfers long enough to tell a rate by.",
-    ),
-    Metric::counter(RETRANSMITS, &[PEER], "Segments sent to a peer again."),
-    Metric::counter(
-        OPENED,
-        &[PEER],
-        "Connections with a peer that were established.",
-    ),
-    Metric::counter(CLOSED, &[PEER], "Connections with a peer that ended."),
-    Metric::gauge(RTT_SECONDS, &[PEER], "Smoothed round-trip time to a peer."),
-    Metric::gauge(
-        RACK,
-        &[PEER, ("rack", "as the server names it")],
-        "1 for the rack that a peer with a name of its own is in, once a find has told it.",
-    ),
+    BYTES,
+    RATED_BYTES,
+    BUSY_SECONDS,
+    BURSTS,
+    RETRANSMITS,
+    OPENED,
+    CLOSED,
+    RTT_SECONDS,
+    RACK,
     Metric::gauge(PEERS, &[], "Peers that are counted."),
     Metric::gauge(
         INFO,
@@ -107,40 +121,43 @@ const OTHER: &str = "other";
 #[derive(Debug)]
 pub(crate) struct PeerMetrics {
     named: Named,
-    peers: BTreeMap<IpAddr, Series>,
-    other: Series,
+    /// Those that are named, and those that have lost their names not long ago.
+    peers: BTreeMap<IpAddr, Shown>,
+    other: Sums,
 }
 
-/// The series of one value of the label `peer`.
-#[derive(Debug)]
-struct Series {
-    received: FlowSeries,
-    sent: FlowSeries,
-    retransmits: Counter,
-    opened: Counter,
-    closed: Counter,
-    /// None of those that are summed up.
-    rtt: Option<Gauge>,
-    rack: Option<(String, Gauge)>,
+/// What is shown of one peer.
+#[derive(Debug, Default)]
+struct Shown {
+    sums: Sums,
+    /// Nothing, also, of a peer that has lost its name: what nobody measures is not a number.
+    rtt_us: Option<u64>,
+    rack: Option<String>,
 }
 
-/// Those of one direction.
-#[derive(Debug)]
-struct FlowSeries {
-    bytes: Counter,
-    rated_bytes: Counter,
-    busy: Gauge,
-    bursts: Counter,
-}
+/// A number of one direction.
+type OfFlow = fn(&FlowSums) -> u64;
+/// A number of a peer.
+type OfPeer = fn(&Sums) -> u64;
+
+const BY_DIRECTION: [(Metric, OfFlow); 3] = [
+    (BYTES, |flow| flow.bytes),
+    (RATED_BYTES, |flow| flow.rated_bytes),
+    (BURSTS, |flow| flow.bursts),
+];
+const BY_PEER: [(Metric, OfPeer); 3] = [
+    (RETRANSMITS, |sums| sums.retransmits),
+    (OPENED, |sums| sums.opened + sums.adopted),
+    (CLOSED, |sums| sums.closed),
+];
 
 impl PeerMetrics {
     /// Metrics that name no more than `limit` peers at a time.
     pub(crate) fn new(limit: usize) -> Self {
-        let other = Series::new(OTHER, None);
         Self {
             named: Named::new(limit),
             peers: BTreeMap::new(),
-            other,
+            other: Sums::default(),
         }
     }
 
@@ -149,14 +166,14 @@ impl PeerMetrics {
         match self.named.place(moved.peer, moved.total_bytes) {
             Place::Own => {}
             Place::Instead(before) => self.withdraw(before),
-            Place::Other => return self.other.add(moved),
+            Place::Other => return self.other.add(&moved.growth),
         }
-        let series = self.peers.entry(moved.peer).or_insert_with(|| {
-            let name = moved.peer.to_string();
-            let rtt = gauge!(RTT_SECONDS, "peer" => name.clone());
-            Series::new(&name, Some(rtt))
-        });
-        series.add(moved);
+        let shown = self.peers.entry(moved.peer).or_default();
+        shown.sums.add(&moved.growth);
+        shown.rtt_us = moved.rtt_us.or(shown.rtt_us);
+        while let Some(gone) = self.named.retire() {
+            self.peers.remove(&gone);
+        }
     }
 
     /// A peer was forgotten.
@@ -167,76 +184,73 @@ impl PeerMetrics {
 
     /// Shows the racks of the peers that have a name of their own.
     pub(crate) fn show_racks(&mut self, rack: impl Fn(IpAddr) -> Option<String>) {
-        for (&peer, series) in &mut self.peers {
-            if let Some(rack) = rack(peer) {
-                series.show_rack(peer, rack);
+        for (&peer, shown) in &mut self.peers {
+            if self.named.has(peer) {
+                shown.rack = rack(peer).or(shown.rack.take());
             }
         }
+    }
+
+    /// All series, for Prometheus.
+    pub(crate) fn page(&self) -> String {
+        let mut page = Page::default();
+        let named = self.peers.iter();
+        let named: Vec<_> = named
+            .map(|(peer, shown)| (peer.to_string(), shown))
+            .collect();
+        let sums = named
+            .iter()
+            .map(|(name, shown)| (name.as_str(), &shown.sums));
+        let sums: Vec<_> = sums.chain([(OTHER, &self.other)]).collect();
+        for (metric, of) in &BY_DIRECTION {
+            flows(&mut page, metric, &sums, |flow| of(flow).to_string());
+        }
+        flows(&mut page, &BUSY_SECONDS, &sums, |flow| {
+            Duration::from_nanos(flow.busy_ns).as_secs_f64().to_string()
+        });
+        for (metric, of) in &BY_PEER {
+            page.family(metric);
+            for &(peer, sums) in &sums {
+                page.series(metric, &[("peer", peer)], of(sums));
+            }
+        }
+        page.family(&RTT_SECONDS);
+        for (peer, shown) in &named {
+            if let Some(rtt_us) = shown.rtt_us {
+                let seconds = Duration::from_micros(rtt_us).as_secs_f64();
+                page.series(&RTT_SECONDS, &[("peer", peer)], seconds);
+            }
+        }
+        page.family(&RACK);
+        for (peer, shown) in &named {
+            if let Some(rack) = &shown.rack {
+                page.series(&RACK, &[("peer", peer), ("rack", rack)], 1);
+            }
+        }
+        page.into_text()
     }
 
     fn withdraw(&mut self, peer: IpAddr) {
-        let Some(series) = self.peers.remove(&peer) else {
-            return;
-        };
-        if let Some(rtt) = series.rtt {
-            // A round trip that nobody measures any more is not a number.
-            rtt.set(f64::NAN);
+        if let Some(shown) = self.peers.get_mut(&peer) {
+            shown.rtt_us = None;
+            shown.rack = None;
         }
     }
 }
 
-impl Series {
-    fn show_rack(&mut self, peer: IpAddr, rack: String) {
-        if let Some((before, shown)) = &self.rack {
-            if *before == rack {
-                return;
-            }
-            shown.set(0.0);
+/// A metric of both directions of all peers.
+fn flows(
+    page: &mut Page,
+    metric: &Metric,
+    peers: &[(&str, &Sums)],
+    of: impl Fn(&FlowSums) -> String,
+) {
+    page.family(metric);
+    for (peer, sums) in peers {
+        for (direction, flow) in [("received", &sums.received), ("sent", &sums.sent)] {
+            let labels = [("peer", *peer), ("direction", direction)];
+            page.series(metric, &labels, of(flow));
         }
-        let shown = gauge!(RACK, "peer" => peer.to_string(), "rack" => rack.clone());
-        shown.set(1.0);
-        self.rack = Some((rack, shown));
-    }
-
-    fn new(peer: &str, rtt: Option<Gauge>) -> Self {
-        let peer = || peer.to_owned();
-        let flow = |direction: &'static str| FlowSeries {
-            bytes: counter!(BYTES, "peer" => peer(), "direction" => direction),
-            rated_bytes: counter!(RATED_BYTES, "peer" => peer(), "direction" => direction),
-            busy: gauge!(BUSY_SECONDS, "peer" => peer(), "direction" => direction),
-            bursts: counter!(BURSTS, "peer" => peer(), "direction" => direction),
-        };
-        Self {
-            received: flow("received"),
-            sent: flow("sent"),
-            retransmits: counter!(RETRANSMITS, "peer" => peer()),
-            opened: counter!(OPENED, "peer" => peer()),
-            closed: counter!(CLOSED, "peer" => peer()),
-            rtt,
-            rack: None,
-        }
-    }
-
-    fn add(&self, moved: &Moved) {
-        let growth = &moved.growth;
-        self.received.add(&growth.received);
-        self.sent.add(&growth.sent);
-        self.retransmits.increment(growth.retransmits);
-        self.opened.increment(growth.opened + growth.adopted);
-        self.closed.increment(growth.closed);
-        if let (Some(gauge), Some(rtt_us)) = (&self.rtt, moved.rtt_us) {
-            gauge.set(Duration::from_micros(rtt_us).as_secs_f64());
-        }
-    }
-}
-
-impl FlowSeries {
-    fn add(&self, growth: &FlowSums) {
-        self.bytes.increment(growth.bytes);
-        self.rated_bytes.increment(growth.rated_bytes);
-        self.busy
-            .increment(Duration::from_nanos(growth.busy_ns).as_secs_f64());
-        self.bursts.increment(growth.bursts);
     }
 }
 

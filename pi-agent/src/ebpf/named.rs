@@ -1,16 +1,17 @@
 //! Which peers have a name of their own in the metrics.
 //!
-//! A label that once was shown stays, so names are given sparingly: to the first peers, and later to
-//! peers with more bytes than a named one, but in all to no more than a few times the limit; a peer
-//! that had one may have it again. What passes with any other peer is summed up under one name; a peer that loses its name keeps its
-//! counters as they are, so that no counter ever goes back and the sum over all is exact.
+//! The first peers have one, and later peers with more bytes than a named one, in its place. What
+//! passes with any other peer is summed up under one name. A peer that loses its name keeps its
+//! counters as they are, so that no counter goes back and nothing is lost between two scrapes, until
+//! so many others have lost theirs after it that the page would have more than a few times the limit:
+//! only then its series are left out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
     net::IpAddr,
 };
 
-/// How many times the limit may be named over the life of the process.
+/// How many times the limit is shown at most, those that have lost their names included.
 const TURNS: usize = 4;
 /// A peer needs this many times the bytes of the one whose place it takes, so that two alike do not
 /// take turns.
@@ -22,8 +23,8 @@ pub(crate) struct Named {
     limit: usize,
     /// Bytes since the agent started, by peer.
     peers: BTreeMap<IpAddr, u64>,
-    /// Every peer that ever was named.
-    given: BTreeSet<IpAddr>,
+    /// Those that had a name, and are shown still; the one that lost it first comes first.
+    lost: VecDeque<IpAddr>,
 }
 
 /// What becomes of a peer.
@@ -42,7 +43,7 @@ impl Named {
         Self {
             limit,
             peers: BTreeMap::new(),
-            given: BTreeSet::new(),
+            lost: VecDeque::new(),
         }
     }
 
@@ -51,10 +52,6 @@ impl Named {
         if let Some(known) = self.peers.get_mut(&peer) {
             *known = bytes;
             return Place::Own;
-        }
-        let new = !self.given.contains(&peer);
-        if new && self.given.len() >= self.limit.saturating_mul(TURNS) {
-            return Place::Other;
         }
         if self.peers.len() < self.limit {
             self.give(peer, bytes);
@@ -67,19 +64,35 @@ impl Named {
         if bytes <= fewest.saturating_mul(AHEAD) {
             return Place::Other;
         }
-        self.peers.remove(&least);
+        self.forget(least);
         self.give(peer, bytes);
         Place::Instead(least)
     }
 
+    /// Whether a peer has a name.
+    pub(crate) fn has(&self, peer: IpAddr) -> bool {
+        self.peers.contains_key(&peer)
+    }
+
     /// A peer was forgotten; its place is free.
     pub(crate) fn forget(&mut self, peer: IpAddr) {
-        self.peers.remove(&peer);
+        if self.peers.remove(&peer).is_some() {
+            self.lost.push_back(peer);
+        }
+    }
+
+    /// A peer that lost its name and is to be shown no longer, if there are too many.
+    pub(crate) fn retire(&mut self) -> Option<IpAddr> {
+        let shown = self.peers.len() + self.lost.len();
+        if shown <= self.limit.saturating_mul(TURNS) {
+            return None;
+        }
+        self.lost.pop_front()
     }
 
     fn give(&mut self, peer: IpAddr, bytes: u64) {
+        self.lost.retain(|lost| *lost != peer);
         self.peers.insert(peer, bytes);
-        self.given.insert(peer);
     }
 }
 
@@ -105,15 +118,29 @@ mod tests {
     }
 
     #[test]
-    fn the_names_ever_given_are_bounded() {
+    fn whoever_lost_its_name_first_is_shown_no_longer() {
+        let mut named = Named::new(1);
+        let mut retired = Vec::new();
+        for n in 0..7 {
+            assert_ne!(named.place(peer(n), 3_u64.pow(n.into())), Place::Other);
+            retired.extend(named.retire());
+        }
+        assert_eq!(retired, [peer(0), peer(1), peer(2)]);
+        // It is back, and no longer one of those that lost theirs.
+        assert_ne!(named.place(peer(3), 3_u64.pow(9)), Place::Other);
+        assert_eq!(named.retire(), None);
+        assert_ne!(named.place(peer(9), 3_u64.pow(10)), Place::Other);
+        assert_eq!(named.retire(), Some(peer(4)));
+    }
+
+    #[test]
+    fn new_peers_are_named_however_many_came_and_went() {
         let mut named = Named::new(2);
-        let places: Vec<_> = (0..30)
-            .map(|n| named.place(peer(n), 3_u64.pow(n.into())))
-            .collect();
-        let given = places
-            .iter()
-            .filter(|place| **place != Place::Other)
-            .count();
-        assert_eq!(given, 8);
+        for n in 0..200 {
+            assert_eq!(named.place(peer(n), 10), Place::Own);
+            named.forget(peer(n));
+            while named.retire().is_some() {}
+        }
+        assert_eq!((named.peers.len(), named.lost.len()), (0, 8));
     }
 }

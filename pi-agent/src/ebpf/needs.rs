@@ -1,4 +1,4 @@
-//! What the kernel's accounting needs of this machine, for `doctor`.
+//! What the kernel's accounting needs, and what of it this process has, for `doctor`.
 
 use std::{fs, path::Path};
 

@@ -33,7 +33,7 @@ pub struct PeerView {
 pub struct FlowView {
     /// Bytes since the agent started.
     pub bytes: u64,
-    /// Bytes per second between the last two looks, idle time included.
+    /// Bytes per second between the last two looks, half a second apart or more, idle time included.
     pub rate: u64,
     /// Bytes per second while busy, when there last was a burst.
     pub throughput: Option<u64>,

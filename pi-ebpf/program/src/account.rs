@@ -11,7 +11,7 @@ use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns,
 };
 use aya_log_ebpf::debug;
-use pi_ebpf::{Connection, Counters, Growth, Word as _, names::Failure};
+use pi_ebpf::{Connection, Counters, Growth, Progress as _, Word as _, names::Failure};
 
 use crate::{context::Callback, maps, shared::Shared};
 
@@ -30,6 +30,10 @@ pub(crate) fn handle(callback: &Callback) {
     );
     // Of what arrives, only a FIN matters; the rest shows in a later callback.
     if !(established || progresses || arrives && callback.segment_has_fin()) {
+        return;
+    }
+    // The segment itself follows, and has a callback of its own.
+    if op == BPF_SOCK_OPS_HDR_OPT_LEN_CB && callback.asks_for_room() {
         return;
     }
     let socket = callback.socket();
@@ -58,24 +62,25 @@ fn now_ns() -> u64 {
 /// A connection that is counted has moved on, or is about to send.
 #[inline(always)]
 fn progress(callback: &Callback, op: u32, connection: &mut Connection) {
-    let position = callback.position();
-    let growth = connection.advance(&position);
+    let growth = connection.advance(callback);
     let ends = op == BPF_SOCK_OPS_STATE_CB && callback.next_state() == BPF_TCP_CLOSE;
     let sending = op == BPF_SOCK_OPS_HDR_OPT_LEN_CB;
     let payload = if sending { callback.segment_bytes() } else { 0 };
     if sending && callback.segment_has_fin() {
-        connection.sent.fin.goes(position.send_next, payload);
+        connection.sent.fin.goes(callback.send_next(), payload);
     }
     // Most callbacks end here, before the clock is read.
     if growth.is_nothing() && !ends && payload == 0 {
         return;
     }
     let now_ns = now_ns();
-    connection.notice(&position);
+    connection.notice(callback);
     if !growth.is_nothing() || ends {
         if let Some(peer) = maps::peer(callback.peer()) {
             credit(callback, op, connection, peer, growth, now_ns);
-            peer.closed.add(u64::from(ends));
+            if ends {
+                peer.closed.add(1);
+            }
         }
         debug!(
             &callback.context,
@@ -99,7 +104,7 @@ fn take_over(callback: &Callback, socket: *mut bpf_sock, established: bool) {
         maps::fail(Failure::NoStorage);
         return;
     };
-    connection.start(&callback.position(), callback.retransmits(), now_ns());
+    connection.start(callback, callback.retransmits(), now_ns());
     if callback.watch().is_err() {
         maps::fail(Failure::NoCallbacks);
     }

@@ -4,15 +4,18 @@ use core::ptr;
 
 use aya_ebpf::{
     bindings::{
-        BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG, BPF_SOCK_OPS_RTT_CB_FLAG,
-        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, bpf_sock,
+        BPF_SOCK_OPS_HDR_OPT_LEN_CB, BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG,
+        BPF_SOCK_OPS_RTT_CB_FLAG, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG,
+        bpf_sock,
     },
     helpers::generated::bpf_sock_ops_cb_flags_set,
     programs::SockOpsContext,
 };
-use pi_ebpf::{PeerKey, Position, Tcp};
+use pi_ebpf::{PeerKey, Progress, Tcp};
 
 const AF_INET: u32 = 2;
+/// `BPF_WRITE_HDR_TCP_CURRENT_MSS`, which the bindings have in a module without a lasting name.
+const CURRENT_MSS: u32 = 1;
 /// A TCP header without options.
 const HEADER: usize = 20;
 /// What is asked for, of a connection that is counted.
@@ -89,15 +92,11 @@ impl Callback {
         }
     }
 
+    /// Whether it is only about how much room options leave in a segment: the kernel asks once for
+    /// everything that an application writes.
     #[inline(always)]
-    pub(crate) fn position(&self) -> Position {
-        Position {
-            bytes_received: field!(self, bytes_received),
-            receive_next: field!(self, rcv_nxt),
-            bytes_acked: field!(self, bytes_acked),
-            send_unacked: field!(self, snd_una),
-            send_next: field!(self, snd_nxt),
-        }
+    pub(crate) fn asks_for_room(&self) -> bool {
+        field!(self, __bindgen_anon_1.args[0]) == CURRENT_MSS
     }
 
     /// The state the socket goes to, in a callback about its state.
@@ -176,6 +175,39 @@ impl Callback {
             0 => Ok(()),
             _ => Err(Refused),
         }
+    }
+}
+
+impl Progress for Callback {
+    #[inline(always)]
+    fn bytes_received(&self) -> u64 {
+        field!(self, bytes_received)
+    }
+
+    #[inline(always)]
+    fn receive_next(&self) -> u32 {
+        field!(self, rcv_nxt)
+    }
+
+    #[inline(always)]
+    fn bytes_acked(&self) -> u64 {
+        field!(self, bytes_acked)
+    }
+
+    #[inline(always)]
+    fn send_unacked(&self) -> u32 {
+        field!(self, snd_una)
+    }
+
+    #[inline(always)]
+    fn send_next(&self) -> u32 {
+        field!(self, snd_nxt)
+    }
+
+    /// What is in flight will be acknowledged, which shows at the next round trip.
+    #[inline(always)]
+    fn goes_on(&self) -> bool {
+        self.op() == BPF_SOCK_OPS_HDR_OPT_LEN_CB && !self.nothing_in_flight()
     }
 }
 

@@ -1,6 +1,10 @@
 //! The table of a made-up status.
 
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use super::*;
 
@@ -50,6 +54,26 @@ fn the_busiest_come_first_and_all_is_said_of_each() {
         (&json!("r1"), &json!(0.25))
     );
     assert_eq!(rows[0]["receive_rate"], 2048);
+}
+
+#[tokio::test]
+async fn the_rates_shown_are_those_of_the_second_after_the_first_look() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let admin = listener.local_addr().expect("its address");
+    let first = serde_json::to_string(&status(&json!([peer("10.0.0.1", 0, 10)])));
+    let then = serde_json::to_string(&status(&json!([peer("10.0.0.1", 0, 20)])));
+    let agent = async {
+        for body in [first.expect("JSON"), then.expect("JSON")] {
+            let (mut client, _) = listener.accept().await.expect("a client");
+            let _ = client.read(&mut [0; 4096]).await.expect("a request");
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len());
+            let reply = format!("{head}connection: close\r\n\r\n{body}");
+            client.write_all(reply.as_bytes()).await.expect("the reply");
+        }
+    };
+    let query = Query { admin, json: false };
+    let (shown, ()) = tokio::join!(second(&query), agent);
+    assert_eq!(shown.expect("a status").peers[0].receive_rate, 20);
 }
 
 #[test]

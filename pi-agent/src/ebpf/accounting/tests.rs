@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::*;
@@ -18,7 +19,7 @@ fn off_counts_nothing_and_says_so() {
     let accounting = attach(Choice::Off);
     let mode = accounting.mode();
     assert_eq!((mode.in_force, mode.reason), (InForce::Off, Reason::Asked));
-    accounting.pass(Instant::now());
+    accounting.pass(Instant::now);
     assert!(accounting.peers().is_empty());
 }
 
@@ -35,12 +36,12 @@ fn user_space_counts_what_is_registered() {
     client.read_exact(&mut [0; 5]).expect("received");
     registered.received(5);
 
-    accounting.pass(Instant::now());
+    accounting.pass(Instant::now);
     let peers = accounting.peers();
     assert_eq!(peers.len(), 1);
     assert_eq!((peers[0].address, peers[0].received.bytes), (PEER, 5));
-    assert_eq!(accounting.take_reports(10, Instant::now()).len(), 1);
-    assert!(accounting.take_reports(10, Instant::now()).is_empty());
+    assert_eq!(accounting.take_reports(10, Instant::now).len(), 1);
+    assert!(accounting.take_reports(10, Instant::now).is_empty());
 }
 
 #[test]
@@ -50,6 +51,22 @@ fn this_node_is_no_peer() {
     let address = listener.local_addr().expect("its address");
     let client = TcpStream::connect(address).expect("a connection");
     let _registered = accounting.sockets().register(address, &client);
-    accounting.pass(Instant::now());
+    accounting.pass(Instant::now);
     assert!(accounting.peers().is_empty());
+}
+
+#[test]
+fn who_waited_for_anothers_pass_reads_the_time_afterwards() {
+    let accounting = attach(Choice::TcpInfo);
+    let readings = AtomicU32::new(0);
+    let clock = || {
+        readings.fetch_add(1, Ordering::Relaxed);
+        // Only whoever has the lock may ask for the time.
+        assert!(accounting.state.try_lock().is_err());
+        Instant::now()
+    };
+    accounting.pass(clock);
+    accounting.refresh(clock);
+    accounting.take_reports(1, clock);
+    assert_eq!(readings.load(Ordering::Relaxed), 3);
 }

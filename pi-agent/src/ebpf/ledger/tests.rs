@@ -98,6 +98,18 @@ fn rates_are_over_busy_time_and_over_the_interval() {
 }
 
 #[test]
+fn a_look_right_after_another_leaves_the_rates_and_loses_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.look(received(1_000_000, 100));
+    let moment = Duration::from_millis(5);
+    fixture.look_after(moment, &[(PEER, received(1_100_000, 110))]);
+    assert_eq!(fixture.ledger.view()[0].received.rate, 1_000_000);
+    let rest = Duration::from_millis(995);
+    fixture.look_after(rest, &[(PEER, received(1_300_000, 130))]);
+    assert_eq!(fixture.ledger.view()[0].received.rate, 300_000);
+}
+
+#[test]
 fn reports_are_sums_since_the_peer_was_last_reported() {
     let mut fixture = Fixture::new();
     let second = Duration::from_secs(1);

@@ -79,6 +79,24 @@ fn the_clients_process_is_killed() -> Result<()> {
 }
 
 #[test]
+fn the_clients_process_is_killed_with_unread_answers() -> Result<()> {
+    // As much as a socket takes that nobody reads from.
+    check(Link::Unshaped, &BOTH, "kill-unread --answer=20000")
+}
+
+#[test]
+fn user_space_counts_the_same() -> Result<()> {
+    let lab = Lab::build(Link::Lossy)?;
+    for family in BOTH {
+        let arguments = "--accounting=tcp-info --bytes=1500000 --rounds=2 --connections=4";
+        let outcome = lab.traffic("transfer", family, arguments)?;
+        assert_eq!(outcome.mode.in_force, "tcp-info", "{:?}", outcome.mode);
+        exact(&outcome, &lab, family)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn data_and_fin_share_a_segment() -> Result<()> {
     check(Link::Unshaped, &BOTH, "tiny")
 }

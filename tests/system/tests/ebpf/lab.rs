@@ -71,6 +71,8 @@ pub(crate) struct Truth {
     pub(crate) peers: u64,
     pub(crate) reported: u64,
     pub(crate) wrong: u64,
+    /// Bytes from and to the server of all the clients.
+    pub(crate) server: Option<(u64, u64)>,
     pub(crate) memory_kib: Vec<u64>,
 }
 

@@ -113,6 +113,36 @@ fn a_killed_agent_leaves_nothing_attached() -> Result<()> {
     })
 }
 
+/// What the kernel refuses even to root: kernel_lockdown(7). Nothing where it knows no lockdown.
+fn lockdown() -> Result<Option<String>> {
+    let script = "mount -t securityfs none /mnt && cat /mnt/lockdown";
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .output()
+        .context("running unshare")?;
+    let text = String::from_utf8(output.stdout)?;
+    let in_force = text
+        .split('[')
+        .nth(1)
+        .and_then(|rest| rest.split(']').next());
+    Ok(in_force.map(str::to_owned))
+}
+
+/// Confidentiality refuses what reads the kernel's memory, integrity what writes to a process's.
+/// What the object calls is checked by `cargo xtask ebpf --check`; this is the kernel's own word, as
+/// far as it is locked down.
+#[test]
+fn a_kernel_that_is_locked_down_takes_the_program() -> Result<()> {
+    let outcome = outcome_with(",+bpf,+net_admin")?;
+    assert_eq!(outcome.mode.in_force, "ebpf", "{:?}", outcome.mode);
+    match lockdown()?.as_deref() {
+        Some("confidentiality") => {}
+        Some(level) => eprintln!("not shown for confidentiality: lockdown is {level} here"),
+        None => eprintln!("not shown: this kernel has no lockdown"),
+    }
+    Ok(())
+}
+
 /// How many programs are attached to a control group.
 pub(crate) fn attached(group: &Path) -> Result<usize> {
     let output = std::process::Command::new("bpftool")

@@ -38,7 +38,7 @@ pub(crate) struct Ends {
     answer: u64,
 }
 
-/// The client of `ends --how kill`.
+/// The client of `ends --how kill` and `ends --how kill-unread`.
 #[derive(Debug, Args)]
 pub(crate) struct Doomed {
     #[command(flatten)]
@@ -60,6 +60,8 @@ enum How {
     Reset,
     /// The client's process is killed.
     Kill,
+    /// It is killed before it has read anything of the answers, so that the kernel resets.
+    KillUnread,
     /// The server's answer and FIN in one segment each, and the client's request and FIN as well.
     Tiny,
 }
@@ -70,7 +72,7 @@ const ACKNOWLEDGED: Duration = Duration::from_millis(300);
 impl Ends {
     pub(crate) fn run(&self, accounting: &Accounting) -> Result<()> {
         match self.how {
-            How::Kill => self.kill()?,
+            How::Kill | How::KillUnread => self.kill()?,
             How::Tiny => self.tiny()?,
             _ => self.end(self.place.pairs(self.connections)?)?,
         }
@@ -125,7 +127,7 @@ impl Ends {
             }),
             How::Simultaneous => self.cross(&pairs),
             How::Reset => self.reset(pairs),
-            How::Kill | How::Tiny => Ok(()),
+            How::Kill | How::KillUnread | How::Tiny => Ok(()),
         }
     }
 
@@ -215,7 +217,10 @@ impl Ends {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("doomed")
             .args(self.place.arguments())
-            .args(["--how", "kill"])
+            .args([
+                "--how",
+                self.how.to_possible_value().context("a name")?.get_name(),
+            ])
             .arg(format!("--connections={}", self.connections))
             .arg(format!("--request={}", self.request))
             .arg(format!("--answer={}", self.answer))
@@ -234,9 +239,14 @@ impl Ends {
         BufReader::new(output).read_line(&mut done)?;
         thread::sleep(ACKNOWLEDGED);
         child.kill().context("killing the client")?;
-        child.wait().context("waiting for the client")?;
+        let status = child.wait().context("waiting for the client")?;
+        ensure!(status.code().is_none(), "the client ended by itself");
         for server in &servers {
-            let _ = receive_all(server)?;
+            let ended = receive_all(server);
+            ensure!(
+                ended.is_err() == (self.how == How::KillUnread),
+                "the connection ended by {ended:?}"
+            );
         }
         Ok(())
     }
@@ -248,13 +258,16 @@ impl Doomed {
         for _ in 0..self.ends.connections {
             let client = self.ends.place.connect()?;
             send(&client, self.ends.request)?;
-            receive(&client, self.ends.answer)?;
+            if self.ends.how != How::KillUnread {
+                receive(&client, self.ends.answer)?;
+            }
             clients.push(client);
         }
         say(&json!("done"))?;
-        thread::park();
-        drop(clients);
-        Ok(())
+        // Once is not enough: a thread that has ended may have left a token to its parent.
+        loop {
+            thread::park();
+        }
     }
 }
 

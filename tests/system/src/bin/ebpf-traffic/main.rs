@@ -21,7 +21,7 @@ use pi_agent::ebpf::{Accounting, Choice, Settings};
 /// Makes TCP traffic and counts it.
 #[derive(Debug, Parser)]
 struct Cli {
-    #[arg(long, default_value = "ebpf")]
+    #[arg(long, global = true, default_value = "ebpf")]
     accounting: Choice,
     /// How many peers are counted.
     #[arg(long)]

@@ -57,7 +57,7 @@ pub(crate) fn say(line: &Value) -> Result<()> {
 pub(crate) fn settle(accounting: &Accounting, settled: impl Fn(&[PeerView]) -> bool) {
     let start = Instant::now();
     loop {
-        accounting.pass(Instant::now());
+        accounting.pass(Instant::now);
         if settled(&accounting.peers()) || start.elapsed() > SETTLES {
             return;
         }
