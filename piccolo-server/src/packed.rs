@@ -71,7 +71,7 @@ impl Packed {
             IpAddr::V4(ip) => fill(&mut bytes, &ip.octets(), port),
             IpAddr::V6(ip) => fill(&mut bytes, &ip.octets(), port),
         };
-        Self { len, bytes }
+        Self { bytes, len }
     }
 
     pub(crate) fn from_slice(slice: &[u8]) -> Option<Self> {
