@@ -60,6 +60,9 @@ const FINDS: Metric = Metric::counter(
     "Questions to the server for who has a key, by what came of them.",
 );
 
+/// Holders of a key that are worth knowing: twice as many as are asked for an object at most, since
+/// some may be known not to deliver.
+const HOLDERS: i64 = 32;
 /// A find takes no longer than this, so that a dead server costs a pull little.
 const FIND_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -270,7 +273,7 @@ impl Discovery {
         let request = FindRequest {
             keys: keys.iter().map(|key| key.as_str().to_owned()).collect(),
             group: self.0.group.clone(),
-            count: None,
+            count: Some(HOLDERS),
             request_host: Some(self.0.address),
         };
         let reply = server
@@ -300,7 +303,7 @@ impl Discovery {
         let end = Instant::now() + deadline;
         let mut all = Vec::with_capacity(keys.len());
         for key in keys {
-            let path = flavour::find_key_path(key, &self.0.group, self.0.address);
+            let path = flavour::find_key_path(key, &self.0.group, self.0.address, HOLDERS);
             let left = end.saturating_duration_since(Instant::now());
             let reply = server.get(&path, left).await?;
             let peers = if reply.status == http::StatusCode::NOT_FOUND {

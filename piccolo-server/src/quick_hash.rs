@@ -103,17 +103,20 @@ mod tests {
         store::{NodeKey, SpaceId},
     };
 
-    /// Neighbouring addresses are what there is most of.
-    #[test]
-    fn neighbours_are_scattered_over_all_bits() {
-        let hash = QuickHash::default();
-        let nodes = (0..65_536_u32).map(|n| NodeKey {
+    fn node(n: u32) -> NodeKey {
+        NodeKey {
             space: SpaceId(1),
             holder: Packed::new(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 7787),
-        });
-        let hashes: Vec<u64> = nodes.map(|node| hash.hash_one(node)).collect();
+        }
+    }
+
+    #[test]
+    fn addresses_are_scattered_over_all_bits() {
+        let hash = QuickHash::default();
+        // Of each eight neighbours one.
+        let hashes: Vec<u64> = (0..65_536).map(|n| hash.hash_one(node(n * 8))).collect();
         assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), hashes.len());
-        for shift in (0..64).step_by(8) {
+        for shift in [3, 8, 16, 24, 32, 40, 48, 56] {
             let mut counts = [0_u32; 256];
             for hash in &hashes {
                 let byte = hash >> shift & 0xff;
@@ -121,9 +124,23 @@ mod tests {
                     *count += 1;
                 }
             }
-            // 256 are expected of each.
-            let even = counts.iter().all(|count| (120..500).contains(count));
+            // 256 are expected of each, and 16 more or less.
+            let even = counts.iter().all(|count| (128..512).contains(count));
             assert!(even, "bits {shift} and up: {counts:?}");
+        }
+    }
+
+    /// A table takes the place from the lowest bits, and tells apart by the highest seven.
+    #[test]
+    fn eight_neighbours_lie_side_by_side_and_are_told_apart() {
+        let hash = QuickHash::default();
+        for eight in 0..100 {
+            let hashes = (0..8).map(|n| hash.hash_one(node(eight * 8 + n)));
+            let [places, tags]: [HashSet<u64>; 2] = [
+                hashes.clone().map(|h| h >> 3 & 0xffff).collect(),
+                hashes.map(|h| h >> 57).collect(),
+            ];
+            assert_eq!((places.len(), tags.len()), (1, 8));
         }
     }
 }

@@ -30,9 +30,9 @@ impl Flavour {
 }
 
 /// Path and query of a find of one key.
-pub(crate) fn find_key_path(key: &Key, group: &str, address: IpAddr) -> String {
+pub(crate) fn find_key_path(key: &Key, group: &str, address: IpAddr, count: i64) -> String {
     format!(
-        "{}?key={}&group={}&request_host={}",
+        "{}?key={}&group={}&count={count}&request_host={}",
         path::FIND_KEY,
         escaped(key.as_str()),
         escaped(group),

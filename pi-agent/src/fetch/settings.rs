@@ -24,7 +24,8 @@ pub struct FetchSettings {
     pub first_byte: Duration,
     /// How long peers may be looked for before the object counts as nowhere.
     pub open: Duration,
-    /// How long a small object may take, and how long it may wait for room to read it into.
+    /// How long a small object may take beside the time that its bytes do, and how long it may wait
+    /// for room to read it into.
     pub small: Duration,
     /// The least rate of a body.
     pub floor: RateFloor,
@@ -52,6 +53,19 @@ impl FetchSettings {
             bytes: rate.saturating_mul(WINDOW.as_secs()).max(1),
             window: WINDOW,
         }
+    }
+
+    /// How long a small object of so many bytes may take, of which containerd sees none before the
+    /// last one came. It takes four times the least rate: a manifest is there within seconds or comes
+    /// from elsewhere, and a slow link has its time for megabytes.
+    pub(super) fn small_within(&self, bytes: u64) -> Duration {
+        let RateFloor {
+            bytes: least,
+            window,
+        } = self.floor;
+        let millis = u128::from(bytes) * window.as_millis() / u128::from(least.max(1)) / 4;
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.small.saturating_add(Duration::from_millis(millis))
     }
 }
 

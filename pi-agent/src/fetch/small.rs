@@ -99,7 +99,8 @@ pub(super) async fn receive(
     let Ok(Ok(_room)) = timeout(inner.settings.small, room).await else {
         return Err(Unread::NoRoom);
     };
-    let read = match timeout(inner.settings.small, read(inner, want, upstream)).await {
+    let enough = inner.settings.small_within(upstream.body.total);
+    let read = match timeout(enough, read(inner, want, upstream)).await {
         Ok(read) => read,
         Err(_) => Err(PeerError::Body(SourceError::Stalled)),
     };

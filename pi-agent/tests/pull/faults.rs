@@ -167,11 +167,15 @@ async fn a_peer_with_another_length() {
 #[tokio::test]
 async fn a_small_object_does_not_wait_for_a_slow_peer() {
     let blob = object(2 << 20, 9);
-    // Above the floor, and too slow for so little.
+    // 1.6 MB/s at most: above the floor, and below four times the floor.
     let slow = Fake::paced(Fault::None, &blob, Duration::from_millis(40)).await;
     let good = Fake::start(Fault::None, &blob).await;
     let settings = FetchSettings {
-        small: Duration::from_millis(400),
+        small: Duration::from_millis(100),
+        floor: RateFloor {
+            bytes: 400 << 10,
+            window: Duration::from_millis(400),
+        },
         ..settings()
     };
     let bed = Bed::with(vec![slow.peer(), good.peer()], settings).await;

@@ -99,7 +99,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
                     workload: case.workload,
                     connections: case.connections.unwrap_or(options.connections),
                     seconds: options.seconds,
-                    warm_up: 1.0,
+                    warm_up: case.warm_up,
                     seed: seed.get(),
                 };
                 load(&measure, instance, &database, plan)

@@ -111,11 +111,14 @@ impl Slot {
         Some((what.clone(), age))
     }
 
-    /// What to answer when the database is away.
+    /// What to answer when the database is away. That nobody had the key is no answer: somebody may
+    /// have it by now, and who asks can do without as well.
     pub(super) fn last_resort(&self, now: Instant) -> Option<Arc<List>> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         match state.known.as_ref()? {
-            (What::All(list), at) if now.saturating_duration_since(*at) < LAST_RESORT => {
+            (What::All(list), at)
+                if list.len() > 0 && now.saturating_duration_since(*at) < LAST_RESORT =>
+            {
                 Some(Arc::clone(list))
             }
             _ => None,

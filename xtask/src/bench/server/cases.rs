@@ -11,6 +11,8 @@ pub(super) struct Case {
     pub(super) connections: Option<u32>,
     /// Whether the server keeps the answers to finds for a moment.
     pub(super) cached: bool,
+    /// Seconds of the load that are not measured.
+    pub(super) warm_up: f64,
     pub(super) go: Option<Go>,
 }
 
@@ -29,7 +31,7 @@ const POPULAR: Go = go(997.0, 91.0, 1.79);
 const TAIL: Go = go(6227.0, 31.0, 0.29);
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("find, mix", Workload::FindMix, Some(MIX)),
+    Case::new("find, mix", Workload::FindMix, Some(MIX)).warmed(),
     Case::new("find, popular", Workload::FindPopular, Some(POPULAR)),
     Case::new("find, tail", Workload::FindTail, Some(TAIL)),
     Case::new("find, mix, no cache", Workload::FindMix, Some(MIX)).uncached(),
@@ -87,8 +89,15 @@ impl Case {
             workload,
             connections: None,
             cached: true,
+            warm_up: 1.0,
             go,
         }
+    }
+
+    /// As much as it takes until a server has in memory what it has all day.
+    const fn warmed(mut self) -> Self {
+        self.warm_up = 20.0;
+        self
     }
 
     const fn uncached(mut self) -> Self {
