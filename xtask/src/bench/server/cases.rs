@@ -96,7 +96,7 @@ impl Case {
 
     /// As much as it takes until a server has in memory what it has all day.
     const fn warmed(mut self) -> Self {
-        self.warm_up = 20.0;
+        self.warm_up = 60.0;
         self
     }
 
