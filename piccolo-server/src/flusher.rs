@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::{
+    finder::Lists,
     metric::{Label, Metric},
     nodes::{Census, Nodes},
     spaces::Spaces,
@@ -74,6 +75,7 @@ pub(crate) struct Flusher {
     pub(crate) readiness: Readiness,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: Arc<Nodes>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) spaces: Arc<Spaces>,
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
@@ -121,6 +123,7 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
                 is_up = false;
                 // Whatever happened to the rows meanwhile: this instance's own ones are read as well.
                 read.all = i64::MIN;
+                flusher.lists.disturbed();
                 // Finds go on from memory, and a server that is not ready is asked nothing.
                 flusher.readiness.degraded(condition.clone(), error);
             }
@@ -161,14 +164,18 @@ impl Flusher {
             return Ok(read);
         }
         self.spaces.add(self.store.spaces().await?);
-        let rows = if now.saturating_sub(read.all) < ALL_MS {
+        let others_wrote = if now.saturating_sub(read.all) < ALL_MS {
             let since = read.since.saturating_sub(SLACK_MS);
-            self.store.nodes_of_others(since, self.writer).await?
+            let rows = self.store.nodes_of_others(since, self.writer).await?;
+            self.nodes.merge(&rows);
+            !rows.is_empty()
         } else {
             read.all = now;
-            self.store.nodes().await?
+            self.nodes.merge(&self.store.nodes().await?)
         };
-        self.nodes.merge(&rows);
+        if others_wrote {
+            self.lists.disturbed();
+        }
         read.since = now;
         Ok(read)
     }

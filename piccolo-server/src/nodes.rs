@@ -166,11 +166,13 @@ impl Nodes {
         self.with(key, |node| node.stored(stored));
     }
 
-    /// What the database has.
-    pub(crate) fn merge(&self, rows: &[NodeRow]) {
+    /// What the database has. Says whether some of it was written by others.
+    pub(crate) fn merge(&self, rows: &[NodeRow]) -> bool {
+        let mut news = false;
         for row in rows {
-            self.with(row.key, |node| node.merge(row));
+            news |= self.with(row.key, |node| node.merge(row));
         }
+        news
     }
 
     /// What the database should be told: see [`Node::take_unwritten`].

@@ -101,6 +101,7 @@ impl Realm {
             readiness: common.readiness.clone(),
             store: Arc::clone(&store),
             nodes: Arc::clone(&nodes),
+            lists: Arc::clone(&lists),
             spaces: Arc::clone(&spaces),
             clock: common.clock.clone(),
             writer: common.writer,

@@ -57,6 +57,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// How many transactions that change sets are worth writing at a time.
     fn lanes(&self) -> usize;
 
+    /// Whether finds may miss what was stored last.
+    fn lags(&self) -> bool;
+
     /// How many connections there are, and are in use.
     fn connections(&self) -> Connections;
 

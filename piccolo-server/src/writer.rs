@@ -252,6 +252,10 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                         version: applied.version,
                         held: applied.held.count,
                     };
+                    // Somebody may have evicted what it had before, and told nobody.
+                    if !work.nodes.is_fresh(change.node, work.nodes.alive_since(at)) {
+                        work.lists.disturbed();
+                    }
                     work.nodes.stored(change.node, &stored);
                     work.lists.stored(change.node, applied);
                 }
@@ -261,6 +265,8 @@ async fn commit(batch: Vec<Job>, work: &Work) {
         }
         Err(error) => {
             warn!(error = %telemetry::chain(&error), changes = changes.len(), "changes are lost");
+            // Or not: of a commit whose answer was lost nobody knows.
+            work.lists.disturbed();
             let error = Arc::new(error);
             for (reply, _) in replies {
                 let _ = reply.send(Err(ChangeError::Store(Arc::clone(&error))));

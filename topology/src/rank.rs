@@ -6,6 +6,7 @@
 //! less loaded goes first. A few places are kept for other racks.
 
 mod explain;
+mod order;
 mod score;
 mod spread;
 
@@ -37,8 +38,7 @@ pub struct Query<'a> {
 /// Brings the best candidates to the front, best first, and gives their number: at most the
 /// query's limit. The order of those behind it means nothing.
 ///
-/// The requester itself and holders behind forbidden paths are never among them. Allocates
-/// nothing.
+/// The requester itself and holders behind forbidden paths are never among them.
 pub fn rank(
     candidates: &mut [Candidate],
     query: &Query<'_>,
@@ -56,14 +56,14 @@ pub fn rank(
         .filter(|candidate| candidate.is_usable())
         .count();
     let limit = query.limit.min(usable);
-    if limit < candidates.len() {
-        candidates.select_nth_unstable_by(limit, Candidate::compare);
-    }
-    spread::keep_remote(candidates, limit, usable, topology.ranking().remote_share);
+    order::best_first(candidates, limit);
+    let moved = spread::keep_remote(candidates, limit, usable, topology.ranking().remote_share);
     let Some(answer) = candidates.get_mut(..limit) else {
         return 0;
     };
-    answer.sort_unstable_by(Candidate::compare);
+    if moved {
+        answer.sort_unstable_by(Candidate::compare);
+    }
     spread::best_of_two(answer);
     if spread::falls_within(mix::fold(seed, PROBE), topology.ranking().probe_share)
         && let Some(index) = probe(candidates, &mut scorer, topology.ranking().tier_width)

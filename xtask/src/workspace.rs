@@ -5,9 +5,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-/// The workspace's directory.
+/// The workspace's directory: cargo says which; of a program that was not started by cargo, where it
+/// was built.
 pub(crate) fn root() -> Result<PathBuf> {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let here = std::env::var_os("CARGO_MANIFEST_DIR");
+    let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let above = Path::new(&here).parent();
     Ok(above.context("xtask has no directory above it")?.to_owned())
 }
 

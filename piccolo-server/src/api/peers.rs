@@ -4,10 +4,11 @@
 use std::{
     io::Write as _,
     net::{IpAddr, SocketAddr},
+    ops::Range,
 };
 
 use serde::Serialize;
-use topology::{Candidate, RackId, State};
+use topology::{Candidate, RackId, State, Topology};
 
 use crate::finder::Found;
 
@@ -20,18 +21,12 @@ pub(crate) fn addresses(out: &mut Vec<u8>, candidates: &[Candidate]) {
 
 /// `[{"addr":"10.0.0.1:7787","rack":"r1","state":"complete","score":0.875},...]`
 pub(crate) fn described(out: &mut Vec<u8>, found: &Found) {
-    // Candidates of a rack mostly stand together.
-    let mut rack: Option<(RackId, Vec<u8>)> = None;
+    let mut racks = Racks::default();
     list(out, &found.candidates, |out, candidate| {
         out.extend_from_slice(b"{\"addr\":");
         address(out, candidate.holder);
         out.extend_from_slice(b",\"rack\":");
-        let id = candidate.rack();
-        let name = match &rack {
-            Some((known, name)) if *known == id => name,
-            _ => &rack.insert((id, quoted(&found.topology.rack_name(id)))).1,
-        };
-        out.extend_from_slice(name);
+        racks.name(out, &found.topology, candidate.rack());
         out.extend_from_slice(match candidate.state {
             State::Complete => b",\"state\":\"complete\",\"score\":".as_slice(),
             State::Fetching => b",\"state\":\"fetching\",\"score\":",
@@ -41,15 +36,32 @@ pub(crate) fn described(out: &mut Vec<u8>, found: &Found) {
     });
 }
 
+/// Where the names of racks were written already: an answer has many holders of few racks, and their
+/// names cost more than all else of it.
+#[derive(Debug, Default)]
+struct Racks(Vec<(RackId, Range<usize>)>);
+
+/// Racks of one answer whose names are remembered.
+const RACKS: usize = 32;
+
+impl Racks {
+    fn name(&mut self, out: &mut Vec<u8>, topology: &Topology, rack: RackId) {
+        let known = self.0.iter().rev().find(|(known, _)| *known == rack);
+        if let Some((_, name)) = known {
+            out.extend_from_within(name.clone());
+            return;
+        }
+        let begin = out.len();
+        value(out, &*topology.rack_name(rack));
+        if self.0.len() < RACKS {
+            self.0.push((rack, begin..out.len()));
+        }
+    }
+}
+
 /// A quoted and escaped string.
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     value(out, text);
-}
-
-fn quoted(name: &str) -> Vec<u8> {
-    let mut quoted = Vec::with_capacity(name.len() + 2);
-    value(&mut quoted, name);
-    quoted
 }
 
 fn list(out: &mut Vec<u8>, candidates: &[Candidate], write: impl FnMut(&mut Vec<u8>, &Candidate)) {
@@ -70,24 +82,23 @@ fn address(out: &mut Vec<u8>, address: SocketAddr) {
         let _ = write!(out, "\"{address}\"");
         return;
     };
-    out.push(b'"');
-    for (n, octet) in ip.octets().into_iter().enumerate() {
-        if n > 0 {
-            out.push(b'.');
-        }
-        digits(out, octet.into(), 1);
+    let mut text = Backwards::default();
+    text.byte(b'"');
+    text.number(address.port().into(), 1);
+    text.byte(b':');
+    let [a, b, c, d] = ip.octets();
+    text.number(d.into(), 1);
+    for octet in [c, b, a] {
+        text.byte(b'.');
+        text.number(octet.into(), 1);
     }
-    out.push(b':');
-    digits(out, address.port().into(), 1);
-    out.push(b'"');
+    text.byte(b'"');
+    out.extend_from_slice(text.written());
 }
 
 /// Four decimals; comparable within one answer only, so that more would say nothing.
 fn score(out: &mut Vec<u8>, score: f64) {
     let score = if score.is_finite() { score } else { 0.0 };
-    if score < 0.0 {
-        out.push(b'-');
-    }
     let parts = (score.abs() * 1e4).round().min(f64::from(u32::MAX));
     #[expect(
         clippy::as_conversions,
@@ -96,26 +107,47 @@ fn score(out: &mut Vec<u8>, score: f64) {
         reason = "a whole number within the bounds of the type"
     )]
     let parts = parts as u32;
-    digits(out, parts / 10_000, 1);
-    out.push(b'.');
-    digits(out, parts % 10_000, 4);
+    let mut text = Backwards::default();
+    text.number(parts % 10_000, 4);
+    text.byte(b'.');
+    text.number(parts / 10_000, 1);
+    if score < 0.0 {
+        text.byte(b'-');
+    }
+    out.extend_from_slice(text.written());
 }
 
-/// A number with at least `least` digits.
-fn digits(out: &mut Vec<u8>, number: u32, least: usize) {
-    let mut text = [b'0'; 10];
-    let mut rest = number;
-    let mut length = 0;
-    for place in text.iter_mut().rev() {
-        if rest == 0 && length >= least {
-            break;
+/// A short text that is written from its end to its beginning, as the digits of numbers come.
+#[derive(Debug, Default)]
+struct Backwards {
+    text: [u8; 32],
+    length: usize,
+}
+
+impl Backwards {
+    fn byte(&mut self, byte: u8) {
+        self.length += 1;
+        let place = self.text.len().checked_sub(self.length);
+        if let Some(place) = place.and_then(|place| self.text.get_mut(place)) {
+            *place = byte;
         }
-        *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        length += 1;
     }
-    let written = text.len() - length;
-    out.extend_from_slice(text.get(written..).unwrap_or_default());
+
+    /// A number with at least `least` digits.
+    fn number(&mut self, number: u32, least: usize) {
+        let mut rest = number;
+        let mut digits = 0;
+        while rest != 0 || digits < least {
+            self.byte(b'0' + u8::try_from(rest % 10).unwrap_or(0));
+            rest /= 10;
+            digits += 1;
+        }
+    }
+
+    fn written(&self) -> &[u8] {
+        let begin = self.text.len().saturating_sub(self.length);
+        self.text.get(begin..).unwrap_or_default()
+    }
 }
 
 fn value(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {

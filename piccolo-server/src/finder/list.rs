@@ -28,7 +28,6 @@ pub(crate) struct List {
 #[derive(Debug, Clone)]
 struct Block {
     first: Packed,
-    len: u8,
     /// From each to the next one.
     steps: Arc<[u8]>,
 }
@@ -102,7 +101,7 @@ impl List {
         self.blocks.reserve_exact(holders.len().div_ceil(BLOCK));
         self.blocks
             .extend(holders.chunks(BLOCK).filter_map(Block::of));
-        self.len = self.blocks.iter().map(Block::len).sum();
+        self.len += holders.len();
     }
 
     pub(super) fn insert(&mut self, holder: Packed) {
@@ -128,9 +127,8 @@ impl List {
             return;
         }
         let at = self.block(holder);
-        let block = self.blocks.get(at);
         let mut holders = Vec::with_capacity(BLOCK + 1);
-        holders.extend(block.iter().flat_map(|block| block.within(self.family)));
+        holders.extend(self.decoded(at));
         let before = holders.len();
         if change(&mut holders).is_none() {
             return;
@@ -147,6 +145,12 @@ impl List {
         let blocks = &self.blocks;
         let behind = blocks.partition_point(|block| block.first <= holder);
         behind.saturating_sub(1)
+    }
+
+    /// The holders of one block; none of one that is not there.
+    fn decoded(&self, block: usize) -> impl Iterator<Item = Packed> {
+        let block = self.blocks.get(block);
+        block.into_iter().flat_map(|block| block.within(self.family))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -188,12 +192,12 @@ impl List {
     /// The holders with the longest prefix in common with `around` first.
     pub(crate) fn nearest(&self, around: Packed) -> Outwards<'_> {
         let blocks = self.block(around);
-        let block = self.blocks.get(blocks);
-        let within = block.iter().flat_map(|block| block.within(self.family));
+        let mut lower = Vec::with_capacity(BLOCK);
+        lower.extend(self.decoded(blocks).take_while(|holder| *holder < around));
         Outwards {
             list: self,
             around,
-            lower: within.take_while(|holder| *holder < around).collect(),
+            lower,
             blocks,
             upper: self.from(around).peekable(),
         }
@@ -216,13 +220,8 @@ impl Block {
         }
         Some(Self {
             first: *first,
-            len: u8::try_from(holders.len()).unwrap_or(u8::MAX),
             steps: steps.into(),
         })
-    }
-
-    fn len(&self) -> usize {
-        self.len.into()
     }
 
     fn within(&self, family: Family) -> Within<'_> {
@@ -275,11 +274,7 @@ impl Outwards<'_> {
             && let Some(blocks) = self.blocks.checked_sub(1)
         {
             self.blocks = blocks;
-            let block = self.list.blocks.get(blocks);
-            let within = block
-                .iter()
-                .flat_map(|block| block.within(self.list.family));
-            self.lower.extend(within);
+            self.lower.extend(self.list.decoded(blocks));
         }
     }
 }

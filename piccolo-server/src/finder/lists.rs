@@ -6,12 +6,17 @@
 //! times; then its whole list is read, in the background, and serves everybody. A list lasts for
 //! `--find-cache-ttl`, a long one longer in proportion, up to sixty times that: what changes in it
 //! meanwhile is a smaller part of it, and reading it costs more. What this instance itself stores is
-//! seen at once. When the database is away, old lists serve on.
+//! seen at once. So as long as no other instance stores anything, a list stays right, and lasts until
+//! others need the room. When the database is away, old lists serve on.
 
 mod length;
 mod slot;
+mod table;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use daemon::{scope::Scope, telemetry::chain};
 use metrics::counter;
@@ -21,6 +26,7 @@ use tracing::{Span, debug};
 use self::{
     length::{Length, Lengths},
     slot::{Age, Change, Read, Slot, What},
+    table::Table,
 };
 use super::list::List;
 use crate::{
@@ -47,7 +53,9 @@ pub(crate) struct Lists {
     store: Arc<dyn Store>,
     scope: Scope,
     ttl: Duration,
-    slots: std::sync::Mutex<Generations>,
+    table: std::sync::Mutex<Table>,
+    /// Since then nothing was stored but by this instance, as far as it knows.
+    quiet: std::sync::Mutex<Instant>,
     lengths: Lengths,
     /// Long lists that are read at the same time.
     readers: Arc<Semaphore>,
@@ -64,20 +72,12 @@ pub(crate) enum Held {
     Near(Nearest),
 }
 
-/// Slots in two generations: one that was not asked for while the younger filled up is forgotten.
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<(SpaceId, KeyHash), Arc<Slot>>,
-    old: HashMap<(SpaceId, KeyHash), Arc<Slot>>,
-    bytes: usize,
-}
-
 /// How long after a failure the database is left alone by finds that have an old list.
 const AWAY: Duration = Duration::from_secs(1);
 /// How long a find that has an old list waits for the database.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes of one generation.
-const BUDGET: usize = 16 << 20;
+/// Bytes of all lists.
+const BUDGET: usize = 48 << 20;
 /// A list of fewer holders is read by the first who asks for it as rows.
 const FEW: u32 = 256;
 /// And one of fewer than this as one long value.
@@ -97,7 +97,8 @@ impl Lists {
             store,
             scope,
             ttl,
-            slots: std::sync::Mutex::default(),
+            table: std::sync::Mutex::new(Table::new(BUDGET)),
+            quiet: std::sync::Mutex::new(Instant::now()),
             lengths: Lengths::default(),
             readers: Arc::new(Semaphore::new(2)),
             failed: std::sync::Mutex::default(),
@@ -170,25 +171,34 @@ impl Lists {
 
     /// A node's set has changed in the database.
     pub(crate) fn stored(&self, node: NodeKey, applied: &Applied) {
-        let added = applied
-            .added
-            .iter()
-            .map(|key| (key, Change::Added(node.holder)));
-        let removed = applied
-            .removed
+        let Applied { added, removed, .. } = applied;
+        let added = added.iter().map(|key| (key, Change::Added(node.holder)));
+        let removed = removed
             .iter()
             .map(|key| (key, Change::Removed(node.holder)));
-        for (key, change) in added.chain(removed) {
-            let at = (node.space, *key);
-            let slot = {
-                let slots = self.lock();
-                slots.young.get(&at).or_else(|| slots.old.get(&at)).cloned()
-            };
-            if let Some(slot) = slot {
-                let grown = slot.change(change);
-                self.lock().grow(grown);
+        let table = self.lock();
+        let slots: Vec<_> = added
+            .chain(removed)
+            .filter_map(|(key, change)| Some((table.get((node.space, *key))?, change)))
+            .collect();
+        drop(table);
+        for (slot, change) in slots {
+            let (before, now) = slot.change(change);
+            if before != now {
+                self.lock().resize(before, now);
             }
         }
+    }
+
+    /// Somebody else may have stored something: what was read before may be wrong.
+    pub(crate) fn disturbed(&self) {
+        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Lists that were read since then are right; none are if what is read may be old already.
+    fn quiet(&self) -> Option<Instant> {
+        let quiet = *self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        (!self.store.lags()).then_some(quiet)
     }
 
     /// What is known and good enough to be answered.
@@ -198,7 +208,7 @@ impl Lists {
         space: (SpaceId, Family),
         key: KeyHash,
     ) -> Option<What> {
-        let (what, age) = slot.known(Instant::now(), self.ttl)?;
+        let (what, age) = slot.known(Instant::now(), self.ttl, self.quiet())?;
         match (&what, age) {
             (What::All(_), Age::Fresh) => count("hit"),
             (What::All(list), Age::Late) if list.len() > LONG => {
@@ -207,7 +217,7 @@ impl Lists {
             }
             (What::Many, Age::Fresh) => {
                 count("many");
-                if slot.asked() == WORTH {
+                if slot.count() == WORTH {
                     self.read_soon(slot, space, key);
                 }
             }
@@ -310,7 +320,7 @@ impl Lists {
         let failed = self
             .failed
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|at| at.elapsed() < AWAY)
     }
 
@@ -318,42 +328,20 @@ impl Lists {
         *self
             .failed
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     fn keep(&self, read: Read, what: What) {
-        let grown = read.put(what, Instant::now());
-        self.lock().grow(grown);
+        let (before, now) = read.put(what);
+        self.lock().resize(before, now);
     }
 
     fn slot(&self, space: SpaceId, key: KeyHash) -> Arc<Slot> {
         self.lock().slot((space, key))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
-        self.slots
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl Generations {
-    fn slot(&mut self, key: (SpaceId, KeyHash)) -> Arc<Slot> {
-        if let Some(slot) = self.young.get(&key) {
-            return Arc::clone(slot);
-        }
-        let slot = self.old.remove(&key).unwrap_or_default();
-        self.young.insert(key, Arc::clone(&slot));
-        self.grow(slot.bytes());
-        slot
-    }
-
-    fn grow(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        if self.bytes > BUDGET {
-            self.old = std::mem::take(&mut self.young);
-            self.bytes = 0;
-        }
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

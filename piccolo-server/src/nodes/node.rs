@@ -11,18 +11,29 @@ use super::{Stored, handed_out::HandedOut, life::Life};
 use crate::store::{NodeKey, NodeRow, NodeState, Seen, Version};
 
 /// What is known of a node beside its set. A new one was never heard of.
+///
+/// Finds look at some hundred nodes each: what they need lies together, and the rest elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     /// A [`Life`].
     life: AtomicU64,
+    handed_out: HandedOut,
+    /// Which part of its slots is taken, in parts of [`FULL`], and one more; 0 when it never said.
+    load: AtomicU32,
+    rest: Box<Rest>,
+}
+
+/// What no find asks for.
+#[derive(Debug, Default)]
+struct Rest {
     /// The [`Life`] that the database has, as far as it is known here.
     written: AtomicU64,
-    uploads: AtomicU32,
-    slots: AtomicU32,
     held: AtomicU32,
     version: Mutex<Option<Version>>,
-    handed_out: HandedOut,
 }
+
+/// All of a node's slots.
+const FULL: u16 = u16::MAX;
 
 impl Node {
     pub(super) fn is_alive(&self, since: i64) -> bool {
@@ -46,31 +57,32 @@ impl Node {
         if let Some(written) = stored.written {
             let written = Life::new(written, stored.state);
             self.learn(written);
-            self.written.fetch_max(written.number(), Relaxed);
+            self.rest.written.fetch_max(written.number(), Relaxed);
         }
-        self.held.store(stored.held, Relaxed);
+        self.rest.held.store(stored.held, Relaxed);
         self.put_version(stored.version);
     }
 
-    /// What the database has.
-    pub(super) fn merge(&self, row: &NodeRow) {
+    /// What the database has. Says whether that is later than what it was told.
+    pub(super) fn merge(&self, row: &NodeRow) -> bool {
         let life = Life::new(row.seen, row.state);
         self.learn(life);
-        self.written.fetch_max(life.number(), Relaxed);
-        self.held.store(row.held.count, Relaxed);
+        let before = self.rest.written.fetch_max(life.number(), Relaxed);
+        self.rest.held.store(row.held.count, Relaxed);
         self.put_version(row.version);
+        before < life.number()
     }
 
     /// What the database should be told: a change of the state, and a sign of life that is `lazy`
     /// milliseconds newer than the one it has. Counts as told from here on.
     pub(super) fn take_unwritten(&self, key: NodeKey, lazy: i64) -> Option<Seen> {
-        let (life, written) = (self.life(), Life::from_number(self.written.load(Relaxed)));
+        let (life, written) = (self.life(), Life::from_number(self.rest.written.load(Relaxed)));
         if life <= written
             || life.state() == written.state() && life.at() - written.at() < lazy.max(1)
         {
             return None;
         }
-        self.written.fetch_max(life.number(), Relaxed);
+        self.rest.written.fetch_max(life.number(), Relaxed);
         Some(Seen {
             key,
             at: life.at(),
@@ -80,7 +92,7 @@ impl Node {
 
     /// The database could not be told after all.
     pub(super) fn mark_unwritten(&self) {
-        self.written.store(Life::NONE.number(), Relaxed);
+        self.rest.written.store(Life::NONE.number(), Relaxed);
     }
 
     /// When it was last heard of, or about.
@@ -90,24 +102,27 @@ impl Node {
 
     /// How many keys it has.
     pub(super) fn held(&self) -> u32 {
-        self.held.load(Relaxed)
+        self.rest.held.load(Relaxed)
     }
 
     pub(crate) fn version(&self) -> Option<Version> {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.rest.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn report_load(&self, load: Load) {
-        self.uploads.store(load.uploads, Relaxed);
-        self.slots.store(load.slots, Relaxed);
+        let taken = u64::from(load.uploads) * u64::from(FULL);
+        let share = taken.checked_div(load.slots.into());
+        let share = share.map_or(0, |share| share.min(FULL.into()) + 1);
+        let share = u32::try_from(share).unwrap_or(0);
+        self.load.store(share, Relaxed);
         self.handed_out.clear();
     }
 
     /// 0 idle, 1 all its slots taken; nothing of a node that never said.
     pub(crate) fn load(&self) -> Option<f32> {
-        let slots = u16::try_from(self.slots.load(Relaxed)).unwrap_or(u16::MAX);
-        let uploads = u16::try_from(self.uploads.load(Relaxed)).unwrap_or(u16::MAX);
-        (slots > 0).then(|| (f32::from(uploads) / f32::from(slots)).min(1.0))
+        let share = self.load.load(Relaxed).checked_sub(1)?;
+        let share = u16::try_from(share).unwrap_or(FULL);
+        Some(f32::from(share) / f32::from(FULL))
     }
 
     pub(crate) fn handed_out(&self) -> &HandedOut {
@@ -127,6 +142,6 @@ impl Node {
     }
 
     fn put_version(&self, version: Option<Version>) {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        *self.rest.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 }

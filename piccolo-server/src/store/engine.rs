@@ -52,6 +52,11 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
         self.rows(statement, map)
     }
 
+    /// Whether [`old_rows`](Self::old_rows) may be old.
+    fn lags(&self) -> bool {
+        false
+    }
+
     /// How many connections there are.
     fn connections(&self) -> Connections;
 
@@ -143,6 +148,10 @@ impl<E: Engine> Store for SqlStore<E> {
 
     fn lanes(&self) -> usize {
         E::LANES
+    }
+
+    fn lags(&self) -> bool {
+        self.engine.lags()
     }
 
     fn connections(&self) -> Connections {

@@ -294,6 +294,10 @@ impl Engine for MySql {
         self.primary.rows(statement, map).await
     }
 
+    fn lags(&self) -> bool {
+        !self.replicas.is_empty()
+    }
+
     async fn begin(&self) -> Result<MySqlWork, sqlx::Error> {
         let turn = self.work.turn().await?;
         let health = Arc::clone(&self.work.health);

@@ -29,12 +29,17 @@ pub(crate) fn best_of_two(answer: &mut [Candidate]) {
 }
 
 /// Puts the best candidates of other racks in the places of the worst of the answer, as far as
-/// fewer of them are in it than their share.
-pub(crate) fn keep_remote(candidates: &mut [Candidate], limit: usize, usable: usize, share: f64) {
+/// fewer of them are in it than their share. Says whether it did; then the answer has no order.
+pub(crate) fn keep_remote(
+    candidates: &mut [Candidate],
+    limit: usize,
+    usable: usize,
+    share: f64,
+) -> bool {
     let wanted = whole((count(limit) * within(share, 0.0, 1.0, 0.0)).ceil());
     let wanted = usize::try_from(wanted).unwrap_or(limit).min(limit);
     let Some((answer, rest)) = candidates.split_at_mut_checked(limit) else {
-        return;
+        return false;
     };
     let have = answer
         .iter()
@@ -45,7 +50,7 @@ pub(crate) fn keep_remote(candidates: &mut [Candidate], limit: usize, usable: us
         .filter(|candidate| candidate.place.remote && candidate.is_usable());
     let missing = wanted.saturating_sub(have).min(spare.count());
     if missing == 0 || usable <= limit {
-        return;
+        return false;
     }
     // The best of the other racks come first in the rest, the worst of the own rack last in the
     // answer.
@@ -63,6 +68,7 @@ pub(crate) fn keep_remote(candidates: &mut [Candidate], limit: usize, usable: us
         into.place.moved = Moved::KeptRemote;
         std::mem::swap(out, into);
     }
+    true
 }
 
 /// Brings the candidate at that index to the front; from behind the answer, it takes the place of

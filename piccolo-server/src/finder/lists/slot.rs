@@ -3,13 +3,13 @@
 use std::{
     sync::{
         Arc, PoisonError, RwLock, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use tokio::{
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, OwnedMutexGuard},
     time::Instant,
 };
 
@@ -19,17 +19,28 @@ use crate::{finder::list::List, packed::Packed};
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     state: RwLock<State>,
-    /// Held by whoever asks the database.
-    flight: Mutex<()>,
-    asked: AtomicU32,
-    reading: AtomicBool,
+    /// It was asked for since somebody wanted to know last.
+    asked: AtomicBool,
 }
 
-#[derive(Debug)]
+/// There are many of them: what few need they have elsewhere, while they need it.
+#[derive(Debug, Default)]
 struct State {
     known: Option<(What, Instant)>,
-    bytes: usize,
-    /// Reads of the database that are under way.
+    bytes: u32,
+    /// How often it was asked for since something became known.
+    asked: u32,
+    /// Its whole list is being read.
+    reading: bool,
+    /// Held by whoever asks the database.
+    gate: Option<Arc<Mutex<()>>>,
+    replay: Option<Box<Replay>>,
+}
+
+/// What reads of the database may miss.
+#[derive(Debug, Default)]
+struct Replay {
+    /// Reads that are under way.
     reads: u32,
     /// What was stored since the first of them began.
     changes: Vec<Change>,
@@ -48,6 +59,14 @@ pub(super) struct Read {
     slot: Arc<Slot>,
     /// Changes that were made before it.
     before: usize,
+    begun: Instant,
+}
+
+/// Whoever has it asks the database.
+#[derive(Debug)]
+pub(super) struct Flight {
+    slot: Arc<Slot>,
+    gate: Option<OwnedMutexGuard<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,7 +90,7 @@ pub(super) enum Age {
 #[derive(Debug)]
 pub(super) struct Reading(Arc<Slot>);
 
-/// What a slot takes beside its list.
+/// What a slot takes beside its list, its places in the table included.
 const BASE: usize = 320;
 /// Changes that are remembered while the database is read.
 const CHANGES: usize = 4096;
@@ -83,16 +102,43 @@ const LAST_RESORT: Duration = Duration::from_mins(15);
 const TWICE: u32 = 10;
 /// No list lasts longer than so many times what an empty one does.
 const LONGEST: u32 = 60;
+/// A list that is known to be right is read anew after so long nevertheless.
+const RIGHT: Duration = Duration::from_mins(15);
 
 impl Slot {
-    pub(super) async fn flight(&self) -> MutexGuard<'_, ()> {
-        self.flight.lock().await
+    /// It is asked for.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Relaxed);
     }
 
-    pub(super) fn known(&self, now: Instant, ttl: Duration) -> Option<(What, Age)> {
+    /// Whether it was asked for since the last call.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.swap(false, Relaxed)
+    }
+
+    /// Waits until nobody else asks the database.
+    pub(super) async fn flight(self: &Arc<Self>) -> Flight {
+        let mut flight = Flight {
+            slot: Arc::clone(self),
+            gate: None,
+        };
+        let gate = Arc::clone(self.lock().gate.get_or_insert_default());
+        flight.gate = Some(gate.lock_owned().await);
+        flight
+    }
+
+    /// What is known, and whether it may be answered. Nothing was stored since `quiet` but by this
+    /// instance.
+    pub(super) fn known(
+        &self,
+        now: Instant,
+        ttl: Duration,
+        quiet: Option<Instant>,
+    ) -> Option<(What, Age)> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let (what, at) = state.known.as_ref()?;
         let lasts = match what {
+            What::All(_) if quiet.is_some_and(|quiet| quiet <= *at) => RIGHT.max(ttl),
             What::All(list) => {
                 let holders = u32::try_from(list.len()).unwrap_or(u32::MAX);
                 let holders = holders.min((LONGEST - 1) * TWICE);
@@ -128,38 +174,44 @@ impl Slot {
     /// To be called before the database is asked.
     pub(super) fn begin_read(self: &Arc<Self>) -> Read {
         let mut state = self.lock();
-        state.reads += 1;
+        let replay = state.replay.get_or_insert_default();
+        replay.reads += 1;
         Read {
-            before: state.changes.len(),
+            before: replay.changes.len(),
+            begun: Instant::now(),
             slot: Arc::clone(self),
         }
     }
 
-    /// A change was stored; gives the bytes that the slot grew by.
-    pub(super) fn change(&self, change: Change) -> usize {
+    /// A change was stored; gives the bytes that the slot took before and takes now.
+    pub(super) fn change(&self, change: Change) -> (usize, usize) {
         let mut state = self.lock();
-        if state.reads > 0 && state.changes.len() < CHANGES {
-            state.changes.push(change);
+        if let Some(replay) = &mut state.replay
+            && replay.changes.len() < CHANGES
+        {
+            replay.changes.push(change);
         }
         if let Some((What::All(list), _)) = &mut state.known {
             change.make(Arc::make_mut(list));
         }
-        state.grow()
+        state.measure()
     }
 
     /// How often it was asked for since something became known, this time included.
-    pub(super) fn asked(&self) -> u32 {
-        self.asked.fetch_add(1, Relaxed).saturating_add(1)
+    pub(super) fn count(&self) -> u32 {
+        let mut state = self.lock();
+        state.asked = state.asked.saturating_add(1);
+        state.asked
     }
 
     pub(super) fn begin_reading(self: &Arc<Self>) -> Option<Reading> {
-        let begun = self.reading.swap(true, Relaxed);
+        let begun = std::mem::replace(&mut self.lock().reading, true);
         (!begun).then(|| Reading(Arc::clone(self)))
     }
 
     pub(super) fn bytes(&self) -> usize {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.bytes
+        state.bytes()
     }
 
     fn lock(&self) -> RwLockWriteGuard<'_, State> {
@@ -167,26 +219,20 @@ impl Slot {
     }
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            known: None,
-            bytes: BASE,
-            reads: 0,
-            changes: Vec::new(),
-        }
-    }
-}
-
 impl State {
-    /// The bytes that it grew by.
-    fn grow(&mut self) -> usize {
+    /// Takes the measure of the list; gives the bytes of before and of now.
+    fn measure(&mut self) -> (usize, usize) {
+        let before = self.bytes();
         let list = match &self.known {
             Some((What::All(list), _)) => list.bytes(),
             _ => 0,
         };
-        let bytes = BASE + list;
-        bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes))
+        self.bytes = u32::try_from(list).unwrap_or(u32::MAX);
+        (before, self.bytes())
+    }
+
+    fn bytes(&self) -> usize {
+        BASE + usize::try_from(self.bytes).unwrap_or(usize::MAX - BASE)
     }
 }
 
@@ -201,41 +247,54 @@ impl Change {
 
 impl Read {
     /// Takes what was read, and makes the changes that it may have missed; gives the bytes that the
-    /// slot grew by.
-    pub(super) fn put(self, what: What, now: Instant) -> usize {
+    /// slot took before and takes now.
+    pub(super) fn put(self, what: What) -> (usize, usize) {
         let mut state = self.slot.lock();
-        if state.changes.len() == CHANGES {
-            // Some may have been forgotten. The next read is sure to know them.
-            return 0;
-        }
+        let changes = state.replay.as_ref().map(|replay| &*replay.changes);
+        let changes = changes.unwrap_or_default();
         let mut what = what;
-        if let What::All(list) = &mut what {
-            let changes = state.changes.get(self.before..).unwrap_or_default();
-            if !changes.is_empty() {
+        // Where there are too many, some may have been forgotten. The next read is sure to know them.
+        if changes.len() < CHANGES {
+            if let (What::All(list), Some(changes)) = (&mut what, changes.get(self.before..))
+                && !changes.is_empty()
+            {
                 let list = Arc::make_mut(list);
                 for change in changes {
                     change.make(list);
                 }
             }
+            state.known = Some((what, self.begun));
+            state.asked = 0;
         }
-        state.known = Some((what, now));
-        self.slot.asked.store(0, Relaxed);
-        state.grow()
+        state.measure()
     }
 }
 
 impl Drop for Read {
     fn drop(&mut self) {
         let mut state = self.slot.lock();
-        state.reads -= 1;
-        if state.reads == 0 {
-            state.changes = Vec::new();
+        if let Some(replay) = &mut state.replay {
+            replay.reads -= 1;
+            if replay.reads == 0 {
+                state.replay = None;
+            }
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        drop(self.gate.take());
+        let mut state = self.slot.lock();
+        // Whoever waits has it, too.
+        if state.gate.as_ref().is_some_and(|gate| Arc::strong_count(gate) == 1) {
+            state.gate = None;
         }
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.reading.store(false, Relaxed);
+        self.0.lock().reading = false;
     }
 }
