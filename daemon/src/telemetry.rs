@@ -1,9 +1,11 @@
 //! The two global things: the tracing subscriber and the metrics recorder.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::ParseError, util::SubscriberInitExt};
+
+use crate::scope::Scope;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -73,6 +75,17 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
         .and_then(|builder| builder.set_buckets(&COUNTS))
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(TelemetryError::Recorder)
+}
+
+/// Folds recorded values into their buckets, until the scope drains: without it they would pile up
+/// between scrapes.
+pub async fn upkeep(metrics: PrometheusHandle, every: Duration, scope: Scope) {
+    loop {
+        tokio::select! {
+            () = scope.draining() => return,
+            () = tokio::time::sleep(every) => metrics.run_upkeep(),
+        }
+    }
 }
 
 /// Writes an error with all its causes on one line: `what: why: why of that`.

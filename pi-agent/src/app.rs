@@ -16,6 +16,7 @@ use daemon::{
     cycle::{self, Deadlines, End, Signals},
     readiness::Readiness,
     scope::{Deaths, Scope},
+    telemetry,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::{Holder, Load};
@@ -235,7 +236,8 @@ impl Working {
         if let Some(log) = self.accounting.take_log() {
             scope.service("kernel log", follow(log, scope.clone()));
         }
-        scope.service("metrics", upkeep(metrics.clone(), scope.clone()));
+        let folding = telemetry::upkeep(metrics.clone(), METRICS_UPKEEP, scope.clone());
+        scope.service("metrics", folding);
         let mirroring = MirrorSettings {
             tags: self.tags,
             ..MirrorSettings::default()
@@ -306,16 +308,6 @@ fn report(discovery: &Discovery, accounting: &Arc<Accounting>, peers: &PeerServe
             }
         }),
     );
-}
-
-/// Folds recorded durations into their buckets: without it they would pile up between scrapes.
-async fn upkeep(metrics: PrometheusHandle, scope: Scope) {
-    loop {
-        tokio::select! {
-            () = scope.draining() => return,
-            () = tokio::time::sleep(METRICS_UPKEEP) => metrics.run_upkeep(),
-        }
-    }
 }
 
 /// Hands on what the kernel's program logs, where that is switched on.

@@ -31,6 +31,9 @@ use crate::{
     writer::Bounds,
 };
 
+/// How often recorded values are folded: a busy server records some ten thousand in a second.
+const METRICS_UPKEEP: Duration = Duration::from_secs(1);
+
 /// A server whose listeners are bound.
 #[derive(Debug)]
 pub struct App {
@@ -101,6 +104,8 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
     let (api, admin) = (api_listener.local_addr()?, admin_listener.local_addr()?);
     info!(%api, %admin, version = daemon::VERSION, "listening");
 
+    let folding = telemetry::upkeep(host.metrics.clone(), METRICS_UPKEEP, host.scope.clone());
+    host.scope.service("metrics", folding);
     let current =
         topology_file::follow(settings.topology.clone(), &host.readiness, &host.scope).await?;
     let builder = Builder {

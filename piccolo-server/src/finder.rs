@@ -20,7 +20,7 @@ use self::{
     lists::Held,
     rows::Wanted,
 };
-pub(crate) use self::{choose::Stretch, lists::Lists};
+pub(crate) use self::{choose::Stretch, lists::{Lists, Size}};
 use crate::{
     bandwidth::Bandwidth,
     key_hash::KeyHash,

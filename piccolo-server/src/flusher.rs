@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::{
-    finder::Lists,
+    finder::{Lists, Size},
     metric::{Label, Metric},
     nodes::{Census, Nodes},
     spaces::Spaces,
@@ -22,6 +22,8 @@ use crate::{
 const NODES: &str = "piccolo_server_nodes";
 const KEYS: &str = "piccolo_server_keys";
 const CONNECTIONS: &str = "piccolo_server_database_connections";
+const CACHED: &str = "piccolo_server_find_cache_keys";
+const CACHE_BYTES: &str = "piccolo_server_find_cache_bytes";
 const UP: &str = "piccolo_server_database_up";
 
 const DATABASE: Label = (
@@ -52,6 +54,16 @@ pub(crate) const METRICS: &[Metric] = &[
         CONNECTIONS,
         &[DATABASE, ("state", "`idle`, `used`")],
         "Connections to the database and its replicas.",
+    ),
+    Metric::gauge(
+        CACHED,
+        &[DATABASE],
+        "Keys whose holders are remembered, or that nobody has them.",
+    ),
+    Metric::gauge(
+        CACHE_BYTES,
+        &[DATABASE],
+        "What these take; those that were not asked for make room at 48 MiB.",
     ),
     Metric::gauge(UP, &[DATABASE], "Whether the database answers: 1, or 0."),
 ];
@@ -211,6 +223,9 @@ impl Flusher {
                 .set(f64::from(connections));
         }
         gauge!(KEYS, "database" => database()).set(float(keys));
+        let Size { keys, bytes } = self.lists.size();
+        gauge!(CACHED, "database" => database()).set(float(keys));
+        gauge!(CACHE_BYTES, "database" => database()).set(float(bytes));
         gauge!(UP, "database" => database()).set(if is_up { 1.0 } else { 0.0 });
     }
 }

@@ -19,6 +19,10 @@ use piccolo_server::{
 };
 use tracing::{error, warn};
 
+/// Finds make and drop some large lists each, from whichever thread is free.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Under the ten seconds after which a supervisor would rather kill.
 const DEADLINES: Deadlines = Deadlines {
     drain: Duration::from_secs(8),

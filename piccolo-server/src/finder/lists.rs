@@ -72,6 +72,13 @@ pub(crate) enum Held {
     Near(Nearest),
 }
 
+/// How many keys have a list, and what these take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) keys: u64,
+    pub(crate) bytes: u64,
+}
+
 /// How long after a failure the database is left alone by finds that have an old list.
 const AWAY: Duration = Duration::from_secs(1);
 /// How long a find that has an old list waits for the database.
@@ -193,6 +200,10 @@ impl Lists {
     /// Somebody else may have stored something: what was read before may be wrong.
     pub(crate) fn disturbed(&self) {
         *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        self.lock().size()
     }
 
     /// Lists that were read since then are right; none are if what is read may be old already.

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::slot::Slot;
+use super::{Size, slot::Slot};
 use crate::{key_hash::KeyHash, quick_hash::QuickHash, store::SpaceId};
 
 type Key = (SpaceId, KeyHash);
@@ -49,6 +49,14 @@ impl Table {
     /// The slot of a key, if there is one.
     pub(super) fn get(&self, key: Key) -> Option<Arc<Slot>> {
         self.slots.get(&key).cloned()
+    }
+
+    pub(super) fn size(&self) -> Size {
+        let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        Size {
+            keys: number(self.slots.len()),
+            bytes: number(self.bytes),
+        }
     }
 
     /// A slot that somebody has takes so many bytes now, and took so many before.

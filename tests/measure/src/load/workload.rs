@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::requests::{ADVERTISED, Requests};
+use super::requests::{ADVERTISED, Popularity, Requests};
 use crate::{
     Dataset, calls,
     numbers::{index, wide},
@@ -18,8 +18,6 @@ const SYNCING: u32 = 2000;
 const CHANGING: u32 = 500;
 /// Of a set the part that a sync changes.
 const CHANGED: usize = 40;
-/// Holders that a find asks for.
-const COUNT: u32 = 100;
 /// Keys and holders of one find of several keys.
 const BATCH: (usize, u32) = (8, 10);
 
@@ -68,11 +66,22 @@ impl Workload {
         };
         let mut random = Random::new(u64::from(seed));
         let all = match self {
-            Self::FindMix => maker.finds(&mut random, |random| maker.popularity.draw(random)),
-            Self::FindPopular => maker.finds(&mut random, |random| random.below(100)),
-            Self::FindTail => maker.finds(&mut random, |random| {
-                Dataset::DIGESTS / 2 + random.below(Dataset::DIGESTS / 2)
-            }),
+            Self::FindMix => return maker.finds(random, Popularity::Zipf(Dataset::popularity())),
+            Self::FindPopular => {
+                let popular = Popularity::Even {
+                    from: 0,
+                    ranks: 100,
+                };
+                return maker.finds(random, popular);
+            }
+            Self::FindTail => {
+                let half = Dataset::DIGESTS / 2;
+                let tail = Popularity::Even {
+                    from: half,
+                    ranks: half,
+                };
+                return maker.finds(random, tail);
+            }
             Self::FindBatch => maker.batches(&mut random),
             Self::Keepalive => (0..POOL)
                 .map(|_| calls::keepalive(random.below(dataset.nodes), None))
@@ -99,12 +108,12 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn finds(&self, random: &mut Random, rank: impl Fn(&mut Random) -> u32) -> Vec<Vec<u8>> {
-        let find = |_| {
-            let key = rank(random).into();
-            calls::find(key, COUNT, random.below(self.dataset.nodes))
-        };
-        (0..POOL).map(find).collect()
+    fn finds(&self, random: Random, popularity: Popularity) -> Requests {
+        Requests::Finds {
+            dataset: self.dataset.clone(),
+            random,
+            popularity,
+        }
     }
 
     fn batches(&self, random: &mut Random) -> Vec<Vec<u8>> {
@@ -199,7 +208,7 @@ mod tests {
                 .into_iter()
                 .map(|request| String::from_utf8(request).expect("text"))
                 .collect(),
-            Requests::New { .. } => Vec::new(),
+            Requests::New { .. } | Requests::Finds { .. } => Vec::new(),
         }
     }
 
@@ -248,7 +257,17 @@ mod tests {
 
     #[test]
     fn the_tail_is_asked_for_by_nodes_of_the_cluster() {
-        let finds = pool(Workload::FindTail);
+        let dataset = Dataset {
+            nodes: 40,
+            keys: 400,
+        };
+        let mut requests = Workload::FindTail.requests(&dataset, 7);
+        let mut find = || {
+            let mut out = Vec::new();
+            requests.write(&mut out);
+            String::from_utf8(out).expect("text")
+        };
+        let finds: Vec<_> = (0..100).map(|_| find()).collect();
         let popular = hex::encode(Dataset::digest(0));
         assert!(finds.iter().all(|find| !find.contains(&popular)));
         assert!(
