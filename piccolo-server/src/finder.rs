@@ -20,7 +20,10 @@ use self::{
     lists::Held,
     rows::Wanted,
 };
-pub(crate) use self::{choose::Stretch, lists::{Lists, Size}};
+pub(crate) use self::{
+    choose::Stretch,
+    lists::{Lists, Size},
+};
 use crate::{
     bandwidth::Bandwidth,
     key_hash::KeyHash,

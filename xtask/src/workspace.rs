@@ -7,6 +7,10 @@ use anyhow::{Context as _, Result};
 
 /// The workspace's directory: cargo says which; of a program that was not started by cargo, where it
 /// was built.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is no setting: cargo tells it to what it runs"
+)]
 pub(crate) fn root() -> Result<PathBuf> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR");
     let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());

@@ -96,16 +96,14 @@ pub(crate) fn count(api: &Api, asked: Option<i64>) -> u32 {
 }
 
 fn written(query: &FindKeyQuery, found: &Found) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256 + found.candidates.len() * 128);
+    let mut out = Vec::with_capacity(256 + found.candidates.len() * 120);
     out.extend_from_slice(b"{\"key\":");
     peers::text(&mut out, &query.key);
     out.extend_from_slice(b",\"Group\":");
     peers::text(&mut out, &query.group);
     out.extend_from_slice(b",\"holders\":");
-    peers::addresses(&mut out, &found.candidates);
     // The Go server never counts; its agents never look.
-    out.extend_from_slice(b",\"total\":0,\"peers\":");
-    peers::described(&mut out, found);
+    peers::twice(&mut out, b",\"total\":0,\"peers\":", found);
     out.push(b'}');
     out
 }

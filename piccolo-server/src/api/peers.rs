@@ -3,37 +3,64 @@
 
 use std::{
     io::Write as _,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::Range,
 };
 
+use ipnetwork::IpNetwork;
 use serde::Serialize;
 use topology::{Candidate, RackId, State, Topology};
 
 use crate::finder::Found;
 
-/// `["10.0.0.1:7787",...]`
-pub(crate) fn addresses(out: &mut Vec<u8>, candidates: &[Candidate]) {
-    list(out, candidates, |out, candidate| {
+/// `["10.0.0.1:7787",...]`, what stands between, and [`described`].
+pub(crate) fn twice(out: &mut Vec<u8>, between: &[u8], found: &Found) {
+    let mut peers = Vec::with_capacity(found.candidates.len() * 96);
+    let mut racks = Racks::default();
+    out.push(b'[');
+    for (n, candidate) in found.candidates.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+            peers.push(b',');
+        }
+        let begin = out.len();
         address(out, candidate.holder);
-    });
+        peers.extend_from_slice(b"{\"addr\":");
+        peers.extend_from_slice(out.get(begin..).unwrap_or_default());
+        rest(&mut peers, found, candidate, &mut racks);
+    }
+    out.push(b']');
+    out.extend_from_slice(between);
+    out.push(b'[');
+    out.append(&mut peers);
+    out.push(b']');
 }
 
 /// `[{"addr":"10.0.0.1:7787","rack":"r1","state":"complete","score":0.875},...]`
 pub(crate) fn described(out: &mut Vec<u8>, found: &Found) {
     let mut racks = Racks::default();
-    list(out, &found.candidates, |out, candidate| {
+    out.push(b'[');
+    for (n, candidate) in found.candidates.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
         out.extend_from_slice(b"{\"addr\":");
         address(out, candidate.holder);
-        out.extend_from_slice(b",\"rack\":");
-        racks.name(out, &found.topology, candidate.rack());
-        out.extend_from_slice(match candidate.state {
-            State::Complete => b",\"state\":\"complete\",\"score\":".as_slice(),
-            State::Fetching => b",\"state\":\"fetching\",\"score\":",
-        });
-        score(out, candidate.score());
-        out.push(b'}');
+        rest(out, found, candidate, &mut racks);
+    }
+    out.push(b']');
+}
+
+/// What comes behind the address.
+fn rest(out: &mut Vec<u8>, found: &Found, candidate: &Candidate, racks: &mut Racks) {
+    out.extend_from_slice(b",\"rack\":");
+    racks.name(out, &found.topology, candidate.rack());
+    out.extend_from_slice(match candidate.state {
+        State::Complete => b",\"state\":\"complete\",\"score\":".as_slice(),
+        State::Fetching => b",\"state\":\"fetching\",\"score\":",
     });
+    score(out, candidate.score());
+    out.push(b'}');
 }
 
 /// Where the names of racks were written already: an answer has many holders of few racks, and their
@@ -46,6 +73,16 @@ const RACKS: usize = 32;
 
 impl Racks {
     fn name(&mut self, out: &mut Vec<u8>, topology: &Topology, rack: RackId) {
+        if let Some(IpNetwork::V4(network)) = rack.guessed_prefix() {
+            let mut text = Backwards::default();
+            text.byte(b'"');
+            text.octet(network.prefix());
+            text.byte(b'/');
+            text.ipv4(network.ip());
+            text.byte(b'"');
+            out.extend_from_slice(text.written());
+            return;
+        }
         let known = self.0.iter().rev().find(|(known, _)| *known == rack);
         if let Some((_, name)) = known {
             out.extend_from_within(name.clone());
@@ -64,18 +101,6 @@ pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     value(out, text);
 }
 
-fn list(out: &mut Vec<u8>, candidates: &[Candidate], write: impl FnMut(&mut Vec<u8>, &Candidate)) {
-    let mut write = write;
-    out.push(b'[');
-    for (n, candidate) in candidates.iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        write(out, candidate);
-    }
-    out.push(b']');
-}
-
 fn address(out: &mut Vec<u8>, address: SocketAddr) {
     let IpAddr::V4(ip) = address.ip() else {
         // Writing to a vector cannot fail.
@@ -86,12 +111,7 @@ fn address(out: &mut Vec<u8>, address: SocketAddr) {
     text.byte(b'"');
     text.number(address.port().into(), 1);
     text.byte(b':');
-    let [a, b, c, d] = ip.octets();
-    text.number(d.into(), 1);
-    for octet in [c, b, a] {
-        text.byte(b'.');
-        text.number(octet.into(), 1);
-    }
+    text.ipv4(ip);
     text.byte(b'"');
     out.extend_from_slice(text.written());
 }
@@ -124,6 +144,32 @@ struct Backwards {
     length: usize,
 }
 
+/// Each octet as three digits, and how many of them are no zeros before it.
+static OCTETS: [([u8; 3], usize); 256] = octets();
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which would say so"
+)]
+const fn octets() -> [([u8; 3], usize); 256] {
+    let mut octets = [([0; 3], 0); 256];
+    let mut n = 0;
+    while n < octets.len() {
+        let digits = [n / 100, n / 10 % 10, n % 10];
+        let text = [
+            b'0' + digits[0] as u8,
+            b'0' + digits[1] as u8,
+            b'0' + digits[2] as u8,
+        ];
+        let length = 1 + (n >= 10) as usize + (n >= 100) as usize;
+        octets[n] = (text, length);
+        n += 1;
+    }
+    octets
+}
+
 impl Backwards {
     fn byte(&mut self, byte: u8) {
         self.length += 1;
@@ -141,6 +187,26 @@ impl Backwards {
             self.byte(b'0' + u8::try_from(rest % 10).unwrap_or(0));
             rest /= 10;
             digits += 1;
+        }
+    }
+
+    fn octet(&mut self, octet: u8) {
+        let (digits, length) = OCTETS.get(usize::from(octet)).copied().unwrap_or_default();
+        // What comes before a shorter one overwrites its zeros.
+        let end = self.text.len().saturating_sub(self.length);
+        let place = self.text.get_mut(end.saturating_sub(3)..end);
+        if let Some(place) = place.and_then(|place| <&mut [u8; 3]>::try_from(place).ok()) {
+            *place = digits;
+            self.length += length;
+        }
+    }
+
+    fn ipv4(&mut self, ip: Ipv4Addr) {
+        let [a, b, c, d] = ip.octets();
+        self.octet(d);
+        for octet in [c, b, a] {
+            self.byte(b'.');
+            self.octet(octet);
         }
     }
 
@@ -172,6 +238,15 @@ mod tests {
         fn addresses_are_written_as_the_standard_library_does(holder: SocketAddr) {
             let text = written(|out| address(out, holder));
             prop_assert_eq!(text, format!("\"{holder}\""));
+        }
+
+        #[test]
+        fn racks_are_named_as_their_prefix_is(ip: Ipv4Addr, bits in 0_u8..=32) {
+            let name = format!("{ip}/{bits}");
+            let rack = RackId::from_name(&name);
+            let topology = Topology::default();
+            let text = written(|out| Racks::default().name(out, &topology, rack));
+            prop_assert_eq!(text, format!("\"{}\"", topology.rack_name(rack)));
         }
 
         #[test]

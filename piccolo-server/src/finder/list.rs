@@ -71,7 +71,7 @@ pub(crate) struct Passed {
 }
 
 /// Most holders of one block.
-const BLOCK: usize = 128;
+const BLOCK: usize = 256;
 
 impl List {
     pub(crate) fn new(family: Family) -> Self {
@@ -150,7 +150,9 @@ impl List {
     /// The holders of one block; none of one that is not there.
     fn decoded(&self, block: usize) -> impl Iterator<Item = Packed> {
         let block = self.blocks.get(block);
-        block.into_iter().flat_map(|block| block.within(self.family))
+        block
+            .into_iter()
+            .flat_map(|block| block.within(self.family))
     }
 
     pub(crate) fn len(&self) -> usize {

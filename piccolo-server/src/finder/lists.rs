@@ -328,18 +328,12 @@ impl Lists {
 
     /// Whether the database failed just now: whoever can do without does not wait for it.
     fn is_away(&self) -> bool {
-        let failed = self
-            .failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|at| at.elapsed() < AWAY)
     }
 
     fn failed(&self) {
-        *self
-            .failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     fn keep(&self, read: Read, what: What) {

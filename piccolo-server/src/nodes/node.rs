@@ -76,7 +76,10 @@ impl Node {
     /// What the database should be told: a change of the state, and a sign of life that is `lazy`
     /// milliseconds newer than the one it has. Counts as told from here on.
     pub(super) fn take_unwritten(&self, key: NodeKey, lazy: i64) -> Option<Seen> {
-        let (life, written) = (self.life(), Life::from_number(self.rest.written.load(Relaxed)));
+        let (life, written) = (
+            self.life(),
+            Life::from_number(self.rest.written.load(Relaxed)),
+        );
         if life <= written
             || life.state() == written.state() && life.at() - written.at() < lazy.max(1)
         {
@@ -106,7 +109,11 @@ impl Node {
     }
 
     pub(crate) fn version(&self) -> Option<Version> {
-        *self.rest.version.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .rest
+            .version
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn report_load(&self, load: Load) {
@@ -142,6 +149,10 @@ impl Node {
     }
 
     fn put_version(&self, version: Option<Version>) {
-        *self.rest.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        *self
+            .rest
+            .version
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = version;
     }
 }

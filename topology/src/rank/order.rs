@@ -38,7 +38,11 @@ fn place(places: &[Place], at: usize) -> usize {
 }
 
 fn holders(candidates: &[Candidate], (_, a): Place, (_, b): Place) -> Ordering {
-    let holder = |at| candidates.get(at).map(|candidate: &Candidate| candidate.holder);
+    let holder = |at| {
+        candidates
+            .get(at)
+            .map(|candidate: &Candidate| candidate.holder)
+    };
     holder(a).cmp(&holder(b))
 }
 

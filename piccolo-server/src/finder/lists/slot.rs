@@ -287,7 +287,11 @@ impl Drop for Flight {
         drop(self.gate.take());
         let mut state = self.slot.lock();
         // Whoever waits has it, too.
-        if state.gate.as_ref().is_some_and(|gate| Arc::strong_count(gate) == 1) {
+        if state
+            .gate
+            .as_ref()
+            .is_some_and(|gate| Arc::strong_count(gate) == 1)
+        {
             state.gate = None;
         }
     }

@@ -1,11 +1,6 @@
 //! The requests of a load, one after the other.
 
-use crate::{
-    Dataset, calls,
-    numbers::index,
-    random::Random,
-    zipf::Zipf,
-};
+use crate::{Dataset, calls, numbers::index, random::Random, zipf::Zipf};
 
 /// Requests to be sent in turns, or made one by one.
 #[derive(Debug)]
