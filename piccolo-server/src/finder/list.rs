@@ -7,7 +7,7 @@
 
 mod spot;
 
-use std::{iter, slice, sync::Arc};
+use std::{slice, sync::Arc};
 
 use self::spot::Spot;
 use crate::{
@@ -33,19 +33,19 @@ struct Block {
 }
 
 /// Goes upwards through the holders of a block.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Within<'a> {
-    family: Family,
-    first: Option<Packed>,
+    first: Option<Spot>,
     /// The one before the next one.
     spot: Spot,
     steps: &'a [u8],
 }
 
 /// Goes upwards through a list.
-#[derive(Debug, Clone)]
-pub(crate) struct Upwards<'a> {
-    family: Family,
+#[derive(Debug)]
+struct Upwards<'a> {
+    /// Was looked at, and not taken.
+    next: Option<Spot>,
     within: Option<Within<'a>>,
     blocks: slice::Iter<'a, Block>,
 }
@@ -54,12 +54,12 @@ pub(crate) struct Upwards<'a> {
 #[derive(Debug)]
 pub(crate) struct Outwards<'a> {
     list: &'a List,
-    around: Packed,
+    around: Spot,
     /// The holders below that are decoded, the next one last.
-    lower: Vec<Packed>,
+    lower: Vec<Spot>,
     /// Blocks below them.
     blocks: usize,
-    upper: iter::Peekable<Upwards<'a>>,
+    upper: Upwards<'a>,
 }
 
 /// What [`Outwards`] went through: all that lies between the two, or on that side where there is
@@ -128,7 +128,7 @@ impl List {
         }
         let at = self.block(holder);
         let mut holders = Vec::with_capacity(BLOCK + 1);
-        holders.extend(self.decoded(at));
+        holders.extend(self.decoded(at).map(|spot| spot.holder(self.family)));
         let before = holders.len();
         if change(&mut holders).is_none() {
             return;
@@ -148,11 +148,8 @@ impl List {
     }
 
     /// The holders of one block; none of one that is not there.
-    fn decoded(&self, block: usize) -> impl Iterator<Item = Packed> {
-        let block = self.blocks.get(block);
-        block
-            .into_iter()
-            .flat_map(|block| block.within(self.family))
+    fn decoded(&self, block: usize) -> impl Iterator<Item = Spot> {
+        self.blocks.get(block).into_iter().flat_map(Block::within)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -165,44 +162,41 @@ impl List {
     }
 
     /// All from that one on.
-    pub(crate) fn from(&self, holder: Packed) -> Upwards<'_> {
-        let mut blocks = self
-            .blocks
-            .get(self.block(holder)..)
-            .unwrap_or_default()
-            .iter();
-        let mut within = blocks.next().map(|block| block.within(self.family));
-        // The next one is looked at before it is taken.
-        while let Some(here) = &mut within {
-            let before = here.clone();
-            match here.next() {
-                Some(next) if next < holder => {}
-                Some(_) => {
-                    within = Some(before);
-                    break;
-                }
-                None => within = None,
-            }
-        }
-        Upwards {
-            family: self.family,
-            within,
-            blocks,
-        }
+    pub(crate) fn from(&self, holder: Packed) -> impl Iterator<Item = Packed> {
+        let upwards = self.upwards(self.block(holder), Spot::of(holder), |_| {});
+        upwards.map(|spot| spot.holder(self.family))
     }
 
     /// The holders with the longest prefix in common with `around` first.
     pub(crate) fn nearest(&self, around: Packed) -> Outwards<'_> {
         let blocks = self.block(around);
+        let around = Spot::of(around);
         let mut lower = Vec::with_capacity(BLOCK);
-        lower.extend(self.decoded(blocks).take_while(|holder| *holder < around));
         Outwards {
+            upper: self.upwards(blocks, around, |spot| lower.push(spot)),
             list: self,
             around,
             lower,
             blocks,
-            upper: self.from(around).peekable(),
         }
+    }
+
+    /// Upwards from a place that is within this block or before the next one; gives away what comes
+    /// before it there.
+    fn upwards(&self, block: usize, from: Spot, mut before: impl FnMut(Spot)) -> Upwards<'_> {
+        let mut upwards = Upwards {
+            next: None,
+            within: None,
+            blocks: self.blocks.get(block..).unwrap_or_default().iter(),
+        };
+        while let Some(next) = upwards.next() {
+            if next >= from {
+                upwards.next = Some(next);
+                break;
+            }
+            before(next);
+        }
+        upwards
     }
 }
 
@@ -226,47 +220,58 @@ impl Block {
         })
     }
 
-    fn within(&self, family: Family) -> Within<'_> {
+    fn within(&self) -> Within<'_> {
+        let first = Spot::of(self.first);
         Within {
-            family,
-            first: Some(self.first),
-            spot: Spot::of(self.first),
+            first: Some(first),
+            spot: first,
             steps: &self.steps,
         }
     }
 }
 
 impl Iterator for Within<'_> {
-    type Item = Packed;
+    type Item = Spot;
 
-    fn next(&mut self) -> Option<Packed> {
+    fn next(&mut self) -> Option<Spot> {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
         self.spot = self.spot.step(&mut self.steps)?;
-        Some(self.spot.holder(self.family))
+        Some(self.spot)
     }
 }
 
 impl Iterator for Upwards<'_> {
-    type Item = Packed;
+    type Item = Spot;
 
-    fn next(&mut self) -> Option<Packed> {
+    fn next(&mut self) -> Option<Spot> {
+        if let Some(next) = self.next.take() {
+            return Some(next);
+        }
         loop {
             if let Some(next) = self.within.as_mut().and_then(Iterator::next) {
                 return Some(next);
             }
-            self.within = Some(self.blocks.next()?.within(self.family));
+            self.within = Some(self.blocks.next()?.within());
         }
+    }
+}
+
+impl Upwards<'_> {
+    fn peek(&mut self) -> Option<Spot> {
+        self.next = self.next();
+        self.next
     }
 }
 
 impl Outwards<'_> {
     pub(crate) fn passed(mut self) -> Passed {
         self.look_below();
+        let holder = |spot: Spot| spot.holder(self.list.family);
         Passed {
-            below: self.lower.last().copied(),
-            above: self.upper.peek().copied(),
+            below: self.lower.last().copied().map(holder),
+            above: self.upper.peek().map(holder),
         }
     }
 
@@ -291,15 +296,15 @@ impl Iterator for Outwards<'_> {
             (Some(_), None) => true,
             (None, Some(_)) => false,
             (Some(below), Some(above)) => {
-                let around = self.around.as_slice();
-                differences(below.as_slice(), around).lt(differences(above.as_slice(), around))
+                below.differences(self.around) < above.differences(self.around)
             }
         };
-        if downwards {
+        let next = if downwards {
             self.lower.pop()
         } else {
             self.upper.next()
-        }
+        };
+        next.map(|spot| spot.holder(self.list.family))
     }
 }
 
@@ -312,11 +317,6 @@ impl Passed {
     pub(crate) fn has_all(self, first: Packed, last: Packed) -> bool {
         self.below.is_none_or(|below| below < first) && self.above.is_none_or(|above| last < above)
     }
-}
-
-/// The bits in which two addresses differ, the first ones first: less is nearer.
-fn differences<'a>(a: &'a [u8], b: &'a [u8]) -> impl Iterator<Item = u8> {
-    a.iter().zip(b).map(|(a, b)| a ^ b)
 }
 
 #[cfg(test)]

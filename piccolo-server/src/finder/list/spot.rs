@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::packed::{Family, Packed};
 
-/// An address and a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An address and a port, in the order of holders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot {
     address: u128,
     port: u16,
@@ -37,6 +37,11 @@ impl Spot {
             Family::V6 => Ipv6Addr::from_bits(self.address).into(),
         };
         Packed::new(ip, self.port)
+    }
+
+    /// The bits in which two holders differ, the first ones first: less is nearer.
+    pub(super) fn differences(self, other: Self) -> (u128, u16) {
+        (self.address ^ other.address, self.port ^ other.port)
     }
 
     /// Writes how to come from here to `next`, which comes behind.

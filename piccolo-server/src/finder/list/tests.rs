@@ -24,10 +24,15 @@ fn holders() -> impl Strategy<Value = (Family, Vec<Packed>)> {
     let some = |family, ip: BoxedStrategy<IpAddr>| {
         let holder = (ip, port.clone()).prop_map(|(ip, port)| Packed::new(ip, port));
         let is_one = move |h: &Packed| h.holder().is_some() && h.family() == family;
-        let all = prop::collection::vec(holder, 0..300);
+        let all = prop::collection::vec(holder, 0..700);
         all.prop_map(move |all| (family, all.into_iter().filter(is_one).collect()))
     };
     prop_oneof![some(Family::V4, v4.boxed()), some(Family::V6, v6.boxed())]
+}
+
+fn all(list: &List) -> Vec<Packed> {
+    let spots = list.blocks.iter().flat_map(Block::within);
+    spots.map(|spot| spot.holder(list.family)).collect()
 }
 
 proptest! {
@@ -35,13 +40,12 @@ proptest! {
     fn what_is_packed_comes_out_again(
         (family, mut holders) in holders(),
         from in any::<prop::sample::Index>(),
-        steps in 0..400_usize,
+        steps in 0..900_usize,
     ) {
         holders.sort_unstable();
         holders.dedup();
         let list = List::sorted(family, &holders);
         prop_assert_eq!(list.len(), holders.len());
-        let all = |list: &List| list.blocks.iter().flat_map(|b| b.within(family)).collect::<Vec<_>>();
         prop_assert_eq!(&all(&list), &holders);
         let Some(last) = holders.len().checked_sub(1) else { return Ok(()) };
         let from = from.index(last + 1);
@@ -81,7 +85,7 @@ proptest! {
                 expected.remove(&holder);
             }
         }
-        let held: Vec<_> = list.blocks.iter().flat_map(|b| b.within(family)).collect();
+        let held = all(&list);
         prop_assert_eq!(&held, &expected.iter().copied().collect::<Vec<_>>());
         prop_assert_eq!(list.len(), held.len());
 
