@@ -166,8 +166,10 @@ pub struct Serve {
     /// Without one, racks are guessed from address prefixes.
     #[arg(long, env = "PICCOLO_TOPOLOGY", value_name = "FILE")]
     pub topology: Option<PathBuf>,
-    /// How long the holders of a key are remembered, for further finds: this long where nobody has
-    /// it, twice as long where ten nodes do, and up to sixty times as long where six hundred do. 0
+    /// How long it may take until it shows in finds that another server has stored new holders of a
+    /// key: this long where nobody has it, twice as long where ten nodes do, and up to sixty times as
+    /// long where six hundred do. What this server stores shows at once. As long as that, holders are
+    /// remembered; while no other server writes to the database, for as long as there is room. 0
     /// remembers none.
     #[arg(
         long,

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use daemon::{clock::Clock, readiness::Readiness, telemetry};
 use metrics::gauge;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
@@ -159,6 +159,7 @@ impl Flusher {
 
     async fn round(&self, mut read: Read, last: bool) -> Result<Read, StoreError> {
         let now = self.now();
+        let begun = Instant::now();
         let timeout = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
         let lazy = if last { 0 } else { timeout / LAZINESS };
         let seen = self.nodes.take_unwritten(lazy);
@@ -187,6 +188,8 @@ impl Flusher {
         };
         if others_wrote {
             self.lists.disturbed();
+        } else {
+            self.lists.undisturbed(begun);
         }
         read.since = now;
         Ok(read)

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use crate::api::{Api, bodies::Room};
 use axum::{
-    body::{Bytes, HttpBody as _},
+    body::{Body, Bytes, HttpBody as _},
     extract::{ConnectInfo, Request},
 };
 use http::StatusCode;
@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 /// A body that takes longer ends the call, so that slow callers do not pile up, and a server that
 /// goes down need not wait for them.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the rest of a body is waited for that is not taken.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,7 @@ async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyE
     let mut body = request.into_body();
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if expected > most {
+        discard(&mut body, most).await;
         return Err(BodyError::TooLong { most });
     }
     let mut parts: Vec<Bytes> = Vec::new();
@@ -71,6 +75,7 @@ async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyE
         };
         length += part.len();
         if length > most {
+            discard(&mut body, most).await;
             return Err(BodyError::TooLong { most });
         }
         if !room.grow(length) {
@@ -83,6 +88,21 @@ async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyE
         Err(parts) => parts.concat().into(),
     };
     Ok((bytes, room))
+}
+
+/// Takes what still comes, though not more than twice what a body may have, and keeps none of it:
+/// who is in the middle of sending hears only then what was wrong.
+async fn discard(body: &mut Body, most: usize) {
+    let mut left = most.saturating_mul(2);
+    let rest = async {
+        while left > 0
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    // What was wrong is known already, however long the rest takes.
+    let _ = tokio::time::timeout(PATIENCE, rest).await;
 }
 
 impl BodyError {

@@ -6,8 +6,8 @@
 //! times; then its whole list is read, in the background, and serves everybody. A list lasts for
 //! `--find-cache-ttl`, a long one longer in proportion, up to sixty times that: what changes in it
 //! meanwhile is a smaller part of it, and reading it costs more. What this instance itself stores is
-//! seen at once. So as long as no other instance stores anything, a list stays right, and lasts until
-//! others need the room. When the database is away, old lists serve on.
+//! seen at once. So whenever it turns out that no other instance has stored anything, all lists are as
+//! good as new, and they last until others need the room. When the database is away, old lists serve on.
 
 mod length;
 mod slot;
@@ -25,7 +25,7 @@ use tracing::{Span, debug};
 
 use self::{
     length::{Length, Lengths},
-    slot::{Age, Change, Read, Slot, What},
+    slot::{Age, Change, Quiet, Read, Slot, What},
     table::Table,
 };
 use super::list::List;
@@ -54,8 +54,7 @@ pub(crate) struct Lists {
     scope: Scope,
     ttl: Duration,
     table: std::sync::Mutex<Table>,
-    /// Since then nothing was stored but by this instance, as far as it knows.
-    quiet: std::sync::Mutex<Instant>,
+    quiet: std::sync::Mutex<Quiet>,
     lengths: Lengths,
     /// Long lists that are read at the same time.
     readers: Arc<Semaphore>,
@@ -100,12 +99,16 @@ const LONG: usize = 1024;
 
 impl Lists {
     pub(crate) fn new(store: Arc<dyn Store>, scope: Scope, ttl: Duration) -> Self {
+        let now = Instant::now();
         Self {
             store,
             scope,
             ttl,
             table: std::sync::Mutex::new(Table::new(BUDGET)),
-            quiet: std::sync::Mutex::new(Instant::now()),
+            quiet: std::sync::Mutex::new(Quiet {
+                begin: now,
+                end: now,
+            }),
             lengths: Lengths::default(),
             readers: Arc::new(Semaphore::new(2)),
             failed: std::sync::Mutex::default(),
@@ -199,17 +202,28 @@ impl Lists {
 
     /// Somebody else may have stored something: what was read before may be wrong.
     pub(crate) fn disturbed(&self) {
-        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let now = Instant::now();
+        *self.quiet() = Quiet {
+            begin: now,
+            end: now,
+        };
+    }
+
+    /// Nobody else stored anything until then: lists that were right are right still. Not so where
+    /// what is read may have been old already.
+    pub(crate) fn undisturbed(&self, until: Instant) {
+        if !self.store.lags() {
+            let mut quiet = self.quiet();
+            quiet.end = quiet.end.max(until);
+        }
+    }
+
+    fn quiet(&self) -> std::sync::MutexGuard<'_, Quiet> {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn size(&self) -> Size {
         self.lock().size()
-    }
-
-    /// Lists that were read since then are right; none are if what is read may be old already.
-    fn quiet(&self) -> Option<Instant> {
-        let quiet = *self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        (!self.store.lags()).then_some(quiet)
     }
 
     /// What is known and good enough to be answered.
@@ -219,7 +233,8 @@ impl Lists {
         space: (SpaceId, Family),
         key: KeyHash,
     ) -> Option<What> {
-        let (what, age) = slot.known(Instant::now(), self.ttl, self.quiet())?;
+        let quiet = *self.quiet();
+        let (what, age) = slot.known(Instant::now(), self.ttl, quiet)?;
         match (&what, age) {
             (What::All(_), Age::Fresh) => count("hit"),
             (What::All(list), Age::Late) if list.len() > LONG => {

@@ -7,12 +7,14 @@ use testbed::MariaDb;
 
 use crate::server::Server;
 
-/// Makes one test for each engine out of each function that takes an [`Engine`].
+/// Makes one test for each engine out of each function that takes an [`Engine`]. The server has threads
+/// of its own: a test that waits for a database's shell would otherwise keep the server from ending
+/// the transaction that the shell waits for.
 macro_rules! on_both_engines {
     ($($test:ident),+ $(,)?) => {
         mod sqlite {
             $(
-                #[tokio::test]
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     super::$test($crate::engine::Engine::Sqlite).await;
                 }
@@ -20,7 +22,7 @@ macro_rules! on_both_engines {
         }
         mod mariadb {
             $(
-                #[tokio::test]
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     super::$test($crate::engine::Engine::MariaDb).await;
                 }

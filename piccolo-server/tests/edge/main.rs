@@ -7,6 +7,7 @@ mod engine;
 mod finds;
 mod go_agents;
 mod groups;
+mod lasting;
 mod limits;
 mod liveness;
 mod nearest;

@@ -77,6 +77,13 @@ pub(super) enum What {
     Many,
 }
 
+/// From the one moment to the other nothing was stored but by this instance.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quiet {
+    pub(super) begin: Instant,
+    pub(super) end: Instant,
+}
+
 /// Whether something may be answered without asking the database again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
@@ -102,7 +109,7 @@ const LAST_RESORT: Duration = Duration::from_mins(15);
 const TWICE: u32 = 10;
 /// No list lasts longer than so many times what an empty one does.
 const LONGEST: u32 = 60;
-/// A list that is known to be right is read anew after so long nevertheless.
+/// A list that must be right is read anew after so long nevertheless.
 const RIGHT: Duration = Duration::from_mins(15);
 
 impl Slot {
@@ -127,18 +134,11 @@ impl Slot {
         flight
     }
 
-    /// What is known, and whether it may be answered. Nothing was stored since `quiet` but by this
-    /// instance.
-    pub(super) fn known(
-        &self,
-        now: Instant,
-        ttl: Duration,
-        quiet: Option<Instant>,
-    ) -> Option<(What, Age)> {
+    /// What is known, and whether it may be answered.
+    pub(super) fn known(&self, now: Instant, ttl: Duration, quiet: Quiet) -> Option<(What, Age)> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let (what, at) = state.known.as_ref()?;
         let lasts = match what {
-            What::All(_) if quiet.is_some_and(|quiet| quiet <= *at) => RIGHT.max(ttl),
             What::All(list) => {
                 let holders = u32::try_from(list.len()).unwrap_or(u32::MAX);
                 let holders = holders.min((LONGEST - 1) * TWICE);
@@ -146,7 +146,9 @@ impl Slot {
             }
             What::Many => MANY,
         };
-        let age = now.saturating_duration_since(*at);
+        let renewed = quiet.begin <= *at && now.saturating_duration_since(*at) < RIGHT;
+        let right = if renewed { quiet.end.max(*at) } else { *at };
+        let age = now.saturating_duration_since(right);
         let age = if age < lasts {
             Age::Fresh
         } else if age < lasts.saturating_mul(2) {
