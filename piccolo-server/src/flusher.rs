@@ -63,7 +63,7 @@ pub(crate) const METRICS: &[Metric] = &[
     Metric::gauge(
         CACHE_BYTES,
         &[DATABASE],
-        "What these take; those that were not asked for make room at 48 MiB.",
+        "What these take; those that were not asked for make room at 40 MiB.",
     ),
     Metric::gauge(UP, &[DATABASE], "Whether the database answers: 1, or 0."),
 ];

@@ -83,7 +83,7 @@ const AWAY: Duration = Duration::from_secs(1);
 /// How long a find that has an old list waits for the database.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of all lists.
-const BUDGET: usize = 48 << 20;
+const BUDGET: usize = 40 << 20;
 /// A list of fewer holders is read by the first who asks for it as rows.
 const FEW: u32 = 256;
 /// And one of fewer than this as one long value.
