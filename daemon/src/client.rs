@@ -75,8 +75,8 @@ impl JsonClient {
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            // Before the server closes them, which it does after ten.
-            .pool_idle_timeout(Duration::from_secs(8))
+            // Before the server closes them, which it does after four.
+            .pool_idle_timeout(Duration::from_secs(3))
             .pool_max_idle_per_host(4)
             .build(connector);
         Self(client)

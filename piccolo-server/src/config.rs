@@ -140,7 +140,7 @@ pub struct Serve {
     pub admin_listen: SocketAddr,
     /// Connections of one address, or IPv6 network of 64 bits, to where agents call; further ones
     /// are closed. Agents behind address translation share one. An agent keeps one connection, for
-    /// as long as it has calls to make and ten seconds more.
+    /// as long as it has calls to make and three seconds more.
     #[arg(
         long,
         env = "PICCOLO_CONNECTIONS_PER_ADDRESS",

@@ -24,8 +24,9 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
 pub(crate) fn limits(per_address: usize) -> Limits {
     Limits {
         connections: 65_536,
-        // An agent opens a new connection more cheaply than tens of thousands are kept.
-        head: Duration::from_secs(10),
+        // An agent opens a new connection more cheaply than tens of thousands are kept: each takes
+        // some 25 KB.
+        head: Duration::from_secs(4),
         stall: Duration::from_secs(10),
         per_address,
         dropped: count,

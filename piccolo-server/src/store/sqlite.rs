@@ -51,14 +51,15 @@ impl Sqlite {
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(256)
             .row_buffer_size(512)
-            .pragma("cache_size", "-65536")
+            // Of what has changed of late; the rest is read through the kernel's cache.
+            .pragma("cache_size", "-4096")
             .pragma("mmap_size", "1073741824")
             .pragma("wal_autocheckpoint", "4000");
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_with(options.clone())
+            .connect_with(options.clone().pragma("cache_size", "-65536"))
             .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(readers)
