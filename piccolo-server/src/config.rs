@@ -168,9 +168,9 @@ pub struct Serve {
     pub topology: Option<PathBuf>,
     /// How long it may take until it shows in finds that another server has stored new holders of a
     /// key: this long where nobody has it, twice as long where ten nodes do, and up to sixty times as
-    /// long where six hundred do. What this server stores shows at once. As long as that, holders are
-    /// remembered; while no other server writes to the database, for as long as there is room. 0
-    /// remembers none.
+    /// long where six hundred do. What this server stores shows at once, unless replicas answer. As
+    /// long as that, holders are remembered; while no other server writes to the database, for as long
+    /// as there is room. 0 remembers none.
     #[arg(
         long,
         env = "PICCOLO_FIND_CACHE_TTL",

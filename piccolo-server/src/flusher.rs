@@ -157,9 +157,14 @@ impl Flusher {
         i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
     }
 
-    async fn round(&self, mut read: Read, last: bool) -> Result<Read, StoreError> {
+    async fn round(&self, read: Read, last: bool) -> Result<Read, StoreError> {
         let now = self.now();
-        let begun = Instant::now();
+        // What others wrote is read first: what is written here then may hide it.
+        let read = if last {
+            read
+        } else {
+            self.read(read, now).await?
+        };
         let timeout = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
         let lazy = if last { 0 } else { timeout / LAZINESS };
         let seen = self.nodes.take_unwritten(lazy);
@@ -173,9 +178,12 @@ impl Flusher {
                 return Err(error);
             }
         }
-        if last {
-            return Ok(read);
-        }
+        Ok(read)
+    }
+
+    /// Reads what other instances wrote since `read`.
+    async fn read(&self, mut read: Read, now: i64) -> Result<Read, StoreError> {
+        let begun = Instant::now();
         self.spaces.add(self.store.spaces().await?);
         let others_wrote = if now.saturating_sub(read.all) < ALL_MS {
             let since = read.since.saturating_sub(SLACK_MS);

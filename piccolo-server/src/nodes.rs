@@ -21,6 +21,7 @@ use metrics::counter;
 use self::accusers::Accusers;
 pub(crate) use self::node::Node;
 use crate::{
+    key_hash::Fingerprint,
     metric::Metric,
     packed::Packed,
     quick_hash::QuickHash,
@@ -53,8 +54,9 @@ pub(crate) struct Stored {
     pub(crate) written: Option<i64>,
     pub(crate) state: NodeState,
     pub(crate) version: Option<Version>,
-    /// Keys that it has now.
-    pub(crate) held: u32,
+    /// What it had in the database, and has now.
+    pub(crate) before: Fingerprint,
+    pub(crate) held: Fingerprint,
 }
 
 /// What became of a sign of life.
@@ -161,9 +163,11 @@ impl Nodes {
         enough
     }
 
-    /// A change of a node's set was stored.
-    pub(crate) fn stored(&self, key: NodeKey, stored: &Stored) {
-        self.with(key, |node| node.stored(stored));
+    /// A change of a node's set was stored. Says whether the set was before what was known here, of a
+    /// node that was alive: if not, others have changed it.
+    pub(crate) fn stored(&self, key: NodeKey, stored: &Stored) -> bool {
+        let was_alive = self.is_fresh(key, self.alive_since(stored.at));
+        self.with(key, |node| node.stored(stored)) && was_alive
     }
 
     /// What the database has. Says whether some of it was written by others.

@@ -237,6 +237,16 @@ pub(crate) struct Applied {
     pub(crate) removed: Vec<KeyHash>,
 }
 
+impl Applied {
+    /// What the set was before.
+    pub(crate) fn before(&self) -> Fingerprint {
+        let mut before = self.held;
+        before.remove(&self.added);
+        before.add(&self.removed);
+        before
+    }
+}
+
 /// What one instance has learned of the way from one rack to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BandwidthRow {

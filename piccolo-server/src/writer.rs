@@ -250,13 +250,14 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                         written: applied.written,
                         state: change.kind.state(),
                         version: applied.version,
-                        held: applied.held.count,
+                        before: applied.before(),
+                        held: applied.held,
                     };
-                    // Somebody may have evicted what it had before, and told nobody.
-                    if !work.nodes.is_fresh(change.node, work.nodes.alive_since(at)) {
+                    // Another instance took a change of it, or has evicted what it had. Now that its
+                    // row is written by this one, it no longer shows there.
+                    if !work.nodes.stored(change.node, &stored) {
                         work.lists.disturbed();
                     }
-                    work.nodes.stored(change.node, &stored);
                     work.lists.stored(change.node, applied);
                 }
                 // A caller that is gone has no use for the answer.

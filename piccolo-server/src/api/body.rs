@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes, HttpBody as _},
     extract::{ConnectInfo, Request},
 };
-use http::StatusCode;
+use http::{StatusCode, header};
 use http_body_util::BodyExt as _;
 use piccolo_api::from_any_case;
 use serde::de::DeserializeOwned;
@@ -61,10 +61,14 @@ pub(crate) async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Re
 async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyError> {
     let most = api.limits.body;
     let mut room = api.bodies.room(caller(&request));
+    let waits = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if expected > most {
-        discard(&mut body, most).await;
+        // Whoever asked first has sent nothing yet.
+        if !waits {
+            discard(&mut body, most).await;
+        }
         return Err(BodyError::TooLong { most });
     }
     let mut parts: Vec<Bytes> = Vec::new();
@@ -79,6 +83,8 @@ async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyE
             return Err(BodyError::TooLong { most });
         }
         if !room.grow(length) {
+            drop(parts);
+            discard(&mut body, most).await;
             return Err(BodyError::Busy);
         }
         parts.push(part);

@@ -243,7 +243,7 @@ impl Lists {
             }
             (What::Many, Age::Fresh) => {
                 count("many");
-                if slot.count() == WORTH {
+                if slot.is_worth(WORTH) {
                     self.read_soon(slot, space, key);
                 }
             }
@@ -310,7 +310,7 @@ impl Lists {
             let read = slot.begin_read();
             match lists.read(space, key).await {
                 Ok(Some(list)) => lists.keep(read, What::All(Arc::new(list))),
-                Ok(None) => lists.keep(read, What::Many),
+                Ok(None) => slot.give_up(),
                 Err(error) => debug!(error = %chain(&error), "a long list was not read"),
             }
             drop(reading);

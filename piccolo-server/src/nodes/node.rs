@@ -1,14 +1,17 @@
 //! One node, in memory.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use piccolo_api::Load;
 
 use super::{Stored, handed_out::HandedOut, life::Life};
-use crate::store::{NodeKey, NodeRow, NodeState, Seen, Version};
+use crate::{
+    key_hash::Fingerprint,
+    store::{NodeKey, NodeRow, NodeState, Seen, Version},
+};
 
 /// What is known of a node beside its set. A new one was never heard of.
 ///
@@ -28,8 +31,14 @@ pub(crate) struct Node {
 struct Rest {
     /// The [`Life`] that the database has, as far as it is known here.
     written: AtomicU64,
-    held: AtomicU32,
-    version: Mutex<Option<Version>>,
+    set: Mutex<Set>,
+}
+
+/// A node's set, as far as it is known here.
+#[derive(Debug, Default, Clone, Copy)]
+struct Set {
+    version: Option<Version>,
+    held: Fingerprint,
 }
 
 /// All of a node's slots.
@@ -51,26 +60,24 @@ impl Node {
         self.learn(Life::new(now, NodeState::Broken));
     }
 
-    /// A change was stored.
-    pub(super) fn stored(&self, stored: &Stored) {
+    /// A change was stored. Says whether it was one of the set that was known here.
+    pub(super) fn stored(&self, stored: &Stored) -> bool {
         self.learn(Life::new(stored.at, stored.state));
         if let Some(written) = stored.written {
             let written = Life::new(written, stored.state);
             self.learn(written);
             self.rest.written.fetch_max(written.number(), Relaxed);
         }
-        self.rest.held.store(stored.held, Relaxed);
-        self.put_version(stored.version);
+        self.put(stored.version, stored.held) == stored.before
     }
 
-    /// What the database has. Says whether that is later than what it was told.
+    /// What the database has. Says whether that is later than what it was told, or another set.
     pub(super) fn merge(&self, row: &NodeRow) -> bool {
         let life = Life::new(row.seen, row.state);
         self.learn(life);
         let before = self.rest.written.fetch_max(life.number(), Relaxed);
-        self.rest.held.store(row.held.count, Relaxed);
-        self.put_version(row.version);
-        before < life.number()
+        let known = self.put(row.version, row.held);
+        before < life.number() || known != row.held
     }
 
     /// What the database should be told: a change of the state, and a sign of life that is `lazy`
@@ -105,15 +112,11 @@ impl Node {
 
     /// How many keys it has.
     pub(super) fn held(&self) -> u32 {
-        self.rest.held.load(Relaxed)
+        self.set().held.count
     }
 
     pub(crate) fn version(&self) -> Option<Version> {
-        *self
-            .rest
-            .version
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.set().version
     }
 
     pub(crate) fn report_load(&self, load: Load) {
@@ -148,11 +151,13 @@ impl Node {
         self.life.fetch_max(life.number(), Relaxed);
     }
 
-    fn put_version(&self, version: Option<Version>) {
-        *self
-            .rest
-            .version
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = version;
+    fn set(&self) -> MutexGuard<'_, Set> {
+        self.rest.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives what it held before, as far as it was known.
+    fn put(&self, version: Option<Version>, held: Fingerprint) -> Fingerprint {
+        let set = Set { version, held };
+        std::mem::replace(&mut *self.set(), set).held
     }
 }

@@ -12,6 +12,7 @@ use crate::{
 on_both_engines!(
     a_list_lasts_until_somebody_else_writes,
     what_another_instance_stores_is_found_soon,
+    a_change_that_this_instance_writes_over_is_found_too,
 );
 
 const A: &str = "10.0.0.1:7787";
@@ -59,4 +60,20 @@ async fn what_another_instance_stores_is_found_soon(engine: Engine) {
     // Its own are seen at once all along.
     one.advertise("10.0.0.3:7787", &["k"]).await;
     assert_eq!(one.holders("k", "10.9.9.9").await.len(), 3);
+}
+
+/// A node says one thing to one instance and the next to the other before that has looked: its row
+/// no longer tells that somebody else wrote it.
+async fn a_change_that_this_instance_writes_over_is_found_too(engine: Engine) {
+    let (one, other, _database) = two(engine).await;
+    one.advertise(A, &["k"]).await;
+    for key in ["l", "m", "n"] {
+        assert!(one.holders(key, "10.9.9.9").await.is_empty());
+        other.advertise(A, &[key]).await;
+        one.advertise(A, &[&format!("{key}-more")]).await;
+        eventually("what the other was told is found", async || {
+            one.holders(key, "10.9.9.9").await == [A]
+        })
+        .await;
+    }
 }

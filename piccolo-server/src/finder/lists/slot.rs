@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, PoisonError, RwLock, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -27,6 +27,8 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 struct State {
     known: Option<(What, Instant)>,
+    /// So many milliseconds later it was found to be right still.
+    right: AtomicU32,
     bytes: u32,
     /// How often it was asked for since something became known.
     asked: u32,
@@ -109,6 +111,8 @@ const LAST_RESORT: Duration = Duration::from_mins(15);
 const TWICE: u32 = 10;
 /// No list lasts longer than so many times what an empty one does.
 const LONGEST: u32 = 60;
+/// Stands for more than any number of those who asked.
+const NEVER: u32 = u32::MAX;
 /// A list that must be right is read anew after so long nevertheless.
 const RIGHT: Duration = Duration::from_mins(15);
 
@@ -146,9 +150,12 @@ impl Slot {
             }
             What::Many => MANY,
         };
-        let renewed = quiet.begin <= *at && now.saturating_duration_since(*at) < RIGHT;
-        let right = if renewed { quiet.end.max(*at) } else { *at };
-        let age = now.saturating_duration_since(right);
+        if quiet.begin <= *at && matches!(what, What::All(_)) {
+            let right = quiet.end.saturating_duration_since(*at).min(RIGHT);
+            let millis = u32::try_from(right.as_millis()).unwrap_or(u32::MAX);
+            state.right.fetch_max(millis, Relaxed);
+        }
+        let age = now.saturating_duration_since(state.right(*at));
         let age = if age < lasts {
             Age::Fresh
         } else if age < lasts.saturating_mul(2) {
@@ -165,7 +172,8 @@ impl Slot {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         match state.known.as_ref()? {
             (What::All(list), at)
-                if list.len() > 0 && now.saturating_duration_since(*at) < LAST_RESORT =>
+                if list.len() > 0
+                    && now.saturating_duration_since(state.right(*at)) < LAST_RESORT =>
             {
                 Some(Arc::clone(list))
             }
@@ -199,11 +207,19 @@ impl Slot {
         state.measure()
     }
 
-    /// How often it was asked for since something became known, this time included.
-    pub(super) fn count(&self) -> u32 {
+    /// Counts one who asks; says whether they are enough since something became known.
+    pub(super) fn is_worth(&self, enough: u32) -> bool {
         let mut state = self.lock();
-        state.asked = state.asked.saturating_add(1);
-        state.asked
+        if state.asked == NEVER {
+            return false;
+        }
+        state.asked += 1;
+        state.asked >= enough
+    }
+
+    /// Its whole list is too long, however many ask.
+    pub(super) fn give_up(&self) {
+        self.lock().asked = NEVER;
     }
 
     pub(super) fn begin_reading(self: &Arc<Self>) -> Option<Reading> {
@@ -231,6 +247,11 @@ impl State {
         };
         self.bytes = u32::try_from(list).unwrap_or(u32::MAX);
         (before, self.bytes())
+    }
+
+    /// When it was last known to be right, of what was read then.
+    fn right(&self, at: Instant) -> Instant {
+        at + Duration::from_millis(self.right.load(Relaxed).into())
     }
 
     fn bytes(&self) -> usize {
@@ -265,8 +286,11 @@ impl Read {
                     change.make(list);
                 }
             }
+            if state.asked != NEVER || matches!(what, What::All(_)) {
+                state.asked = 0;
+            }
             state.known = Some((what, self.begun));
-            state.asked = 0;
+            state.right = AtomicU32::new(0);
         }
         state.measure()
     }
