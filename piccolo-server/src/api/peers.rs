@@ -17,19 +17,16 @@ use crate::finder::Found;
 pub(crate) fn twice(out: &mut Vec<u8>, between: &[u8], found: &Found) {
     let mut peers = Vec::with_capacity(found.candidates.len() * 96);
     let mut racks = Racks::default();
-    out.push(b'[');
-    for (n, candidate) in found.candidates.iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-            peers.push(b',');
-        }
+    list(out, &found.candidates, |out, candidate| {
         let begin = out.len();
         address(out, candidate.holder);
+        if !peers.is_empty() {
+            peers.push(b',');
+        }
         peers.extend_from_slice(b"{\"addr\":");
         peers.extend_from_slice(out.get(begin..).unwrap_or_default());
         rest(&mut peers, found, candidate, &mut racks);
-    }
-    out.push(b']');
+    });
     out.extend_from_slice(between);
     out.push(b'[');
     out.append(&mut peers);
@@ -39,14 +36,21 @@ pub(crate) fn twice(out: &mut Vec<u8>, between: &[u8], found: &Found) {
 /// `[{"addr":"10.0.0.1:7787","rack":"r1","state":"complete","score":0.875},...]`
 pub(crate) fn described(out: &mut Vec<u8>, found: &Found) {
     let mut racks = Racks::default();
-    out.push(b'[');
-    for (n, candidate) in found.candidates.iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
+    list(out, &found.candidates, |out, candidate| {
         out.extend_from_slice(b"{\"addr\":");
         address(out, candidate.holder);
         rest(out, found, candidate, &mut racks);
+    });
+}
+
+fn list(out: &mut Vec<u8>, candidates: &[Candidate], write: impl FnMut(&mut Vec<u8>, &Candidate)) {
+    let mut write = write;
+    out.push(b'[');
+    for (n, candidate) in candidates.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write(out, candidate);
     }
     out.push(b']');
 }

@@ -66,7 +66,9 @@ impl Workload {
         };
         let mut random = Random::new(u64::from(seed));
         let all = match self {
-            Self::FindMix => return maker.finds(random, Popularity::Zipf(Dataset::popularity())),
+            Self::FindMix => {
+                return maker.finds(random, Popularity::Zipf(maker.popularity.clone()));
+            }
             Self::FindPopular => {
                 let popular = Popularity::Even {
                     from: 0,
