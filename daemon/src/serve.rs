@@ -53,10 +53,14 @@ pub enum Dropped {
     Stalled,
 }
 
+/// An extension of each request: how many connections its listener has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Open(pub usize);
+
 /// What a connection takes of the listener's bounds.
 #[derive(Debug)]
 struct Taken {
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
     _place: Place,
 }
 
@@ -91,7 +95,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope:
             continue;
         };
         let taken = Taken {
-            _slot: slot,
+            slot,
             _place: place,
         };
         let connection = connection(stream, peer, router.clone(), limits, scope.clone(), taken);
@@ -134,9 +138,13 @@ async fn connection(
 ) {
     // Replies are small; waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
+    let slots = Arc::clone(taken.slot.semaphore());
     let service = router.map_request(move |request: http::Request<hyper::body::Incoming>| {
         let mut request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(peer));
+        let free = slots.available_permits();
+        extensions.insert(Open(limits.connections.saturating_sub(free)));
         request
     });
     let stream = Patient::new(stream, limits);

@@ -15,7 +15,7 @@ use daemon::{
     serve, telemetry,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -88,19 +88,33 @@ const BODIES_OF_ONE: usize = 16 << 20;
 /// Between two tries to open databases that are away.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Connections that wait to be accepted; the kernel may allow fewer. All agents may come at once, and
+/// whoever finds no room tries again after a second only.
+const BACKLOG: u32 = 16_384;
+
+fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = || {
+        let socket = if addr.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    let bound: std::io::Result<_> = bound();
+    bound.with_context(|| format!("cannot listen on {addr}"))
+}
+
 /// Binds the listeners and opens the databases. Where a database is away, that is tried again as
 /// a task; calls are told to come again until then.
 ///
 /// # Errors
 /// When an address is taken or a database cannot be used.
 pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
-    let bind = async |addr: SocketAddr| {
-        TcpListener::bind(addr)
-            .await
-            .with_context(|| format!("cannot listen on {addr}"))
-    };
-    let api_listener = bind(settings.listen).await?;
-    let admin_listener = bind(settings.admin_listen).await?;
+    let api_listener = listen(settings.listen)?;
+    let admin_listener = listen(settings.admin_listen)?;
     let (api, admin) = (api_listener.local_addr()?, admin_listener.local_addr()?);
     info!(%api, %admin, version = daemon::VERSION, "listening");
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daemon::serve::{Dropped, Limits};
+use daemon::serve::{Dropped, Limits, Open};
 use metrics::counter;
 
 use crate::metric::Metric;
@@ -19,6 +19,18 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
     )],
     "Connections of agents that the server ended, or did not take.",
 )];
+
+/// With more connections than this an agent that has told what it had to is not kept.
+///
+/// A connection takes some 25 KB, and most are opened for a sign of life alone: kept until they are
+/// found idle, those of 50,000 agents are 10,000 at any time.
+const MANY: usize = 512;
+
+/// Whether it is better to end the connection of this call with its answer.
+pub(crate) fn are_many<B>(request: &http::Request<B>) -> bool {
+    let open = request.extensions().get::<Open>();
+    open.is_some_and(|Open(connections)| *connections > MANY)
+}
 
 /// The bounds of the listener that agents call.
 pub(crate) fn limits(per_address: usize) -> Limits {

@@ -40,7 +40,7 @@ pub(super) const LAG: Metric = Metric::histogram(
 );
 
 /// Between two signs of life, when nothing else is told.
-const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Changes come in crowds: those of one moment go together.
 const GATHER: Duration = Duration::from_millis(100);
 /// Keys of one advertisement.

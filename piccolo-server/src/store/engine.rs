@@ -102,16 +102,26 @@ pub(crate) trait Columns {
     fn bytes(&self, index: usize) -> Result<&[u8], sqlx::Error>;
 }
 
+/// How many short values are read as one long one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InOne {
+    /// Stand before and after the query.
+    pub(crate) before: &'static str,
+    pub(crate) after: &'static str,
+    /// From so many rows on, one long value costs less than the rows.
+    pub(crate) from: u32,
+}
+
 /// Differences in spelling.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dialect {
     pub(crate) insert_ignore: &'static str,
-    /// All the key hashes of a group of rows one after another, where that is possible. It may be
-    /// cut off.
-    pub(crate) keys_in_one: Option<&'static str>,
-    /// All the holders of a query's rows one after another, where that is possible: stands before
-    /// and after the query.
-    pub(crate) holders_in_one: Option<(&'static str, &'static str)>,
+    /// All the key hashes of a group of rows one after another; it may be cut off.
+    pub(crate) keys_in_one: &'static str,
+    /// Ends a grouped query whose order does not matter, where the engine would sort otherwise.
+    pub(crate) unsorted: &'static str,
+    /// All the holders of a query's rows one after another.
+    pub(crate) holders_in_one: InOne,
     /// Behind the table's name: reads it by the nodes' own keys, where the engine would look longer
     /// for the better index than it takes to read.
     pub(crate) by_node: &'static str,

@@ -57,7 +57,7 @@ pub(super) async fn read<E: Engine>(
 /// Nodes of one statement.
 const NODES: usize = 32;
 
-/// Whole sets: in one value each where the engine does that, and where all of it came.
+/// Whole sets: in one value each, or as rows where a part of it did not come.
 async fn read_whole<E: Engine>(
     work: &mut E::Work,
     nodes: &[(NodeKey, u32)],
@@ -67,16 +67,13 @@ async fn read_whole<E: Engine>(
         let found = held.get(node).map_or(0, HashSet::len);
         u32::try_from(found) != Ok(count)
     };
-    if let Some(set) = E::DIALECT.keys_in_one {
-        let head =
-            format!("SELECT space, holder, {set} FROM holding WHERE space = ? AND holder IN (");
-        let all: Vec<NodeKey> = nodes.iter().map(|(node, _)| *node).collect();
-        for chunk in chunks(&all) {
-            // No order is asked for: MariaDB would sort otherwise.
-            let tail = ") GROUP BY space, holder ORDER BY NULL";
-            let statement = in_space(&head, chunk, tail);
-            held.extend(work.rows(statement, whole_set).await?);
-        }
+    let set = E::DIALECT.keys_in_one;
+    let head = format!("SELECT space, holder, {set} FROM holding WHERE space = ? AND holder IN (");
+    let tail = format!(") GROUP BY space, holder{}", E::DIALECT.unsorted);
+    let all: Vec<NodeKey> = nodes.iter().map(|(node, _)| *node).collect();
+    for chunk in chunks(&all) {
+        let statement = in_space(&head, chunk, &tail);
+        held.extend(work.rows(statement, whole_set).await?);
     }
     let missing: Vec<NodeKey> = nodes
         .iter()

@@ -8,7 +8,7 @@ use crate::{
     packed::{Family, Packed},
     store::{
         Nearest, SpaceId, StoreError,
-        engine::Engine,
+        engine::{Engine, InOne},
         rows,
         statement::{Arg, Statement},
     },
@@ -30,15 +30,8 @@ pub(super) async fn nearest<E: Engine>(
             Arg::Int(i64::from(k)),
         ]
     };
-    let holders = if let Some((before, after)) = E::DIALECT.holders_in_one {
-        let sql = [before, E::DIALECT.nearest, after].concat();
-        let statement = Statement::built(sql, side()).with(side());
-        let found = engine.old_rows(statement, rows::bytes).await;
-        found.map(|found| apart(around.family(), &found.concat()))
-    } else {
-        let statement = Statement::fixed(E::DIALECT.nearest, side()).with(side());
-        engine.old_rows(statement, rows::one_holder).await
-    };
+    let query = Statement::fixed(E::DIALECT.nearest, side()).with(side());
+    let holders = read(engine, around.family(), query, u32::MAX).await;
     let mut holders = holders.map_err(|e| StoreError::Database("find a key's holders", e))?;
     holders.sort_unstable();
     let above = holders.split_off(holders.partition_point(|holder| *holder < around));
@@ -48,9 +41,6 @@ pub(super) async fn nearest<E: Engine>(
         above,
     })
 }
-
-/// From so many on, one long value costs less than the rows.
-const LONG: u32 = 1024;
 
 /// The holders of a key in the order of their addresses, at most `limit` after that one.
 pub(super) async fn page<E: Engine>(
@@ -70,22 +60,30 @@ pub(super) async fn page<E: Engine>(
         after.into(),
         Arg::Int(limit.into()),
     ];
-    let holders = match E::DIALECT.holders_in_one {
-        Some((before, after)) if limit >= LONG => {
-            let statement = Statement::built([before, SQL, after].concat(), args);
-            let found = engine.old_rows(statement, rows::bytes).await;
-            found.map(|found| apart(family, &found.concat()))
-        }
-        _ => {
-            engine
-                .old_rows(Statement::fixed(SQL, args), rows::one_holder)
-                .await
-        }
-    };
+    let holders = read(engine, family, Statement::fixed(SQL, args), limit).await;
     let mut holders = holders.map_err(|e| StoreError::Database("list a key's holders", e))?;
     // In one value the database promises no order, and keeps it mostly.
     holders.sort_unstable();
     Ok(holders)
+}
+
+/// The holders that a query gives, of which there may be as many as `limit`.
+async fn read<E: Engine>(
+    engine: &E,
+    family: Family,
+    query: Statement,
+    limit: u32,
+) -> Result<Vec<Packed>, sqlx::Error> {
+    let InOne {
+        before,
+        after,
+        from,
+    } = E::DIALECT.holders_in_one;
+    if limit < from {
+        return engine.old_rows(query, rows::one_holder).await;
+    }
+    let found = engine.old_rows(query.between(before, after), rows::bytes);
+    Ok(apart(family, &found.await?.concat()))
 }
 
 /// Holders that stand one after another.
@@ -125,6 +123,6 @@ pub(super) async fn within<E: Engine>(
             statement = statement.with([space.into(), key.into(), from.into(), to.into(), limit]);
         }
     }
-    let holders = engine.old_rows(statement, rows::one_holder).await;
+    let holders = read(engine, last.begin.family(), statement, each).await;
     holders.map_err(|e| StoreError::Database("find holders in certain racks", e))
 }

@@ -20,7 +20,7 @@ use tracing::debug;
 
 use crate::store::{
     Connections,
-    engine::{Columns, Dialect, Engine, Map, Work},
+    engine::{Columns, Dialect, Engine, InOne, Map, Work},
     health::Health,
     statement::{Arg, Sql, Statement},
     timing::timed,
@@ -257,11 +257,13 @@ impl Engine for MySql {
 
     const DIALECT: Dialect = Dialect {
         insert_ignore: "INSERT IGNORE",
-        keys_in_one: Some("GROUP_CONCAT(key_hash SEPARATOR '')"),
-        holders_in_one: Some((
-            "SELECT COALESCE(GROUP_CONCAT(holder SEPARATOR ''), '') FROM (",
-            ") AS page",
-        )),
+        keys_in_one: "GROUP_CONCAT(key_hash SEPARATOR '')",
+        unsorted: " ORDER BY NULL",
+        holders_in_one: InOne {
+            before: "SELECT COALESCE(GROUP_CONCAT(holder SEPARATOR ''), '') FROM (",
+            after: ") AS page",
+            from: 1024,
+        },
         by_node: " FORCE INDEX (holding_by_holder)",
         for_update: " FOR UPDATE",
         on_known_node: " ON DUPLICATE KEY UPDATE",

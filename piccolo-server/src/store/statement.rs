@@ -76,13 +76,17 @@ impl Statement {
         }
     }
 
+    /// Something that has no arguments of its own round a query.
+    pub(super) fn between(self, before: &str, after: &str) -> Self {
+        Self {
+            sql: Sql::Built([before, self.text(), after].concat()),
+            args: self.args,
+        }
+    }
+
     /// What it does, as a label.
     pub(super) fn verb(&self) -> &'static str {
-        let sql = match &self.sql {
-            Sql::Fixed(sql) => sql,
-            Sql::Built(sql) => sql.as_str(),
-        };
-        let first = sql.trim_start_matches('(').split(' ').next();
+        let first = self.text().trim_start_matches('(').split(' ').next();
         match first.unwrap_or_default() {
             "SELECT" => "select",
             "INSERT" | "REPLACE" => "insert",
@@ -120,6 +124,13 @@ impl Statement {
     pub(super) fn with<const N: usize>(mut self, more: [Arg; N]) -> Self {
         self.args.extend(more);
         self
+    }
+
+    pub(super) fn text(&self) -> &str {
+        match &self.sql {
+            Sql::Fixed(sql) => sql,
+            Sql::Built(sql) => sql,
+        }
     }
 }
 

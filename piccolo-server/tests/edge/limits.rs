@@ -1,12 +1,16 @@
 //! What is too much, too slow, or not the caller's to say.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use piccolo_api::path;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
+    time::timeout,
 };
 
 use crate::{
@@ -316,4 +320,49 @@ async fn an_address_has_so_many_connections_and_no_more() {
         server.find("k").await.is_some()
     })
     .await;
+}
+
+/// Asks on a connection that may stay open; gives the reply's head, in lower case.
+async fn head_of(server: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(server).await.expect("a connection");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it is sent");
+    let mut reply = Vec::new();
+    while !reply.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = timeout(Duration::from_secs(15), stream.read_buf(&mut reply)).await;
+        assert!(read.expect("in time").expect("a reply") > 0, "{reply:?}");
+    }
+    String::from_utf8_lossy(&reply).to_lowercase()
+}
+
+#[tokio::test]
+async fn signs_of_life_do_not_keep_connections_when_there_are_many() {
+    let database = Engine::Sqlite.database();
+    let url = database.url();
+    let server = Process::start(&["--database", &url, "--connections-per-address", "1000"]);
+    eventually("it answers", async || server.find("k").await.is_some()).await;
+    let body = r#"{"host": "127.0.0.1:1", "Group": "g"}"#;
+    let length = body.len();
+    let sign = format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}",
+        path::KEEPALIVE
+    );
+    let find = format!(
+        "GET {}?key=k&count=1 HTTP/1.1\r\nhost: x\r\n\r\n",
+        path::FIND_KEY
+    );
+    let closes = async |request: &str| {
+        head_of(server.api, request)
+            .await
+            .contains("connection: close")
+    };
+    assert!(!closes(&sign).await, "there are few");
+    let mut others = Vec::new();
+    for _ in 0..520 {
+        others.push(TcpStream::connect(server.api).await.expect("a connection"));
+    }
+    eventually("it makes room", async || closes(&sign).await).await;
+    assert!(!closes(&find).await, "who finds something asks more");
 }

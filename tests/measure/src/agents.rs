@@ -54,8 +54,8 @@ pub struct AgentsPlan {
 pub struct AgentsOutcome {
     /// Every agent telling its set.
     pub start: Phase,
-    /// Signs of life and pulls.
-    pub steady: Phase,
+    /// Signs of life and pulls, minute by minute.
+    pub minutes: Vec<Phase>,
     /// Connections that were opened again: the server closes those on which nothing is asked.
     pub reopened: u64,
     /// Calls that the server left without a reply.
@@ -64,21 +64,21 @@ pub struct AgentsOutcome {
 
 /// Sets that are told at once at the start: agents spread them, and this is as fast as it goes.
 const AT_ONCE: usize = 256;
+/// What one line of the outcome is about.
+const MINUTE: Duration = Duration::from_mins(1);
 /// Single finds of a pull, beside one of all layers.
 const FINDS: usize = 2;
 
 pub(crate) fn run(plan: &AgentsPlan) -> Result<AgentsOutcome> {
     let mut crew = Crew::new(plan)?;
-    let mut watch = Watch::begin(plan)?;
+    let watch = Watch::begin(plan)?;
     start(plan, &mut crew)?;
     let start = watch.end(crew.take_tally())?;
-    watch = Watch::begin(plan)?;
-    steady(plan, &mut crew)?;
-    let steady = watch.end(crew.take_tally())?;
+    let minutes = steady(plan, &mut crew)?;
     let (reopened, broken) = crew.reopened();
     Ok(AgentsOutcome {
         start,
-        steady,
+        minutes,
         reopened,
         broken,
     })
@@ -97,17 +97,25 @@ fn start(plan: &AgentsPlan, crew: &mut Crew<'_>) -> Result<()> {
     Ok(())
 }
 
-fn steady(plan: &AgentsPlan, crew: &mut Crew<'_>) -> Result<()> {
+fn steady(plan: &AgentsPlan, crew: &mut Crew<'_>) -> Result<Vec<Phase>> {
     let begin = Instant::now();
     let end = begin + Duration::from_secs_f64(plan.seconds);
     let mut random = Random::new(plan.epoch);
     let mut keepalives = Keepalives::new(plan, begin);
     let pulls_per_second = f64::from(plan.dataset.nodes) * plan.pulls / 3600.0;
     let mut pull = begin;
+    let mut minutes = Vec::new();
+    let mut watch = Watch::begin(plan)?;
+    let mut minute = end.min(begin + MINUTE);
     loop {
         let now = Instant::now();
-        if now >= end {
-            return Ok(());
+        if now >= minute {
+            minutes.push(watch.end(crew.take_tally())?);
+            if now >= end {
+                return Ok(minutes);
+            }
+            watch = Watch::begin(plan)?;
+            minute = end.min(minute + MINUTE);
         }
         while let Some(agent) = keepalives.due(now) {
             crew.call(agent)?;
@@ -128,7 +136,7 @@ fn steady(plan: &AgentsPlan, crew: &mut Crew<'_>) -> Result<()> {
             let wait = -(1.0 - random.unit()).ln() / pulls_per_second;
             pull += Duration::from_secs_f64(wait.clamp(1e-6, 3600.0));
         }
-        let next = pull.min(keepalives.next).min(end);
+        let next = pull.min(keepalives.next).min(minute);
         crew.serve(next.saturating_duration_since(now))?;
     }
 }

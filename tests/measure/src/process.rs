@@ -12,6 +12,8 @@ pub struct Resident {
     pub now: u64,
     /// The most so far.
     pub peak: u64,
+    /// Of what there is now, its own: not what of a file is mapped, which others share.
+    pub own: u64,
 }
 
 /// Processor time of a process with all its threads, to a hundredth of a second.
@@ -48,6 +50,7 @@ pub fn resident(pid: u32) -> Resident {
     Resident {
         now: bytes("VmRSS"),
         peak: bytes("VmHWM"),
+        own: bytes("RssAnon"),
     }
 }
 
@@ -70,7 +73,7 @@ mod tests {
         }
         let memory = resident(std::process::id());
         assert!(
-            0 < memory.now && memory.now <= memory.peak,
+            0 < memory.own && memory.own < memory.now && memory.now <= memory.peak,
             "{memory:?} {work}"
         );
     }

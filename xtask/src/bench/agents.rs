@@ -22,11 +22,11 @@ pub(super) struct Options {
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
     /// Between two signs of life of an agent, in seconds.
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 30.0)]
     keepalive: f64,
     /// Images that each agent pulls in an hour: a find of ten layers, two single finds, and an
     /// advertisement of ten keys.
-    #[arg(long, default_value_t = 6.0)]
+    #[arg(long, default_value_t = 1.0)]
     pulls: f64,
     /// Connections that are kept open; agents share them where they are more. The server takes no
     /// more than 65,536.
@@ -76,19 +76,17 @@ fn table(title: String, outcome: &AgentsOutcome, has_database: bool) -> Table {
         "database CPU %",
         "generator CPU %",
         "MiB",
-        "MiB at most",
+        "own MiB",
         "refused",
         "resyncs",
     ];
     let mut table = Table::new(title, columns);
-    for (name, phase) in [
-        ("all tell their sets", &outcome.start),
-        ("steady", &outcome.steady),
-    ] {
-        table.row(row(name, phase, has_database));
+    table.row(row("all tell their sets", &outcome.start, has_database));
+    for (n, phase) in outcome.minutes.iter().enumerate() {
+        table.row(row(&format!("minute {}", n + 1), phase, has_database));
     }
     table.note(
-        "CPU % is of one core; times are from when a call was due, with the agent's own wait",
+        "own MiB are without what of the database's file is mapped; CPU % is of one core; times are from when a call was due, with the agent's own wait",
     );
     let AgentsOutcome {
         reopened, broken, ..
@@ -121,7 +119,7 @@ fn row(name: &str, phase: &Phase, has_database: bool) -> [Cell; 12] {
         Cell::from(has_database.then(|| percent(*database_cpu))),
         Cell::from(percent(calls.generator_cpu)),
         count(resident.now >> 20),
-        count(resident.peak >> 20),
+        count(resident.own >> 20),
         count(calls.refused),
         count(*resyncs),
     ]

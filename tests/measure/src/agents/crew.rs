@@ -118,6 +118,9 @@ impl<'a> Crew<'a> {
                 .under_way
                 .take()
                 .context("a reply that nobody asked for")?;
+            if reply.last {
+                line.connection = None;
+            }
             self.pending -= 1;
             self.answered(call, reply)?;
             self.go_on(number)?;

@@ -28,6 +28,8 @@ pub(crate) struct Reply {
     pub(crate) bytes: usize,
     /// The server asks for the whole set.
     pub(crate) resync: bool,
+    /// It is the last one of its connection.
+    pub(crate) last: bool,
 }
 
 impl Connection {
@@ -40,11 +42,14 @@ impl Connection {
     pub(crate) fn open_from(source: Ipv4Addr, server: SocketAddr) -> Result<Self> {
         let dial = || {
             let family = AddressFamily::INET;
-            let flags = SocketFlags::CLOEXEC;
+            // Not to wait for one that finds no room, while others could be served.
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
             rustix::net::bind(&socket, &SocketAddr::from((source, 0)))?;
-            rustix::net::connect(&socket, &server)?;
-            Ok(socket)
+            match rustix::net::connect(&socket, &server) {
+                Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+                Err(error) => Err(error),
+            }
         };
         let socket: Result<_, rustix::io::Errno> = dial();
         let socket = socket.with_context(|| format!("dialling {server} from {source}"))?;
@@ -164,6 +169,9 @@ fn parse(bytes: &[u8]) -> Result<Option<Reply>> {
         bytes: whole,
         // Only short replies may say so.
         resync: body.len() < 512 && body.windows(wish.len()).any(|part| part == wish),
+        last: head
+            .split(|byte| *byte == b'\n')
+            .any(|line| line.trim_ascii().eq_ignore_ascii_case(b"connection: close")),
     }))
 }
 
@@ -182,11 +190,15 @@ mod tests {
             status: 404,
             bytes: text.len(),
             resync: false,
+            last: false,
         };
         assert_eq!(parse(text).expect("sound"), Some(whole));
         for cut in 0..text.len() {
             assert_eq!(parse(&text[..cut]).expect("sound so far"), None, "{cut}");
         }
+        let text = b"HTTP/1.1 201 Created\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let reply = parse(text).expect("sound").expect("whole");
+        assert!(reply.last);
         parse(b"HTTP/1.1 200 OK\r\n\r\n").expect_err("a reply without a length");
     }
 }

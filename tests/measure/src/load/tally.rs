@@ -84,6 +84,7 @@ mod tests {
             status,
             bytes: 10,
             resync: false,
+            last: false,
         };
         tally.add(reply(200), None);
         for ms in 1..=100 {

@@ -16,7 +16,7 @@ const WARM_UP: u32 = 3;
 /// Idle connections are let go within this.
 const SETTLED: Duration = Duration::from_mins(1);
 /// Descriptors that may come and go with what happens just then.
-const SPARE: usize = 8;
+const SPARE: usize = 2;
 /// Memory that the allocator may keep, in bytes, besides half of what there was.
 const KEPT: u64 = 12 << 20;
 

@@ -13,7 +13,7 @@ use testbed::{Agent, Bed, ImageSpec, Release, wait_until};
 use queries::{dashboard, rules};
 use server::Prometheus;
 
-/// Agents report what they measured every twenty seconds.
+/// Agents report what they measured every thirty seconds.
 const REPORTED: Duration = Duration::from_secs(90);
 const OTHER: &str = "lib/other:v1";
 
