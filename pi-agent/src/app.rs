@@ -33,6 +33,7 @@ use crate::{
     ebpf::{self, Accounting},
     fetch::{FetchSettings, Fetcher, Parts},
     jitter::Jitter,
+    memory,
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets},
     policy::Policy,
@@ -45,9 +46,9 @@ pub use self::listeners::Addresses;
 const SERVER_DIAL: Duration = Duration::from_millis(300);
 /// Between two looks at the counters of peers that nobody asked for. Who asks sees no older ones
 /// than a second: a node at rest is not woken up for numbers that nobody reads.
-const ACCOUNTING_PASS: Duration = Duration::from_secs(10);
+const ACCOUNTING_PASS: Duration = Duration::from_secs(30);
 /// Between two foldings of the metrics' samples.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+const METRICS_UPKEEP: Duration = Duration::from_secs(10);
 /// Peers with the most bytes that one report names.
 const REPORTED_PEERS: usize = 200;
 
@@ -333,6 +334,7 @@ async fn passes(accounting: Arc<Accounting>, discovery: Discovery, scope: Scope)
             // Unless somebody has just asked.
             accounting.refresh(Instant::now);
             accounting.show_racks(|peer| discovery.rack(peer));
+            memory::give_back();
         };
         // A pass that panicked is one look less.
         let _ = tokio::task::spawn_blocking(pass).await;

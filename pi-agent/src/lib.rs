@@ -18,6 +18,7 @@ pub mod hosts;
 pub mod http;
 pub mod jitter;
 mod listen;
+mod memory;
 pub mod metric;
 pub mod mirror;
 mod own;
