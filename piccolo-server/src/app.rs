@@ -88,8 +88,9 @@ const BODIES_OF_ONE: usize = 16 << 20;
 /// Between two tries to open databases that are away.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Connections that wait to be accepted; the kernel may allow fewer. All agents may come at once, and
-/// whoever finds no room tries again after a second only.
+/// Connections that wait to be accepted; the kernel allows no more than `net.core.somaxconn`. All
+/// agents may come at once, and the kernel of one that finds no room tries again after a second: by
+/// then the agent has given the call up.
 const BACKLOG: u32 = 16_384;
 
 fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {

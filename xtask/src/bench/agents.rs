@@ -86,13 +86,13 @@ fn table(title: String, outcome: &AgentsOutcome, has_database: bool) -> Table {
         table.row(row(&format!("minute {}", n + 1), phase, has_database));
     }
     table.note(
-        "own MiB are without what of the database's file is mapped; CPU % is of one core; times are from when a call was due, with the agent's own wait",
+        "own MiB are without pages of files; CPU % is of one core; times are from when a call was due, with the agent's own wait",
     );
     let AgentsOutcome {
         reopened, broken, ..
     } = outcome;
     table.note(format!(
-        "{reopened} connections were opened again, as the server closes those that are silent; \
+        "{reopened} connections were opened again, as the server closes those that are silent or have told what they had to; \
          {broken} calls were left without a reply"
     ));
     table
