@@ -43,8 +43,11 @@ pub(crate) fn described(out: &mut Vec<u8>, found: &Found) {
     });
 }
 
-fn list(out: &mut Vec<u8>, candidates: &[Candidate], write: impl FnMut(&mut Vec<u8>, &Candidate)) {
-    let mut write = write;
+fn list(
+    out: &mut Vec<u8>,
+    candidates: &[Candidate],
+    mut write: impl FnMut(&mut Vec<u8>, &Candidate),
+) {
     out.push(b'[');
     for (n, candidate) in candidates.iter().enumerate() {
         if n > 0 {

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    engine::{Engine, on_both_engines},
+    engine::{Database, Engine, on_both_engines},
     process::Process,
     raw::{answer, exchange},
     server::{Server, eventually},
@@ -297,12 +297,19 @@ async fn a_client_that_never_reads_its_reply_is_dropped() {
     );
 }
 
-#[tokio::test]
-async fn an_address_has_so_many_connections_and_no_more() {
+/// A server that has answered, and takes so many connections of one address.
+async fn allowing(connections: &str) -> (Database, Process) {
     let database = Engine::Sqlite.database();
     let url = database.url();
-    let server = Process::start(&["--database", &url, "--connections-per-address", "3"]);
+    let flag = "--connections-per-address";
+    let server = Process::start(&["--database", &url, flag, connections]);
     eventually("it answers", async || server.find("k").await.is_some()).await;
+    (database, server)
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let (_database, server) = allowing("3").await;
     let mut held = Vec::new();
     // The one that asked is open for some seconds more.
     for _ in 0..3 {
@@ -339,10 +346,7 @@ async fn head_of(server: SocketAddr, request: &str) -> String {
 
 #[tokio::test]
 async fn signs_of_life_do_not_keep_connections_when_there_are_many() {
-    let database = Engine::Sqlite.database();
-    let url = database.url();
-    let server = Process::start(&["--database", &url, "--connections-per-address", "1000"]);
-    eventually("it answers", async || server.find("k").await.is_some()).await;
+    let (_database, server) = allowing("1000").await;
     let body = r#"{"host": "127.0.0.1:1", "Group": "g"}"#;
     let length = body.len();
     let sign = format!(

@@ -82,6 +82,9 @@ impl Visit for Text {
     }
 }
 
+/// Stands before a query whose holders SQLite gives as one value.
+const IN_ONE: &str = "SELECT coalesce(unhex(group_concat(hex(holder), '')), x'') FROM (";
+
 async fn statements_read_by_indexes(engine: Engine) {
     let statements = Statements::default();
     tracing::subscriber::set_global_default(statements.clone()).expect("the first one");
@@ -140,10 +143,8 @@ async fn statements_read_by_indexes(engine: Engine) {
         "SELECT holder FROM (SELECT holder FROM holding WHERE space = ? AND key_hash = ? AND holder >= ? AND holder <= ?",
         "SELECT holder FROM holding WHERE space = ? AND key_hash = ? AND holder > ?",
     ] {
-        assert!(
-            statements.iter().any(|s| s.contains(table)),
-            "{table}: {statements:#?}"
-        );
+        let begins = |s: &String| s.strip_prefix(IN_ONE).unwrap_or(s).starts_with(table);
+        assert!(statements.iter().any(begins), "{table}: {statements:#?}");
     }
 }
 
