@@ -55,7 +55,7 @@ impl Ranking {
         slowest: Rate::from_bits_per_second(10e6),
         fastest: Rate::from_bits_per_second(100e9),
         half_life: Duration::from_mins(10),
-        load_half_life: Duration::from_secs(15),
+        load_half_life: Duration::from_secs(25),
         prior_weight: 2.0,
         smallest_sample: 1 << 20,
     };

@@ -152,7 +152,7 @@ static RANKING: Section = Section {
             "load_half_life",
             "How long until half of a path's load is forgotten.",
             duration(Duration::from_millis(100), Duration::from_hours(1)),
-            Default("15s"),
+            Default("25s"),
         ),
         key(
             "prior_weight",
