@@ -143,7 +143,8 @@ async fn connection(
         let mut request = request.map(axum::body::Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(peer));
-        let free = slots.available_permits();
+        // One more is held for the next to be accepted, or nearly so.
+        let free = slots.available_permits().saturating_add(1);
         extensions.insert(Open(limits.connections.saturating_sub(free)));
         request
     });

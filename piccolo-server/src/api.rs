@@ -32,8 +32,8 @@ use piccolo_api::path;
 pub(crate) use self::{bodies::Bodies, late::late, subject::Foreign};
 use self::{measured::measured, subject::Subject};
 use crate::{
-    bandwidth::Bandwidth, databases::Databases, finder::Finder, metric::Metric, reports::Report,
-    topology_file::Current,
+    bandwidth::Bandwidth, connections, databases::Databases, finder::Finder, metric::Metric,
+    reports::Report, topology_file::Current,
 };
 
 /// What this module counts.
@@ -73,12 +73,15 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             path::ADVERTISE,
             measured("advertise", post(advertise::handle)),
         )
-        .route(path::SYNC, measured("sync", post(sync::handle)))
+        .route(
+            path::SYNC,
+            connections::few(measured("sync", post(sync::handle))),
+        )
         .route(path::FIND_KEY, measured("findkey", get(find_key::handle)))
         .route(path::FIND, measured("find", post(find::handle)))
         .route(
             path::KEEPALIVE,
-            measured("keepalive", post(keepalive::handle)),
+            connections::few(measured("keepalive", post(keepalive::handle))),
         )
         .route(path::LEAVE, measured("leave", post(leave::handle)))
         .route(path::EXPLAIN, costly::few(get(explain::handle)))

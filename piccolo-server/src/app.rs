@@ -1,6 +1,7 @@
 //! Builds the server from its settings, and serves.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -92,20 +93,22 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// agents may come at once, and the kernel of one that finds no room tries again after a second: by
 /// then the agent has given the call up.
 const BACKLOG: u32 = 16_384;
+/// The same where probes and Prometheus call, each of which comes again.
+const ADMIN_BACKLOG: u32 = 128;
 
-fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
-    let bound = || {
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(addr)?;
-        socket.listen(BACKLOG)
-    };
-    let bound: std::io::Result<_> = bound();
-    bound.with_context(|| format!("cannot listen on {addr}"))
+fn listen(addr: SocketAddr, backlog: u32) -> anyhow::Result<TcpListener> {
+    bind(addr, backlog).with_context(|| format!("cannot listen on {addr}"))
+}
+
+fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(backlog)
 }
 
 /// Binds the listeners and opens the databases. Where a database is away, that is tried again as
@@ -114,8 +117,8 @@ fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
 /// # Errors
 /// When an address is taken or a database cannot be used.
 pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
-    let api_listener = listen(settings.listen)?;
-    let admin_listener = listen(settings.admin_listen)?;
+    let api_listener = listen(settings.listen, BACKLOG)?;
+    let admin_listener = listen(settings.admin_listen, ADMIN_BACKLOG)?;
     let (api, admin) = (api_listener.local_addr()?, admin_listener.local_addr()?);
     info!(%api, %admin, version = daemon::VERSION, "listening");
 

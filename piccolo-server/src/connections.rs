@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+use axum::{
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::Response,
+    routing::MethodRouter,
+};
 use daemon::serve::{Dropped, Limits, Open};
+use http::{HeaderValue, header};
 use metrics::counter;
 
 use crate::metric::Metric;
@@ -26,10 +33,24 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
 /// found idle, those of 50,000 agents are 7,000 at any time.
 const MANY: usize = 512;
 
-/// Whether it is better to end the connection of this call with its answer.
-pub(crate) fn are_many<B>(request: &http::Request<B>) -> bool {
+/// Has `handler` end the connection of a call with its answer where there are many. Whoever failed,
+/// mostly a database that is away, has to come again and is kept.
+pub(crate) fn few<S>(handler: MethodRouter<S>) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    handler.layer(from_fn(let_go))
+}
+
+async fn let_go(request: Request, next: Next) -> Response {
     let open = request.extensions().get::<Open>();
-    open.is_some_and(|Open(connections)| *connections > MANY)
+    let are_many = open.is_some_and(|Open(connections)| *connections > MANY);
+    let mut reply = next.run(request).await;
+    if are_many && reply.status().is_success() {
+        let close = HeaderValue::from_static("close");
+        reply.headers_mut().insert(header::CONNECTION, close);
+    }
+    reply
 }
 
 /// The bounds of the listener that agents call.

@@ -14,15 +14,13 @@ use crate::{
         Api, body, reply,
         subject::{Subject, SubjectError},
     },
-    connections,
     nodes::{Node, Sign},
     reports::Report,
     store::{Change, ChangeKind, Outcome, Version},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let is_last = connections::are_many(&request);
-    let reply = match keepalive(&api, request).await {
+    match keepalive(&api, request).await {
         Ok(resync) => {
             let message = "keep alive success".to_owned();
             reply::json(
@@ -35,8 +33,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
             )
         }
         Err(error) => error.reply(),
-    };
-    reply::last(is_last, reply)
+    }
 }
 
 /// Gives whether the agent should sync.

@@ -28,15 +28,6 @@ pub(crate) fn written(status: StatusCode, body: Vec<u8>) -> Response {
     response
 }
 
-/// The last reply of its connection, if so.
-pub(crate) fn last(is_last: bool, mut reply: Response) -> Response {
-    if is_last {
-        let close = HeaderValue::from_static("close");
-        reply.headers_mut().insert(header::CONNECTION, close);
-    }
-    reply
-}
-
 /// What the calls that write answer when they failed.
 pub(crate) fn refused(status: StatusCode, message: String) -> Response {
     let ack = Ack {

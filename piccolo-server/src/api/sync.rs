@@ -10,21 +10,18 @@ use piccolo_api::AdvertiseRequest;
 
 use crate::{
     api::{
-        Api, advertise, body, reply,
+        Api, advertise, body,
         subject::{self, Subject, SubjectError},
     },
-    connections,
     reports::Report,
     store::{Change, ChangeKind, Outcome},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let is_last = connections::are_many(&request);
-    let reply = match sync(&api, request).await {
+    match sync(&api, request).await {
         Ok(outcome) => advertise::created(&outcome),
         Err(error) => error.reply(),
-    };
-    reply::last(is_last, reply)
+    }
 }
 
 async fn sync(api: &Api, request: Request) -> Result<Outcome, SubjectError> {

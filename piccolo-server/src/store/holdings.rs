@@ -123,6 +123,7 @@ pub(super) async fn within<E: Engine>(
             statement = statement.with([space.into(), key.into(), from.into(), to.into(), limit]);
         }
     }
-    let holders = read(engine, last.begin.family(), statement, each).await;
+    let most = each.saturating_mul(u32::try_from(wanted * 2).unwrap_or(u32::MAX));
+    let holders = read(engine, last.begin.family(), statement, most).await;
     holders.map_err(|e| StoreError::Database("find holders in certain racks", e))
 }

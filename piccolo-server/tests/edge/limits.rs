@@ -227,11 +227,18 @@ async fn a_slow_body_does_not_hold_up_the_end() {
     let server = Process::start(&["--database", &database.url()]);
     eventually("it answers", async || server.find("k").await == Some(404)).await;
     let call = format!(
-        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 400\r\n\r\n{{",
+        "POST {} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 400\r\n\r\n",
         path::SYNC
     );
     let mut slow = TcpStream::connect(server.api).await.expect("a connection");
     slow.write_all(call.as_bytes()).await.expect("it is sent");
+    // Nothing else shows that the server has begun to wait for the body.
+    let mut asked = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    slow.read_exact(&mut asked)
+        .await
+        .expect("it wants the body");
+    assert!(asked.starts_with(b"HTTP/1.1 100"));
+    slow.write_all(b"{").await.expect("it is sent");
     let begin = std::time::Instant::now();
     server.ask_to_end();
     let reply = answer(&mut slow).await;
@@ -369,4 +376,5 @@ async fn signs_of_life_do_not_keep_connections_when_there_are_many() {
     }
     eventually("it makes room", async || closes(&sign).await).await;
     assert!(!closes(&find).await, "who finds something asks more");
+    assert!(closes(&sign).await, "there are many yet");
 }

@@ -1,7 +1,10 @@
 //! All agents with their connections.
 
-use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::{
+    io::{self, ErrorKind},
+    net::Ipv4Addr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -41,6 +44,12 @@ pub(super) struct Crew<'a> {
     reopened: u64,
     broken: u64,
     pending: usize,
+}
+
+/// Whether a server that lives may have done that to a connection.
+fn is_closing(error: &anyhow::Error) -> bool {
+    let socket: Option<&io::Error> = error.downcast_ref();
+    socket.is_some_and(|error| error.kind() != ErrorKind::ConnectionRefused)
 }
 
 impl<'a> Crew<'a> {
@@ -97,7 +106,10 @@ impl<'a> Crew<'a> {
     pub(super) fn serve(&mut self, at_most: Duration) -> Result<()> {
         let ready: Vec<_> = self.poll.wait(at_most)?.collect();
         for number in ready {
-            if self.exchange(number).is_err() {
+            if let Err(error) = self.exchange(number) {
+                if !is_closing(&error) {
+                    return Err(error);
+                }
                 self.closed(number)?;
             }
         }

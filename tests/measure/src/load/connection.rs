@@ -107,7 +107,10 @@ impl Connection {
     pub(crate) fn receive(&mut self, scratch: &mut [u8]) -> Result<Option<Reply>> {
         loop {
             let read = match self.stream.read(scratch) {
-                Ok(0) => bail!("the server closed a connection"),
+                Ok(0) => {
+                    let closed = io::Error::from(ErrorKind::UnexpectedEof);
+                    return Err(closed).context("the server closed a connection");
+                }
                 Ok(bytes) => scratch.get(..bytes).unwrap_or_default(),
                 Err(error) if is_later(&error) => return Ok(None),
                 Err(error) => return Err(error).context("reading a reply"),
