@@ -46,6 +46,7 @@ pub use self::listeners::Addresses;
 const SERVER_DIAL: Duration = Duration::from_millis(300);
 /// Between two looks at the counters of peers that nobody asked for. Who asks sees no older ones
 /// than a second: a node at rest is not woken up for numbers that nobody reads.
+/// With each look freed memory goes back to the node.
 const ACCOUNTING_PASS: Duration = Duration::from_secs(30);
 /// Between two foldings of the metrics' samples.
 const METRICS_UPKEEP: Duration = Duration::from_secs(10);
@@ -331,10 +332,11 @@ async fn passes(accounting: Arc<Accounting>, discovery: Discovery, scope: Scope)
         let accounting = Arc::clone(&accounting);
         let discovery = discovery.clone();
         let pass = move || {
+            // What was done since the last pass may have left some.
+            memory::give_back();
             // Unless somebody has just asked.
             accounting.refresh(Instant::now);
             accounting.show_racks(|peer| discovery.rack(peer));
-            memory::give_back();
         };
         // A pass that panicked is one look less.
         let _ = tokio::task::spawn_blocking(pass).await;

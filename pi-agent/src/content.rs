@@ -202,7 +202,7 @@ impl Content {
     /// # Errors
     /// When the store cannot be read; absence is `None`.
     pub async fn open(&self, digest: &Digest) -> Result<Option<Object>, ContentError> {
-        let opened = match self.0.store.open(digest) {
+        let opened = match self.0.store.open(digest).await {
             Ok(Some((file, size))) => Ok(Some((Source::File(file), size))),
             Ok(None) => self.open_remote(digest).await,
             Err(error) => match self.open_remote(digest).await {
@@ -371,7 +371,7 @@ impl Content {
 
     /// Reads a blob that may be a manifest; `None` where it is absent or too large to be one.
     pub(crate) async fn read_manifest(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
-        let error = match self.0.store.read_manifest(digest) {
+        let error = match self.0.store.read_manifest(digest).await {
             Ok(Some(bytes)) => return Ok(Some(bytes)),
             Ok(None) => None,
             Err(error) => Some(error),

@@ -12,6 +12,7 @@ pub mod content;
 pub mod datapath;
 pub mod digest;
 pub mod discovery;
+mod disk;
 pub mod ebpf;
 pub mod fetch;
 pub mod hosts;

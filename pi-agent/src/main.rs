@@ -39,6 +39,7 @@ fn start() -> Result<ExitCode> {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers())
+            .max_blocking_threads(WAITING)
             .enable_all()
             .build()
             .context("the runtime could not be started")
@@ -57,12 +58,14 @@ fn start() -> Result<ExitCode> {
 
 /// Threads that move bytes: half of the cores that this process may use, since the node's cores are
 /// there for its pods. The kernel does the work, so a few threads fill any link; more of them only
-/// take turns with those for whom they work. There are two at least: one may have to wait for a page
-/// that is not in memory, and nothing else would go on meanwhile.
+/// take turns with those for whom they work. None waits for the disk.
 fn workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(2, 8)
+    (cores / 2).clamp(1, 8)
 }
+
+/// Threads that wait for the disk, at most: what a disk that stands still may cost.
+const WAITING: usize = 64;
 
 async fn agent(settings: Run) -> Result<ExitCode> {
     if settings.server.is_empty() {

@@ -1,6 +1,6 @@
 //! Replies with an object of this node's content store, to containerd and to peers alike.
 
-use std::{io, os::unix::fs::FileExt as _};
+use std::io;
 
 use tokio::{net::TcpStream, time::Instant};
 
@@ -11,6 +11,7 @@ use crate::{
     },
     datapath::{Pace, Patience, Receiver, SendError, send_file, write_all, write_judged},
     digest::Digest,
+    disk,
     http::{Connection, Kind, Method, Reply, Request, Span, Unsatisfiable},
 };
 
@@ -207,5 +208,6 @@ async fn read_into(bytes: &mut Vec<u8>, source: &Source, span: Span) -> io::Resu
     let length = usize::try_from(span.len()).unwrap_or(usize::MAX);
     let before = bytes.len();
     bytes.resize(before.saturating_add(length), 0);
-    file.read_exact_at(bytes.get_mut(before..).unwrap_or_default(), span.start())
+    let room = bytes.get_mut(before..).unwrap_or_default();
+    disk::read_exact_at(file, room, span.start()).await
 }

@@ -3,12 +3,12 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
 };
 
 use super::{id::Id, manifest::MAX_MANIFEST};
-use crate::digest::Digest;
+use crate::{digest::Digest, disk};
 
 /// The algorithms that have a directory.
 pub(crate) const ALGORITHMS: [&str; 2] = ["sha256", "sha512"];
@@ -44,25 +44,25 @@ impl Store {
     }
 
     /// Opens a blob; `None` where it is not there.
-    pub(crate) fn open(&self, digest: &Digest) -> io::Result<Option<(File, u64)>> {
+    pub(crate) async fn open(&self, digest: &Digest) -> io::Result<Option<(File, u64)>> {
         let path = self.blobs().join(digest.algorithm()).join(digest.hex());
-        match File::open(path).and_then(|file| Ok((file.metadata()?.len(), file))) {
-            Ok((size, file)) => Ok(Some((file, size))),
+        match disk::open(&path).await {
+            Ok(opened) => Ok(Some(opened)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Reads a blob that may be a manifest; `None` where it is not there or too large to be one.
-    pub(crate) fn read_manifest(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
-        let Some((file, size)) = self.open(digest)? else {
+    pub(crate) async fn read_manifest(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
+        let Some((file, size)) = self.open(digest).await? else {
             return Ok(None);
         };
         if size > MAX_MANIFEST {
             return Ok(None);
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        file.take(MAX_MANIFEST).read_to_end(&mut bytes)?;
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        disk::read_exact_at(&file, &mut bytes, 0).await?;
         Ok(Some(bytes))
     }
 

@@ -2,14 +2,11 @@
 
 use std::{fs::File, io};
 
-use rustix::{
-    fs::{Advice, fadvise, sendfile},
-    io::Errno,
-};
+use rustix::{fs::sendfile, io::Errno};
 use tokio::{io::Interest, net::TcpStream};
 
 use super::{Floor, Judge, Pace, Patience, Receiver, SourceError, TURN, copy::read};
-use crate::http::Span;
+use crate::{disk, http::Span};
 
 /// Why a file was not sent whole.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +18,6 @@ pub enum SendError {
     #[error("the file could not be sent")]
     Io(#[source] io::Error),
 }
-
-/// How far ahead of the sending the file is read into memory, so that no call waits for the disk.
-const AHEAD: u64 = 4 << 20;
 
 /// Sends `span` of a file, at the pace that `pace` allows. `sent` is told of bytes as the socket
 /// takes them.
@@ -40,17 +34,11 @@ pub async fn send_file(
 ) -> Result<(), SendError> {
     let mut judge = receiver.judge();
     let mut offset = span.start();
-    let mut ahead = offset;
     while offset < span.end() {
-        if span.end() - offset > AHEAD && offset + AHEAD / 2 >= ahead {
-            // Advice only; a file system that takes none still reads.
-            let length = std::num::NonZeroU64::new(AHEAD);
-            let _ = fadvise(file, ahead, length, Advice::WillNeed);
-            ahead += AHEAD;
-        }
         let left = span.end() - offset;
         let most = left.min(pace.turn());
         judge.pause(pace.take(most).await);
+        judge.pause(disk::load(file, Span::new(offset, offset + most)).await);
         let mut turn = usize::try_from(most).unwrap_or(TURN);
         while turn > 0 {
             let count = send_some(socket, file, &mut offset, turn, &mut judge).await?;

@@ -29,6 +29,7 @@ mod registry;
 mod rights;
 mod run;
 mod server;
+mod slow_disk;
 mod wait;
 
 pub use agent::{Agent, AgentSetup, PeerBytes};
@@ -49,4 +50,5 @@ pub use registry::{AccessEntry, Registry};
 pub use rights::is_root;
 pub use run::{Run, stop_if_interrupted};
 pub use server::Server;
+pub use slow_disk::SlowDisk;
 pub use wait::wait_until;
