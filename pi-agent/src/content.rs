@@ -288,12 +288,12 @@ impl Content {
     }
 
     /// Whether an object is known to be here, without a look at containerd.
-    pub(crate) fn is_here(&self, digest: &Digest) -> bool {
+    pub(crate) async fn is_here(&self, digest: &Digest) -> bool {
         let shared = match &self.0.shared {
             Shared::All => false,
             Shared::Images { .. } => self.has_shared(&Id::from(digest)),
         };
-        shared || self.0.store.has(digest)
+        shared || self.0.store.has(digest).await
     }
 
     fn media_type(&self, digest: &Digest) -> Option<String> {

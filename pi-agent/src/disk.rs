@@ -1,7 +1,6 @@
 //! Files, read on threads that have others to serve: what is in memory is there at once, and what has
-//! to come from the disk is waited for on a thread of its own.
+//! to come from the disk is waited for on a thread of its own, and not for ever.
 
-mod reads;
 mod residence;
 
 use std::{
@@ -17,29 +16,59 @@ use rustix::{
     fs::{Advice, CWD, Mode, OFlags, ResolveFlags, fadvise, openat2},
     io::{Errno, ReadWriteFlags, preadv2},
 };
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use crate::http::Span;
 
+/// Threads that read parts at the same time, of those that the runtime has for waiting: a disk that
+/// stands still leaves the others to the rest of the agent.
+const READERS: usize = 32;
+static READING: Semaphore = Semaphore::const_new(READERS);
+/// Threads that look for files: what the disk finds at once does not wait for what it reads slowly.
+pub(crate) static FINDING: Semaphore = Semaphore::const_new(16);
+
+/// How long whoever asks for a file waits for the disk to find it, or to read a little of it. Beyond,
+/// another node has it sooner.
+const FIND: Duration = Duration::from_secs(2);
+/// How long the disk may take to read a part that is about to be sent.
+const READ: Duration = Duration::from_secs(30);
 /// Bytes read at a time, only to have them in memory.
 const PIECE: usize = 64 << 10;
-/// How far ahead the disk is to read, so that it is not at rest while a part is sent.
-const AHEAD: NonZeroU64 = NonZeroU64::new(4 << 20).unwrap();
 
 /// Opens a file for reading, and gives its size.
 ///
 /// # Errors
-/// As those of [`File::open`].
+/// As those of [`File::open`], and when the disk takes too long.
 pub(crate) async fn open(path: &Path) -> io::Result<(File, u64)> {
-    const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
-    // Linux 5.12 and later can refuse to wait; what they refuse, and all else, is tried again.
-    match openat2(CWD, path, FLAGS, Mode::empty(), ResolveFlags::CACHED) {
-        Ok(file) => sized(file.into()),
-        Err(Errno::NOENT) => Err(ErrorKind::NotFound.into()),
-        Err(_) => {
-            let path = path.to_owned();
-            apart(move || sized(File::open(path)?)).await
-        }
+    if let Some(opened) = at_once(path, OFlags::RDONLY) {
+        return sized(opened?);
+    }
+    let path = path.to_owned();
+    apart(&FINDING, FIND, move || sized(File::open(path)?)).await
+}
+
+/// Whether there is a file of this name, as far as the disk tells.
+pub(crate) async fn exists(path: &Path) -> bool {
+    if let Some(opened) = at_once(path, OFlags::PATH) {
+        return opened.is_ok();
+    }
+    let path = path.to_owned();
+    let found = apart(&FINDING, FIND, move || path.try_exists()).await;
+    found.unwrap_or(false)
+}
+
+/// Opens a file or tells that there is none, where memory has the answer and the kernel is able to
+/// look no further: Linux 5.12.
+fn at_once(path: &Path, flags: OFlags) -> Option<io::Result<File>> {
+    let flags = flags | OFlags::CLOEXEC;
+    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED) {
+        Ok(file) => Some(Ok(file.into())),
+        Err(Errno::NOENT) => Some(Err(ErrorKind::NotFound.into())),
+        Err(_) => None,
     }
 }
 
@@ -51,20 +80,18 @@ fn sized(file: File) -> io::Result<(File, u64)> {
 /// Fills `bytes` from a file.
 ///
 /// # Errors
-/// As those of [`FileExt::read_exact_at`].
+/// As those of [`FileExt::read_exact_at`], and when the disk takes too long.
 pub(crate) async fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     let wanted = bytes.len();
-    let at_once = preadv2(
-        file,
-        &mut [IoSliceMut::new(bytes)],
-        offset,
-        ReadWriteFlags::NOWAIT,
-    );
-    if at_once == Ok(wanted) {
-        return Ok(());
+    let end = offset.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX));
+    if residence::has_place(file, Span::new(offset, end)) {
+        let room = &mut [IoSliceMut::new(bytes)];
+        if preadv2(file, room, offset, ReadWriteFlags::NOWAIT) == Ok(wanted) {
+            return Ok(());
+        }
     }
     let file = file.try_clone()?;
-    let read = apart(move || {
+    let read = apart(&FINDING, FIND, move || {
         let mut read = vec![0; wanted];
         file.read_exact_at(&mut read, offset)?;
         Ok(read)
@@ -74,43 +101,135 @@ pub(crate) async fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) ->
 }
 
 /// Has a part of a file in memory, so that sending it does not wait for the disk, and gives how long
-/// that took. What cannot be read the sending finds out.
-pub(crate) async fn load(file: &File, part: Span) -> Duration {
-    if residence::is_cached(file, part) && !reads::are_recent() {
-        return Duration::ZERO;
+/// that took.
+///
+/// # Errors
+/// When the file cannot be read, or the disk takes too long.
+pub(crate) async fn load(file: &File, part: Span) -> io::Result<Duration> {
+    if residence::is_at_hand(file, part) {
+        return Ok(Duration::ZERO);
     }
     let begin = Instant::now();
-    if let Ok(file) = file.try_clone() {
-        let read = reads::begin();
-        let through = move || {
-            let _read = read;
-            read_through(&file, part)
-        };
-        let _ = apart(through).await;
-    }
-    begin.elapsed()
+    let file = file.try_clone()?;
+    apart(&READING, READ, move || read_through(&file, part)).await?;
+    Ok(begin.elapsed())
 }
 
 fn read_through(file: &File, part: Span) -> io::Result<()> {
-    // Advice only; a file system that takes none still reads.
-    let _ = fadvise(file, part.start(), Some(AHEAD), Advice::WillNeed);
     let mut piece = vec![0; PIECE];
     let mut offset = part.start();
     while offset < part.end() {
         let left = usize::try_from(part.end() - offset).unwrap_or(PIECE);
         let room = piece.get_mut(..left.min(PIECE)).unwrap_or_default();
         match file.read_at(room, offset) {
+            // The sending finds out that it is shorter than it was.
             Ok(0) => return Ok(()),
             Ok(count) => offset += u64::try_from(count).unwrap_or(u64::MAX),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+    // The disk goes on with the next part while this one is sent. Advice only.
+    let _ = fadvise(
+        file,
+        part.end(),
+        NonZeroU64::new(part.len()),
+        Advice::WillNeed,
+    );
     Ok(())
 }
 
-async fn apart<T: Send + 'static>(
+/// Does what may wait for the disk on a thread that serves nobody else, in its turn.
+///
+/// # Errors
+/// Those of `work`, and [`ErrorKind::TimedOut`] when it is not done in time. It goes on then.
+pub(crate) async fn apart<T: Send + 'static>(
+    turns: &'static Semaphore,
+    patience: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    spawn_blocking(work).await?
+    let done = async {
+        let turn = turns.acquire().await.map_err(io::Error::other)?;
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
+        spawn_blocking(work).await?
+    };
+    match timeout(patience, done).await {
+        Ok(done) => done,
+        Err(_) => Err(io::Error::new(
+            ErrorKind::TimedOut,
+            "the disk takes too long",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_told_and_holds_up_nobody_else() {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let patience = Duration::from_millis(50);
+        let stuck = apart(&READING, patience, move || {
+            let _ = wait.recv();
+            Ok(())
+        });
+        let error = stuck.await.expect_err("it is not done");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(READING.available_permits(), READERS - 1);
+        assert_eq!(
+            apart(&READING, READ, || Ok(7))
+                .await
+                .expect("there are others"),
+            7
+        );
+        drop(go);
+    }
+
+    #[tokio::test]
+    async fn no_more_threads_wait_than_there_are() {
+        let (go, wait) = tokio::sync::watch::channel(());
+        let patience = Duration::from_millis(50);
+        for _ in 0..READERS {
+            let wait = wait.clone();
+            let stuck = apart(&READING, patience, move || {
+                while wait.has_changed().is_ok() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Ok(())
+            });
+            assert!(
+                tokio::time::timeout(Duration::from_millis(1), stuck)
+                    .await
+                    .is_err()
+            );
+        }
+        assert!(apart(&READING, patience, || Ok(())).await.is_err());
+        drop((go, wait));
+        assert!(apart(&READING, READ, || Ok(())).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_told_apart_from_what_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a");
+        assert!(!exists(&path).await);
+        let error = open(&path).await.expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        std::fs::write(&path, b"abc").expect("it is written");
+        assert!(exists(&path).await);
+        let (file, size) = open(&path).await.expect("it is there");
+        assert_eq!(size, 3);
+        let mut bytes = [0; 2];
+        read_exact_at(&file, &mut bytes, 1)
+            .await
+            .expect("it is read");
+        assert_eq!(&bytes, b"bc");
+        let error = read_exact_at(&file, &mut bytes, 2).await;
+        assert_eq!(error.expect_err("it ends").kind(), ErrorKind::UnexpectedEof);
+        load(&file, Span::whole(3)).await.expect("it is loaded");
+    }
 }

@@ -239,10 +239,15 @@ impl Fetcher {
         let Ok(Some(bytes)) = content.read_manifest(&want.digest).await else {
             return;
         };
-        let Ok(Manifest { mut children, .. }) = Manifest::parse(&bytes) else {
+        let Ok(manifest) = Manifest::parse(&bytes) else {
             return;
         };
-        children.retain(|child| !content.is_here(&child.digest));
+        let mut children = Vec::new();
+        for child in manifest.children {
+            if !content.is_here(&child.digest).await {
+                children.push(child);
+            }
+        }
         if !children.is_empty() {
             self.0.hints.learn(&children);
             self.0.parts.finder.prefetch(&children);

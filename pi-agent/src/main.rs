@@ -36,35 +36,40 @@ fn complain(error: &anyhow::Error) {
 
 fn start() -> Result<ExitCode> {
     let Cli { command, run } = config::read(std::env::args_os().collect::<Vec<_>>())?;
-    let runtime = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(workers())
-            .max_blocking_threads(WAITING)
-            .enable_all()
-            .build()
-            .context("the runtime could not be started")
-    };
     match command {
-        None => runtime()?.block_on(agent(run)),
-        Some(Command::Run(run)) => runtime()?.block_on(agent(*run)),
+        None => run_to_end(agent(run)),
+        Some(Command::Run(run)) => run_to_end(agent(*run)),
         Some(Command::Configure(settings)) => cli::configure::run(&settings),
-        Some(Command::Status(query)) => runtime()?.block_on(cli::status(&query)),
-        Some(Command::Peers(settings)) => runtime()?.block_on(cli::peers(&settings)),
-        Some(Command::Doctor(settings)) => runtime()?.block_on(cli::doctor::run(&settings)),
+        Some(Command::Status(query)) => run_to_end(cli::status(&query)),
+        Some(Command::Peers(settings)) => run_to_end(cli::peers(&settings)),
+        Some(Command::Doctor(settings)) => run_to_end(cli::doctor::run(&settings)),
         Some(Command::MetricsDoc) => cli::metrics_doc(),
         Some(Command::SettingsDoc) => cli::settings_doc(),
     }
 }
 
+/// Runs `work` on a runtime of its own. What still waits for the disk then ends with the process.
+fn run_to_end(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .max_blocking_threads(WAITING)
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
+}
+
 /// Threads that move bytes: half of the cores that this process may use, since the node's cores are
 /// there for its pods. The kernel does the work, so a few threads fill any link; more of them only
-/// take turns with those for whom they work. None waits for the disk.
+/// take turns with those for whom they work. What may wait for the disk has threads of its own.
 fn workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).clamp(1, 8)
 }
 
-/// Threads that wait for the disk, at most: what a disk that stands still may cost.
+/// Threads for what waits, at most; the disk has its part of them.
 const WAITING: usize = 64;
 
 async fn agent(settings: Run) -> Result<ExitCode> {

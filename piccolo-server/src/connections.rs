@@ -34,7 +34,7 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
 const MANY: usize = 512;
 
 /// Has `handler` end the connection of a call with its answer where there are many. Whoever failed,
-/// mostly a database that is away, has to come again and is kept.
+/// mostly because a database is away, comes again at once and is kept.
 pub(crate) fn few<S>(handler: MethodRouter<S>) -> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,

@@ -36,17 +36,18 @@ impl Store {
         self.root.join("ingest")
     }
 
-    pub(crate) fn has(&self, digest: &Digest) -> bool {
-        self.blobs()
-            .join(digest.algorithm())
-            .join(digest.hex())
-            .exists()
+    pub(crate) async fn has(&self, digest: &Digest) -> bool {
+        disk::exists(&self.blob(digest)).await
+    }
+
+    /// Where a blob lies.
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.algorithm()).join(digest.hex())
     }
 
     /// Opens a blob; `None` where it is not there.
     pub(crate) async fn open(&self, digest: &Digest) -> io::Result<Option<(File, u64)>> {
-        let path = self.blobs().join(digest.algorithm()).join(digest.hex());
-        match disk::open(&path).await {
+        match disk::open(&self.blob(digest)).await {
             Ok(opened) => Ok(Some(opened)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -16,12 +16,15 @@ use tokio::time::Instant;
 use super::{Content, store::Store};
 use crate::{
     digest::Digest,
+    disk::{self, FINDING},
     fetch::{Verdict, Verdicts, Watch},
 };
 
 /// Between two looks, at first and at most: a small layer is committed at once, a large one when
 /// the disk has it.
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// Who is not found in this time is not watched: the bytes come first.
+const BEGIN: Duration = Duration::from_secs(1);
 /// A verdict that takes longer than this is none: the registry may have to give the rest first.
 const PATIENCE: Duration = Duration::from_mins(5);
 /// Longest name of an ingest; the digest stands at its end.
@@ -39,8 +42,8 @@ struct Ingest {
 /// What is watched of one object.
 #[derive(Debug)]
 struct Watched {
-    store: Store,
-    digest: Digest,
+    /// Where the object will be.
+    blob: PathBuf,
     ingest: Ingest,
 }
 
@@ -52,8 +55,8 @@ impl Verdicts for Content {
         let (store, digest) = (self.0.store.clone(), digest.clone());
         Box::pin(async move {
             // A look at every ingest, on a disk that is busy with them.
-            let begin = move || Watched::begin(&store, &digest);
-            let watched = tokio::task::spawn_blocking(begin).await.ok()??;
+            let begin = move || Ok(Watched::begin(&store, &digest));
+            let watched = disk::apart(&FINDING, BEGIN, begin).await.ok()??;
             let watch: Box<dyn Watch> = Box::new(watched);
             Some(watch)
         })
@@ -71,8 +74,7 @@ impl Watched {
         // A store that cannot be listed shows no ingest either.
         let ingest = Ingest::find(store, digest).ok().flatten()?;
         Some(Self {
-            store: store.clone(),
-            digest: digest.clone(),
+            blob: store.blob(digest),
             ingest,
         })
     }
@@ -81,20 +83,34 @@ impl Watched {
         let end = Instant::now() + PATIENCE;
         let mut pause = LOOK.0;
         loop {
-            if self.store.has(&self.digest) {
-                return Verdict::Right;
-            }
-            if let Some(verdict) = self.ingest.look() {
-                // Committing moves the data first and removes the rest of the ingest after it.
-                let committed = self.store.has(&self.digest);
-                return if committed { Verdict::Right } else { verdict };
-            }
-            if Instant::now() >= end {
+            // containerd holds these directories while it commits.
+            let look = move || Ok((self.look(), self));
+            let Ok((verdict, watched)) = disk::apart(&FINDING, PATIENCE, look).await else {
                 return Verdict::Unknown;
+            };
+            self = watched;
+            match verdict {
+                Some(verdict) => return verdict,
+                None if Instant::now() >= end => return Verdict::Unknown,
+                None => {}
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK.1);
         }
+    }
+
+    fn look(&mut self) -> Option<Verdict> {
+        if self.blob.exists() {
+            return Some(Verdict::Right);
+        }
+        let verdict = self.ingest.look()?;
+        // Committing moves the data first and removes the rest of the ingest after it.
+        let is_committed = self.blob.exists();
+        Some(if is_committed {
+            Verdict::Right
+        } else {
+            verdict
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! From this node's memory and files to a socket.
 
-use std::{fs::File, io};
+use std::{fs::File, io, time::Duration};
 
 use rustix::{fs::sendfile, io::Errno};
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{io::Interest, net::TcpStream, time::Instant};
 
 use super::{Floor, Judge, Pace, Patience, Receiver, SourceError, TURN, copy::read};
 use crate::{disk, http::Span};
@@ -18,6 +18,9 @@ pub enum SendError {
     #[error("the file could not be sent")]
     Io(#[source] io::Error),
 }
+
+/// How long what was in memory is taken to be there still.
+const MEMORY: Duration = Duration::from_secs(1);
 
 /// Sends `span` of a file, at the pace that `pace` allows. `sent` is told of bytes as the socket
 /// takes them.
@@ -38,7 +41,8 @@ pub async fn send_file(
         let left = span.end() - offset;
         let most = left.min(pace.turn());
         judge.pause(pace.take(most).await);
-        judge.pause(disk::load(file, Span::new(offset, offset + most)).await);
+        let loaded = disk::load(file, Span::new(offset, offset + most)).await;
+        judge.pause(loaded.map_err(SendError::Io)?);
         let mut turn = usize::try_from(most).unwrap_or(TURN);
         while turn > 0 {
             let count = send_some(socket, file, &mut offset, turn, &mut judge).await?;
@@ -73,7 +77,14 @@ async fn send_some(
                 return Ok(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let since = Instant::now();
                 judge.writable(socket).await.map_err(SendError::Io)?;
+                if since.elapsed() > MEMORY {
+                    let left = u64::try_from(most).unwrap_or(u64::MAX);
+                    let part = Span::new(*offset, offset.saturating_add(left));
+                    let loaded = disk::load(file, part).await;
+                    judge.pause(loaded.map_err(SendError::Io)?);
+                }
             }
             Err(error) => return Err(SendError::Io(error)),
         }

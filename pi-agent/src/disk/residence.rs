@@ -1,11 +1,7 @@
-//! Whether a part of a file has its place in memory.
+//! Whether a part of a file is in memory.
 #![expect(unsafe_code, reason = "the system call has no safe wrapper")]
 
-use std::{
-    fs::File,
-    io::{self, IoSliceMut},
-    os::fd::AsRawFd as _,
-};
+use std::{fs::File, io::IoSliceMut, os::fd::AsRawFd as _};
 
 use rustix::{
     io::{ReadWriteFlags, preadv2},
@@ -14,7 +10,7 @@ use rustix::{
 
 use crate::http::Span;
 
-/// The call's number, the same for all architectures that Rust knows.
+/// The call's number on the architectures that agents run on.
 const CACHESTAT: libc::c_long = 451;
 
 /// `struct cachestat_range` of the kernel: bytes.
@@ -35,20 +31,27 @@ struct Pages {
     recently_evicted: u64,
 }
 
-/// Whether all of it is in memory or on its way there.
-pub(super) fn is_cached(file: &File, part: Span) -> bool {
+/// Whether a part can be sent without waiting for the disk. Whether all between its ends has arrived,
+/// and is not only on its way, nothing cheap tells: whoever reads a file reads it in order, mostly.
+pub(super) fn is_at_hand(file: &File, part: Span) -> bool {
+    let Some(last) = part.end().checked_sub(1).filter(|_| !part.is_empty()) else {
+        return true;
+    };
+    has_place(file, part) && has_arrived(file, part.start()) && has_arrived(file, last)
+}
+
+/// Whether all of a part is in memory or on its way there; so too where the kernel does not tell:
+/// before Linux 6.5, or in a container that keeps it from that.
+pub(super) fn has_place(file: &File, part: Span) -> bool {
     let Some(last) = part.end().checked_sub(1).filter(|_| !part.is_empty()) else {
         return true;
     };
     let page = u64::try_from(page_size()).unwrap_or(u64::MAX);
-    match cached_pages(file, part) {
-        Ok(cached) => cached > last / page - part.start() / page,
-        // Before Linux 6.5: the two ends stand for all between them.
-        Err(_) => is_at_hand(file, part.start()) && is_at_hand(file, last),
-    }
+    let cached = cached_pages(file, part);
+    cached.is_none_or(|cached| cached > last / page - part.start() / page)
 }
 
-fn cached_pages(file: &File, part: Span) -> io::Result<u64> {
+fn cached_pages(file: &File, part: Span) -> Option<u64> {
     let range = Range {
         offset: part.start(),
         length: part.len(),
@@ -64,19 +67,15 @@ fn cached_pages(file: &File, part: Span) -> io::Result<u64> {
             0,
         )
     };
-    if result == 0 {
-        Ok(pages.cached)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    (result == 0).then_some(pages.cached)
 }
 
 /// Whether a byte can be read without waiting. A file system that cannot tell is taken for one that
 /// waits.
-fn is_at_hand(file: &File, offset: u64) -> bool {
+fn has_arrived(file: &File, offset: u64) -> bool {
     let mut byte = [0];
     let room = &mut [IoSliceMut::new(&mut byte)];
-    preadv2(file, room, offset, ReadWriteFlags::NOWAIT).is_ok()
+    preadv2(file, room, offset, ReadWriteFlags::NOWAIT) == Ok(1)
 }
 
 #[cfg(test)]
@@ -87,35 +86,51 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn only_what_lies_in_memory_is_cached() {
+    /// A file of so many pages on a disk, and the size of a page.
+    fn file(pages: u64) -> (File, u64) {
         let page = u64::try_from(page_size()).unwrap();
         let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let bytes = vec![7; usize::try_from(page * 16).unwrap()];
-        file.write_all(&bytes).unwrap();
-        assert!(is_cached(&file, Span::whole(page * 16)));
+        // One by one, or the kernel keeps, and forgets, several as one.
+        for _ in 0..pages {
+            file.write_all(&vec![7; page_size()]).unwrap();
+        }
         file.sync_all().unwrap();
-        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-        assert!(!is_cached(&file, Span::new(page * 3 + 1, page * 3 + 2)));
-        assert!(is_cached(&file, Span::new(page, page)));
+        (file, page)
     }
 
     #[test]
-    fn the_bytes_of_two_pages_are_in_two() {
-        let page = u64::try_from(page_size()).unwrap();
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&[7; 10]).unwrap();
-        assert!(is_cached(&file, Span::new(1, 9)));
-        assert!(!is_cached(&file, Span::new(9, page + 1)));
+    fn what_was_written_just_now_is_at_hand() {
+        let (file, page) = file(16);
+        assert!(is_at_hand(&file, Span::whole(page * 16)));
+        assert!(is_at_hand(&file, Span::new(page * 3 + 1, page * 3 + 2)));
     }
 
     #[test]
-    fn without_the_call_the_ends_are_asked() {
-        let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        file.write_all(&[7; 10]).unwrap();
-        file.sync_all().unwrap();
-        assert!(is_at_hand(&file, 0));
+    fn what_was_forgotten_is_not() {
+        let (file, page) = file(16);
         fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-        assert!(!is_at_hand(&file, 0));
+        assert!(!is_at_hand(&file, Span::new(page * 3 + 1, page * 3 + 2)));
+        assert!(is_at_hand(&file, Span::new(page, page)));
+    }
+
+    #[test]
+    fn two_bytes_may_lie_in_two_pages() {
+        let (file, page) = file(1);
+        assert!(is_at_hand(&file, Span::new(page - 1, page)));
+        assert!(!is_at_hand(&file, Span::new(page - 1, page + 1)));
+    }
+
+    #[test]
+    fn the_ends_do_not_stand_for_what_is_between() {
+        let (file, page) = file(16);
+        let middle = std::num::NonZeroU64::new(page * 8);
+        fadvise(&file, page * 4, middle, Advice::DontNeed).unwrap();
+        let whole = Span::whole(page * 16);
+        assert!(has_arrived(&file, 0) && has_arrived(&file, page * 16 - 1));
+        // Where the kernel does not tell, the ends have to do.
+        assert_eq!(
+            is_at_hand(&file, whole),
+            cached_pages(&file, whole).is_none()
+        );
     }
 }

@@ -353,7 +353,7 @@ async fn head_of(server: SocketAddr, request: &str) -> String {
 
 #[tokio::test]
 async fn signs_of_life_do_not_keep_connections_when_there_are_many() {
-    let (_database, server) = allowing("1000").await;
+    let (_database, server) = allowing("2000").await;
     let body = r#"{"host": "127.0.0.1:1", "Group": "g"}"#;
     let length = body.len();
     let sign = format!(
@@ -364,6 +364,10 @@ async fn signs_of_life_do_not_keep_connections_when_there_are_many() {
         "GET {}?key=k&count=1 HTTP/1.1\r\nhost: x\r\n\r\n",
         path::FIND_KEY
     );
+    let broken = format!(
+        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}",
+        path::KEEPALIVE
+    );
     let closes = async |request: &str| {
         head_of(server.api, request)
             .await
@@ -371,10 +375,16 @@ async fn signs_of_life_do_not_keep_connections_when_there_are_many() {
     };
     assert!(!closes(&sign).await, "there are few");
     let mut others = Vec::new();
-    for _ in 0..520 {
-        others.push(TcpStream::connect(server.api).await.expect("a connection"));
-    }
+    // The server ends them after a while.
+    let mut crowd = async || {
+        for _ in 0..520 {
+            others.push(TcpStream::connect(server.api).await.expect("a connection"));
+        }
+    };
+    crowd().await;
     eventually("it makes room", async || closes(&sign).await).await;
+    crowd().await;
     assert!(!closes(&find).await, "who finds something asks more");
+    assert!(!closes(&broken).await, "who failed comes again");
     assert!(closes(&sign).await, "there are many yet");
 }
