@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::counter;
 use rustix::{
     fs::{Advice, CWD, Mode, OFlags, ResolveFlags, fadvise, openat2},
     io::{Errno, ReadWriteFlags, preadv2},
@@ -22,7 +23,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::http::Span;
+use crate::{http::Span, metric::Metric};
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[READS];
+
+const READS: Metric = Metric::counter(
+    "piccolo_agent_disk_reads_total",
+    &[(
+        "outcome",
+        "`done`, `failed`, `late` (not done after 30 seconds)",
+    )],
+    "Parts of objects, of a mebibyte or less, that were to be sent and had to be read from the disk first.",
+);
 
 /// Threads that read parts at the same time, of those that the runtime has for waiting: a disk that
 /// stands still leaves the others to the rest of the agent.
@@ -111,8 +124,14 @@ pub(crate) async fn load(file: &File, part: Span) -> io::Result<Duration> {
     }
     let begin = Instant::now();
     let file = file.try_clone()?;
-    apart(&READING, READ, move || read_through(&file, part)).await?;
-    Ok(begin.elapsed())
+    let read = apart(&READING, READ, move || read_through(&file, part)).await;
+    let outcome = match &read {
+        Ok(()) => "done",
+        Err(error) if error.kind() == ErrorKind::TimedOut => "late",
+        Err(_) => "failed",
+    };
+    counter!(READS.name, "outcome" => outcome).increment(1);
+    read.map(|()| begin.elapsed())
 }
 
 fn read_through(file: &File, part: Span) -> io::Result<()> {

@@ -8,6 +8,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         crate::containerd::METRICS,
         crate::content::METRICS,
         crate::discovery::METRICS,
+        crate::disk::METRICS,
         crate::ebpf::METRICS,
         crate::fetch::METRICS,
         crate::mirror::METRICS,

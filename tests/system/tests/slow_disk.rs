@@ -97,5 +97,11 @@ fn a_slow_disk_does_not_hold_up_others() -> Result<()> {
         let answer = answer.map_err(|_panic| anyhow!("a reader panicked"))??;
         ensure!(answer.len() > whole, "{} bytes of {whole}", answer.len());
     }
+    let metrics = agent.admin("/metrics")?.text();
+    let read = "piccolo_agent_disk_reads_total{outcome=\"done\"}";
+    ensure!(
+        metrics.contains(read),
+        "what came from the disk is not counted"
+    );
     Ok(())
 }
