@@ -3,6 +3,7 @@
 //! Nothing here knows of images, peers or ranking.
 
 pub mod admin;
+pub mod beat;
 pub mod client;
 pub mod clock;
 pub mod cycle;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, filter::ParseError, util::SubscriberInitExt};
 
-use crate::scope::Scope;
+use crate::{beat::beat, scope::Scope};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -83,7 +83,7 @@ pub async fn upkeep(metrics: PrometheusHandle, every: Duration, scope: Scope) {
     loop {
         tokio::select! {
             () = scope.draining() => return,
-            () = tokio::time::sleep(every) => metrics.run_upkeep(),
+            () = beat(every) => metrics.run_upkeep(),
         }
     }
 }

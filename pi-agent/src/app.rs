@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use daemon::{
+    beat::beat,
     client::JsonClient,
     clock::Clock,
     cycle::{self, Deadlines, End, Signals},
@@ -33,7 +34,7 @@ use crate::{
     ebpf::{self, Accounting},
     fetch::{FetchSettings, Fetcher, Parts},
     jitter::Jitter,
-    memory,
+    memory::Memory,
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets},
     policy::Policy,
@@ -324,21 +325,23 @@ async fn follow(log: ebpf::LogReader, scope: Scope) {
 }
 
 async fn passes(accounting: Arc<Accounting>, discovery: Discovery, scope: Scope) {
+    let mut memory = Memory::default();
     loop {
         tokio::select! {
             () = scope.draining() => return,
-            () = tokio::time::sleep(ACCOUNTING_PASS) => {}
+            () = beat(ACCOUNTING_PASS) => {}
         }
         let accounting = Arc::clone(&accounting);
         let discovery = discovery.clone();
         let pass = move || {
             // What was done since the last pass may have left some.
-            memory::give_back();
+            memory.give_back();
             // Unless somebody has just asked.
             accounting.refresh(Instant::now);
             accounting.show_racks(|peer| discovery.rack(peer));
+            memory
         };
         // A pass that panicked is one look less.
-        let _ = tokio::task::spawn_blocking(pass).await;
+        memory = tokio::task::spawn_blocking(pass).await.unwrap_or_default();
     }
 }

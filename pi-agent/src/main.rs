@@ -1,6 +1,6 @@
 //! pi-agent: reads the settings, then hands over to the library.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use daemon::{
@@ -53,6 +53,7 @@ fn run_to_end(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .max_blocking_threads(WAITING)
+        .thread_keep_alive(IDLE)
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
@@ -71,6 +72,8 @@ fn workers() -> usize {
 
 /// Threads for what waits, at most; the disk has its part of them.
 const WAITING: usize = 64;
+/// How long one of them is kept that has nothing to do: from one pass over the counters to the next.
+const IDLE: Duration = Duration::from_secs(40);
 
 async fn agent(settings: Run) -> Result<ExitCode> {
     if settings.server.is_empty() {

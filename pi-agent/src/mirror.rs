@@ -10,7 +10,7 @@ mod fetched;
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::scope::Scope;
+use daemon::{beat::beat, scope::Scope};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tracing::Span;
 
@@ -79,7 +79,7 @@ impl Mirror {
             loop {
                 tokio::select! {
                     () = tidier.draining() => return,
-                    () = tokio::time::sleep(TIDY) => fetcher.tidy(),
+                    () = beat(TIDY) => fetcher.tidy(),
                 }
             }
         });

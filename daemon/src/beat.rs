@@ -1,0 +1,42 @@
+//! Pauses that end together.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Waits for the next multiple of `every`, counted from the machine's start: tasks that do a little now
+/// and then wake the processor up once for all of them. Not for what goes out to others, who would
+/// hear of all at once.
+pub async fn beat(every: Duration) {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(now.tv_nsec).unwrap_or_default();
+    tokio::time::sleep(left(Duration::new(seconds, nanos), every)).await;
+}
+
+/// From `now` to the next multiple; all of `every` on one.
+fn left(now: Duration, every: Duration) -> Duration {
+    let gone = now.as_nanos().checked_rem(every.as_nanos()).unwrap_or(0);
+    every.saturating_sub(Duration::from_nanos(u64::try_from(gone).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pauses_end_on_multiples(now in 0..u64::MAX / 4, every in 1..1u64 << 40) {
+            let pause = left(Duration::from_nanos(now), Duration::from_nanos(every));
+            prop_assert!(pause > Duration::ZERO && pause <= Duration::from_nanos(every));
+            prop_assert_eq!((u128::from(now) + pause.as_nanos()) % u128::from(every), 0);
+        }
+    }
+
+    #[test]
+    fn no_time_between_beats_is_no_pause() {
+        assert_eq!(left(Duration::from_secs(5), Duration::ZERO), Duration::ZERO);
+    }
+}
