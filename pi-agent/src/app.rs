@@ -47,7 +47,7 @@ pub use self::listeners::Addresses;
 const SERVER_DIAL: Duration = Duration::from_millis(300);
 /// Between two looks at the counters of peers that nobody asked for. Who asks sees no older ones
 /// than a second: a node at rest is not woken up for numbers that nobody reads.
-/// With each look freed memory goes back to the node.
+/// With each look goes one at the memory that the process has grown by.
 const ACCOUNTING_PASS: Duration = Duration::from_secs(30);
 /// Between two foldings of the metrics' samples.
 const METRICS_UPKEEP: Duration = Duration::from_secs(10);

@@ -6,7 +6,6 @@ mod residence;
 use std::{
     fs::File,
     io::{self, ErrorKind, IoSliceMut},
-    num::NonZeroU64,
     os::unix::fs::FileExt as _,
     path::Path,
     time::Duration,
@@ -14,7 +13,7 @@ use std::{
 
 use metrics::counter;
 use rustix::{
-    fs::{Advice, CWD, Mode, OFlags, ResolveFlags, fadvise, openat2},
+    fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
     io::{Errno, ReadWriteFlags, preadv2},
 };
 use tokio::{
@@ -34,19 +33,19 @@ const READS: Metric = Metric::counter(
         "outcome",
         "`done`, `failed`, `late` (not done after 30 seconds)",
     )],
-    "Parts of objects, of a mebibyte or less, that were to be sent and had to be read from the disk first.",
+    "Parts of objects of more than 64 KiB, a mebibyte each at most, that were to be sent and had to be \
+     read from the disk first.",
 );
 
 /// Threads that read parts at the same time, of those that the runtime has for waiting: a disk that
 /// stands still leaves the others to the rest of the agent.
-const READERS: usize = 32;
-static READING: Semaphore = Semaphore::const_new(READERS);
-/// Threads that look for files: what the disk finds at once does not wait for what it reads slowly.
-pub(crate) static FINDING: Semaphore = Semaphore::const_new(16);
+static READING: Semaphore = Semaphore::const_new(32);
+/// Threads that look for files, and read a little of them.
+static FINDING: Semaphore = Semaphore::const_new(16);
 
 /// How long whoever asks for a file waits for the disk to find it, or to read a little of it. Beyond,
-/// another node has it sooner.
-const FIND: Duration = Duration::from_secs(2);
+/// another node has it sooner: who asks here waits two seconds for the first byte.
+const FIND: Duration = Duration::from_millis(900);
 /// How long the disk may take to read a part that is about to be sent.
 const READ: Duration = Duration::from_secs(30);
 /// Bytes read at a time, only to have them in memory.
@@ -148,13 +147,6 @@ fn read_through(file: &File, part: Span) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    // The disk goes on with the next part while this one is sent. Advice only.
-    let _ = fadvise(
-        file,
-        part.end(),
-        NonZeroU64::new(part.len()),
-        Advice::WillNeed,
-    );
     Ok(())
 }
 
@@ -190,17 +182,18 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_too_long_is_told_and_holds_up_nobody_else() {
+        static TURNS: Semaphore = Semaphore::const_new(2);
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let patience = Duration::from_millis(50);
-        let stuck = apart(&READING, patience, move || {
+        let stuck = apart(&TURNS, patience, move || {
             let _ = wait.recv();
             Ok(())
         });
         let error = stuck.await.expect_err("it is not done");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert_eq!(READING.available_permits(), READERS - 1);
+        assert_eq!(TURNS.available_permits(), 1);
         assert_eq!(
-            apart(&READING, READ, || Ok(7))
+            apart(&TURNS, READ, || Ok(7))
                 .await
                 .expect("there are others"),
             7
@@ -210,11 +203,12 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_threads_wait_than_there_are() {
+        static TURNS: Semaphore = Semaphore::const_new(3);
         let (go, wait) = tokio::sync::watch::channel(());
         let patience = Duration::from_millis(50);
-        for _ in 0..READERS {
+        for _ in 0..3 {
             let wait = wait.clone();
-            let stuck = apart(&READING, patience, move || {
+            let stuck = apart(&TURNS, patience, move || {
                 while wait.has_changed().is_ok() {
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -226,9 +220,9 @@ mod tests {
                     .is_err()
             );
         }
-        assert!(apart(&READING, patience, || Ok(())).await.is_err());
+        assert!(apart(&TURNS, patience, || Ok(())).await.is_err());
         drop((go, wait));
-        assert!(apart(&READING, READ, || Ok(())).await.is_ok());
+        assert!(apart(&TURNS, READ, || Ok(())).await.is_ok());
     }
 
     #[tokio::test]

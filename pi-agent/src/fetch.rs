@@ -38,7 +38,7 @@ pub(crate) use self::{
     small::Small,
 };
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use daemon::scope::Scope;
 use tokio::{sync::Semaphore, time::Instant};
@@ -98,6 +98,8 @@ struct Inner {
     ahead: Arc<Semaphore>,
 }
 
+/// How long a manifest of this node may be kept back for a look at its children.
+const A_MOMENT: Duration = Duration::from_secs(1);
 /// Verdicts that are waited for at once.
 const MOST_VERDICTS: usize = 64;
 
@@ -233,8 +235,12 @@ impl Fetcher {
     }
 
     /// A manifest of this node is about to pass. Where a pull was broken off, its children are asked
-    /// for next, and nobody but the manifest knows their sizes.
+    /// for next, and nobody but the manifest knows their sizes. The manifest waits a moment for that.
     pub(crate) async fn passes(&self, want: &Want) {
+        let _ = tokio::time::timeout(A_MOMENT, self.prepare(want)).await;
+    }
+
+    async fn prepare(&self, want: &Want) {
         let content = &self.0.parts.content;
         let Ok(Some(bytes)) = content.read_manifest(&want.digest).await else {
             return;

@@ -174,11 +174,15 @@ impl Tracker {
             }
             let digest = id.digest();
             let bytes = self.content.read_manifest(&digest).await;
-            let is_manifest = matches!(bytes, Ok(Some(b)) if Manifest::parse(&b).is_ok());
-            if !is_manifest {
-                continue;
-            }
-            if self.origin.is_shared(&digest).await {
+            let is_begun = match bytes {
+                Ok(Some(bytes)) if Manifest::parse(&bytes).is_ok() => {
+                    self.origin.is_shared(&digest).await
+                }
+                Ok(_) => continue,
+                // The disk may have it the next time.
+                Err(_) => false,
+            };
+            if is_begun {
                 debug!(%digest, "a pull has begun");
                 self.inventory.begun(id, now);
             } else if let Some(delay) = VETTING.get(tries + 1) {

@@ -11,22 +11,22 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{Content, store::Store};
 use crate::{
     digest::Digest,
-    disk::{self, FINDING},
+    disk,
     fetch::{Verdict, Verdicts, Watch},
 };
 
 /// Between two looks, at first and at most: a small layer is committed at once, a large one when
 /// the disk has it.
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-/// Who is not found in this time is not watched: the bytes come first.
-const BEGIN: Duration = Duration::from_secs(1);
 /// A verdict that takes longer than this is none: the registry may have to give the rest first.
 const PATIENCE: Duration = Duration::from_mins(5);
+/// Threads that look at ingests at the same time.
+static LOOKING: Semaphore = Semaphore::const_new(8);
 /// Longest name of an ingest; the digest stands at its end.
 const MAX_REF: u64 = 4096;
 
@@ -56,7 +56,7 @@ impl Verdicts for Content {
         Box::pin(async move {
             // A look at every ingest, on a disk that is busy with them.
             let begin = move || Ok(Watched::begin(&store, &digest));
-            let watched = disk::apart(&FINDING, BEGIN, begin).await.ok()??;
+            let watched = disk::apart(&LOOKING, PATIENCE, begin).await.ok()??;
             let watch: Box<dyn Watch> = Box::new(watched);
             Some(watch)
         })
@@ -85,7 +85,8 @@ impl Watched {
         loop {
             // containerd holds these directories while it commits.
             let look = move || Ok((self.look(), self));
-            let Ok((verdict, watched)) = disk::apart(&FINDING, PATIENCE, look).await else {
+            let patience = end.saturating_duration_since(Instant::now());
+            let Ok((verdict, watched)) = disk::apart(&LOOKING, patience, look).await else {
                 return Verdict::Unknown;
             };
             self = watched;

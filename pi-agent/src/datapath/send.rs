@@ -43,9 +43,10 @@ pub async fn send_file(
         judge.pause(pace.take(most).await);
         let loaded = disk::load(file, Span::new(offset, offset + most)).await;
         judge.pause(loaded.map_err(SendError::Io)?);
+        let mut looked = Instant::now();
         let mut turn = usize::try_from(most).unwrap_or(TURN);
         while turn > 0 {
-            let count = send_some(socket, file, &mut offset, turn, &mut judge).await?;
+            let count = send_some(socket, file, &mut offset, turn, &mut looked, &mut judge).await?;
             sent(u64::try_from(count).unwrap_or(u64::MAX));
             turn -= count.min(turn);
         }
@@ -59,6 +60,7 @@ async fn send_some(
     file: &File,
     offset: &mut u64,
     most: usize,
+    looked: &mut Instant,
     judge: &mut Judge,
 ) -> Result<usize, SendError> {
     loop {
@@ -77,13 +79,13 @@ async fn send_some(
                 return Ok(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let since = Instant::now();
                 judge.writable(socket).await.map_err(SendError::Io)?;
-                if since.elapsed() > MEMORY {
+                if looked.elapsed() > MEMORY {
                     let left = u64::try_from(most).unwrap_or(u64::MAX);
                     let part = Span::new(*offset, offset.saturating_add(left));
                     let loaded = disk::load(file, part).await;
                     judge.pause(loaded.map_err(SendError::Io)?);
+                    *looked = Instant::now();
                 }
             }
             Err(error) => return Err(SendError::Io(error)),

@@ -4,7 +4,7 @@
 use std::{fs::File, io::IoSliceMut, os::fd::AsRawFd as _};
 
 use rustix::{
-    io::{ReadWriteFlags, preadv2},
+    io::{Errno, ReadWriteFlags, preadv2},
     param::page_size,
 };
 
@@ -41,7 +41,7 @@ pub(super) fn is_at_hand(file: &File, part: Span) -> bool {
 }
 
 /// Whether all of a part is in memory or on its way there; so too where the kernel does not tell:
-/// before Linux 6.5, or in a container that keeps it from that.
+/// before Linux 6.5, or where it may not.
 pub(super) fn has_place(file: &File, part: Span) -> bool {
     let Some(last) = part.end().checked_sub(1).filter(|_| !part.is_empty()) else {
         return true;
@@ -70,12 +70,15 @@ fn cached_pages(file: &File, part: Span) -> Option<u64> {
     (result == 0).then_some(pages.cached)
 }
 
-/// Whether a byte can be read without waiting. A file system that cannot tell is taken for one that
-/// waits.
+/// Whether a byte that has its place can be read without waiting; so too where the file system does not
+/// tell, as one in memory does not.
 fn has_arrived(file: &File, offset: u64) -> bool {
     let mut byte = [0];
     let room = &mut [IoSliceMut::new(&mut byte)];
-    preadv2(file, room, offset, ReadWriteFlags::NOWAIT) == Ok(1)
+    match preadv2(file, room, offset, ReadWriteFlags::NOWAIT) {
+        Ok(count) => count == 1,
+        Err(error) => error == Errno::OPNOTSUPP,
+    }
 }
 
 #[cfg(test)]
