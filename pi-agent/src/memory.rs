@@ -21,12 +21,12 @@ impl Memory {
     /// glibc gives back only what is free at the heap's end, so that what a busy minute needed would stay
     /// with a process that has hours to rest.
     pub(crate) fn give_back(&mut self) {
-        let resident = resident();
-        if resident > self.needed.saturating_add(SPARE) {
+        let now = resident();
+        if now > self.needed.saturating_add(SPARE) {
             trim();
-            self.needed = self::resident();
+            self.needed = resident();
         } else {
-            self.needed = self.needed.min(resident);
+            self.needed = self.needed.min(now);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Content, store::Store};
 use crate::{
@@ -79,21 +79,20 @@ impl Watched {
         })
     }
 
-    async fn wait(mut self) -> Verdict {
-        let end = Instant::now() + PATIENCE;
+    async fn wait(self) -> Verdict {
+        let verdict = timeout(PATIENCE, self.end());
+        verdict.await.unwrap_or(Verdict::Unknown)
+    }
+
+    async fn end(mut self) -> Verdict {
         let mut pause = LOOK.0;
         loop {
             // containerd holds these directories while it commits.
             let look = move || Ok((self.look(), self));
-            let patience = end.saturating_duration_since(Instant::now());
-            let Ok((verdict, watched)) = disk::apart(&LOOKING, patience, look).await else {
-                return Verdict::Unknown;
-            };
-            self = watched;
-            match verdict {
-                Some(verdict) => return verdict,
-                None if Instant::now() >= end => return Verdict::Unknown,
-                None => {}
+            match disk::apart(&LOOKING, PATIENCE, look).await {
+                Ok((None, watched)) => self = watched,
+                Ok((Some(verdict), _)) => return verdict,
+                Err(_) => return Verdict::Unknown,
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK.1);

@@ -38,58 +38,54 @@ pub async fn send_file(
     let mut judge = receiver.judge();
     let mut offset = span.start();
     while offset < span.end() {
-        let left = span.end() - offset;
-        let most = left.min(pace.turn());
+        let most = (span.end() - offset).min(pace.turn());
         judge.pause(pace.take(most).await);
-        let loaded = disk::load(file, Span::new(offset, offset + most)).await;
-        judge.pause(loaded.map_err(SendError::Io)?);
-        let mut looked = Instant::now();
-        let mut turn = usize::try_from(most).unwrap_or(TURN);
-        while turn > 0 {
-            let count = send_some(socket, file, &mut offset, turn, &mut looked, &mut judge).await?;
-            sent(u64::try_from(count).unwrap_or(u64::MAX));
-            turn -= count.min(turn);
+        let end = offset + most;
+        let mut looked: Option<Instant> = None;
+        while offset < end {
+            let rest = Span::new(offset, end);
+            if looked.is_none_or(|at| at.elapsed() > MEMORY) {
+                judge.pause(disk::load(file, rest).await.map_err(SendError::Io)?);
+                looked = Some(Instant::now());
+            }
+            let count = send_some(socket, file, rest, &mut judge).await?;
+            sent(count);
+            offset += count;
         }
         tokio::task::coop::consume_budget().await;
     }
     Ok(())
 }
 
+/// Sends as much of a part as the socket takes at once: nothing, if that had to be waited for.
 async fn send_some(
     socket: &TcpStream,
     file: &File,
-    offset: &mut u64,
-    most: usize,
-    looked: &mut Instant,
+    part: Span,
     judge: &mut Judge,
-) -> Result<usize, SendError> {
-    loop {
-        let sent = socket.try_io(Interest::WRITABLE, || {
-            loop {
-                match sendfile(socket, file, Some(offset), most) {
-                    Err(Errno::INTR) => {}
-                    result => return Ok(result?),
-                }
+) -> Result<u64, SendError> {
+    let most = usize::try_from(part.len()).unwrap_or(TURN);
+    let mut offset = part.start();
+    let sent = socket.try_io(Interest::WRITABLE, || {
+        loop {
+            match sendfile(socket, file, Some(&mut offset), most) {
+                Err(Errno::INTR) => {}
+                result => return Ok(result?),
             }
-        });
-        match sent {
-            Ok(0) => return Err(SendError::Short),
-            Ok(count) => {
-                judge.took(u64::try_from(count).unwrap_or(u64::MAX));
-                return Ok(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                judge.writable(socket).await.map_err(SendError::Io)?;
-                if looked.elapsed() > MEMORY {
-                    let left = u64::try_from(most).unwrap_or(u64::MAX);
-                    let part = Span::new(*offset, offset.saturating_add(left));
-                    let loaded = disk::load(file, part).await;
-                    judge.pause(loaded.map_err(SendError::Io)?);
-                    *looked = Instant::now();
-                }
-            }
-            Err(error) => return Err(SendError::Io(error)),
         }
+    });
+    match sent {
+        Ok(0) => Err(SendError::Short),
+        Ok(count) => {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            judge.took(count);
+            Ok(count)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let waited = judge.writable(socket).await;
+            waited.map(|()| 0).map_err(SendError::Io)
+        }
+        Err(error) => Err(SendError::Io(error)),
     }
 }
 

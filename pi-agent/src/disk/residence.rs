@@ -34,21 +34,18 @@ struct Pages {
 /// Whether a part can be sent without waiting for the disk. Whether all between its ends has arrived,
 /// and is not only on its way, nothing cheap tells: whoever reads a file reads it in order, mostly.
 pub(super) fn is_at_hand(file: &File, part: Span) -> bool {
-    let Some(last) = part.end().checked_sub(1).filter(|_| !part.is_empty()) else {
-        return true;
-    };
-    has_place(file, part) && has_arrived(file, part.start()) && has_arrived(file, last)
+    part.is_empty()
+        || has_place(file, part)
+            && has_arrived(file, part.start())
+            && has_arrived(file, part.end() - 1)
 }
 
 /// Whether all of a part is in memory or on its way there; so too where the kernel does not tell:
 /// before Linux 6.5, or where it may not.
 pub(super) fn has_place(file: &File, part: Span) -> bool {
-    let Some(last) = part.end().checked_sub(1).filter(|_| !part.is_empty()) else {
-        return true;
-    };
     let page = u64::try_from(page_size()).unwrap_or(u64::MAX);
-    let cached = cached_pages(file, part);
-    cached.is_none_or(|cached| cached > last / page - part.start() / page)
+    let all = part.end().div_ceil(page) - part.start() / page;
+    cached_pages(file, part).is_none_or(|cached| cached >= all)
 }
 
 fn cached_pages(file: &File, part: Span) -> Option<u64> {

@@ -354,19 +354,15 @@ async fn head_of(server: SocketAddr, request: &str) -> String {
 #[tokio::test]
 async fn signs_of_life_do_not_keep_connections_when_there_are_many() {
     let (_database, server) = allowing("2000").await;
-    let body = r#"{"host": "127.0.0.1:1", "Group": "g"}"#;
-    let length = body.len();
-    let sign = format!(
-        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}",
-        path::KEEPALIVE
-    );
+    let keepalive = |body: &str| {
+        let (path, length) = (path::KEEPALIVE, body.len());
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    let sign = keepalive(r#"{"host": "127.0.0.1:1", "Group": "g"}"#);
+    let broken = keepalive("{}");
     let find = format!(
         "GET {}?key=k&count=1 HTTP/1.1\r\nhost: x\r\n\r\n",
         path::FIND_KEY
-    );
-    let broken = format!(
-        "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}",
-        path::KEEPALIVE
     );
     let closes = async |request: &str| {
         head_of(server.api, request)
