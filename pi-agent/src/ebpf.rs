@@ -21,6 +21,7 @@ mod named;
 mod needs;
 mod own;
 mod page;
+mod promises;
 mod sockets;
 mod sums;
 mod tcp_info;

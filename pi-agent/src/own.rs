@@ -116,6 +116,11 @@ impl Prepared {
         self.rest.is_some()
     }
 
+    /// Bytes of the body beyond what is sent together with the head.
+    pub(crate) fn rest_len(&self) -> u64 {
+        self.rest.as_ref().map_or(0, |(_, span)| span.len())
+    }
+
     /// Sends it. `moved` is told of the body's bytes as they go.
     pub(crate) async fn send(
         &self,

@@ -1,6 +1,13 @@
 //! What is remembered of one connection between two callbacks.
 
-use crate::{burst::Policy, counters::Counters, fin::Fin, word::Word};
+use crate::{
+    burst::Policy,
+    counters::Counters,
+    fin::Fin,
+    promise::Promise,
+    watch::{Callbacks, Watch},
+    word::Word,
+};
 
 /// One direction of one connection.
 #[repr(C)]
@@ -16,6 +23,10 @@ pub struct Flow {
     pub(crate) burst_from_ns: u64,
     /// The bytes of that burst.
     pub(crate) burst_bytes: u64,
+    /// A small step that ends before may be left to a later look.
+    waits_until: u64,
+    /// Whether the last step of the burst was so quick that the next ones may wait for one another.
+    pub(crate) is_quick: bool,
 }
 
 /// One connection, in the socket's own storage. Only touched with the socket locked.
@@ -34,6 +45,8 @@ pub struct Connection {
     segment_next: u64,
     /// Retransmissions accounted for so far.
     retransmits: u64,
+    /// Which callbacks it needs.
+    pub watch: Watch,
 }
 
 /// How far a socket has come, as the kernel counts: FINs, and the SYN, included.
@@ -102,9 +115,32 @@ impl Flow {
         counted.saturating_sub(self.seen)
     }
 
+    /// Whether what lies `ahead` is a small step, and another one is sure to follow.
+    #[inline]
+    fn waits(&self, ahead: u64) -> bool {
+        ahead < Promise::STEP && self.seen.saturating_add(ahead) < self.waits_until
+    }
+
+    #[inline]
+    fn look_ahead(&mut self, promised: u64) {
+        self.waits_until = if self.is_quick && self.burst_bytes >= Promise::STEP {
+            promised.saturating_sub(Promise::STEP)
+        } else {
+            0
+        };
+    }
+
     /// Nothing follows a FIN: it is in the last step only, if it is in any.
     #[inline]
     fn advance(&mut self, counted: u64, at: impl FnOnce() -> u32) -> u64 {
+        if self.waits(self.ahead(counted)) {
+            return 0;
+        }
+        self.take(counted, at)
+    }
+
+    #[inline]
+    fn take(&mut self, counted: u64, at: impl FnOnce() -> u32) -> u64 {
         let ahead = self.ahead(counted);
         if ahead == 0 {
             return 0;
@@ -160,8 +196,8 @@ impl Connection {
         self.retransmits = u64::from(retransmits);
     }
 
-    /// Moves on to where `socket` is and gives the payload in between. A little that was acknowledged
-    /// is left for later while more is under way, except together with something received, which may
+    /// Moves on to where `socket` is and gives the payload in between. A little is left for later where
+    /// more is promised, and of what was acknowledged also while more is under way, except together with something received, which may
     /// be a request and so begin another burst.
     #[inline]
     pub fn advance(&mut self, socket: &impl Progress) -> Growth {
@@ -170,11 +206,12 @@ impl Connection {
             .advance(socket.bytes_received(), || socket.receive_next());
         let acked = socket.bytes_acked();
         let ahead = self.sent.ahead(acked);
-        let waits = received == 0 && ahead < WORTH_ACCOUNTING && (ahead == 0 || socket.goes_on());
+        let small = ahead < WORTH_ACCOUNTING && (ahead == 0 || socket.goes_on());
+        let waits = received == 0 && (small || self.sent.waits(ahead));
         let sent = if waits {
             0
         } else {
-            self.sent.advance(acked, || socket.send_unacked())
+            self.sent.take(acked, || socket.send_unacked())
         };
         Growth { received, sent }
     }
@@ -242,6 +279,44 @@ impl Connection {
     ) {
         self.received
             .deliver(&peer.received, policy, self.asked_ns, now_ns, bytes);
+    }
+
+    /// Whether enough passed in one burst for a [`Promise`] to matter.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.received.burst_bytes >= Promise::STEP || self.sent.burst_bytes >= Promise::STEP
+    }
+
+    /// Takes notice of what is promised of this connection.
+    #[inline]
+    pub fn look_ahead(&mut self, promise: Promise) {
+        self.received.look_ahead(promise.received);
+        self.sent.look_ahead(promise.sent);
+    }
+
+    /// The connection begins to end: what is left to later looks is looked at now.
+    #[inline]
+    pub fn breaks_promise(&mut self) {
+        self.received.waits_until = 0;
+        self.sent.waits_until = 0;
+    }
+
+    /// A round trip has ended on `socket`, both directions of which are open or not. Gives which
+    /// callbacks are needed from now on.
+    #[inline]
+    pub fn round_trip(&mut self, socket: &impl Progress, established: bool) -> Callbacks {
+        let under_way = socket.send_next().wrapping_sub(socket.send_unacked());
+        let sent = socket.bytes_acked().saturating_add(u64::from(under_way));
+        self.watch
+            .round_trip(established && sent < self.sent.waits_until)
+    }
+
+    /// A rest ends at `now_ns`. Nothing tells when the segments since the last look were sent, except
+    /// that they were.
+    #[inline]
+    pub fn rested(&mut self, socket: &impl Progress, now_ns: u64) {
+        self.notice(socket);
+        self.sends(now_ns);
     }
 
     /// The socket has sent `total` segments again; gives how many of them are new.

@@ -15,7 +15,9 @@ mod counters;
 mod fin;
 mod key;
 pub mod names;
+mod promise;
 mod union;
+mod watch;
 mod word;
 
 pub use burst::Policy;
@@ -23,4 +25,6 @@ pub use connection::{Connection, Flow, Growth, Position, Progress};
 pub use counters::{Counters, Traffic};
 pub use fin::{Fin, Tcp};
 pub use key::PeerKey;
+pub use promise::Promise;
+pub use watch::{Callbacks, Watch};
 pub use word::Word;

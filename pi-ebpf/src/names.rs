@@ -9,6 +9,9 @@ pub const PEERS: &str = "PEERS";
 /// How many peers the map holds unless the loader says otherwise.
 pub const PEERS_CAPACITY: u32 = 16_384;
 
+/// A [`Promise`](crate::Promise) in a socket's storage, which the agent puts there.
+pub const PROMISES: &str = "PROMISES";
+
 /// Array of counters, by [`Failure`].
 pub const FAILURES: &str = "FAILURES";
 

@@ -21,4 +21,12 @@ impl Watched for Registered {
     fn sent(&self, bytes: u64) {
         Self::sent(self, bytes);
     }
+
+    fn will_receive(&self, socket: BorrowedFd<'_>, bytes: u64) {
+        Self::will_receive(self, socket, bytes);
+    }
+
+    fn will_send(&self, socket: BorrowedFd<'_>, bytes: u64) {
+        Self::will_send(self, socket, bytes);
+    }
 }

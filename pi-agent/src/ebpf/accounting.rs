@@ -295,16 +295,17 @@ fn choose(settings: &Settings, sockets: &SocketTable) -> Result<(Source, Mode), 
         Choice::TcpInfo => return in_sockets(asked(InForce::TcpInfo)),
         Choice::Auto | Choice::Ebpf => {}
     }
-    match attach(settings) {
+    match attach(settings, sockets) {
         Ok((kernel, mode)) => Ok((Source::Kernel(Box::new(kernel)), mode)),
         Err(error) if settings.choice == Choice::Ebpf => Err(error),
         Err(error) => in_sockets(fallen_back(&error)),
     }
 }
 
-fn attach(settings: &Settings) -> Result<(Kernel, Mode), AccountingError> {
+fn attach(settings: &Settings, sockets: &SocketTable) -> Result<(Kernel, Mode), AccountingError> {
     let group = cgroup::own().map_err(AccountingError::Cgroup)?;
-    let kernel = Kernel::attach(&group, settings.port, settings.capacity)?;
+    let mut kernel = Kernel::attach(&group, settings.port, settings.capacity)?;
+    sockets.promise_to(kernel.take_promises()?);
     let reason = if settings.choice == Choice::Ebpf {
         Reason::Asked
     } else {

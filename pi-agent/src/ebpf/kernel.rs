@@ -16,7 +16,7 @@ use pi_ebpf::{
     names::{self, Failure},
 };
 
-use super::{error::AccountingError, log};
+use super::{error::AccountingError, log, promises::Promises};
 
 /// Built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../pi-ebpf/object/account.bpf.o");
@@ -104,6 +104,13 @@ impl Kernel {
             .and_then(|map| map.try_into().ok())
             .ok_or(AccountingError::Part(names::FAILURES))?;
         Ok(Failure::ALL.map(|kind| (kind, map.get(&kind.index(), 0).unwrap_or(0))))
+    }
+
+    /// Where the program finds what is promised of a socket; there is one.
+    pub(crate) fn take_promises(&mut self) -> Result<Promises, AccountingError> {
+        let map = self.ebpf.take_map(names::PROMISES);
+        map.and_then(Promises::new)
+            .ok_or(AccountingError::Part(names::PROMISES))
     }
 
     /// The reader of what the program logs, where that is switched on; there is one.

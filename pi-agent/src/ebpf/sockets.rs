@@ -6,9 +6,9 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -18,13 +18,17 @@ use pi_ebpf::Counters;
 use tracing::debug;
 
 use self::peer::PeerSockets;
-use super::tcp_info::{self, TcpInfo};
+use super::{
+    promises::{Promises, Promising},
+    tcp_info::{self, TcpInfo},
+};
 
 mod peer;
 
 /// The connections with peers, as long as they last. Cloning gives another handle to the same table.
 ///
-/// While the kernel's program counts, registering costs nothing and keeps nothing.
+/// While the kernel's program counts, the table is empty, and only tells the program of what is going
+/// to pass.
 #[derive(Debug, Clone)]
 pub struct SocketTable(Arc<Shared>);
 
@@ -32,7 +36,15 @@ pub struct SocketTable(Arc<Shared>);
 /// connection does not close earlier.
 #[derive(Debug)]
 #[must_use = "dropping it takes the connection out of the table"]
-pub struct Registered(Option<Entry>);
+pub struct Registered(Counted);
+
+/// By whom a connection is counted.
+#[derive(Debug)]
+enum Counted {
+    Nobody,
+    Table(Entry),
+    Kernel(Promising),
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -46,6 +58,7 @@ struct Shared {
     active: AtomicBool,
     start: Instant,
     table: Mutex<Table>,
+    promises: OnceLock<Arc<Promises>>,
 }
 
 #[derive(Debug)]
@@ -70,6 +83,7 @@ impl SocketTable {
             active,
             start,
             table: Mutex::new(table),
+            promises: OnceLock::new(),
         }))
     }
 
@@ -77,7 +91,11 @@ impl SocketTable {
     /// it has been opened or accepted, before anything is sent on it.
     pub fn register(&self, peer: SocketAddr, socket: impl AsFd) -> Registered {
         if !self.0.active.load(Ordering::Relaxed) {
-            return Registered(None);
+            let promises = self.0.promises.get().map(Arc::clone);
+            return Registered(match promises {
+                Some(promises) => Counted::Kernel(Promising::new(promises)),
+                None => Counted::Nobody,
+            });
         }
         let peer = peer.ip().to_canonical();
         let number = socket.as_fd().try_clone_to_owned().and_then(|socket| {
@@ -88,11 +106,20 @@ impl SocketTable {
             debug!(%peer, %error, "a connection cannot be counted");
             None
         });
-        Registered(number.map(|number| Entry {
-            shared: Arc::clone(&self.0),
-            peer,
-            number,
-        }))
+        Registered(match number {
+            Some(number) => Counted::Table(Entry {
+                shared: Arc::clone(&self.0),
+                peer,
+                number,
+            }),
+            None => Counted::Nobody,
+        })
+    }
+
+    /// The kernel's program counts, and takes promises.
+    pub(crate) fn promise_to(&self, promises: Promises) {
+        // There is one program.
+        let _ = self.0.promises.set(Arc::new(promises));
     }
 
     pub(crate) fn activate(&self) {
@@ -129,26 +156,44 @@ impl SocketTable {
 impl Registered {
     /// `bytes` were read from the connection.
     pub fn received(&self, bytes: u64) {
-        self.progress(bytes, PeerSockets::received);
+        match &self.0 {
+            Counted::Nobody => {}
+            Counted::Table(entry) => entry.progress(bytes, PeerSockets::received),
+            Counted::Kernel(promising) => promising.received(bytes),
+        }
     }
 
     /// `bytes` were written to the connection.
     pub fn sent(&self, bytes: u64) {
-        self.progress(bytes, PeerSockets::sent);
+        match &self.0 {
+            Counted::Nobody => {}
+            Counted::Table(entry) => entry.progress(bytes, PeerSockets::sent),
+            Counted::Kernel(promising) => promising.sent(bytes),
+        }
     }
 
+    /// `bytes` more are going to be read from the connection, which is `socket`, or else it ends.
+    /// It makes counting cheaper; nothing needs it.
+    pub fn will_receive(&self, socket: BorrowedFd<'_>, bytes: u64) {
+        if let Counted::Kernel(promising) = &self.0 {
+            promising.will_receive(socket, bytes);
+        }
+    }
+
+    /// `bytes` more are going to be written to the connection, which is `socket`, or else it ends.
+    /// It makes counting cheaper; nothing needs it.
+    pub fn will_send(&self, socket: BorrowedFd<'_>, bytes: u64) {
+        if let Counted::Kernel(promising) = &self.0 {
+            promising.will_send(socket, bytes);
+        }
+    }
+}
+
+impl Entry {
     fn progress(&self, bytes: u64, note: fn(&mut PeerSockets, u64, u64, u64)) {
-        let Some(Entry {
-            shared,
-            peer,
-            number,
-        }) = &self.0
-        else {
-            return;
-        };
-        let now_ns = shared.now_ns();
-        if let Some(peer) = shared.lock().peers.get_mut(peer) {
-            note(peer, *number, now_ns, bytes);
+        let now_ns = self.shared.now_ns();
+        if let Some(peer) = self.shared.lock().peers.get_mut(&self.peer) {
+            note(peer, self.number, now_ns, bytes);
         }
     }
 }

@@ -58,6 +58,7 @@ impl Transfer {
         tally.went(total);
         let length = free - upstream.next - total;
         let source = &upstream.link.stream;
+        tally.meter.will_receive(source, length);
         let relayed = match &mut self.hasher {
             Some(hasher) => {
                 copy(

@@ -167,16 +167,13 @@ impl Talk<'_> {
             None
         };
         let settings = &server.settings;
+        let stream = &self.session.stream;
+        self.meter.will_send(stream, prepared.rest_len());
         let sent = prepared
-            .send(
-                &self.session.stream,
-                &settings.pace,
-                settings.receiver,
-                |bytes| {
-                    self.meter.sent_body(bytes);
-                    server.counts.bytes.increment(bytes);
-                },
-            )
+            .send(stream, &settings.pace, settings.receiver, |bytes| {
+                self.meter.sent_body(bytes);
+                server.counts.bytes.increment(bytes);
+            })
             .await;
         self.meter.sent_head(sent.head);
         if slot.is_some() {

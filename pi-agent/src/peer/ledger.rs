@@ -6,11 +6,14 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    os::fd::AsFd as _,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use tokio::net::TcpStream;
 
 use super::Watched;
 
@@ -109,6 +112,16 @@ impl Meter {
     pub(crate) fn sent_body(&self, bytes: u64) {
         add(&self.cells.sent_body, bytes);
         self.watched.sent(bytes);
+    }
+
+    /// A body of which `bytes` are still to come on `socket`.
+    pub(crate) fn will_receive(&self, socket: &TcpStream, bytes: u64) {
+        self.watched.will_receive(socket.as_fd(), bytes);
+    }
+
+    /// A body of `bytes` is going to be sent on `socket`.
+    pub(crate) fn will_send(&self, socket: &TcpStream, bytes: u64) {
+        self.watched.will_send(socket.as_fd(), bytes);
     }
 }
 

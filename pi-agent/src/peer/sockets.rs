@@ -24,6 +24,12 @@ pub trait Watched: Send + Sync + fmt::Debug {
 
     /// `bytes` were written to the socket.
     fn sent(&self, bytes: u64);
+
+    /// `bytes` more are going to be read from the socket, or else it is closed.
+    fn will_receive(&self, socket: BorrowedFd<'_>, bytes: u64);
+
+    /// `bytes` more are going to be written to the socket, or else it is closed.
+    fn will_send(&self, socket: BorrowedFd<'_>, bytes: u64);
 }
 
 /// Nobody watches.
@@ -56,6 +62,10 @@ impl Watched for Unwatched {
     fn received(&self, _: u64) {}
 
     fn sent(&self, _: u64) {}
+
+    fn will_receive(&self, _: BorrowedFd<'_>, _: u64) {}
+
+    fn will_send(&self, _: BorrowedFd<'_>, _: u64) {}
 }
 
 impl PeerSockets {

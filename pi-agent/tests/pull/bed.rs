@@ -17,7 +17,7 @@ use pi_agent::{
     digest::Digest,
     fetch::{FetchSettings, Fetcher, Finder, Parts, Quarantine, Verdict, Verdicts, Verify, Watch},
     mirror::{Mirror, MirrorSettings},
-    peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, Unwatched},
+    peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, SocketWatch, Unwatched},
 };
 use piccolo_api::{FailureKind, Holder, Peer};
 use sha2::{Digest as _, Sha256};
@@ -165,6 +165,15 @@ impl Bed {
     }
 
     pub(crate) async fn with(peers: Vec<Peer>, settings: FetchSettings) -> Self {
+        Self::watched(peers, settings, Arc::new(Unwatched)).await
+    }
+
+    /// A mirror whose connections with peers are shown to `watch`.
+    pub(crate) async fn watched(
+        peers: Vec<Peer>,
+        settings: FetchSettings,
+        watch: Arc<dyn SocketWatch>,
+    ) -> Self {
         let store = Store::new();
         let known = Known::default();
         known.set(peers);
@@ -175,7 +184,7 @@ impl Bed {
             content: store.content(),
             finder: Box::new(known.clone()),
             verdicts: Box::new(verdicts.clone()),
-            sockets: PeerSockets::new(bytes.clone(), Arc::new(Unwatched)),
+            sockets: PeerSockets::new(bytes.clone(), watch),
             scope: scope.clone(),
         };
         let fetcher = Fetcher::new(parts, settings);
@@ -254,12 +263,22 @@ pub(crate) async fn agent(
     settings: PeerSettings,
     scope: &Scope,
 ) -> (Store, SocketAddr, PeerBytes) {
+    watched_agent(objects, settings, scope, Arc::new(Unwatched)).await
+}
+
+/// The same, with its connections shown to `watch`.
+pub(crate) async fn watched_agent(
+    objects: &[&[u8]],
+    settings: PeerSettings,
+    scope: &Scope,
+    watch: Arc<dyn SocketWatch>,
+) -> (Store, SocketAddr, PeerBytes) {
     let store = Store::new();
     for object in objects {
         store.put(object);
     }
     let bytes = PeerBytes::default();
-    let sockets = PeerSockets::new(bytes.clone(), Arc::new(Unwatched));
+    let sockets = PeerSockets::new(bytes.clone(), watch);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let server = PeerServer::new(store.content(), sockets, settings);

@@ -9,6 +9,7 @@ mod counted;
 mod fake;
 mod faults;
 mod joining;
+mod promised;
 mod ranges;
 mod serving;
 mod silent;

@@ -32,7 +32,7 @@ pub(crate) fn manifest(layers: &[&[u8]]) -> Vec<u8> {
     manifest.to_string().into_bytes()
 }
 
-fn peer(addr: std::net::SocketAddr) -> Peer {
+pub(crate) fn peer(addr: std::net::SocketAddr) -> Peer {
     Peer {
         addr: Holder::new(addr).unwrap(),
         rack: "r".to_owned(),

@@ -5,13 +5,14 @@ use core::ptr;
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_HDR_OPT_LEN_CB,
-        BPF_SOCK_OPS_PARSE_HDR_OPT_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RTT_CB,
-        BPF_SOCK_OPS_STATE_CB, BPF_TCP_CLOSE, bpf_sock,
+        BPF_SOCK_OPS_PARSE_HDR_OPT_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+        BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RTT_CB, BPF_SOCK_OPS_STATE_CB,
+        BPF_SOCK_OPS_WRITE_HDR_OPT_CB, BPF_TCP_CLOSE, bpf_sock,
     },
     helpers::generated::bpf_ktime_get_ns,
 };
 use aya_log_ebpf::debug;
-use pi_ebpf::{Connection, Counters, Growth, Progress as _, Word as _, names::Failure};
+use pi_ebpf::{Callbacks, Connection, Counters, Growth, Progress as _, Word as _, names::Failure};
 
 use crate::{context::Callback, maps, shared::Shared};
 
@@ -23,13 +24,14 @@ pub(crate) fn handle(callback: &Callback) {
         op,
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB | BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB
     );
-    let arrives = op == BPF_SOCK_OPS_PARSE_HDR_OPT_CB;
     let progresses = matches!(
         op,
         BPF_SOCK_OPS_RTT_CB | BPF_SOCK_OPS_HDR_OPT_LEN_CB | BPF_SOCK_OPS_STATE_CB
     );
+    let unsettles = matches!(op, BPF_SOCK_OPS_RETRANS_CB | BPF_SOCK_OPS_WRITE_HDR_OPT_CB);
     // Of what arrives, only a FIN matters; the rest shows in a later callback.
-    if !(established || progresses || arrives && callback.segment_has_fin()) {
+    let arrives = op == BPF_SOCK_OPS_PARSE_HDR_OPT_CB && callback.segment_has_fin();
+    if !(established || progresses || unsettles || arrives) {
         return;
     }
     // The segment itself follows, and has a callback of its own.
@@ -48,8 +50,42 @@ pub(crate) fn handle(callback: &Callback) {
     // SAFETY: storage is null or the socket's own, and the socket is locked.
     match unsafe { known.as_mut() } {
         Some(connection) if arrives => note_fin(callback, connection),
-        Some(connection) => progress(callback, op, connection),
-        None => take_over(callback, socket, established),
+        Some(connection) => {
+            if progresses {
+                progress(callback, op, socket, connection);
+            }
+            let needed = needed(callback, op, connection);
+            ask(callback, connection, needed);
+        }
+        None if established || callback.is_connected() => take_over(callback, socket, established),
+        None => {}
+    }
+}
+
+/// Which callbacks a connection needs after this one.
+#[inline(always)]
+fn needed(callback: &Callback, op: u32, connection: &mut Connection) -> Callbacks {
+    match op {
+        BPF_SOCK_OPS_RTT_CB => connection.round_trip(callback, callback.is_established()),
+        BPF_SOCK_OPS_STATE_CB | BPF_SOCK_OPS_RETRANS_CB => connection.watch.wake(),
+        // Another program has something to say in each segment.
+        BPF_SOCK_OPS_WRITE_HDR_OPT_CB => connection.watch.share(),
+        _ => Callbacks::Same,
+    }
+}
+
+#[inline(always)]
+fn ask(callback: &Callback, connection: &mut Connection, callbacks: Callbacks) {
+    let asked = match callbacks {
+        Callbacks::Same => return,
+        Callbacks::All => {
+            connection.rested(callback, now_ns());
+            callback.watch()
+        }
+        Callbacks::RoundTrips => callback.rest(),
+    };
+    if asked.is_err() {
+        maps::fail(Failure::NoCallbacks);
     }
 }
 
@@ -61,7 +97,10 @@ fn now_ns() -> u64 {
 
 /// A connection that is counted has moved on, or is about to send.
 #[inline(always)]
-fn progress(callback: &Callback, op: u32, connection: &mut Connection) {
+fn progress(callback: &Callback, op: u32, socket: *mut bpf_sock, connection: &mut Connection) {
+    if op == BPF_SOCK_OPS_STATE_CB {
+        connection.breaks_promise();
+    }
     let growth = connection.advance(callback);
     let ends = op == BPF_SOCK_OPS_STATE_CB && callback.next_state() == BPF_TCP_CLOSE;
     let sending = op == BPF_SOCK_OPS_HDR_OPT_LEN_CB;
@@ -78,6 +117,9 @@ fn progress(callback: &Callback, op: u32, connection: &mut Connection) {
     if !growth.is_nothing() || ends {
         if let Some(peer) = maps::peer(callback.peer()) {
             credit(callback, op, connection, peer, growth, now_ns);
+            if connection.is_busy() {
+                connection.look_ahead(maps::promise(socket));
+            }
             if ends {
                 peer.closed.add(1);
             }
@@ -105,6 +147,9 @@ fn take_over(callback: &Callback, socket: *mut bpf_sock, established: bool) {
         return;
     };
     connection.start(callback, callback.retransmits(), now_ns());
+    if established && callback.is_watched() {
+        connection.watch.share();
+    }
     if callback.watch().is_err() {
         maps::fail(Failure::NoCallbacks);
     }

@@ -5,8 +5,9 @@ use core::ptr;
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_HDR_OPT_LEN_CB, BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG,
-        BPF_SOCK_OPS_RTT_CB_FLAG, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG,
-        bpf_sock,
+        BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_RTT_CB_FLAG, BPF_SOCK_OPS_STATE_CB_FLAG,
+        BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, BPF_TCP_CLOSE_WAIT, BPF_TCP_CLOSING,
+        BPF_TCP_ESTABLISHED, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2, BPF_TCP_LAST_ACK, bpf_sock,
     },
     helpers::generated::bpf_sock_ops_cb_flags_set,
     programs::SockOpsContext,
@@ -25,10 +26,12 @@ const HEADER: usize = 20;
 ///   reserved, so nothing changes on the wire.
 /// - `STATE`: the end.
 /// - `PARSE_ALL_HDR_OPT`: segments off the fast path, among them every FIN.
+/// - `RETRANS`: segments sent again.
 const CALLBACKS: u32 = BPF_SOCK_OPS_RTT_CB_FLAG
     | BPF_SOCK_OPS_STATE_CB_FLAG
     | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG
-    | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG;
+    | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG
+    | BPF_SOCK_OPS_RETRANS_CB_FLAG;
 
 /// One callback.
 pub(crate) struct Callback {
@@ -166,10 +169,44 @@ impl Callback {
         })
     }
 
+    /// Whether both directions are open.
+    #[inline(always)]
+    pub(crate) fn is_established(&self) -> bool {
+        field!(self, state) == BPF_TCP_ESTABLISHED
+    }
+
+    /// Whether it was established, and has not ended in both directions.
+    #[inline(always)]
+    pub(crate) fn is_connected(&self) -> bool {
+        let state = field!(self, state);
+        state == BPF_TCP_ESTABLISHED
+            || state == BPF_TCP_FIN_WAIT1
+            || state == BPF_TCP_FIN_WAIT2
+            || state == BPF_TCP_CLOSE_WAIT
+            || state == BPF_TCP_LAST_ACK
+            || state == BPF_TCP_CLOSING
+    }
+
+    /// Whether somebody has asked for the callbacks before each segment.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        field!(self, bpf_sock_ops_cb_flags) & BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG != 0
+    }
+
     /// Asks for the callbacks of this socket, beside those that others have asked for.
     #[inline(always)]
     pub(crate) fn watch(&self) -> Result<(), Refused> {
-        let flags = field!(self, bpf_sock_ops_cb_flags) | CALLBACKS;
+        self.ask(field!(self, bpf_sock_ops_cb_flags) | CALLBACKS)
+    }
+
+    /// Asks for them without those before each segment.
+    #[inline(always)]
+    pub(crate) fn rest(&self) -> Result<(), Refused> {
+        self.ask(field!(self, bpf_sock_ops_cb_flags) & !BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG)
+    }
+
+    #[inline(always)]
+    fn ask(&self, flags: u32) -> Result<(), Refused> {
         // SAFETY: the context is the kernel's own.
         match unsafe { bpf_sock_ops_cb_flags_set(self.context.ops, flags.cast_signed()) } {
             0 => Ok(()),

@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use pi_ebpf::{
-    Connection, Counters, PeerKey, Policy, Word as _,
+    Connection, Counters, PeerKey, Policy, Promise, Word as _,
     names::{Failure, PEERS_CAPACITY},
 };
 
@@ -30,6 +30,8 @@ static MIN_BURST: Global<u64> = Global::new(Policy::DEFAULT.min_burst);
 static PEERS: HashMap<PeerKey, Counters, { PEERS_CAPACITY as usize }> = HashMap::new();
 #[btf_map]
 static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
+#[btf_map]
+static PROMISES: SkStorage<Promise> = SkStorage::new();
 #[btf_map]
 static FAILURES: Array<u64, { Failure::ALL.len() }> = Array::new();
 
@@ -72,18 +74,26 @@ pub(crate) fn peer(key: PeerKey) -> Option<&'static Counters<Shared>> {
 /// What is known of a socket; null if it is not counted.
 #[inline(always)]
 pub(crate) fn connection(socket: *mut bpf_sock) -> *mut Connection {
-    storage(socket, 0)
+    storage(&CONNECTIONS, socket, 0)
 }
 
 /// Zeroed storage for a socket; null if there is no memory.
 #[inline(always)]
 pub(crate) fn new_connection(socket: *mut bpf_sock) -> *mut Connection {
-    storage(socket, BPF_SK_STORAGE_GET_F_CREATE)
+    storage(&CONNECTIONS, socket, BPF_SK_STORAGE_GET_F_CREATE)
+}
+
+/// What the agent has promised of a socket.
+#[inline(always)]
+pub(crate) fn promise(socket: *mut bpf_sock) -> Promise {
+    // SAFETY: storage is null or the socket's own, and the agent replaces it as a whole.
+    let promise = unsafe { storage(&PROMISES, socket, 0).as_ref() };
+    promise.copied().unwrap_or_default()
 }
 
 #[inline(always)]
-fn storage(socket: *mut bpf_sock, flags: u32) -> *mut Connection {
-    let map: *mut c_void = ptr::from_ref(&CONNECTIONS).cast_mut().cast();
+fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> *mut T {
+    let map: *mut c_void = ptr::from_ref(map).cast_mut().cast();
     // SAFETY: the map and the context's own socket, checked for null, are what the helper takes.
     unsafe { bpf_sk_storage_get(map, socket.cast(), ptr::null_mut(), flags.into()) }.cast()
 }

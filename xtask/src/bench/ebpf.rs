@@ -1,7 +1,6 @@
 //! `bench ebpf`: what counting peers in the kernel costs.
 
 use std::cell::Cell;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,11 +9,14 @@ use clap::Args;
 use serde::Deserialize;
 use testbed::{Network, Plan, Process, Run, wait_until};
 
-use crate::setup::{self, BUILD, DEMO};
+use crate::setup::{self, BUILD, DEMO, SAMPLES};
 
 use super::programs::release_of;
 use super::rounds::{Comparison, Side};
-use super::table::Table;
+use super::stats::Series;
+use super::table::{Cell as Figure, Table};
+
+mod samples;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -65,13 +67,16 @@ struct Program {
     nanoseconds: u32,
 }
 
-/// Has the kernel measure eBPF programs, which costs a little of its own, as long as this lives.
-#[derive(Debug)]
-struct Stats {
-    before: String,
+/// What happens beside a transfer.
+#[derive(Debug, Clone, Copy)]
+enum With {
+    Nothing,
+    /// The kernel measures its programs, which costs a little of its own.
+    Measuring,
+    /// The processors are sampled.
+    Samples,
 }
 
-const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// What the kernel's measuring adds to each run that it measures.
 const MEASURING_NS: f64 = 45.0;
 const OFF: &str = "off";
@@ -80,7 +85,7 @@ const FIGURES: [&str; 2] = ["Gbit/s", "CPU s/GB"];
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
-    setup::packages(&[BUILD, DEMO])?;
+    setup::packages(&[BUILD, DEMO, SAMPLES])?;
     let lab = Lab::build(options.megabytes)?;
     let mut tables = Vec::new();
     for connections in [1, 4] {
@@ -95,10 +100,18 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
             options.megabytes
         ));
         table.note("CPU is that of both ends; ±% is the round that is farthest from the median.");
+        for figure in FIGURES {
+            if let Some((low, high)) = comparison.ratio_bounds(EBPF, figure) {
+                table.note(format!(
+                    "{figure}: the ratio is between {low:.3} and {high:.3}, 95 times of a hundred."
+                ));
+            }
+        }
         table.note("Goal: at most 1 % less throughput and 2 % more CPU with ebpf.");
         tables.push(table);
     }
     tables.push(lab.in_kernel(options.rounds.min(5))?);
+    tables.push(lab.sampled(options.rounds.min(5))?);
     Ok(tables)
 }
 
@@ -122,16 +135,15 @@ impl Lab {
             busy_seconds,
             cpu_seconds,
             ..
-        } = self.transfer(accounting, connections)?;
+        } = self.transfer(accounting, connections, With::Nothing)?;
         let gigabytes = self.gigabytes();
         Ok([gigabytes * 8.0 / busy_seconds, cpu_seconds / gigabytes])
     }
 
     /// What the kernel itself measures in the program.
     fn in_kernel(&self, rounds: u32) -> Result<Table> {
-        let _stats = Stats::enable()?;
         let measure = || {
-            let truth = self.transfer(EBPF, 1)?;
+            let truth = self.transfer(EBPF, 1, With::Measuring)?;
             let program = truth.program.context("the kernel says nothing of it")?;
             ensure!(program.runs > 0, "the program did not run");
             let (runs, nanoseconds) = (f64::from(program.runs), f64::from(program.nanoseconds));
@@ -155,12 +167,43 @@ impl Lab {
         Ok(table)
     }
 
-    fn transfer(&self, accounting: &str, connections: u32) -> Result<Truth> {
+    /// Where samples of the processors lie.
+    fn sampled(&self, rounds: u32) -> Result<Table> {
+        let mut title = vec![String::new()];
+        title.extend(["program", "all of it"].map(|name| format!("{name}, % of CPU")));
+        let mut table = Table::new("The program in samples of the processors", title);
+        for connections in [1, 4] {
+            let (mut own, mut all) = (Series::new(), Series::new());
+            for _ in 0..rounds {
+                self.transfer(EBPF, connections, With::Samples)?;
+                let share = samples::share(&self.samples())?;
+                own.push(share.program);
+                all.push(share.all);
+            }
+            let name = format!("connections: {connections}");
+            table.row([
+                Figure::from(name.as_str()),
+                Figure::from(own.median()),
+                Figure::from(all.median()),
+            ]);
+        }
+        table.note("Of the samples in which a processor was not idle; medians of the rounds.");
+        table.note(
+            "All of it is what the kernel does for the program too, before, in and after it.",
+        );
+        Ok(table)
+    }
+
+    fn samples(&self) -> PathBuf {
+        self.run.directory().join("samples")
+    }
+
+    fn transfer(&self, accounting: &str, connections: u32, with: With) -> Result<Truth> {
         let [server, client, observer] = self.network.nodes() else {
             anyhow::bail!("the network has other than three nodes");
         };
         let bytes = u64::from(self.megabytes) * 1_000_000 / u64::from(connections);
-        let arguments = [
+        let mut arguments = vec![
             format!("--accounting={accounting}"),
             "transfer".to_owned(),
             format!("--server-netns={}", server.netns.path().display()),
@@ -169,9 +212,20 @@ impl Lab {
             format!("--connections={connections}"),
             format!("--bytes={bytes}"),
         ];
+        let mut program = self.program.clone();
+        match with {
+            With::Nothing => {}
+            With::Measuring => arguments.insert(0, "--measure".to_owned()),
+            With::Samples => {
+                let mut recording = samples::recording(&self.samples());
+                recording.push(program.display().to_string());
+                recording.append(&mut arguments);
+                (program, arguments) = (PathBuf::from(samples::PERF), recording);
+            }
+        }
         let name = format!("traffic{}", self.count.replace(self.count.get() + 1));
         let netns = &observer.netns;
-        let mut process = Process::start(&self.run, netns, &name, &self.program, arguments)?;
+        let mut process = Process::start(&self.run, netns, &name, &program, arguments)?;
         wait_until("the transfer to end", PATIENCE, || {
             Ok((!process.is_running()).then_some(()))
         })
@@ -191,20 +245,5 @@ impl Lab {
 
     fn gigabytes(&self) -> f64 {
         f64::from(self.megabytes) / 1000.0
-    }
-}
-
-impl Stats {
-    fn enable() -> Result<Self> {
-        let before = fs::read_to_string(STATS).with_context(|| format!("reading {STATS}"))?;
-        fs::write(STATS, "1").with_context(|| format!("writing to {STATS}"))?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for Stats {
-    fn drop(&mut self) {
-        // Left on, it costs a little; nobody is left to be told.
-        let _ = fs::write(STATS, self.before.trim());
     }
 }

@@ -76,6 +76,14 @@ impl<const N: usize> Comparison<N> {
         self.series(side, metric)?.spread()
     }
 
+    /// Between what the true ratio of one of a side's figures to the first side's lies: see
+    /// [`Series::ratio_bounds`].
+    pub(crate) fn ratio_bounds(&self, side: &str, metric: &str) -> Option<(f64, f64)> {
+        let (base, _) = self.sides.first()?;
+        let base = self.series(base, metric)?;
+        self.series(side, metric)?.ratio_bounds(base)
+    }
+
     fn series(&self, side: &str, metric: &str) -> Option<&Series> {
         let (_, series) = self.sides.iter().find(|(name, _)| name == side)?;
         let place = self.metrics.iter().position(|name| *name == metric)?;

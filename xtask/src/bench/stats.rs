@@ -35,12 +35,45 @@ impl Series {
 
     /// The median of the ratios within each round.
     pub(crate) fn ratio(&self, base: &Self) -> Option<f64> {
-        let rounds = self.0.iter().zip(&base.0);
-        let ratios = rounds
-            .filter(|(_, base)| **base != 0.0)
-            .map(|(own, base)| own / base);
-        Self(ratios.collect()).median()
+        self.ratios(base).median()
     }
+
+    /// Between which of the ratios within each round their true median lies, 95 times of a hundred:
+    /// by the sign test, which supposes nothing of their distribution. `None` for less than six rounds.
+    pub(crate) fn ratio_bounds(&self, base: &Self) -> Option<(f64, f64)> {
+        let mut sorted = self.ratios(base).0;
+        sorted.sort_by(f64::total_cmp);
+        let outside = outside(sorted.len())?;
+        let high = sorted.len().checked_sub(outside)?;
+        Some((*sorted.get(outside - 1)?, *sorted.get(high)?))
+    }
+
+    fn ratios(&self, base: &Self) -> Self {
+        let rounds = self.0.iter().zip(&base.0);
+        rounds
+            .filter(|(_, base)| **base != 0.0)
+            .map(|(own, base)| own / base)
+            .collect()
+    }
+}
+
+/// The place, from one, of the lower bound among `n` figures in order: the greatest for which fewer
+/// than `place` of `n` tosses of a coin show heads in at most a fortieth of all cases.
+fn outside(n: usize) -> Option<usize> {
+    let total = i32::try_from(n).ok()?;
+    let mut chance = 0.5_f64.powi(total);
+    let (mut below, mut place) = (chance, 0);
+    while below <= 0.025 && place < n {
+        place += 1;
+        // Of n over k to n over k + 1.
+        chance *= count(n - place + 1)? / count(place)?;
+        below += chance;
+    }
+    (place > 0).then_some(place)
+}
+
+fn count(n: usize) -> Option<f64> {
+    u32::try_from(n).ok().map(f64::from)
 }
 
 impl FromIterator<f64> for Series {
@@ -62,5 +95,18 @@ mod tests {
         // Round by round, and not median by median.
         let base: Series = [1.0, 1.0, 4.0].into_iter().collect();
         assert_eq!(odd.ratio(&base), Some(1.0));
+    }
+
+    #[test]
+    fn bounds_of_a_median_are_those_of_the_sign_test() {
+        // From the tables of the binomial distribution.
+        let places = [5, 6, 10, 20, 41, 100].map(outside);
+        assert_eq!(
+            places,
+            [None, Some(1), Some(2), Some(6), Some(14), Some(40)]
+        );
+        let own: Series = (1..=10).map(f64::from).collect();
+        let base: Series = (1..=10).map(|_| 1.0).collect();
+        assert_eq!(own.ratio_bounds(&base), Some((2.0, 9.0)));
     }
 }

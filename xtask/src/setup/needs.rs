@@ -107,6 +107,13 @@ pub(crate) const DATAPATH: &[Need] = &[
     need("wrk", "wrk", "asks for manifests as fast as it can"),
 ];
 
+/// To see where the processor's time goes.
+pub(crate) const SAMPLES: &[Need] = &[need(
+    "perf",
+    "linux-perf",
+    "samples what the processors do while the kernel counts",
+)];
+
 /// To fill the databases that a bench runs the server over.
 pub(crate) const BENCH: &[Need] = &[
     need(

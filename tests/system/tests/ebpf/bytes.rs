@@ -35,11 +35,15 @@ pub(crate) fn exact(outcome: &Outcome, lab: &Lab, family: Family) -> Result<()> 
 }
 
 fn check(link: Link, families: &[Family], how: &str) -> Result<()> {
+    check_each_of(CONNECTIONS, link, families, how)
+}
+
+fn check_each_of(connections: u64, link: Link, families: &[Family], how: &str) -> Result<()> {
     let lab = Lab::build(link)?;
     for &family in families {
-        let arguments = format!("--how={how} --connections={CONNECTIONS}");
+        let arguments = format!("--how={how} --connections={connections}");
         let outcome = lab.traffic("ends", family, &arguments)?;
-        assert_eq!(outcome.truth.connections, CONNECTIONS);
+        assert_eq!(outcome.truth.connections, connections);
         exact(&outcome, &lab, family)?;
     }
     Ok(())
@@ -105,4 +109,14 @@ fn data_and_fin_share_a_segment() -> Result<()> {
 fn fins_are_lost_and_refused_by_a_short_queue() -> Result<()> {
     check(Link::Lossy, &[Family::V4], "server")?;
     check(Link::Lossy, &[Family::V4], "half-close")
+}
+
+#[test]
+fn promised_answers_end_early_in_every_way() -> Result<()> {
+    for how in ["server", "client", "half-close", "reset", "kill"] {
+        let how = format!("{how} --answer=30000000 --promised=60000000");
+        check_each_of(5, Link::Unshaped, &BOTH, &how)?;
+    }
+    let long = "server --answer=30000000 --promised=30000000";
+    check_each_of(1, Link::Lossy, &[Family::V4], long)
 }

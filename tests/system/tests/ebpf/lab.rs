@@ -74,6 +74,14 @@ pub(crate) struct Truth {
     /// Bytes from and to the server of all the clients.
     pub(crate) server: Option<(u64, u64)>,
     pub(crate) memory_kib: Vec<u64>,
+    /// What the kernel says of the program, if it was to measure it.
+    pub(crate) program: Option<Program>,
+}
+
+/// What the kernel says of the eBPF program.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Program {
+    pub(crate) runs: u64,
 }
 
 /// How the server's link is shaped.
@@ -153,9 +161,9 @@ impl Lab {
         })
     }
 
-    /// Runs `ebpf-traffic <work> <where> <arguments>` to its end.
+    /// Runs `ebpf-traffic <work> <where> <arguments>` to its end; options of all works go before `work`.
     pub(crate) fn traffic(&self, work: &str, family: Family, arguments: &str) -> Result<Outcome> {
-        let mut all = vec![work.to_owned()];
+        let mut all: Vec<_> = work.split_whitespace().map(str::to_owned).collect();
         all.push(format!(
             "--server-netns={}",
             self.server()?.netns.path().display()

@@ -49,6 +49,8 @@ fn rates(outcome: &Outcome, lab: &Lab, family: Family) -> Result<()> {
 }
 
 const ONE: &str = "--bytes=15000000";
+/// Long enough to be promised.
+const LONG: &str = "--bytes=40000000";
 const KEEP_ALIVE: &str = "--bytes=3000000 --rounds=4 --idle=700";
 const PARALLEL: &str = "--bytes=1500000 --rounds=3 --idle=300 --connections=4";
 
@@ -89,6 +91,35 @@ fn a_connection_that_is_kept_with_idle_gaps() -> Result<()> {
 }
 
 #[test]
+fn promised_answers_with_idle_gaps() -> Result<()> {
+    let long = "--bytes=150000000 --rounds=4 --idle=300";
+    check(Link::Unshaped, Family::V4, long)?;
+    check(Link::Unshaped, Family::V6, long)?;
+    check(
+        Link::Tbf,
+        Family::V4,
+        "--bytes=25000000 --rounds=2 --idle=700",
+    )
+}
+
+#[test]
+fn a_promised_answer_takes_less_counting() -> Result<()> {
+    let lab = Lab::build(Link::Unshaped)?;
+    let runs = |arguments: &str| -> Result<u64> {
+        let outcome = lab.traffic("--measure transfer", Family::V4, arguments)?;
+        bytes::exact(&outcome, &lab, Family::V4)?;
+        Ok(outcome.truth.program.context("not measured")?.runs)
+    };
+    let promised = runs("--bytes=800000000")?;
+    let unannounced = runs("--bytes=800000000 --unannounced")?;
+    ensure!(
+        promised * 3 < unannounced * 2,
+        "{promised} runs for a promised answer, {unannounced} for another"
+    );
+    Ok(())
+}
+
+#[test]
 fn four_connections_at_once() -> Result<()> {
     check(Link::Tbf, Family::V4, PARALLEL)?;
     check(Link::Tbf, Family::V6, PARALLEL)?;
@@ -110,7 +141,7 @@ fn a_link_that_loses() -> Result<()> {
         "too little was lost to test anything"
     );
     drop(lab);
-    check(Link::Lossy, Family::V4, ONE)?;
+    check(Link::Lossy, Family::V4, LONG)?;
     check(Link::Lossy, Family::V6, ONE)?;
     check(Link::Lossy, Family::V4, PARALLEL)
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::{Shutdown, TcpStream},
+    os::fd::AsFd as _,
     process::{Command, Stdio},
     sync::Barrier,
     thread,
@@ -11,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use pi_agent::ebpf::Accounting;
+use pi_agent::ebpf::{Accounting, SocketTable};
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::json;
 
@@ -36,6 +37,9 @@ pub(crate) struct Ends {
     /// Bytes of each answer.
     #[arg(long, default_value_t = 70_000)]
     answer: u64,
+    /// Bytes that each answer was to have, as both ends are told beforehand.
+    #[arg(long, default_value_t = 0)]
+    promised: u64,
 }
 
 /// The client of `ends --how kill` and `ends --how kill-unread`.
@@ -72,9 +76,17 @@ const ACKNOWLEDGED: Duration = Duration::from_millis(300);
 impl Ends {
     pub(crate) fn run(&self, accounting: &Accounting) -> Result<()> {
         match self.how {
-            How::Kill | How::KillUnread => self.kill()?,
+            How::Kill | How::KillUnread => self.kill(&accounting.sockets())?,
             How::Tiny => self.tiny()?,
-            _ => self.end(self.place.pairs(self.connections)?)?,
+            _ => {
+                let pairs = self.place.pairs(self.connections)?;
+                for (client, server) in &pairs {
+                    self.promise(&accounting.sockets(), server)?;
+                    let client_side = accounting.sockets().register(client.peer_addr()?, client);
+                    client_side.will_receive(client.as_fd(), self.promised);
+                }
+                self.end(pairs)?;
+            }
         }
         let each = u64::try_from(self.connections)?;
         outcome::settle(accounting, |peers| {
@@ -86,6 +98,12 @@ impl Ends {
             "answered": each * self.answer,
         });
         outcome::print(accounting, &truth)
+    }
+
+    fn promise(&self, sockets: &SocketTable, server: &TcpStream) -> Result<()> {
+        let registered = sockets.register(server.peer_addr()?, server);
+        registered.will_send(server.as_fd(), self.promised);
+        Ok(())
     }
 
     fn end(&self, pairs: Vec<(TcpStream, TcpStream)>) -> Result<()> {
@@ -212,7 +230,7 @@ impl Ends {
     }
 
     /// A child opens the connections, and dies with them open.
-    fn kill(&self) -> Result<()> {
+    fn kill(&self, sockets: &SocketTable) -> Result<()> {
         let listener = self.place.listen()?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("doomed")
@@ -230,6 +248,7 @@ impl Ends {
         let mut servers = Vec::new();
         for _ in 0..self.connections {
             let (server, _) = listener.accept()?;
+            self.promise(sockets, &server)?;
             receive(&server, self.request)?;
             send(&server, self.answer)?;
             servers.push(server);

@@ -15,6 +15,7 @@ mod transfer;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use aya::sys::{Stats, enable_stats};
 use clap::{Parser, Subcommand};
 use pi_agent::ebpf::{Accounting, Choice, Settings};
 
@@ -29,6 +30,9 @@ struct Cli {
     /// Milliseconds after which an idle peer is forgotten.
     #[arg(long)]
     idle: Option<u64>,
+    /// Has the kernel measure its programs meanwhile, which costs a little of its own.
+    #[arg(long)]
+    measure: bool,
     #[command(subcommand)]
     work: Work,
 }
@@ -59,6 +63,11 @@ fn main() -> Result<()> {
     let mut settings = Settings::new(cli.accounting, PORT);
     settings.capacity = cli.capacity.unwrap_or(settings.capacity);
     settings.idle = cli.idle.map_or(settings.idle, Duration::from_millis);
+    // In force as long as the descriptor is open.
+    let _measuring = cli
+        .measure
+        .then(|| enable_stats(Stats::RunTime))
+        .transpose()?;
     let accounting = Accounting::attach(&settings, Instant::now())?;
     match &cli.work {
         Work::Ends(ends) => ends.run(&accounting),

@@ -28,7 +28,7 @@ pub(crate) fn print(accounting: &Accounting, truth: &Value) -> Result<()> {
 }
 
 /// How often the program ran, and for how many nanoseconds, as the kernel counts where
-/// `kernel.bpf_stats_enabled` is set: proc_pid_fdinfo(5).
+/// that is switched on: proc_pid_fdinfo(5).
 pub(crate) fn program() -> Result<Value> {
     for entry in fs::read_dir("/proc/self/fdinfo")? {
         // The directory's own descriptor is in the list, and gone.

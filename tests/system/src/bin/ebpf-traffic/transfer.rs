@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::fd::AsFd as _,
     thread,
     time::{Duration, Instant},
 };
@@ -31,6 +32,9 @@ pub(crate) struct Transfer {
     /// Milliseconds between two answers.
     #[arg(long, default_value_t = 0)]
     idle: u64,
+    /// Does not say how long each answer is before it passes.
+    #[arg(long)]
+    unannounced: bool,
 }
 
 /// A request is the length of its answer.
@@ -82,7 +86,7 @@ impl Transfer {
             for _ in 0..self.connections {
                 let (stream, peer) = listener.accept().context("accepting")?;
                 let registered = sockets.register(peer, &stream);
-                scope.spawn(move || answer(&stream, &registered));
+                scope.spawn(move || self.answer(&stream, &registered));
             }
             Ok(())
         })
@@ -102,6 +106,9 @@ impl Transfer {
                 .write_all(&self.bytes.to_le_bytes())
                 .context("asking")?;
             registered.sent(REQUEST);
+            if !self.unannounced {
+                registered.will_receive(stream.as_fd(), self.bytes);
+            }
             let mut left = self.bytes;
             while left > 0 {
                 let received = stream.read(&mut buffer).context("receiving")?;
@@ -114,19 +121,22 @@ impl Transfer {
         }
         Ok(spans)
     }
-}
 
-/// Answers each request of a connection, up to its end.
-fn answer(stream: &TcpStream, registered: &Registered) {
-    let mut request = [0; 8];
-    let mut reader = stream;
-    while reader.read_exact(&mut request).is_ok() {
-        registered.received(REQUEST);
-        let bytes = u64::from_le_bytes(request);
-        if send(stream, bytes).is_err() {
-            return;
+    /// Answers each request of a connection, up to its end.
+    fn answer(&self, stream: &TcpStream, registered: &Registered) {
+        let mut request = [0; 8];
+        let mut reader = stream;
+        while reader.read_exact(&mut request).is_ok() {
+            registered.received(REQUEST);
+            let bytes = u64::from_le_bytes(request);
+            if !self.unannounced {
+                registered.will_send(stream.as_fd(), bytes);
+            }
+            if send(stream, bytes).is_err() {
+                return;
+            }
+            registered.sent(bytes);
         }
-        registered.sent(bytes);
     }
 }
 
