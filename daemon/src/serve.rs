@@ -60,8 +60,10 @@ pub struct Open(pub usize);
 /// What a connection takes of the listener's bounds.
 #[derive(Debug)]
 struct Taken {
-    slot: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
     _place: Place,
+    /// One clone for each connection, and the listener's own.
+    open: Arc<()>,
 }
 
 /// What the kernel keeps of a reply for each connection, half of it for its own books. A slow client
@@ -76,6 +78,7 @@ const WARN: Duration = Duration::from_mins(1);
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope: Scope) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let addresses = Addresses::default();
+    let open = Arc::new(());
     // Connections have it from their listener.
     if let Err(error) = set_socket_send_buffer_size(&listener, SEND_BUFFER) {
         warn!(%error, "slow clients may be taken for dead");
@@ -95,8 +98,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope:
             continue;
         };
         let taken = Taken {
-            slot,
+            _slot: slot,
             _place: place,
+            open: Arc::clone(&open),
         };
         let connection = connection(stream, peer, router.clone(), limits, scope.clone(), taken);
         scope.task(Span::none(), connection);
@@ -138,14 +142,12 @@ async fn connection(
 ) {
     // Replies are small; waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
-    let slots = Arc::clone(taken.slot.semaphore());
+    let open = Arc::downgrade(&taken.open);
     let service = router.map_request(move |request: http::Request<hyper::body::Incoming>| {
         let mut request = request.map(axum::body::Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(peer));
-        // One more is held for the next to be accepted, or nearly so.
-        let free = slots.available_permits().saturating_add(1);
-        extensions.insert(Open(limits.connections.saturating_sub(free)));
+        extensions.insert(Open(open.strong_count().saturating_sub(1)));
         request
     });
     let stream = Patient::new(stream, limits);

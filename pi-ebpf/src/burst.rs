@@ -5,7 +5,7 @@
 //! next request does not. A plain "gaps below 200 ms are busy" misjudges pauses between small pieces
 //! and pings on idle connections by half and more.
 
-use crate::{connection::Flow, counters::Traffic, promise::Promise, word::Word};
+use crate::{connection::Flow, counters::Traffic, word::Word};
 
 /// Where idle begins and what is large enough to tell a rate by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,6 @@ impl Flow {
         }
         let after = before.saturating_add(bytes);
         self.burst_bytes = after;
-        self.is_quick = bytes >= now_ns.saturating_sub(from_ns) / Promise::NS_PER_BYTE;
         self.last_ns = now_ns;
         if after < policy.min_burst {
             return None;

@@ -25,8 +25,8 @@ pub struct Flow {
     pub(crate) burst_bytes: u64,
     /// A small step that ends before may be left to a later look.
     waits_until: u64,
-    /// Whether the last step of the burst was so quick that the next ones may wait for one another.
-    pub(crate) is_quick: bool,
+    /// The tick of the last look that left nothing.
+    looked_at: u64,
 }
 
 /// One connection, in the socket's own storage. Only touched with the socket locked.
@@ -70,6 +70,9 @@ pub trait Progress {
 
     /// Whether a later look at the socket is sure to come soon, because of what is under way.
     fn goes_on(&self) -> bool;
+
+    /// The kernel's clock, which is coarse and cheap.
+    fn ticks(&self) -> u64;
 }
 
 /// A socket's [`Progress`], known beforehand.
@@ -87,6 +90,8 @@ pub struct Position {
     pub send_next: u32,
     /// [`Progress::goes_on`].
     pub goes_on: bool,
+    /// [`Progress::ticks`].
+    pub ticks: u64,
 }
 
 /// The payload that got through since the last look.
@@ -117,13 +122,16 @@ impl Flow {
 
     /// Whether what lies `ahead` is a small step, and another one is sure to follow.
     #[inline]
-    fn waits(&self, ahead: u64) -> bool {
-        ahead < Promise::STEP && self.seen.saturating_add(ahead) < self.waits_until
+    fn waits(&self, ahead: u64, ticks: impl FnOnce() -> u64) -> bool {
+        ahead < Promise::STEP
+            && self.seen.saturating_add(ahead) < self.waits_until
+            && ticks().saturating_sub(self.looked_at) <= Promise::TICKS
     }
 
     #[inline]
-    fn look_ahead(&mut self, promised: u64) {
-        self.waits_until = if self.is_quick && self.burst_bytes >= Promise::STEP {
+    fn look_ahead(&mut self, promised: u64, ticks: u64) {
+        self.looked_at = ticks;
+        self.waits_until = if self.burst_bytes >= Promise::STEP {
             promised.saturating_sub(Promise::STEP)
         } else {
             0
@@ -132,8 +140,13 @@ impl Flow {
 
     /// Nothing follows a FIN: it is in the last step only, if it is in any.
     #[inline]
-    fn advance(&mut self, counted: u64, at: impl FnOnce() -> u32) -> u64 {
-        if self.waits(self.ahead(counted)) {
+    fn advance(
+        &mut self,
+        counted: u64,
+        at: impl FnOnce() -> u32,
+        ticks: impl FnOnce() -> u64,
+    ) -> u64 {
+        if self.waits(self.ahead(counted), ticks) {
             return 0;
         }
         self.take(counted, at)
@@ -174,6 +187,10 @@ impl Progress for Position {
     fn goes_on(&self) -> bool {
         self.goes_on
     }
+
+    fn ticks(&self) -> u64 {
+        self.ticks
+    }
 }
 
 impl Growth {
@@ -197,17 +214,19 @@ impl Connection {
     }
 
     /// Moves on to where `socket` is and gives the payload in between. A little is left for later where
-    /// more is promised, and of what was acknowledged also while more is under way, except together with something received, which may
-    /// be a request and so begin another burst.
+    /// more is promised, and of what was acknowledged also while more is under way, except together
+    /// with something received, which may be a request and so begin another burst.
     #[inline]
     pub fn advance(&mut self, socket: &impl Progress) -> Growth {
-        let received = self
-            .received
-            .advance(socket.bytes_received(), || socket.receive_next());
+        let received = self.received.advance(
+            socket.bytes_received(),
+            || socket.receive_next(),
+            || socket.ticks(),
+        );
         let acked = socket.bytes_acked();
         let ahead = self.sent.ahead(acked);
         let small = ahead < WORTH_ACCOUNTING && (ahead == 0 || socket.goes_on());
-        let waits = received == 0 && (small || self.sent.waits(ahead));
+        let waits = received == 0 && (small || self.sent.waits(ahead, || socket.ticks()));
         let sent = if waits {
             0
         } else {
@@ -287,11 +306,16 @@ impl Connection {
         self.received.burst_bytes >= Promise::STEP || self.sent.burst_bytes >= Promise::STEP
     }
 
-    /// Takes notice of what is promised of this connection.
+    /// Takes notice of what is promised, after `growth` was accounted for.
     #[inline]
-    pub fn look_ahead(&mut self, promise: Promise) {
-        self.received.look_ahead(promise.received);
-        self.sent.look_ahead(promise.sent);
+    pub fn look_ahead(&mut self, socket: &impl Progress, promise: Promise, growth: Growth) {
+        let ticks = socket.ticks();
+        if growth.received != 0 {
+            self.received.look_ahead(promise.received, ticks);
+        }
+        if growth.sent != 0 {
+            self.sent.look_ahead(promise.sent, ticks);
+        }
     }
 
     /// The connection begins to end: what is left to later looks is looked at now.
@@ -301,14 +325,20 @@ impl Connection {
         self.sent.waits_until = 0;
     }
 
-    /// A round trip has ended on `socket`, both directions of which are open or not. Gives which
-    /// callbacks are needed from now on.
+    /// A round trip has ended on `socket`, of which both directions are open and nothing is missing,
+    /// or not. Gives which callbacks are needed from now on.
+    ///
+    /// The connection rests while three times as much as is under way, which slow start doubles, still
+    /// leaves something to be sent: so the rest ends while segments are sent, and the last of them is
+    /// looked at.
     #[inline]
-    pub fn round_trip(&mut self, socket: &impl Progress, established: bool) -> Callbacks {
+    pub fn round_trip(&mut self, socket: &impl Progress, settled: bool) -> Callbacks {
         let under_way = socket.send_next().wrapping_sub(socket.send_unacked());
-        let sent = socket.bytes_acked().saturating_add(u64::from(under_way));
+        let soon = socket
+            .bytes_acked()
+            .saturating_add(u64::from(under_way) * 3);
         self.watch
-            .round_trip(established && sent < self.sent.waits_until)
+            .round_trip(settled && soon < self.sent.waits_until)
     }
 
     /// A rest ends at `now_ns`. Nothing tells when the segments since the last look were sent, except

@@ -34,7 +34,8 @@ pub enum Failure {
     PeersFull,
     /// No memory for a socket's storage: the connection is not counted.
     NoStorage,
-    /// The kernel refused the callbacks: the connection is counted at its end at best.
+    /// The kernel refused what was asked for: the connection is counted at its end at best, if it
+    /// refused the callbacks at the begin.
     NoCallbacks,
     /// The header of an incoming FIN was out of reach: it is counted as one byte.
     NoHeader,

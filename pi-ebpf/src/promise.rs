@@ -23,7 +23,7 @@ impl Promise {
     pub const STEP: u64 = 1024 * 1024;
     /// Answers with fewer bytes are not worth a promise.
     pub const WORTH: u64 = 4 * Self::STEP;
-    /// A connection that takes longer is looked at closely as well, so that the counters are a tenth of
-    /// a second late at most, and a slow connection is no stalled one: 10 MB/s.
-    pub(crate) const NS_PER_BYTE: u64 = 100;
+    /// How long a step may be left to a later look, in ticks of the kernel's clock, of which a second
+    /// has 100 to 1000: the counters stay fresh, and a slow connection is no stalled one.
+    pub(crate) const TICKS: u64 = 10;
 }

@@ -60,6 +60,7 @@ impl Socket {
             send_unacked: ISN,
             send_next: ISN,
             goes_on: false,
+            ticks: 0,
         };
         let mut connection = Connection::default();
         connection.start(&position, 0, now_ns);

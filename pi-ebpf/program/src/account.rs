@@ -66,7 +66,10 @@ pub(crate) fn handle(callback: &Callback) {
 #[inline(always)]
 fn needed(callback: &Callback, op: u32, connection: &mut Connection) -> Callbacks {
     match op {
-        BPF_SOCK_OPS_RTT_CB => connection.round_trip(callback, callback.is_established()),
+        BPF_SOCK_OPS_RTT_CB => {
+            let settled = callback.is_established() && callback.misses_nothing();
+            connection.round_trip(callback, settled)
+        }
         BPF_SOCK_OPS_STATE_CB | BPF_SOCK_OPS_RETRANS_CB => connection.watch.wake(),
         // Another program has something to say in each segment.
         BPF_SOCK_OPS_WRITE_HDR_OPT_CB => connection.watch.share(),
@@ -117,8 +120,8 @@ fn progress(callback: &Callback, op: u32, socket: *mut bpf_sock, connection: &mu
     if !growth.is_nothing() || ends {
         if let Some(peer) = maps::peer(callback.peer()) {
             credit(callback, op, connection, peer, growth, now_ns);
-            if connection.is_busy() {
-                connection.look_ahead(maps::promise(socket));
+            if op != BPF_SOCK_OPS_STATE_CB && connection.is_busy() {
+                connection.look_ahead(callback, maps::promise(socket), growth);
             }
             if ends {
                 peer.closed.add(1);

@@ -9,7 +9,7 @@ use aya_ebpf::{
         BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, BPF_TCP_CLOSE_WAIT, BPF_TCP_CLOSING,
         BPF_TCP_ESTABLISHED, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2, BPF_TCP_LAST_ACK, bpf_sock,
     },
-    helpers::generated::bpf_sock_ops_cb_flags_set,
+    helpers::generated::{bpf_jiffies64, bpf_sock_ops_cb_flags_set},
     programs::SockOpsContext,
 };
 use pi_ebpf::{PeerKey, Progress, Tcp};
@@ -175,7 +175,15 @@ impl Callback {
         field!(self, state) == BPF_TCP_ESTABLISHED
     }
 
-    /// Whether it was established, and has not ended in both directions.
+    /// Whether nothing that was sent is missing, or has to be sent again.
+    #[inline(always)]
+    pub(crate) fn misses_nothing(&self) -> bool {
+        field!(self, retrans_out) == 0
+            && field!(self, lost_out) == 0
+            && field!(self, sacked_out) == 0
+    }
+
+    /// Whether it was established, and has not ended.
     #[inline(always)]
     pub(crate) fn is_connected(&self) -> bool {
         let state = field!(self, state);
@@ -245,6 +253,12 @@ impl Progress for Callback {
     #[inline(always)]
     fn goes_on(&self) -> bool {
         self.op() == BPF_SOCK_OPS_HDR_OPT_LEN_CB && !self.nothing_in_flight()
+    }
+
+    #[inline(always)]
+    fn ticks(&self) -> u64 {
+        // SAFETY: the helper takes nothing.
+        unsafe { bpf_jiffies64() }
     }
 }
 

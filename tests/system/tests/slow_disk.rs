@@ -1,8 +1,7 @@
 //! A disk that hardly reads holds up only who waits for what is on it.
 
 use std::fs::File;
-use std::io::{IoSliceMut, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{IoSliceMut, Read as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,23 +9,13 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use system_tests::{APP, bed_with_piccolo, node, pull, push_app};
-use testbed::{Agent, Answer, Node, Release, SlowDisk, wait_until};
+use testbed::{Agent, Answer, Release, SlowDisk, wait_until};
 
 /// More than an agent has threads, of whatever kind.
 const READERS: usize = 100;
 /// At this rate the blob takes more than half a minute.
 const BYTES_PER_SECOND: u64 = 64 << 10;
 const SOON: Duration = Duration::from_secs(20);
-
-/// Asks the node's mirror for an object.
-fn ask(node: &Node, path: &str) -> Result<TcpStream> {
-    let mirror = SocketAddr::from((Ipv4Addr::LOCALHOST, 7788));
-    let mut stream = node.host.netns.connect(mirror, SOON)?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    stream.set_read_timeout(Some(SOON))?;
-    Ok(stream)
-}
 
 /// Reads one byte, if it is in memory.
 fn byte_of(file: &File, offset: u64) -> Result<usize, Errno> {
@@ -75,7 +64,7 @@ fn a_slow_disk_does_not_hold_up_others() -> Result<()> {
     let disk = SlowDisk::new(bed.run(), agent.process(), &content, BYTES_PER_SECOND)?;
     let target = path("blobs", &slow.digest);
     let readers = (0..READERS)
-        .map(|_| ask(node, &target))
+        .map(|_| agent.ask(&target, SOON))
         .collect::<Result<Vec<_>>>()?;
     for number in 0..20 {
         ensure!(at_once(agent, &manifest)?.status == 200, "no manifest");

@@ -1,7 +1,8 @@
 //! A running pi-agent.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -125,6 +126,20 @@ impl Agent {
     /// When it does not answer.
     pub fn mirror(&self, target: &str) -> Result<Answer> {
         get(&self.host.netns, local(MIRROR), target)
+    }
+
+    /// Asks its mirror and leaves the answer to be read, before which it may be silent for as long as
+    /// `silence`. The connection ends with the answer.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn ask(&self, target: &str, silence: Duration) -> Result<TcpStream> {
+        let mut stream = self.host.netns.connect(local(MIRROR), silence)?;
+        stream.set_read_timeout(Some(silence))?;
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).context("asking")?;
+        Ok(stream)
     }
 
     /// What it has exchanged with its peers.

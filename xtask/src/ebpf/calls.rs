@@ -6,12 +6,13 @@
 use anyhow::{Result, ensure};
 
 /// By their numbers in `enum bpf_func_id` (include/uapi/linux/bpf.h).
-const ALLOWED: [(u32, &str); 8] = [
+const ALLOWED: [(u32, &str); 9] = [
     (1, "bpf_map_lookup_elem"),
     (2, "bpf_map_update_elem"),
     (5, "bpf_ktime_get_ns"),
     (59, "bpf_sock_ops_cb_flags_set"),
     (107, "bpf_sk_storage_get"),
+    (118, "bpf_jiffies64"),
     // These are the log's, which the verifier removes where it is off.
     (131, "bpf_ringbuf_reserve"),
     (132, "bpf_ringbuf_submit"),

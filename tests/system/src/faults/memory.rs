@@ -2,15 +2,14 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::SocketAddr,
+    io::Read as _,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use testbed::{Netns, Release, wait_until};
+use testbed::{Agent, Release, wait_until};
 
 use super::{Lab, NO_FAULT, soak::field};
 
@@ -33,7 +32,7 @@ pub fn peak(release: Release, count: u8) -> Result<u64> {
     let empty = lab.bed.run().make_directory("no-blobs")?;
     let zeros = format!("--zeros={OBJECT}");
     let _peer = lab.start_peer(NO_FAULT, &empty, &digests, &[zeros])?;
-    let netns = lab.puller()?.host.netns.clone();
+    let agent = lab.puller()?.agent.as_ref().context("no agent")?;
     let begun = AtomicUsize::new(0);
     let all = digests.len();
     let together = || {
@@ -45,7 +44,7 @@ pub fn peak(release: Release, count: u8) -> Result<u64> {
     thread::scope(|scope| {
         let readers: Vec<_> = digests
             .iter()
-            .map(|digest| scope.spawn(|| read(&netns, digest, together)))
+            .map(|digest| scope.spawn(|| read(agent, digest, together)))
             .collect();
         for reader in readers {
             reader
@@ -54,20 +53,14 @@ pub fn peak(release: Release, count: u8) -> Result<u64> {
         }
         anyhow::Ok(())
     })?;
-    let agent = lab.puller()?.agent.as_ref().context("no agent")?;
     let status = fs::read_to_string(format!("/proc/{}/status", agent.process().id()))?;
     Ok(field(&status, "VmHWM:").context("no VmHWM")? << 10)
 }
 
 /// Asks the mirror for an object, and reads its beginning once all others have theirs too.
-fn read(netns: &Netns, digest: &str, together: impl Fn() -> Result<()>) -> Result<()> {
-    let mirror = SocketAddr::from(([127, 0, 0, 1], 7788));
-    let mut stream = netns.connect(mirror, SILENCE)?;
-    stream.set_read_timeout(Some(SILENCE))?;
-    write!(
-        stream,
-        "GET /v2/lib/large/blobs/{digest}?ns=registry.test HTTP/1.1\r\nHost: {mirror}\r\n\r\n"
-    )?;
+fn read(agent: &Agent, digest: &str, together: impl Fn() -> Result<()>) -> Result<()> {
+    let target = format!("/v2/lib/large/blobs/{digest}?ns=registry.test");
+    let mut stream = agent.ask(&target, SILENCE)?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;
     ensure!(

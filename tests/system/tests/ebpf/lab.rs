@@ -94,6 +94,10 @@ pub(crate) enum Link {
     Lossy,
     /// 100 Mbit/s by a hierarchical token bucket.
     Htb,
+    /// 500 Mbit/s with a queue of 4 MB, which the sender fills.
+    Deep,
+    /// 800 Mbit/s with a queue so short that it drops, and segments that do not tell the time.
+    FastLossy,
 }
 
 /// By which addresses the ends talk.
@@ -127,6 +131,14 @@ impl Lab {
             }
             Link::Lossy => {
                 shape("tc qdisc add dev eth0 root tbf rate 100mbit burst 10kb limit 12kb")?;
+            }
+            Link::Deep => {
+                shape("sysctl -qw net.ipv4.tcp_congestion_control=reno")?;
+                shape("tc qdisc add dev eth0 root tbf rate 500mbit burst 128kb limit 4mb")?;
+            }
+            Link::FastLossy => {
+                shape("sysctl -qw net.ipv4.tcp_timestamps=0")?;
+                shape("tc qdisc add dev eth0 root tbf rate 800mbit burst 20kb limit 40kb")?;
             }
             Link::Htb => {
                 shape("tc qdisc add dev eth0 root handle 1: htb default 1")?;

@@ -103,6 +103,33 @@ fn promised_answers_with_idle_gaps() -> Result<()> {
 }
 
 #[test]
+fn promised_answers_through_a_deep_queue() -> Result<()> {
+    let short = "--bytes=12000000 --rounds=5 --idle=300";
+    check(Link::Deep, Family::V4, short)?;
+    check(Link::Deep, Family::V6, short)
+}
+
+#[test]
+fn promised_answers_on_a_fast_link_that_loses() -> Result<()> {
+    let lab = Lab::build(Link::FastLossy)?;
+    let long = "--bytes=60000000 --rounds=3 --idle=300";
+    let outcome = lab.traffic("transfer", Family::V4, long)?;
+    bytes::exact(&outcome, &lab, Family::V4)?;
+    let (_, client) = lab.addresses(Family::V4)?;
+    assert!(
+        outcome.peer(client)?.retransmits > 10,
+        "too little was lost to test anything"
+    );
+    drop(lab);
+    check(Link::FastLossy, Family::V4, long)?;
+    check(
+        Link::FastLossy,
+        Family::V4,
+        "--bytes=20000000 --rounds=2 --idle=300 --connections=4",
+    )
+}
+
+#[test]
 fn a_promised_answer_takes_less_counting() -> Result<()> {
     let lab = Lab::build(Link::Unshaped)?;
     let runs = |arguments: &str| -> Result<u64> {

@@ -22,7 +22,7 @@ pub(super) struct Share {
 pub(super) fn recording(samples: &Path) -> Vec<String> {
     let samples = samples.display().to_string();
     let all = [
-        "record", "-q", "-a", "-g", "-F", "4999", "-o", &samples, "--",
+        "record", "-q", "-a", "-g", "-F", "1999", "-o", &samples, "--",
     ];
     all.map(str::to_owned).to_vec()
 }
@@ -53,10 +53,14 @@ fn parse(report: &str) -> Result<Share> {
         match name {
             "pv_native_safe_halt"
             | "native_safe_halt"
+            | "acpi_safe_halt"
             | "default_idle"
             | "mwait_idle"
+            | "mwait_idle_with_hints"
+            | "poll_idle"
             | "acpi_idle_do_entry"
-            | "intel_idle" => idle += own,
+            | "intel_idle"
+            | "intel_idle_irq" => idle += own,
             "__cgroup_bpf_run_filter_sock_ops" => around += inclusive,
             // It does nothing else than ask the program.
             "bpf_skops_hdr_opt_len" => around += own,
@@ -64,7 +68,10 @@ fn parse(report: &str) -> Result<Share> {
             _ => {}
         }
     }
-    ensure!(around > 0.0, "nothing of the program was sampled");
+    ensure!(
+        around > 0.0 && idle < 100.0,
+        "nothing of the program was sampled"
+    );
     let of_busy = 100.0 / (100.0 - idle);
     Ok(Share {
         program: program * of_busy,
