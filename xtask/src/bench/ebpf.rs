@@ -10,7 +10,7 @@ use serde::Deserialize;
 use testbed::{Network, Plan, Process, Run, wait_until};
 
 use crate::setup::{self, BUILD, DEMO, SAMPLES};
-use crate::shell::say;
+use crate::shell::{run as run_command, say};
 
 use super::programs::release_of;
 use super::rounds::{Comparison, Side};
@@ -80,6 +80,8 @@ enum With {
 
 /// What the kernel's measuring adds to each run that it measures.
 const MEASURING_NS: f64 = 45.0;
+/// A link as nodes have, by tc(8): what limits it is no processor.
+const LINK: &str = "tbf rate 10gbit burst 1mb limit 10mb";
 const OFF: &str = "off";
 const EBPF: &str = "ebpf";
 const FIGURES: [&str; 2] = ["Gbit/s", "CPU s/GB"];
@@ -90,27 +92,13 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
     let lab = Lab::build(options.megabytes)?;
     let mut tables = Vec::new();
     for connections in [1, 4] {
-        let side = |accounting| {
-            let lab = &lab;
-            Side::new(accounting, move || lab.cost(accounting, connections))
-        };
-        let mut sides = [side(OFF), side(EBPF)];
-        let comparison = Comparison::run(FIGURES, options.rounds, &mut sides)?;
-        let mut table = comparison.table(format!(
-            "Sending {} MB over a veth, connections: {connections}",
-            options.megabytes
-        ));
-        table.note("CPU is that of both ends; ±% is the round that is farthest from the median.");
-        for figure in FIGURES {
-            if let Some((low, high)) = comparison.ratio_bounds(EBPF, figure) {
-                table.note(format!(
-                    "{figure}: the ratio is between {low:.3} and {high:.3}, 95 times of a hundred."
-                ));
-            }
-        }
-        table.note("Goal: at most 1 % less throughput and 2 % more CPU with ebpf.");
-        tables.push(table);
+        let title = format!("over a veth, connections: {connections}");
+        tables.push(lab.compare(options.rounds, connections, &title)?);
     }
+    lab.shape(&format!("add dev eth0 root {LINK}"))?;
+    let title = "over a link of 10 Gbit/s, connections: 1";
+    tables.push(lab.compare(options.rounds, 1, title)?);
+    lab.shape("del dev eth0 root")?;
     tables.push(lab.in_kernel(options.rounds.min(5))?);
     match lab.sampled(options.rounds.min(15)) {
         Ok(table) => tables.push(table),
@@ -132,6 +120,31 @@ impl Lab {
             megabytes,
             count: Cell::new(0),
         })
+    }
+
+    /// With and without, in turns.
+    fn compare(&self, rounds: u32, connections: u32, title: &str) -> Result<Table> {
+        let side = |accounting| Side::new(accounting, move || self.cost(accounting, connections));
+        let mut sides = [side(OFF), side(EBPF)];
+        let comparison = Comparison::run(FIGURES, rounds, &mut sides)?;
+        let mut table = comparison.table(format!("Sending {} MB {title}", self.megabytes));
+        table.note("CPU is that of both ends; ±% is the round that is farthest from the median.");
+        for figure in FIGURES {
+            if let Some((low, high)) = comparison.ratio_bounds(EBPF, figure) {
+                table.note(format!(
+                    "{figure}: the ratio is between {low:.3} and {high:.3}, 95 times of a hundred."
+                ));
+            }
+        }
+        table.note("Goal: at most 1 % less throughput and 2 % more CPU with ebpf.");
+        Ok(table)
+    }
+
+    /// Changes the queue of the server's link.
+    fn shape(&self, change: &str) -> Result<()> {
+        let server = self.network.nodes().first().context("no server")?;
+        let mut tc = server.netns.command("tc");
+        run_command(tc.arg("qdisc").args(change.split_whitespace()))
     }
 
     /// Throughput, and processor time for each gigabyte.
