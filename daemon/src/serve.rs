@@ -62,7 +62,7 @@ pub struct Open(pub usize);
 struct Taken {
     _slot: OwnedSemaphorePermit,
     _place: Place,
-    /// One clone for each connection, and the listener's own.
+    /// One clone for each connection, and the listener's own while it takes connections.
     open: Arc<()>,
 }
 

@@ -25,7 +25,7 @@ pub struct Flow {
     pub(crate) burst_bytes: u64,
     /// A small step that ends before may be left to a later look.
     waits_until: u64,
-    /// The tick of the last look that left nothing.
+    /// The tick of the last step that was accounted for.
     looked_at: u64,
 }
 
@@ -68,6 +68,9 @@ pub trait Progress {
     /// The first sequence number never sent.
     fn send_next(&self) -> u32;
 
+    /// As much as may be under way at a time, bytes.
+    fn window(&self) -> u64;
+
     /// Whether a later look at the socket is sure to come soon, because of what is under way.
     fn goes_on(&self) -> bool;
 
@@ -88,6 +91,8 @@ pub struct Position {
     pub send_unacked: u32,
     /// [`Progress::send_next`].
     pub send_next: u32,
+    /// [`Progress::window`].
+    pub window: u64,
     /// [`Progress::goes_on`].
     pub goes_on: bool,
     /// [`Progress::ticks`].
@@ -182,6 +187,10 @@ impl Progress for Position {
 
     fn send_next(&self) -> u32 {
         self.send_next
+    }
+
+    fn window(&self) -> u64 {
+        self.window
     }
 
     fn goes_on(&self) -> bool {
@@ -300,10 +309,22 @@ impl Connection {
             .deliver(&peer.received, policy, self.asked_ns, now_ns, bytes);
     }
 
-    /// Whether enough passed in one burst for a [`Promise`] to matter.
+    /// Whether a [`Promise`] matters: enough passed in one burst, and the peer has no other connection,
+    /// whose short bursts would lie within the long steps of this one: of them the union of a peer's
+    /// busy time has room for one.
     #[inline]
-    pub fn is_busy(&self) -> bool {
-        self.received.burst_bytes >= Promise::STEP || self.sent.burst_bytes >= Promise::STEP
+    pub fn is_busy_alone<W: Word>(&self, peer: &Counters<W>) -> bool {
+        let long =
+            self.received.burst_bytes >= Promise::STEP || self.sent.burst_bytes >= Promise::STEP;
+        let begun = peer.opened.get().wrapping_add(peer.adopted.get());
+        long && begun.wrapping_sub(peer.closed.get()) == 1
+    }
+
+    /// Nothing more is left to later looks.
+    #[inline]
+    pub fn stays_close(&mut self) {
+        self.received.waits_until = 0;
+        self.sent.waits_until = 0;
     }
 
     /// Takes notice of what is promised, after `growth` was accounted for.
@@ -318,25 +339,26 @@ impl Connection {
         }
     }
 
-    /// The connection begins to end: what is left to later looks is looked at now.
-    #[inline]
-    pub fn breaks_promise(&mut self) {
-        self.received.waits_until = 0;
-        self.sent.waits_until = 0;
-    }
-
     /// A round trip has ended on `socket`, of which both directions are open and nothing is missing,
     /// or not. Gives which callbacks are needed from now on.
     ///
-    /// The connection rests while three times as much as is under way, which slow start doubles, still
-    /// leaves something to be sent: so the rest ends while segments are sent, and the last of them is
-    /// looked at.
+    /// The connection rests while what is under way, and twice what may be under way at a time, leaves
+    /// something to be sent: so the rest ends while segments are sent, and the last of them is looked
+    /// at.
     #[inline]
     pub fn round_trip(&mut self, socket: &impl Progress, settled: bool) -> Callbacks {
         let under_way = socket.send_next().wrapping_sub(socket.send_unacked());
+        let under_way = u64::from(under_way);
+        let window = socket.window();
+        let window = if window > under_way {
+            window
+        } else {
+            under_way
+        };
         let soon = socket
             .bytes_acked()
-            .saturating_add(u64::from(under_way) * 3);
+            .saturating_add(under_way)
+            .saturating_add(window * 2);
         self.watch
             .round_trip(settled && soon < self.sent.waits_until)
     }

@@ -59,6 +59,7 @@ impl Socket {
             bytes_acked: 1,
             send_unacked: ISN,
             send_next: ISN,
+            window: 0,
             goes_on: false,
             ticks: 0,
         };

@@ -1,9 +1,9 @@
 //! Promised answers, against a model of what the kernel shows of a socket: with a promise and without
 //! the counters say the same.
 
-use std::cell::Cell;
+use std::{cell::Cell, rc::Rc};
 
-use pi_ebpf::{Callbacks, Connection, Counters, Growth, Policy, Position, Promise};
+use pi_ebpf::{Callbacks, Connection, Counters, Growth, Policy, Position, Promise, Word as _};
 use proptest::prelude::*;
 
 const US: u64 = 1000;
@@ -57,7 +57,7 @@ enum Event {
 /// A socket, as the kernel knows it, and what the program makes of it.
 struct Socket {
     connection: Connection,
-    peer: Counters<Cell<u64>>,
+    peer: Rc<Counters<Cell<u64>>>,
     position: Position,
     promises: bool,
     promise: Promise,
@@ -78,11 +78,17 @@ struct Socket {
 
 impl Socket {
     fn new(way: Way, promises: bool) -> Self {
+        Self::of(Rc::default(), way, promises)
+    }
+
+    /// One more connection of a peer.
+    fn of(peer: Rc<Counters<Cell<u64>>>, way: Way, promises: bool) -> Self {
+        peer.opened.add(1);
         let mut connection = Connection::default();
         connection.start(&Position::default(), 0, 0);
         Self {
             connection,
-            peer: Counters::default(),
+            peer,
             position: Position::default(),
             promises,
             promise: Promise::default(),
@@ -197,15 +203,17 @@ impl Socket {
             self.connection
                 .receive(&self.peer, &policy, now_ns, growth.received);
         }
-        if self.connection.is_busy() {
+        if self.connection.is_busy_alone(&self.peer) {
             self.connection
                 .look_ahead(&self.position, self.promise, growth);
+        } else {
+            self.connection.stays_close();
         }
     }
 
     /// The kernel calls once more when the connection ends, whatever was promised.
     fn end(&mut self, now_ns: u64) {
-        self.connection.breaks_promise();
+        self.connection.stays_close();
         self.position.goes_on = false;
         self.look(now_ns, self.sent == self.position.bytes_acked, false);
     }
@@ -390,6 +398,42 @@ fn an_answer_that_becomes_slow_takes_its_time() {
     let [promised, watched] = [promised, watched].map(|socket| socket.peer.snapshot().sent);
     assert_eq!(promised.bytes, watched.bytes);
     assert!(promised.busy_ns.abs_diff(watched.busy_ns) <= 12 * TICK_NS);
+}
+
+/// Busy time of a peer that sends a long answer, with short ones on another connection meanwhile.
+fn beside_short_answers(promises: bool) -> u64 {
+    let mut long = Socket::new(FAST, promises);
+    let mut short = Socket::of(Rc::clone(&long.peer), FAST, promises);
+    if promises {
+        long.promise.received = 64 * MIB;
+    }
+    let mut now_ns = 10 * MS;
+    long.at(now_ns, Event::Sends(REQUEST));
+    for step in 1..=1024 {
+        now_ns += 3 * MS;
+        long.position.bytes_received += SEGMENT;
+        long.progress(now_ns, false, false);
+        if step % 3 == 0 {
+            short.at(now_ns + MS, Event::Sends(REQUEST));
+            short.position.bytes_received += 2 * SEGMENT;
+            short.progress(now_ns + 2 * MS, false, false);
+        }
+    }
+    long.peer.snapshot().received.busy_ns
+}
+
+#[test]
+fn a_long_answer_beside_short_ones_keeps_the_union_of_their_times() {
+    assert_eq!(beside_short_answers(true), beside_short_answers(false));
+}
+
+#[test]
+fn a_stall_behind_what_was_left_tells_no_rate() {
+    let stalls = |at: u64| if at == 8 * MIB { 20_000 * MS } else { 20 * US };
+    let (watched, _) = receive(12 * MIB, stalls, false);
+    let (promised, _) = receive(12 * MIB, stalls, true);
+    let rate = |counters: Counters| counters.received.rated_bytes * MS / counters.received.busy_ns;
+    assert!(rate(watched).abs_diff(rate(promised)) * 100 <= rate(watched));
 }
 
 fn answers() -> impl Strategy<Value = Vec<Answer>> {

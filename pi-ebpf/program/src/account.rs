@@ -102,7 +102,7 @@ fn now_ns() -> u64 {
 #[inline(always)]
 fn progress(callback: &Callback, op: u32, socket: *mut bpf_sock, connection: &mut Connection) {
     if op == BPF_SOCK_OPS_STATE_CB {
-        connection.breaks_promise();
+        connection.stays_close();
     }
     let growth = connection.advance(callback);
     let ends = op == BPF_SOCK_OPS_STATE_CB && callback.next_state() == BPF_TCP_CLOSE;
@@ -120,8 +120,11 @@ fn progress(callback: &Callback, op: u32, socket: *mut bpf_sock, connection: &mu
     if !growth.is_nothing() || ends {
         if let Some(peer) = maps::peer(callback.peer()) {
             credit(callback, op, connection, peer, growth, now_ns);
-            if op != BPF_SOCK_OPS_STATE_CB && connection.is_busy() {
+            let open = op != BPF_SOCK_OPS_STATE_CB && callback.is_established();
+            if open && connection.is_busy_alone(peer) {
                 connection.look_ahead(callback, maps::promise(socket), growth);
+            } else {
+                connection.stays_close();
             }
             if ends {
                 peer.closed.add(1);

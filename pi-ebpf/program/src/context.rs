@@ -249,6 +249,11 @@ impl Progress for Callback {
         field!(self, snd_nxt)
     }
 
+    #[inline(always)]
+    fn window(&self) -> u64 {
+        u64::from(field!(self, snd_cwnd)) * u64::from(field!(self, mss_cache))
+    }
+
     /// What is in flight will be acknowledged, which shows at the next round trip.
     #[inline(always)]
     fn goes_on(&self) -> bool {
