@@ -75,18 +75,18 @@ impl Flow {
     ) -> Option<Step> {
         let idle = asked_ns > self.last_ns.saturating_add(policy.think_ns);
         let from_ns = if idle { asked_ns } else { self.last_ns };
-        let stalled = now_ns.saturating_sub(from_ns) > policy.stall_ns;
-        let before = if idle { 0 } else { self.burst_bytes };
-        let after = before.saturating_add(bytes);
-        if idle || stalled {
-            self.burst_from_ns = if stalled { now_ns } else { from_ns };
-        }
         self.last_ns = now_ns;
-        if stalled {
+        if now_ns.saturating_sub(from_ns) > policy.stall_ns {
             // Nobody knows in which part of that time these bytes passed: they tell no rate.
+            self.burst_from_ns = now_ns;
             self.burst_bytes = 0;
             return None;
         }
+        let before = if idle { 0 } else { self.burst_bytes };
+        if idle {
+            self.burst_from_ns = from_ns;
+        }
+        let after = before.saturating_add(bytes);
         self.burst_bytes = after;
         if after < policy.min_burst {
             return None;

@@ -127,10 +127,10 @@ impl Flow {
 
     /// Whether what lies `ahead` is a small step, and another one is sure to follow.
     #[inline]
-    fn waits(&self, ahead: u64, ticks: impl FnOnce() -> u64) -> bool {
+    fn waits(&self, ahead: u64, socket: &impl Progress) -> bool {
         ahead < Promise::STEP
             && self.seen.saturating_add(ahead) < self.waits_until
-            && ticks().saturating_sub(self.looked_at) <= Promise::TICKS
+            && socket.ticks().saturating_sub(self.looked_at) <= Promise::TICKS
     }
 
     #[inline]
@@ -145,20 +145,7 @@ impl Flow {
 
     /// Nothing follows a FIN: it is in the last step only, if it is in any.
     #[inline]
-    fn advance(
-        &mut self,
-        counted: u64,
-        at: impl FnOnce() -> u32,
-        ticks: impl FnOnce() -> u64,
-    ) -> u64 {
-        if self.waits(self.ahead(counted), ticks) {
-            return 0;
-        }
-        self.take(counted, at)
-    }
-
-    #[inline]
-    fn take(&mut self, counted: u64, at: impl FnOnce() -> u32) -> u64 {
+    fn advance(&mut self, counted: u64, at: impl FnOnce() -> u32) -> u64 {
         let ahead = self.ahead(counted);
         if ahead == 0 {
             return 0;
@@ -227,19 +214,20 @@ impl Connection {
     /// with something received, which may be a request and so begin another burst.
     #[inline]
     pub fn advance(&mut self, socket: &impl Progress) -> Growth {
-        let received = self.received.advance(
-            socket.bytes_received(),
-            || socket.receive_next(),
-            || socket.ticks(),
-        );
+        let counted = socket.bytes_received();
+        let received = if self.received.waits(self.received.ahead(counted), socket) {
+            0
+        } else {
+            self.received.advance(counted, || socket.receive_next())
+        };
         let acked = socket.bytes_acked();
         let ahead = self.sent.ahead(acked);
         let small = ahead < WORTH_ACCOUNTING && (ahead == 0 || socket.goes_on());
-        let waits = received == 0 && (small || self.sent.waits(ahead, || socket.ticks()));
+        let waits = received == 0 && (small || self.sent.waits(ahead, socket));
         let sent = if waits {
             0
         } else {
-            self.sent.take(acked, || socket.send_unacked())
+            self.sent.advance(acked, || socket.send_unacked())
         };
         Growth { received, sent }
     }
@@ -349,16 +337,10 @@ impl Connection {
     pub fn round_trip(&mut self, socket: &impl Progress, settled: bool) -> Callbacks {
         let under_way = socket.send_next().wrapping_sub(socket.send_unacked());
         let under_way = u64::from(under_way);
-        let window = socket.window();
-        let window = if window > under_way {
-            window
-        } else {
-            under_way
-        };
         let soon = socket
             .bytes_acked()
             .saturating_add(under_way)
-            .saturating_add(window * 2);
+            .saturating_add(socket.window().max(under_way) * 2);
         self.watch
             .round_trip(settled && soon < self.sent.waits_until)
     }

@@ -14,8 +14,7 @@ use crate::shell::{run as run_command, say};
 
 use super::programs::release_of;
 use super::rounds::{Comparison, Side};
-use super::stats::Series;
-use super::table::{Cell as Figure, Table};
+use super::table::Table;
 
 mod samples;
 
@@ -185,33 +184,24 @@ impl Lab {
         Ok(table)
     }
 
-    /// Where samples of the processors lie.
+    /// How much of what the processors do is the program's.
     fn sampled(&self, rounds: u32) -> Result<Table> {
-        let mut title = vec![String::new()];
-        title.extend(["program", "all of it"].map(|name| format!("{name}, % of CPU")));
-        let mut table = Table::new("The program in samples of the processors", title);
-        for connections in [1, 4] {
-            let (mut own, mut all) = (Series::new(), Series::new());
-            for _ in 0..rounds {
+        let side = |connections| {
+            Side::new(format!("connections: {connections}"), move || {
                 self.transfer(EBPF, connections, With::Samples)?;
                 let share = samples::share(&self.samples())?;
-                own.push(share.program);
-                all.push(share.all);
-            }
-            let name = format!("connections: {connections}");
-            table.row([
-                Figure::from(name.as_str()),
-                Figure::from(own.median()),
-                Figure::from(all.median()),
-            ]);
-        }
-        table.note("Of the samples in which a processor was not idle; medians of the rounds.");
-        table.note(
-            "All of it is what the kernel does for the program too, before, in and after it.",
-        );
+                Ok([share.program, share.all])
+            })
+        };
+        let figures = ["program, % of CPU", "all of it, % of CPU"];
+        let comparison = Comparison::run(figures, rounds, &mut [side(1), side(4)])?;
+        let mut table = comparison.table("The program in samples of the processors");
+        table.note("Of the samples in which a processor was not idle.");
+        table.note("All of it is with what the kernel does to call it, and with what it calls.");
         Ok(table)
     }
 
+    /// Where samples of the processors lie.
     fn samples(&self) -> PathBuf {
         self.run.directory().join("samples")
     }

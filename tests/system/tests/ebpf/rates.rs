@@ -48,6 +48,19 @@ fn rates(outcome: &Outcome, lab: &Lab, family: Family) -> Result<()> {
     Ok(())
 }
 
+/// Bytes are exact, and more than `least` segments had to be sent again.
+fn loses(link: Link, arguments: &str, least: u64) -> Result<()> {
+    let lab = Lab::build(link)?;
+    let outcome = lab.traffic("transfer", Family::V4, arguments)?;
+    bytes::exact(&outcome, &lab, Family::V4)?;
+    let (_, client) = lab.addresses(Family::V4)?;
+    assert!(
+        outcome.peer(client)?.retransmits > least,
+        "too little was lost to test anything"
+    );
+    Ok(())
+}
+
 const ONE: &str = "--bytes=15000000";
 /// Long enough to be promised.
 const LONG: &str = "--bytes=40000000";
@@ -111,16 +124,8 @@ fn promised_answers_through_a_deep_queue() -> Result<()> {
 
 #[test]
 fn promised_answers_on_a_fast_link_that_loses() -> Result<()> {
-    let lab = Lab::build(Link::FastLossy)?;
     let long = "--bytes=60000000 --rounds=3 --idle=300";
-    let outcome = lab.traffic("transfer", Family::V4, long)?;
-    bytes::exact(&outcome, &lab, Family::V4)?;
-    let (_, client) = lab.addresses(Family::V4)?;
-    assert!(
-        outcome.peer(client)?.retransmits > 10,
-        "too little was lost to test anything"
-    );
-    drop(lab);
+    loses(Link::FastLossy, long, 10)?;
     check(Link::FastLossy, Family::V4, long)?;
     check(
         Link::FastLossy,
@@ -160,14 +165,7 @@ fn four_connections_at_once() -> Result<()> {
 
 #[test]
 fn a_link_that_loses() -> Result<()> {
-    let lab = Lab::build(Link::Lossy)?;
-    let outcome = lab.traffic("transfer", Family::V4, ONE)?;
-    let (_, client) = lab.addresses(Family::V4)?;
-    assert!(
-        outcome.peer(client)?.retransmits > 100,
-        "too little was lost to test anything"
-    );
-    drop(lab);
+    loses(Link::Lossy, ONE, 100)?;
     check(Link::Lossy, Family::V4, LONG)?;
     check(Link::Lossy, Family::V6, ONE)?;
     check(Link::Lossy, Family::V4, PARALLEL)

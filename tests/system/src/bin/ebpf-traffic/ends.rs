@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::{Shutdown, TcpStream},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, BorrowedFd},
     process::{Command, Stdio},
     sync::Barrier,
     thread,
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use pi_agent::ebpf::{Accounting, SocketTable};
+use pi_agent::ebpf::{Accounting, Registered, SocketTable};
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::json;
 
@@ -80,10 +80,10 @@ impl Ends {
             How::Tiny => self.tiny()?,
             _ => {
                 let pairs = self.place.pairs(self.connections)?;
+                let sockets = accounting.sockets();
                 for (client, server) in &pairs {
-                    self.promise(&accounting.sockets(), server)?;
-                    let client_side = accounting.sockets().register(client.peer_addr()?, client);
-                    client_side.will_receive(client.as_fd(), self.promised);
+                    self.promise(&sockets, server, Registered::will_send)?;
+                    self.promise(&sockets, client, Registered::will_receive)?;
                 }
                 self.end(pairs)?;
             }
@@ -100,9 +100,14 @@ impl Ends {
         outcome::print(accounting, &truth)
     }
 
-    fn promise(&self, sockets: &SocketTable, server: &TcpStream) -> Result<()> {
-        let registered = sockets.register(server.peer_addr()?, server);
-        registered.will_send(server.as_fd(), self.promised);
+    fn promise(
+        &self,
+        sockets: &SocketTable,
+        end: &TcpStream,
+        will: fn(&Registered, BorrowedFd<'_>, u64),
+    ) -> Result<()> {
+        let registered = sockets.register(end.peer_addr()?, end);
+        will(&registered, end.as_fd(), self.promised);
         Ok(())
     }
 
@@ -248,7 +253,7 @@ impl Ends {
         let mut servers = Vec::new();
         for _ in 0..self.connections {
             let (server, _) = listener.accept()?;
-            self.promise(sockets, &server)?;
+            self.promise(sockets, &server, Registered::will_send)?;
             receive(&server, self.request)?;
             send(&server, self.answer)?;
             servers.push(server);
