@@ -26,14 +26,14 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use daemon::clock::Clock;
+use daemon::{clock::Clock, metric::Metric};
 use piccolo_api::path;
 
 pub(crate) use self::{bodies::Bodies, late::late, subject::Foreign};
 use self::{measured::measured, subject::Subject};
 use crate::{
-    bandwidth::Bandwidth, connections, databases::Databases, finder::Finder, metric::Metric,
-    reports::Report, topology_file::Current,
+    bandwidth::Bandwidth, connections, databases::Databases, finder::Finder, reports::Report,
+    topology_file::Current,
 };
 
 /// What this module counts.

@@ -1,5 +1,7 @@
 //! Builds the server from its settings, and serves.
 
+mod metrics;
+
 use std::{
     io,
     net::SocketAddr,
@@ -19,6 +21,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{error, info, warn};
 
+pub use self::metrics::metrics;
 use crate::{
     api::{self, Api, Bodies, Foreign, Limits},
     bandwidth,

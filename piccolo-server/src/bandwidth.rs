@@ -14,14 +14,14 @@ use std::{
     time::Duration,
 };
 
-use daemon::{clock::Clock, scope::Scope};
+use daemon::{clock::Clock, metric::Metric, scope::Scope};
 use metrics::counter;
 use piccolo_api::Observation;
 use topology::{Bound, Estimates, RackId, Sample, Verdict};
 
 pub(crate) use self::census::{Census, addresses};
 use self::share::Sharer;
-use crate::{databases::Databases, metric::Metric, store::Writer, topology_file::Current};
+use crate::{databases::Databases, store::Writer, topology_file::Current};
 
 /// What this module and those below it count.
 pub(crate) const METRICS: &[Metric] = &[

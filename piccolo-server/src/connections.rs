@@ -8,11 +8,12 @@ use axum::{
     response::Response,
     routing::MethodRouter,
 };
-use daemon::serve::{Dropped, Limits, Open};
+use daemon::{
+    metric::Metric,
+    serve::{Dropped, Limits, Open},
+};
 use http::{HeaderValue, header};
 use metrics::counter;
-
-use crate::metric::Metric;
 
 const DROPPED: &str = "piccolo_server_connections_dropped_total";
 

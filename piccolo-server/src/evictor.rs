@@ -7,12 +7,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, scope::Scope, telemetry};
+use daemon::{clock::Clock, metric::Metric, scope::Scope, telemetry};
 use metrics::counter;
 use tracing::{debug, info};
 
 use crate::{
-    metric::Metric,
     nodes::Nodes,
     store::{Evicted, Stamp, Store, StoreError, Writer},
 };

@@ -3,32 +3,24 @@
 mod attraction;
 mod choose;
 mod count;
-mod list;
-mod lists;
 mod rows;
 
 use std::{net::IpAddr, sync::Arc};
 
-use daemon::clock::Clock;
+use daemon::{clock::Clock, metric::Metric};
 use topology::{Candidate, Explanation, Query, Topology};
 
 use self::{
     attraction::Attraction,
     choose::{Chosen, stretches},
     count::Counts,
-    list::List,
-    lists::Held,
     rows::Wanted,
-};
-pub(crate) use self::{
-    choose::Stretch,
-    lists::{Lists, Size},
 };
 use crate::{
     bandwidth::Bandwidth,
+    holders::{Held, List},
     key_hash::KeyHash,
-    metric::Metric,
-    packed::{Family, Packed},
+    packed::{Family, Packed, Stretch},
     realm::Realm,
     spaces::ByFamily,
     store::{SpaceId, StoreError},
@@ -36,13 +28,7 @@ use crate::{
 };
 
 /// What this module counts.
-pub(crate) const METRICS: &[Metric] = &[
-    count::FIRST,
-    count::PEERS,
-    count::HOLDERS,
-    count::PROBES,
-    lists::CACHE,
-];
+pub(crate) const METRICS: &[Metric] = &[count::FIRST, count::PEERS, count::HOLDERS, count::PROBES];
 
 /// Answers finds.
 #[derive(Debug)]

@@ -6,14 +6,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, readiness::Readiness, telemetry};
+use daemon::{
+    clock::Clock,
+    metric::{Label, Metric},
+    readiness::Readiness,
+    telemetry,
+};
 use metrics::gauge;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
-    finder::{Lists, Size},
-    metric::{Label, Metric},
+    holders::{Lists, Size},
     nodes::{Census, Nodes},
     spaces::Spaces,
     store::{Connections, Stamp, Store, StoreError, Writer},

@@ -5,7 +5,6 @@
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod metric;
 
 mod api;
 mod bandwidth;
@@ -14,6 +13,7 @@ mod databases;
 mod evictor;
 mod finder;
 mod flusher;
+mod holders;
 mod key_hash;
 mod nodes;
 mod packed;

@@ -15,7 +15,6 @@ use piccolo_server::{
     app::{self, Host},
     cli,
     config::{Cli, Command, Migrate, Process, Serve},
-    metric,
 };
 use tracing::{error, warn};
 
@@ -61,7 +60,7 @@ fn run() -> anyhow::Result<ExitCode> {
             runtime.block_on(cli::run(command))?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::MetricsDoc) => print(&daemon::metric::reference(metric::all())),
+        Some(Command::MetricsDoc) => print(&daemon::metric::reference(app::metrics())),
         Some(Command::SettingsDoc) => print(&daemon::settings::reference(&Cli::command())),
     }
 }
@@ -69,7 +68,7 @@ fn run() -> anyhow::Result<ExitCode> {
 async fn serve(settings: Serve) -> anyhow::Result<ExitCode> {
     start_log(&settings.process)?;
     let metrics = telemetry::init_metrics()?;
-    daemon::metric::announce(metric::all());
+    daemon::metric::announce(app::metrics());
     raise_open_files();
     let signals = Signals::catch().context("signals cannot be caught")?;
     let (scope, deaths) = Scope::new();

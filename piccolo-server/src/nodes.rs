@@ -16,13 +16,13 @@ use std::{
     time::Duration,
 };
 
+use daemon::metric::Metric;
 use metrics::counter;
 
 use self::accusers::Accusers;
 pub(crate) use self::node::Node;
 use crate::{
     key_hash::Fingerprint,
-    metric::Metric,
     packed::Packed,
     quick_hash::QuickHash,
     store::{NodeKey, NodeRow, NodeState, Seen, SpaceId, Version},

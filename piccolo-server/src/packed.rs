@@ -23,6 +23,15 @@ pub(crate) struct Packed {
     len: u8,
 }
 
+/// Between two places in the order of addresses, both included; and where in it to begin, so that
+/// not everybody finds the first ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) first: Packed,
+    pub(crate) begin: Packed,
+    pub(crate) last: Packed,
+}
+
 impl Family {
     pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
 

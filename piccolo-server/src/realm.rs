@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     evictor::{self, Evictor},
-    finder::Lists,
     flusher::{self, Flusher},
+    holders::Lists,
     nodes::Nodes,
     packed::Packed,
     spaces::Spaces,

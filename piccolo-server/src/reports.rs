@@ -5,11 +5,10 @@
 
 use std::{collections::HashSet, net::IpAddr};
 
+use daemon::metric::Metric;
 use metrics::counter;
 use piccolo_api::{Failure, Flow, Holder, Observation};
 use tracing::debug;
-
-use crate::metric::Metric;
 
 const OBSERVATIONS: &str = "piccolo_server_observations_total";
 const FAILURES: &str = "piccolo_server_reported_failures_total";

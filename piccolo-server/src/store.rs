@@ -24,14 +24,13 @@ mod timing;
 
 use std::fmt;
 
+use daemon::metric::Metric;
 use futures_util::future::BoxFuture;
 use piccolo_api::Group;
 
 use crate::{
-    finder::Stretch,
     key_hash::{Fingerprint, KeyHash},
-    metric::Metric,
-    packed::{Family, Packed},
+    packed::{Family, Packed, Stretch},
 };
 
 pub(crate) use self::{engine::SqlStore, error::StoreError, mysql::MySql, sqlite::Sqlite};

@@ -16,13 +16,12 @@ use std::{
     },
 };
 
-use daemon::{readiness::Readiness, scope::Scope};
+use daemon::{metric::Metric, readiness::Readiness, scope::Scope};
 use tokio::signal::unix::{SignalKind, signal};
 use topology::Topology;
 
 pub(crate) use self::load::load;
 use self::reload::Reloader;
-use crate::metric::Metric;
 
 /// What this module counts.
 pub(crate) const METRICS: &[Metric] = &[RELOADS, REFUSED];

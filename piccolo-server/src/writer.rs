@@ -12,14 +12,13 @@ use std::{
     sync::Arc,
 };
 
-use daemon::{clock::Clock, telemetry};
+use daemon::{clock::Clock, metric::Metric, telemetry};
 use metrics::{counter, histogram};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::warn;
 
 use crate::{
-    finder::Lists,
-    metric::Metric,
+    holders::Lists,
     nodes::{Nodes, Stored},
     store::{Change, ChangeKind, NodeKey, Outcome, Stamp, Store, StoreError, Taken, Writer},
 };

@@ -8,14 +8,12 @@ use axum::{
     response::Response,
     routing::MethodRouter,
 };
+use daemon::metric::{Label, Metric};
 use http::StatusCode;
 use metrics::{Counter, Histogram, counter, histogram};
 use piccolo_api::path;
 
-use crate::{
-    api::unknown,
-    metric::{Label, Metric},
-};
+use crate::api::unknown;
 
 const REQUESTS: &str = "piccolo_server_requests_total";
 const SECONDS: &str = "piccolo_server_request_seconds";

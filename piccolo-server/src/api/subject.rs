@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::response::Response;
+use daemon::metric::Metric;
 use http::StatusCode;
 use metrics::counter;
 use piccolo_api::{Failure, FailureKind, Group, Holder, HolderError, Key, NameError};
@@ -17,7 +18,6 @@ use tracing::{info, warn};
 use crate::{
     api::{Api, body::BodyError, reply},
     key_hash::KeyHash,
-    metric::Metric,
     packed::{Family, Packed},
     realm::Realm,
     store::{NodeKey, StoreError},

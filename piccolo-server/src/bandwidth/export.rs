@@ -2,12 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use daemon::metric::Label;
+use daemon::metric::{Label, Metric};
 use metrics::{Gauge, gauge};
 use topology::{RackId, Topology};
 
 use super::{Bandwidth, Census};
-use crate::metric::Metric;
 
 const PAIR: &[Label] = &[
     (

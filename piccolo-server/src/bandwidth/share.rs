@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, scope::Scope, telemetry::chain};
+use daemon::{clock::Clock, metric::Metric, scope::Scope, telemetry::chain};
 use metrics::counter;
 use tokio::time::MissedTickBehavior;
 use topology::{RackId, Row, Sums};
@@ -11,7 +11,6 @@ use tracing::{debug, warn};
 use super::{Bandwidth, Census, export::Export};
 use crate::{
     databases::Databases,
-    metric::Metric,
     store::{BandwidthRow, Stamp, Store, StoreError, Writer},
     topology_file::Current,
 };

@@ -9,10 +9,10 @@ use std::{
 use ipnetwork::IpNetwork;
 use topology::{Candidate, Load};
 
-use super::list::{List, Passed};
 use crate::{
+    holders::{List, Passed},
     nodes::{Node, View},
-    packed::{Family, Packed},
+    packed::{Family, Packed, Stretch},
     store::{NodeKey, SpaceId},
 };
 
@@ -29,15 +29,6 @@ pub(super) struct Chosen<'a> {
     requester: IpAddr,
     pub(super) candidates: Vec<Candidate>,
     pub(super) nodes: Vec<&'a Node>,
-}
-
-/// Between two places in the order of addresses, both included; and where in it to begin, so that
-/// not everybody finds the first ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stretch {
-    pub(crate) first: Packed,
-    pub(crate) begin: Packed,
-    pub(crate) last: Packed,
 }
 
 impl<'a> Chosen<'a> {

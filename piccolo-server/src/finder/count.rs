@@ -1,9 +1,8 @@
 //! Counts what finds answered.
 
+use daemon::metric::Metric;
 use metrics::{Counter, Histogram, counter, histogram};
 use topology::{Candidate, RackId, Topology};
-
-use crate::metric::Metric;
 
 pub(super) const FIRST: Metric = Metric::counter(
     "piccolo_server_find_first_total",

@@ -1,9 +1,9 @@
 //! The candidates of a key whose list is not in memory: short scans of the database's index.
 
-use super::{Asker, choose::Stretch, limit};
+use super::{Asker, limit};
 use crate::{
     key_hash::KeyHash,
-    packed::Packed,
+    packed::{Packed, Stretch},
     realm::Realm,
     store::{Nearest, NodeKey, SpaceId, StoreError},
 };

@@ -6,9 +6,8 @@ use piccolo_api::Group;
 use sqlx::migrate::Migrator;
 
 use crate::{
-    finder::Stretch,
     key_hash::KeyHash,
-    packed::{Family, Packed},
+    packed::{Family, Packed, Stretch},
     store::{
         BandwidthRow, Change, Connections, Evicted, Nearest, NodeKey, NodeRow, Outcome, Reply,
         Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer, bandwidth, batch, evict,

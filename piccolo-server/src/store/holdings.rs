@@ -3,9 +3,8 @@
 use std::net::Ipv4Addr;
 
 use crate::{
-    finder::Stretch,
     key_hash::KeyHash,
-    packed::{Family, Packed},
+    packed::{Family, Packed, Stretch},
     store::{
         Nearest, SpaceId, StoreError,
         engine::{Engine, InOne},

@@ -2,7 +2,9 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::{metric::Metric, store::engine::Engine};
+use daemon::metric::Metric;
+
+use crate::store::engine::Engine;
 
 const CONFLICTS: &str = "piccolo_server_transaction_conflicts_total";
 

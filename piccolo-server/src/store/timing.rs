@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
+use daemon::metric::{Label, Metric};
 use metrics::{counter, histogram};
-
-use crate::metric::{Label, Metric};
 
 const SECONDS: &str = "piccolo_server_statement_seconds";
 const FAILURES: &str = "piccolo_server_statement_failures_total";

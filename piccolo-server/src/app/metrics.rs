@@ -1,15 +1,16 @@
 //! The tables of all metrics of the server; each module keeps its own next to what it counts.
 
-pub use daemon::metric::{Label, Metric};
+use daemon::metric::Metric;
 
-/// Every table of the server.
-pub fn all() -> impl Iterator<Item = &'static Metric> {
+/// Every metric of the server.
+pub fn metrics() -> impl Iterator<Item = &'static Metric> {
     let tables = [
         crate::bandwidth::METRICS,
         crate::connections::METRICS,
         crate::evictor::METRICS,
         crate::finder::METRICS,
         crate::flusher::METRICS,
+        crate::holders::METRICS,
         crate::nodes::METRICS,
         crate::reports::METRICS,
         crate::store::METRICS,

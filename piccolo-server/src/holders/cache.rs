@@ -9,29 +9,24 @@
 //! seen at once. So whenever it turns out that no other instance has stored anything, all lists are as
 //! good as new, and they last until others need the room. When the database is away, old lists serve on.
 
-mod length;
-mod slot;
-mod table;
-
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use daemon::{scope::Scope, telemetry::chain};
+use daemon::{metric::Metric, scope::Scope, telemetry::chain};
 use metrics::counter;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::{Span, debug};
 
-use self::{
+use super::{
+    entry::{Age, Change, Quiet, Read, Slot, What},
     length::{Length, Lengths},
-    slot::{Age, Change, Quiet, Read, Slot, What},
+    set::List,
     table::Table,
 };
-use super::list::List;
 use crate::{
     key_hash::KeyHash,
-    metric::Metric,
     packed::{Family, Packed},
     store::{Applied, Nearest, NodeKey, SpaceId, Store, StoreError},
 };

@@ -13,7 +13,8 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{finder::list::List, packed::Packed};
+use super::set::List;
+use crate::packed::Packed;
 
 /// One key.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Size, slot::Slot};
+use super::{cache::Size, entry::Slot};
 use crate::{key_hash::KeyHash, quick_hash::QuickHash, store::SpaceId};
 
 type Key = (SpaceId, KeyHash);
