@@ -18,6 +18,7 @@ mod retry;
 mod rows;
 mod schema;
 mod spaces;
+mod sql_store;
 mod sqlite;
 mod statement;
 mod timing;
@@ -33,7 +34,7 @@ use crate::{
     packed::{Family, Packed, Stretch},
 };
 
-pub(crate) use self::{engine::SqlStore, error::StoreError, mysql::MySql, sqlite::Sqlite};
+pub(crate) use self::{error::StoreError, mysql::MySql, sql_store::SqlStore, sqlite::Sqlite};
 
 /// What this module counts.
 pub(crate) const METRICS: &[Metric] = &[

@@ -9,13 +9,13 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     key_hash::{Fingerprint, KeyHash},
     store::{
-        Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, SpaceId, Stamp,
-        StoreError, Taken, Version,
+        Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, Stamp, StoreError,
+        Taken, Version,
         engine::{Engine, Work},
         held,
         retry::retried,
         rows,
-        statement::{Arg, Statement, node_args},
+        statement::{Arg, Statement, in_space, node_args},
     },
 };
 
@@ -178,16 +178,6 @@ pub(super) async fn lock_nodes<E: Engine>(
         }
     }
     Ok(locked)
-}
-
-/// A statement about nodes of one space: `head` takes the space, then come the holders.
-///
-/// A list of pairs would do for several spaces, but the databases do not always look pairs up by
-/// the index.
-pub(super) fn in_space(head: &str, nodes: &[NodeKey], tail: &str) -> Statement {
-    let holders = nodes.iter().map(|node| [Arg::from(node.holder)]);
-    let space = nodes.first().map_or(SpaceId(0), |node| node.space);
-    Statement::repeated(head, "?", holders, tail).led([space.into()])
 }
 
 fn outcome(

@@ -2,24 +2,9 @@
 
 use std::{fmt, future::Future};
 
-use piccolo_api::Group;
 use sqlx::migrate::Migrator;
 
-use crate::{
-    key_hash::KeyHash,
-    packed::{Family, Packed, Stretch},
-    store::{
-        BandwidthRow, Change, Connections, Evicted, Nearest, NodeKey, NodeRow, Outcome, Reply,
-        Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer, bandwidth, batch, evict,
-        holdings, lease, nodes, schema, spaces, statement::Statement,
-    },
-};
-
-/// The statements over an engine.
-#[derive(Debug)]
-pub(crate) struct SqlStore<E> {
-    pub(super) engine: E,
-}
+use crate::store::{Connections, statement::Statement};
 
 /// A database engine.
 pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
@@ -141,109 +126,5 @@ impl Connections {
             open: pools.iter().map(sqlx::Pool::size).sum(),
             idle: pools.iter().map(idle).sum(),
         }
-    }
-}
-
-impl<E: Engine> SqlStore<E> {
-    pub(crate) fn new(engine: E) -> Self {
-        Self { engine }
-    }
-}
-
-impl<E: Engine> Store for SqlStore<E> {
-    fn migrate(&self) -> Reply<'_, ()> {
-        Box::pin(async { self.engine.migrate().await.map_err(StoreError::Migrate) })
-    }
-
-    fn lanes(&self) -> usize {
-        E::LANES
-    }
-
-    fn lags(&self) -> bool {
-        self.engine.lags()
-    }
-
-    fn connections(&self) -> Connections {
-        self.engine.connections()
-    }
-
-    fn check_schema(&self) -> Reply<'_, ()> {
-        Box::pin(schema::check(&self.engine))
-    }
-
-    fn spaces(&self) -> Reply<'_, Vec<SpaceRow>> {
-        Box::pin(spaces::all(&self.engine))
-    }
-
-    fn intern<'a>(&'a self, group: &'a Group, family: Family) -> Reply<'a, SpaceId> {
-        Box::pin(spaces::intern(&self.engine, group, family))
-    }
-
-    fn nearest(&self, space: SpaceId, key: KeyHash, around: Packed, k: u32) -> Reply<'_, Nearest> {
-        Box::pin(holdings::nearest(&self.engine, space, key, around, k))
-    }
-
-    fn holders(
-        &self,
-        space: (SpaceId, Family),
-        key: KeyHash,
-        after: Option<Packed>,
-        limit: u32,
-    ) -> Reply<'_, Vec<Packed>> {
-        Box::pin(holdings::page(&self.engine, space, key, after, limit))
-    }
-
-    fn within<'a>(
-        &'a self,
-        space: SpaceId,
-        key: KeyHash,
-        stretches: &'a [Stretch],
-        each: u32,
-    ) -> Reply<'a, Vec<Packed>> {
-        Box::pin(holdings::within(&self.engine, space, key, stretches, each))
-    }
-
-    fn nodes(&self) -> Reply<'_, Vec<NodeRow>> {
-        Box::pin(nodes::all(&self.engine))
-    }
-
-    fn nodes_of_others(&self, since: i64, writer: Writer) -> Reply<'_, Vec<NodeRow>> {
-        Box::pin(nodes::of_others(&self.engine, since, writer))
-    }
-
-    fn node(&self, node: NodeKey) -> Reply<'_, Option<NodeRow>> {
-        Box::pin(nodes::one(&self.engine, node))
-    }
-
-    fn touch<'a>(&'a self, seen: &'a [Seen], stamp: Stamp) -> Reply<'a, ()> {
-        Box::pin(nodes::touch(&self.engine, seen, stamp))
-    }
-
-    fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<Outcome>> {
-        Box::pin(batch::write(&self.engine, changes, taken))
-    }
-
-    fn share_bandwidth<'a>(&'a self, learned: &'a [BandwidthRow], stamp: Stamp) -> Reply<'a, ()> {
-        Box::pin(bandwidth::share(&self.engine, learned, stamp))
-    }
-
-    fn bandwidth_of_others(&self, writer: Writer) -> Reply<'_, Vec<(BandwidthRow, i64)>> {
-        Box::pin(bandwidth::of_others(&self.engine, writer))
-    }
-
-    fn forget_bandwidth(&self, before: i64) -> Reply<'_, ()> {
-        Box::pin(bandwidth::forget(&self.engine, before))
-    }
-
-    fn silent(&self, before: i64, limit: u32) -> Reply<'_, Vec<NodeKey>> {
-        Box::pin(evict::silent(&self.engine, before, limit))
-    }
-
-    fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted> {
-        Box::pin(evict::evict(&self.engine, nodes, before, keys))
-    }
-
-    fn lease(&self, name: &'static str, now: i64, until: Stamp) -> Reply<'_, bool> {
-        Box::pin(lease::take(&self.engine, name, now, until))
     }
 }

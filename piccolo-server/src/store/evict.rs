@@ -4,11 +4,11 @@ use crate::{
     key_hash::KeyHash,
     store::{
         Evicted, NodeKey, NodeRow, StoreError,
-        batch::{delete_rows, in_space, lock_nodes},
+        batch::{delete_rows, lock_nodes},
         engine::{Columns, Engine, Work},
         retry::retried,
         rows,
-        statement::{Arg, Statement, node_args},
+        statement::{Arg, Statement, in_space, node_args},
     },
 };
 

@@ -6,10 +6,9 @@ use crate::{
     key_hash::{Fingerprint, KeyHash},
     store::{
         Change, ChangeKind, NodeKey, NodeRow,
-        batch::in_space,
         engine::{Columns, Engine, Work},
         rows,
-        statement::{Arg, Statement, node_args},
+        statement::{Arg, Statement, in_space, node_args},
     },
 };
 

@@ -184,6 +184,16 @@ pub(super) fn node_args(node: NodeKey) -> [Arg; 2] {
     [node.space.into(), node.holder.into()]
 }
 
+/// A statement about nodes of one space: `head` takes the space, then come the holders.
+///
+/// A list of pairs would do for several spaces, but the databases do not always look pairs up by
+/// the index.
+pub(super) fn in_space(head: &str, nodes: &[NodeKey], tail: &str) -> Statement {
+    let holders = nodes.iter().map(|node| [Arg::from(node.holder)]);
+    let space = nodes.first().map_or(SpaceId(0), |node| node.space);
+    Statement::repeated(head, "?", holders, tail).led([space.into()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
