@@ -1,11 +1,8 @@
 //! What the process waits for before it is ready, and what ails it afterwards.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use parking_lot::Mutex;
 
 /// Ready means: every guard was dropped, and no condition is failing. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +51,7 @@ impl Readiness {
 
     /// Whether every guard was dropped and nothing fails.
     pub fn is_ready(&self) -> bool {
-        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let conditions = self.0.lock();
         !conditions
             .values()
             .any(|c| matches!(c, Condition::Pending | Condition::Bad(_)))
@@ -62,7 +59,7 @@ impl Readiness {
 
     /// One line for each condition, as Kubernetes' own endpoints write them.
     pub fn verbose(&self) -> String {
-        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let conditions = self.0.lock();
         let mut text = String::new();
         for (name, condition) in conditions.iter() {
             let (sign, state, message) = match condition {
@@ -82,10 +79,7 @@ impl Readiness {
     }
 
     fn put(&self, name: impl Into<Cow<'static, str>>, condition: Condition) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.into(), condition);
+        self.0.lock().insert(name.into(), condition);
     }
 }
 

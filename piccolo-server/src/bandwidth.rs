@@ -7,15 +7,11 @@ mod census;
 mod export;
 mod share;
 
-use std::{
-    collections::HashSet,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
-    time::Duration,
-};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use daemon::{clock::Clock, metric::Metric, scope::Scope};
 use metrics::counter;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use piccolo_api::Observation;
 use topology::{Bound, Estimates, RackId, Sample, Verdict};
 
@@ -86,9 +82,7 @@ impl Bandwidth {
 
     /// The estimates; whoever holds them keeps reports waiting.
     pub(crate) fn estimates(&self) -> RwLockReadGuard<'_, Estimates> {
-        self.estimates
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.estimates.read()
     }
 
     /// Learns from what the agent at `reporter` received since its last report. What it sent is
@@ -108,10 +102,7 @@ impl Bandwidth {
         }
         let topology = self.current.get();
         let to = topology.locate(reporter);
-        let mut estimates = self
-            .estimates
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut estimates = self.estimates.write();
         for observation in received {
             if !is_node(observation.peer) {
                 counter!(SAMPLES.name, "verdict" => "stranger").increment(1);
@@ -129,7 +120,7 @@ impl Bandwidth {
             let verdict = estimates.observe(now, &topology, from, to, &sample);
             counter!(SAMPLES.name, "verdict" => name(verdict)).increment(1);
             if verdict == Verdict::Counted {
-                let mut unshared = self.unshared.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut unshared = self.unshared.lock();
                 unshared.insert((from, to));
             }
         }

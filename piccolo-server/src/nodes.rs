@@ -12,12 +12,12 @@ mod node;
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
-    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
 use daemon::metric::Metric;
 use metrics::counter;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use self::accusers::Accusers;
 pub(crate) use self::node::Node;
@@ -105,7 +105,7 @@ impl Nodes {
     /// The nodes as they are at `now`.
     pub(crate) fn view(&self, now: i64) -> View<'_> {
         View {
-            table: self.table.read().unwrap_or_else(PoisonError::into_inner),
+            table: self.table.read(),
             alive_since: self.alive_since(now),
         }
     }
@@ -131,7 +131,7 @@ impl Nodes {
 
     /// Notes something of a node that is known: whoever is not was not accepted yet.
     pub(crate) fn note(&self, key: NodeKey, then: impl FnOnce(&Node)) {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.read();
         if let Some(node) = table.slots.get(&key) {
             then(node);
         }
@@ -139,7 +139,7 @@ impl Nodes {
 
     /// Whether some node is, or was of late, at an address.
     pub(crate) fn knows(&self, space: SpaceId, address: IpAddr) -> bool {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.read();
         table.addresses.contains(&(space, address.to_canonical()))
     }
 
@@ -154,7 +154,7 @@ impl Nodes {
         let Some((_, by)) = by.address() else {
             return false;
         };
-        let mut accusers = self.accusers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accusers = self.accusers.lock();
         let enough = accusers.add(node, by, now, accused.heard());
         if enough {
             accused.broken(now);
@@ -181,7 +181,7 @@ impl Nodes {
 
     /// What the database should be told: see [`Node::take_unwritten`].
     pub(crate) fn take_unwritten(&self, lazy: i64) -> Vec<Seen> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.read();
         let mut seen: Vec<Seen> = table
             .slots
             .iter()
@@ -196,7 +196,7 @@ impl Nodes {
     /// Forgets nodes of which nothing was heard since `before`; the database is asked again should
     /// they come back.
     pub(crate) fn forget(&self, before: i64) {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.write();
         let all = table.slots.len();
         table.slots.retain(|_, node| node.heard() >= before);
         if table.slots.len() < all {
@@ -206,7 +206,7 @@ impl Nodes {
 
     /// Whether something was heard of the node since then.
     pub(crate) fn is_fresh(&self, key: NodeKey, since: i64) -> bool {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.read();
         table
             .slots
             .get(&key)
@@ -242,12 +242,12 @@ impl Nodes {
 
     /// Does something with a node, which is made where it is not known yet.
     fn with<T>(&self, key: NodeKey, then: impl FnOnce(&Node) -> T) -> T {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.read();
         if let Some(node) = table.slots.get(&key) {
             return then(node);
         }
         drop(table);
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.write();
         table.addresses.extend(key.address());
         then(table.slots.entry(key).or_default())
     }

@@ -1,10 +1,8 @@
 //! The spaces of each group, in memory.
 
-use std::{
-    collections::HashMap,
-    sync::{PoisonError, RwLock},
-};
+use std::collections::HashMap;
 
+use parking_lot::RwLock;
 use piccolo_api::Group;
 
 use crate::{
@@ -28,19 +26,19 @@ pub(crate) struct ByFamily {
 
 impl Spaces {
     pub(crate) fn add(&self, rows: Vec<SpaceRow>) {
-        let mut spaces = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut spaces = self.0.write();
         for row in rows {
             *spaces.entry(row.group).or_default().slot(row.family) = Some(row.id);
         }
     }
 
     fn is_full_for(&self, group: &Group) -> bool {
-        let spaces = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let spaces = self.0.read();
         spaces.len() >= MOST_GROUPS && !spaces.contains_key(group)
     }
 
     pub(crate) fn get(&self, group: &Group) -> ByFamily {
-        let spaces = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let spaces = self.0.read();
         spaces.get(group).copied().unwrap_or_default()
     }
 

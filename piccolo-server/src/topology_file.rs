@@ -11,12 +11,13 @@ mod watch;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use daemon::{metric::Metric, readiness::Readiness, scope::Scope};
+use parking_lot::RwLock;
 use tokio::signal::unix::{SignalKind, signal};
 use topology::Topology;
 
@@ -77,7 +78,7 @@ impl Current {
 
     /// The topology in force.
     pub(crate) fn get(&self) -> Arc<Topology> {
-        Arc::clone(&self.topology.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.topology.read())
     }
 
     /// Another number after each change of the topology.
@@ -91,10 +92,7 @@ impl Current {
     }
 
     fn put(&self, topology: Topology) {
-        *self
-            .topology
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(topology);
+        *self.topology.write() = Arc::new(topology);
         self.generation.fetch_add(1, Relaxed);
     }
 }

@@ -6,10 +6,10 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use daemon::serve::network;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Bytes of each body that need no room.
 const FREE: usize = 4 << 10;
@@ -58,7 +58,7 @@ impl Bodies {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock()
     }
 }
 

@@ -181,27 +181,18 @@ fn whole(millionths: i64) -> f64 {
 
 impl Bandwidth {
     fn take_unshared(&self) -> Vec<(RackId, RackId)> {
-        let mut unshared = self
-            .unshared
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut unshared = self.unshared.lock();
         unshared.drain().collect()
     }
 
     fn put_back(&self, pairs: Vec<(RackId, RackId)>) {
-        let mut unshared = self
-            .unshared
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut unshared = self.unshared.lock();
         unshared.extend(pairs);
     }
 
     fn share(&self, now: Duration, rows: Vec<(Row, Duration)>) -> usize {
         let topology = self.current.get();
-        let mut estimates = self
-            .estimates
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut estimates = self.estimates.write();
         estimates.share(now, &topology, rows)
     }
 }

@@ -1,12 +1,9 @@
 //! Which racks are worth looking into, whatever their addresses, for requesters of a rack.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ipnetwork::IpNetwork;
+use parking_lot::RwLock;
 use tokio::time::Instant;
 use topology::{RackId, Topology};
 
@@ -44,7 +41,7 @@ impl Attraction {
         wall: Duration,
     ) -> Arc<[IpNetwork]> {
         let now = Instant::now();
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.read();
         if let Some(entry) = known.get(&requester)
             && entry.until > now
             && entry.generation == generation
@@ -69,7 +66,7 @@ impl Attraction {
             generation,
             until: now + LASTS,
         };
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.write();
         if known.len() >= MOST {
             known.clear();
         }

@@ -1,10 +1,8 @@
 //! One node, in memory.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::Load;
 
 use super::{Stored, handed_out::HandedOut, life::Life};
@@ -152,7 +150,7 @@ impl Node {
     }
 
     fn set(&self) -> MutexGuard<'_, Set> {
-        self.rest.set.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rest.set.lock()
     }
 
     /// Gives what it held before, as far as it was known.
