@@ -41,12 +41,22 @@ impl Clock {
         }
     }
 
+    /// Milliseconds since the Unix epoch, as databases and calls keep times.
+    pub fn now_ms(&self) -> i64 {
+        as_ms(self.now())
+    }
+
     /// Moves a manual clock on; the system's clock takes no notice.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(millis(by), Ordering::Relaxed);
         }
     }
+}
+
+/// A duration in milliseconds, to be reckoned with [`Clock::now_ms`].
+pub fn as_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -12,6 +12,7 @@ mod health;
 mod keepalive;
 mod late;
 mod leave;
+mod lookup;
 mod measured;
 mod peers;
 mod reply;
@@ -97,7 +98,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 
 impl Api {
     pub(crate) fn now(&self) -> i64 {
-        i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
+        self.clock.now_ms()
     }
 
     /// Takes in what a node reported.

@@ -57,12 +57,12 @@ pub(crate) async fn start(
     scope: &Scope,
 ) -> Arc<Bandwidth> {
     let bandwidth = Arc::new(Bandwidth::new(Arc::clone(&current)));
-    if let Some(realm) = databases.first() {
+    if let Some(database) = databases.first() {
         let sharer = Sharer {
             bandwidth: Arc::clone(&bandwidth),
             current,
             databases: Arc::clone(databases),
-            store: Arc::clone(&realm.store),
+            store: Arc::clone(database.store()),
             clock,
             writer,
         };

@@ -130,7 +130,7 @@ pub struct Serve {
         default_value = "0.0.0.0:7789"
     )]
     pub listen: SocketAddr,
-    /// Where probes, Prometheus and the operators' console call.
+    /// Where probes and Prometheus call.
     #[arg(
         long,
         env = "PICCOLO_ADMIN_LISTEN",

@@ -7,34 +7,34 @@ use std::{collections::HashMap, sync::Arc};
 use piccolo_api::Group;
 
 pub(crate) use self::open::{Opening, is_away, store};
-use crate::realm::Realm;
+use crate::database::Database;
 
-/// The realms of all groups.
+/// The databases of all groups.
 #[derive(Debug)]
 pub(crate) struct Databases {
-    own: HashMap<Group, Arc<Realm>>,
+    own: HashMap<Group, Arc<Database>>,
     /// Serves the groups that have no database of their own.
-    others: Option<Arc<Realm>>,
+    others: Option<Arc<Database>>,
 }
 
 impl Databases {
-    pub(crate) fn new(own: HashMap<Group, Arc<Realm>>, others: Option<Arc<Realm>>) -> Self {
+    pub(crate) fn new(own: HashMap<Group, Arc<Database>>, others: Option<Arc<Database>>) -> Self {
         Self { own, others }
     }
 
-    /// The realm of a group; none where the operators gave databases to certain groups only.
-    pub(crate) fn realm(&self, group: &Group) -> Option<&Arc<Realm>> {
+    /// The database of a group; `None` where the operators gave databases to certain groups only.
+    pub(crate) fn of(&self, group: &Group) -> Option<&Arc<Database>> {
         self.own.get(group).or(self.others.as_ref())
     }
 
     /// The one that keeps what is not of any group: the same on each instance.
-    pub(crate) fn first(&self) -> Option<&Arc<Realm>> {
+    pub(crate) fn first(&self) -> Option<&Arc<Database>> {
         let own = self.own.iter().min_by_key(|(group, _)| group.as_str());
-        self.others.as_ref().or(own.map(|(_, realm)| realm))
+        self.others.as_ref().or(own.map(|(_, database)| database))
     }
 
-    /// All realms.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Realm>> {
+    /// All databases.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Database>> {
         self.own.values().chain(&self.others)
     }
 }

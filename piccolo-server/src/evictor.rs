@@ -7,7 +7,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, metric::Metric, scope::Scope, telemetry};
+use daemon::{
+    clock::{Clock, as_ms},
+    metric::Metric,
+    scope::Scope,
+    telemetry,
+};
 use metrics::counter;
 use tracing::{debug, info};
 
@@ -60,15 +65,15 @@ pub(crate) struct Evictor {
 /// Evicts until the scope drains.
 pub(crate) async fn run(evictor: Evictor, scope: Scope) {
     let every = (evictor.timeout / 8).clamp(Duration::from_millis(100), Duration::from_secs(10));
-    let timeout = i64::try_from(evictor.timeout.as_millis()).unwrap_or(i64::MAX);
-    let mut last_round = evictor.now();
+    let timeout = as_ms(evictor.timeout);
+    let mut last_round = evictor.clock.now_ms();
     let mut not_before = last_round.saturating_add(timeout);
     loop {
         tokio::select! {
             () = scope.draining() => break,
             () = tokio::time::sleep(every) => {}
         }
-        let now = evictor.now();
+        let now = evictor.clock.now_ms();
         if now - last_round > timeout {
             not_before = now.saturating_add(timeout);
         }
@@ -83,12 +88,12 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
             // A database that is away is told of elsewhere.
             Err(error) => {
                 debug!(error = %telemetry::chain(&error), "silent nodes stay");
-                not_before = evictor.now().saturating_add(timeout.max(GRACE_MS));
+                not_before = evictor.clock.now_ms().saturating_add(timeout.max(GRACE_MS));
             }
         }
     }
     // Another instance need not wait for the lease to end.
-    let now = evictor.now();
+    let now = evictor.clock.now_ms();
     let until = Stamp {
         at: 0,
         writer: evictor.writer,
@@ -99,14 +104,10 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
 }
 
 impl Evictor {
-    fn now(&self) -> i64 {
-        i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
-    }
-
     async fn round(&self, before: i64, scope: &Scope) -> Result<Evicted, StoreError> {
         let mut all = Evicted::default();
         while !scope.is_draining() {
-            let now = self.now();
+            let now = self.clock.now_ms();
             let until = Stamp {
                 at: now.saturating_add(LEASE_MS),
                 writer: self.writer,

@@ -18,10 +18,10 @@ use self::{
 };
 use crate::{
     bandwidth::Bandwidth,
-    holders::{Held, List},
+    database::Database,
+    holders::{HolderSet, KeyQuery, Lookup},
     key_hash::KeyHash,
     packed::{Family, Packed, Stretch},
-    realm::Realm,
     spaces::ByFamily,
     store::{SpaceId, StoreError},
     topology_file::Current,
@@ -72,14 +72,14 @@ struct Source {
 
 #[derive(Debug)]
 enum Holders {
-    All(Arc<List>),
+    All(Arc<HolderSet>),
     Some(Vec<Packed>),
 }
 
 impl Holders {
     fn len(&self) -> usize {
         match self {
-            Self::All(list) => list.len(),
+            Self::All(set) => set.len(),
             Self::Some(rows) => rows.len(),
         }
     }
@@ -102,38 +102,15 @@ impl Finder {
     /// The best holders of `key` for the asker, best first; none when nobody has it.
     pub(crate) async fn find(
         &self,
-        realm: &Realm,
+        database: &Database,
         spaces: ByFamily,
         key: &str,
         asker: Asker,
     ) -> Result<Found, StoreError> {
-        let hash = KeyHash::of(key);
-        let topology = self.current.get();
-        let sources = self.sources(realm, spaces, hash, asker, &topology).await?;
-        let now = self.millis();
-        let view = realm.nodes.view(now);
-        let mut chosen = Chosen::new(&view, now, asker.ip);
-        gather(&mut chosen, &sources, asker);
-        let query = self.query(&hash, asker);
-        let best = topology::rank(
-            &mut chosen.candidates,
-            &query,
-            &topology,
-            &self.bandwidth.estimates(),
-        );
-        let Chosen {
-            mut candidates,
-            nodes,
-            ..
-        } = chosen;
-        candidates.truncate(best);
-        for (candidate, part) in candidates.iter().zip(HANDED_OUT) {
-            let index = usize::try_from(candidate.index).unwrap_or(usize::MAX);
-            if let Some(node) = nodes.get(index) {
-                node.handed_out().add(now, part);
-            }
-        }
-        drop(view);
+        let ranked = self.judged(database, spaces, key, asker, |chosen, query, topology| {
+            self.best(chosen, query, topology)
+        });
+        let (candidates, topology) = ranked.await?;
         self.counts
             .count(&topology, topology.locate(asker.ip), &candidates);
         Ok(Found {
@@ -145,19 +122,20 @@ impl Finder {
     /// Each candidate of a find with every term of its score. Counts as no find.
     pub(crate) async fn explain(
         &self,
-        realm: &Realm,
+        database: &Database,
         spaces: ByFamily,
         key: &str,
         asker: Asker,
     ) -> Result<Explained, StoreError> {
-        let hash = KeyHash::of(key);
-        let topology = self.current.get();
-        let sources = self.sources(realm, spaces, hash, asker, &topology).await?;
-        let now = self.millis();
-        let view = realm.nodes.view(now);
-        let mut chosen = Chosen::new(&view, now, asker.ip);
-        gather(&mut chosen, &sources, asker);
-        let candidates = self.explained(&chosen.candidates, &hash, asker, &topology);
+        let scored = self.judged(database, spaces, key, asker, |chosen, query, topology| {
+            topology::explain(
+                &chosen.candidates,
+                query,
+                topology,
+                &self.bandwidth.estimates(),
+            )
+        });
+        let (candidates, topology) = scored.await?;
         Ok(Explained {
             candidates,
             topology,
@@ -172,27 +150,65 @@ impl Finder {
             .map(|ip| Candidate::new((*ip, AGENT_PORT).into(), 0))
             .collect();
         let hash = KeyHash::of(key);
-        let candidates = self.explained(&candidates, &hash, asker, &topology);
+        let query = self.query(&hash, asker);
+        let candidates =
+            topology::explain(&candidates, &query, &topology, &self.bandwidth.estimates());
         Explained {
             candidates,
             topology,
         }
     }
 
-    fn explained(
+    /// What `judge` makes of the candidates of a key, and the topology that it went by.
+    async fn judged<T>(
         &self,
-        candidates: &[Candidate],
-        hash: &KeyHash,
+        database: &Database,
+        spaces: ByFamily,
+        key: &str,
         asker: Asker,
-        topology: &Topology,
-    ) -> Vec<Explanation> {
-        let query = self.query(hash, asker);
-        topology::explain(candidates, &query, topology, &self.bandwidth.estimates())
+        judge: impl FnOnce(Chosen<'_>, &Query<'_>, &Topology) -> T + Send,
+    ) -> Result<(T, Arc<Topology>), StoreError> {
+        let hash = KeyHash::of(key);
+        let topology = self.current.get();
+        let sources = self
+            .sources(database, spaces, hash, asker, &topology)
+            .await?;
+        let now = self.clock.now_ms();
+        let view = database.nodes().view(now);
+        let mut chosen = Chosen::new(&view, now, asker.ip);
+        gather(&mut chosen, &sources, asker);
+        let judged = judge(chosen, &self.query(&hash, asker), &topology);
+        drop(view);
+        Ok((judged, topology))
+    }
+
+    /// The best of the candidates, best first, each counted as handed out.
+    fn best(&self, chosen: Chosen<'_>, query: &Query<'_>, topology: &Topology) -> Vec<Candidate> {
+        let Chosen {
+            now,
+            mut candidates,
+            nodes,
+            ..
+        } = chosen;
+        let best = topology::rank(
+            &mut candidates,
+            query,
+            topology,
+            &self.bandwidth.estimates(),
+        );
+        candidates.truncate(best);
+        for (candidate, part) in candidates.iter().zip(HANDED_OUT) {
+            let index = usize::try_from(candidate.index).unwrap_or(usize::MAX);
+            if let Some(node) = nodes.get(index) {
+                node.handed_out().add(now, part);
+            }
+        }
+        candidates
     }
 
     async fn sources(
         &self,
-        realm: &Realm,
+        database: &Database,
         spaces: ByFamily,
         key: KeyHash,
         asker: Asker,
@@ -205,11 +221,11 @@ impl Finder {
                 continue;
             };
             // Only a requester whose own family has too few holders needs those of the other.
-            if self.is_enough(realm, &sources, asker) {
+            if self.is_enough(database, &sources, asker) {
                 break;
             }
             let source = self
-                .source(realm, (space, family), key, asker, topology)
+                .source(database, (space, family), key, asker, topology)
                 .await?;
             sources.push(source);
         }
@@ -218,13 +234,13 @@ impl Finder {
 
     /// Whether there are as many candidates as the asker wants: neither the dead nor the asker
     /// itself is one.
-    fn is_enough(&self, realm: &Realm, sources: &[Source], asker: Asker) -> bool {
+    fn is_enough(&self, database: &Database, sources: &[Source], asker: Asker) -> bool {
         let wanted = limit(asker.count);
         if sources.iter().all(|source| source.holders.len() < wanted) {
             return false;
         }
-        let now = self.millis();
-        let view = realm.nodes.view(now);
+        let now = self.clock.now_ms();
+        let view = database.nodes().view(now);
         let mut chosen = Chosen::new(&view, now, asker.ip);
         gather(&mut chosen, sources, asker);
         chosen.candidates.len() >= wanted
@@ -232,7 +248,7 @@ impl Finder {
 
     async fn source(
         &self,
-        realm: &Realm,
+        database: &Database,
         (space, family): (SpaceId, Family),
         key: KeyHash,
         asker: Asker,
@@ -240,24 +256,31 @@ impl Finder {
     ) -> Result<Source, StoreError> {
         let around = place(asker.ip, family);
         // More than half of what is wanted on either side, so that there is a choice.
-        let k = asker.count.saturating_mul(5) / 8 + 8;
-        let held = realm.lists.holders((space, family), key, around, k).await?;
-        let stretches = match &held {
+        let neighbours = asker.count.saturating_mul(5) / 8 + 8;
+        let query = KeyQuery {
+            space,
+            family,
+            key,
+            around,
+            neighbours,
+        };
+        let known = database.holders(query).await?;
+        let stretches = match &known {
             // All of them are candidates anyway.
-            Held::All(list) if list.len() <= wanted(asker) => Vec::new(),
+            Lookup::Complete(set) if set.len() <= wanted(asker) => Vec::new(),
             _ => self.stretches(asker, family, topology),
         };
-        let holders = match held {
-            Held::All(list) => Holders::All(list),
-            Held::Near(nearest) => {
+        let holders = match known {
+            Lookup::Complete(set) => Holders::All(set),
+            Lookup::Neighbours(nearest) => {
                 let wanted = Wanted {
                     space,
                     key,
                     around,
                     asker,
-                    now: self.millis(),
+                    now: self.clock.now_ms(),
                 };
-                Holders::Some(rows::rows(realm, wanted, nearest, &stretches).await?)
+                Holders::Some(rows::rows(database, wanted, nearest, &stretches).await?)
             }
         };
         Ok(Source {
@@ -288,10 +311,6 @@ impl Finder {
             limit: limit(asker.count),
         }
     }
-
-    fn millis(&self) -> i64 {
-        i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
-    }
 }
 
 /// Where agents serve peers when they are told nothing else.
@@ -300,9 +319,9 @@ const AGENT_PORT: u16 = 7787;
 fn gather(chosen: &mut Chosen<'_>, sources: &[Source], asker: Asker) {
     for source in sources {
         match &source.holders {
-            Holders::All(list) => chosen.add_from(
+            Holders::All(set) => chosen.add_from(
                 source.space,
-                list,
+                set,
                 source.around,
                 wanted(asker),
                 &source.stretches,

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use daemon::{
-    clock::Clock,
+    clock::{Clock, as_ms},
     metric::{Label, Metric},
     readiness::Readiness,
     telemetry,
@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
-    holders::{Lists, Size},
+    holders::{CacheSize, HolderCache},
     nodes::{Census, Nodes},
     spaces::Spaces,
     store::{Connections, Stamp, Store, StoreError, Writer},
@@ -91,7 +91,7 @@ pub(crate) struct Flusher {
     pub(crate) readiness: Readiness,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: Arc<Nodes>,
-    pub(crate) lists: Arc<Lists>,
+    pub(crate) holders: Arc<HolderCache>,
     pub(crate) spaces: Arc<Spaces>,
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
@@ -109,7 +109,7 @@ struct Read {
 /// Flushes until `open` ends, which is when nobody can bring signs of life any more; and once more
 /// then.
 pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
-    let now = flusher.now();
+    let now = flusher.clock.now_ms();
     let mut read = Read {
         since: now,
         all: now,
@@ -139,12 +139,12 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
                 is_up = false;
                 // Whatever happened to the rows meanwhile: this instance's own ones are read as well.
                 read.all = i64::MIN;
-                flusher.lists.disturbed();
+                flusher.holders.invalidate();
                 // Finds go on from memory, and a server that is not ready is asked nothing.
                 flusher.readiness.degraded(condition.clone(), error);
             }
         }
-        let now = flusher.now();
+        let now = flusher.clock.now_ms();
         if now.saturating_sub(forgot) >= ALL_MS {
             forgot = now;
             flusher.forget(now);
@@ -157,19 +157,15 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
 }
 
 impl Flusher {
-    fn now(&self) -> i64 {
-        i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
-    }
-
     async fn round(&self, read: Read, last: bool) -> Result<Read, StoreError> {
-        let now = self.now();
+        let now = self.clock.now_ms();
         // What others wrote is read first: what is written here then may hide it.
         let read = if last {
             read
         } else {
             self.read(read, now).await?
         };
-        let timeout = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
+        let timeout = as_ms(self.timeout);
         let lazy = if last { 0 } else { timeout / LAZINESS };
         let seen = self.nodes.take_unwritten(lazy);
         if !seen.is_empty() {
@@ -199,9 +195,9 @@ impl Flusher {
             self.nodes.merge(&self.store.nodes().await?)
         };
         if others_wrote {
-            self.lists.disturbed();
+            self.holders.invalidate();
         } else {
-            self.lists.undisturbed(begun);
+            self.holders.revalidate(begun);
         }
         read.since = now;
         Ok(read)
@@ -209,7 +205,7 @@ impl Flusher {
 
     /// Also while the database is away, and whoever calls then is not the last.
     fn forget(&self, now: i64) {
-        let timeout = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
+        let timeout = as_ms(self.timeout);
         let before = now.saturating_sub(timeout.saturating_mul(FORGOTTEN));
         self.nodes.forget(before);
     }
@@ -222,7 +218,7 @@ impl Flusher {
             left,
             broken,
             keys,
-        } = self.nodes.census(self.now());
+        } = self.nodes.census(self.clock.now_ms());
         for (state, nodes) in [
             ("up", up),
             ("silent", silent),
@@ -238,7 +234,7 @@ impl Flusher {
                 .set(f64::from(connections));
         }
         gauge!(KEYS, "database" => database()).set(float(keys));
-        let Size { keys, bytes } = self.lists.size();
+        let CacheSize { keys, bytes } = self.holders.size();
         gauge!(CACHED, "database" => database()).set(float(keys));
         gauge!(CACHE_BYTES, "database" => database()).set(float(bytes));
         gauge!(UP, "database" => database()).set(if is_up { 1.0 } else { 0.0 });

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use daemon::metric::Metric;
+use daemon::{clock::as_ms, metric::Metric};
 use metrics::counter;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
@@ -98,7 +98,7 @@ impl Nodes {
         Self {
             table: RwLock::default(),
             accusers: Mutex::default(),
-            timeout: i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX),
+            timeout: as_ms(timeout),
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::warn;
 
 use crate::{
-    holders::Lists,
+    holders::HolderCache,
     nodes::{Nodes, Stored},
     store::{Change, ChangeKind, NodeKey, Outcome, Stamp, Store, StoreError, Taken, Writer},
 };
@@ -85,7 +85,7 @@ pub(crate) enum ChangeError {
 pub(crate) struct Work {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nodes: Arc<Nodes>,
-    pub(crate) lists: Arc<Lists>,
+    pub(crate) holders: Arc<HolderCache>,
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
     pub(crate) bounds: Bounds,
@@ -221,7 +221,7 @@ fn weight(change: &Change) -> usize {
 }
 
 async fn commit(batch: Vec<Job>, work: &Work) {
-    let at = i64::try_from(work.clock.now().as_millis()).unwrap_or(i64::MAX);
+    let at = work.clock.now_ms();
     let (changes, replies): (Vec<_>, Vec<_>) = batch
         .into_iter()
         .map(|job| (job.change, (job.reply, job.room)))
@@ -255,9 +255,9 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                     // Another instance took a change of it, or has evicted what it had. Now that its
                     // row is written by this one, it no longer shows there.
                     if !work.nodes.stored(change.node, &stored) {
-                        work.lists.disturbed();
+                        work.holders.invalidate();
                     }
-                    work.lists.stored(change.node, applied);
+                    work.holders.apply_write(change.node, applied);
                 }
                 // A caller that is gone has no use for the answer.
                 let _ = reply.send(Ok(outcome));
@@ -266,7 +266,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
         Err(error) => {
             warn!(error = %telemetry::chain(&error), changes = changes.len(), "changes are lost");
             // Or not: of a commit whose answer was lost nobody knows.
-            work.lists.disturbed();
+            work.holders.invalidate();
             let error = Arc::new(error);
             for (reply, _) in replies {
                 let _ = reply.send(Err(ChangeError::Store(Arc::clone(&error))));

@@ -56,10 +56,10 @@ pub(crate) async fn apply(
     change: Change,
     load: Option<Load>,
 ) -> Result<Outcome, SubjectError> {
-    let outcome = subject.realm.changes.apply(change).await?;
+    let outcome = subject.database.apply(change).await?;
     if let Some(load) = load {
         let note = |node: &Node| node.report_load(load);
-        subject.realm.nodes.note(subject.node, note);
+        subject.database.nodes().note(subject.node, note);
     }
     Ok(outcome)
 }

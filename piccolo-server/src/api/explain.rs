@@ -17,7 +17,7 @@ use topology::Explanation;
 use crate::{
     api::{
         Api,
-        find_key::{FindError, count},
+        lookup::{self, FindError},
         reply,
     },
     finder::{Asker, Explained},
@@ -60,10 +60,7 @@ pub(crate) async fn handle(
         Ok(Query(query)) => query,
         Err(rejection) => return FindError::Query(rejection.body_text()).reply(),
     };
-    let asker = Asker {
-        ip: query.request_host.unwrap_or(caller.ip()).to_canonical(),
-        count: count(&api, query.count),
-    };
+    let asker = lookup::asker(&api, query.request_host, caller, query.count);
     match explain(&api, &query, asker).await {
         Ok(explained) => written(&query, asker, &explained),
         Err(error) => error.reply(),
@@ -81,13 +78,9 @@ async fn explain(api: &Api, query: &ExplainQuery, asker: Asker) -> Result<Explai
     };
     let key: Key = needed("key", &query.key)?.parse()?;
     let group: Group = needed("group", &query.group)?.parse()?;
-    let realm = api.databases.realm(&group);
-    let realm = realm.ok_or_else(|| FindError::UnknownGroup(group.clone()))?;
-    let spaces = realm.spaces.get(&group);
-    Ok(api
-        .finder
-        .explain(realm, spaces, key.as_str(), asker)
-        .await?)
+    let (database, spaces) = lookup::place(api, &group)?;
+    let explained = api.finder.explain(database, spaces, key.as_str(), asker);
+    Ok(explained.await?)
 }
 
 fn addresses(list: &str) -> Result<Vec<IpAddr>, FindError> {

@@ -10,14 +10,11 @@ use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use piccolo_api::{FindRequest, Group, Key};
 
-use crate::{
-    api::{
-        Api,
-        body::{self, BodyError},
-        find_key::{FindError, count},
-        peers, reply,
-    },
-    finder::Asker,
+use crate::api::{
+    Api,
+    body::{self, BodyError},
+    lookup::{self, FindError},
+    peers, reply,
 };
 
 /// Keys of one call that the database is asked for at the same time.
@@ -57,13 +54,9 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
         .into());
     }
     let group: Group = call.group.parse().map_err(FindError::Name)?;
-    let realm = api.databases.realm(&group);
-    let realm = realm.ok_or_else(|| FindError::UnknownGroup(group.clone()))?;
-    let asker = Asker {
-        ip: call.request_host.unwrap_or(caller.ip()).to_canonical(),
-        count: count(api, call.count).min(share(call.keys.len())),
-    };
-    let spaces = realm.spaces.get(&group);
+    let (database, spaces) = lookup::place(api, &group)?;
+    let mut asker = lookup::asker(api, call.request_host, caller, call.count);
+    asker.count = asker.count.min(share(call.keys.len()));
     let mut out = Vec::with_capacity(128 + call.keys.len() * 256);
     out.extend_from_slice(b"{\"Group\":");
     peers::text(&mut out, &call.group);
@@ -72,7 +65,7 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
     let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(FindError::Name)?;
     let mut finds = Vec::with_capacity(keys.len());
     for key in &keys {
-        finds.push(api.finder.find(realm, spaces, key.as_str(), asker));
+        finds.push(api.finder.find(database, spaces, key.as_str(), asker));
     }
     let mut finds = stream::iter(finds).buffered(AT_ONCE);
     for (n, key) in keys.iter().enumerate() {

@@ -7,28 +7,16 @@ use axum::{
     response::Response,
 };
 use http::{StatusCode, Uri};
-use piccolo_api::{FindKeyQuery, Group, Key, MessageReply, NameError};
+use piccolo_api::{FindKeyQuery, Group, Key, MessageReply};
 
 use crate::{
-    api::{Api, peers, reply},
-    finder::{Asker, Found},
-    store::StoreError,
+    api::{
+        Api,
+        lookup::{self, FindError},
+        peers, reply,
+    },
+    finder::Found,
 };
-
-/// Why a find failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FindError {
-    #[error("Wrong request format: {0}")]
-    Query(String),
-    #[error("Wrong request format: {0}")]
-    Name(#[from] NameError),
-    #[error("{got} keys in one find, at most {most} are taken")]
-    TooManyKeys { got: usize, most: usize },
-    #[error("group {0} is not served here")]
-    UnknownGroup(Group),
-    #[error("{0}")]
-    Store(#[from] StoreError),
-}
 
 pub(crate) async fn handle(
     State(api): State<Arc<Api>>,
@@ -75,24 +63,10 @@ fn firsts(uri: &Uri) -> String {
 async fn find(api: &Api, caller: SocketAddr, query: &FindKeyQuery) -> Result<Found, FindError> {
     let key: Key = query.key.parse()?;
     let group: Group = query.group.parse()?;
-    let realm = api.databases.realm(&group);
-    let realm = realm.ok_or_else(|| FindError::UnknownGroup(group.clone()))?;
-    let asker = Asker {
-        ip: query.request_host.unwrap_or(caller.ip()).to_canonical(),
-        count: count(api, query.count),
-    };
-    let spaces = realm.spaces.get(&group);
-    Ok(api.finder.find(realm, spaces, key.as_str(), asker).await?)
-}
-
-/// How many holders to answer: what was asked for, within the limit; 100 where nothing was.
-pub(crate) fn count(api: &Api, asked: Option<i64>) -> u32 {
-    match asked {
-        Some(count) if count > 0 => u32::try_from(count)
-            .unwrap_or(u32::MAX)
-            .min(api.limits.count),
-        _ => 100.min(api.limits.count),
-    }
+    let (database, spaces) = lookup::place(api, &group)?;
+    let asker = lookup::asker(api, query.request_host, caller, query.count);
+    let found = api.finder.find(database, spaces, key.as_str(), asker);
+    Ok(found.await?)
 }
 
 fn written(query: &FindKeyQuery, found: &Found) -> Vec<u8> {
@@ -106,15 +80,4 @@ fn written(query: &FindKeyQuery, found: &Found) -> Vec<u8> {
     peers::twice(&mut out, b",\"total\":0,\"peers\":", found);
     out.push(b'}');
     out
-}
-
-impl FindError {
-    pub(crate) fn reply(&self) -> Response {
-        let status = match self {
-            Self::Query(_) | Self::Name(_) | Self::UnknownGroup(_) => StatusCode::BAD_REQUEST,
-            Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Store(error) => reply::store_status(error),
-        };
-        reply::failed(status, self.to_string())
-    }
 }

@@ -43,7 +43,7 @@ async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
     let subject = Subject::new(api, caller, &call.group, &call.host).await?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
-    let Subject { realm, node, .. } = subject;
+    let Subject { database, node, .. } = subject;
     let claimed = call
         .epoch
         .zip(call.seq)
@@ -53,10 +53,14 @@ async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
             node.report_load(load);
         }
     };
-    let known = match realm.nodes.alive(node, api.now(), note) {
+    let known = match database.nodes().alive(node, api.now(), note) {
         Sign::Known(version) if claimed.is_none() || claimed == version => version,
         // Another instance may have taken changes that are not known here yet.
-        Sign::Known(_) => realm.store.node(node).await?.and_then(|row| row.version),
+        Sign::Known(_) => database
+            .store()
+            .node(node)
+            .await?
+            .and_then(|row| row.version),
         // What it held may have been taken away while it was silent, and must not be from now on.
         Sign::News => {
             let kind = ChangeKind::Return;
@@ -66,7 +70,7 @@ async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
                 version,
                 kind,
             };
-            match realm.changes.apply(change).await? {
+            match database.apply(change).await? {
                 Outcome::Done(applied) => applied.version,
                 Outcome::Gap => None,
             }

@@ -37,9 +37,8 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
     let caller = body::caller(&request);
     let call: LeaveRequest = body::read(api, request).await?;
-    let Subject { realm, node, .. } = Subject::new(api, caller, &call.group, &call.host).await?;
-    realm
-        .changes
+    let Subject { database, node, .. } = Subject::new(api, caller, &call.group, &call.host).await?;
+    database
         .apply(Change {
             node,
             version: None,

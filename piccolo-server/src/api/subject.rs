@@ -17,9 +17,9 @@ use tracing::{info, warn};
 
 use crate::{
     api::{Api, body::BodyError, reply},
+    database::Database,
     key_hash::KeyHash,
     packed::{Family, Packed},
-    realm::Realm,
     store::{NodeKey, StoreError},
     writer::ChangeError,
 };
@@ -36,10 +36,10 @@ pub(crate) const METRIC: Metric = Metric::counter(
 /// Between two warnings of calls for other hosts.
 const WARN_MS: i64 = 60_000;
 
-/// A node, and the realm that keeps it.
+/// A node, and the database that keeps it.
 #[derive(Debug)]
 pub(crate) struct Subject {
-    pub(crate) realm: Arc<Realm>,
+    pub(crate) database: Arc<Database>,
     pub(crate) group: Group,
     pub(crate) node: NodeKey,
     pub(crate) holder: Holder,
@@ -69,9 +69,9 @@ pub(crate) enum SubjectError {
         "holder {0} is an address that each host takes for its own; advertise one that peers reach"
     )]
     Local(Holder),
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{0}")]
+    #[error(transparent)]
     Change(#[from] ChangeError),
 }
 
@@ -98,11 +98,12 @@ impl Subject {
             }
             api.foreign.warn(api.now(), holder, caller);
         }
-        let realm = api.databases.realm(&group);
-        let realm = Arc::clone(realm.ok_or_else(|| SubjectError::UnknownGroup(group.clone()))?);
-        let node = realm.node(&group, holder).await?;
+        let database = api.databases.of(&group);
+        let unknown = || SubjectError::UnknownGroup(group.clone());
+        let database = Arc::clone(database.ok_or_else(unknown)?);
+        let node = database.node_key(&group, holder).await?;
         Ok(Self {
-            realm,
+            database,
             group,
             node,
             holder,
@@ -111,14 +112,14 @@ impl Subject {
 
     /// Whether some node of its group is, or was of late, at an address.
     pub(crate) fn knows(&self, peer: IpAddr) -> bool {
-        let space = self.realm.spaces.get(&self.group).of(Family::of(peer));
-        space.is_some_and(|space| self.realm.nodes.knows(space, peer))
+        let space = self.database.spaces(&self.group).of(Family::of(peer));
+        space.is_some_and(|space| self.database.nodes().knows(space, peer))
     }
 
     /// Takes in which peers failed it. A peer that is busy, or does not have what it was asked
     /// for, is well.
     pub(crate) fn accuse(&self, now: i64, failures: &[Failure]) {
-        let spaces = self.realm.spaces.get(&self.group);
+        let spaces = self.database.spaces(&self.group);
         for failure in failures {
             let counts = match failure.kind {
                 FailureKind::Refused
@@ -132,7 +133,7 @@ impl Subject {
             let holder = Packed::from(failure.peer);
             if let (true, Some(space)) = (counts, spaces.of(holder.family())) {
                 let peer = NodeKey { space, holder };
-                if self.realm.nodes.accuse(peer, self.node, now) {
+                if self.database.nodes().accuse(peer, self.node, now) {
                     info!(peer = %failure.peer, group = %self.group, "taken out: several peers reported it");
                 }
             }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use topology::{Place, Ranking, Rate, Topology};
 
 use crate::{
-    api::{Api, find_key::FindError, reply},
+    api::{Api, lookup::FindError, reply},
     bandwidth::{Census, addresses},
 };
 
@@ -123,7 +123,8 @@ pub(crate) async fn suggest(State(api): State<Arc<Api>>) -> Response {
     let file = tokio::task::spawn_blocking(move || topology::suggest(nodes, &estimates, now)).await;
     match file {
         Ok(file) => file.into_response(),
-        Err(_panic) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        // A panic ends the process, so there is no result only when the runtime shuts down.
+        Err(_shutdown) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 

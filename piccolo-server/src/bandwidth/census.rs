@@ -30,8 +30,8 @@ impl Census {
 /// The addresses of all living nodes.
 pub(crate) fn addresses(databases: &Databases, now: i64) -> Vec<IpAddr> {
     let mut all = Vec::new();
-    for realm in databases.all() {
-        let view = realm.nodes.view(now);
+    for database in databases.all() {
+        let view = database.nodes().view(now);
         let holders = view.living();
         all.extend(holders.filter_map(|holder| holder.holder().map(|h| h.ip())));
     }

@@ -2,7 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, metric::Metric, scope::Scope, telemetry::chain};
+use daemon::{
+    clock::{Clock, as_ms},
+    metric::Metric,
+    scope::Scope,
+    telemetry::chain,
+};
 use metrics::counter;
 use tokio::time::MissedTickBehavior;
 use topology::{RackId, Row, Sums};
@@ -75,14 +80,14 @@ impl Sharer {
                 return;
             }
             let topology = self.current.get();
-            let census = Census::take(&self.databases, &topology, self.millis());
+            let census = Census::take(&self.databases, &topology, self.clock.now_ms());
             export.update(self.clock.now(), &topology, &self.bandwidth, &census);
         }
     }
 
     async fn exchange(&self, sweep: bool) -> Result<(), StoreError> {
         let stamp = Stamp {
-            at: self.millis(),
+            at: self.clock.now_ms(),
             writer: self.writer,
         };
         let unshared = self.bandwidth.take_unshared();
@@ -96,7 +101,7 @@ impl Sharer {
         if sweep {
             let half_life = self.current.get().ranking().half_life;
             let worthless = half_life.saturating_mul(HALF_LIVES);
-            let worthless = i64::try_from(worthless.as_millis()).unwrap_or(i64::MAX);
+            let worthless = as_ms(worthless);
             let before = stamp.at.saturating_sub(worthless);
             self.store.forget_bandwidth(before).await?;
         }
@@ -121,17 +126,13 @@ impl Sharer {
 
     async fn read(&self) -> Result<usize, StoreError> {
         let rows = self.store.bandwidth_of_others(self.writer).await?;
-        let now = self.millis();
+        let now = self.clock.now_ms();
         let rows = rows.iter().map(|(row, written)| {
             let age = u64::try_from(now.saturating_sub(*written)).unwrap_or(0);
             (shared(row), Duration::from_millis(age))
         });
         let rows: Vec<_> = rows.collect();
         Ok(self.bandwidth.share(self.clock.now(), rows))
-    }
-
-    fn millis(&self) -> i64 {
-        i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX)
     }
 }
 

@@ -32,7 +32,7 @@ pub enum DatabaseError {
     )]
     Scheme,
     /// What stands before the `=` is no group.
-    #[error("{0}")]
+    #[error(transparent)]
     Group(#[from] piccolo_api::NameError),
     /// No file is named.
     #[error("sqlite: needs a file")]

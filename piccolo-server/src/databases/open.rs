@@ -8,8 +8,8 @@ use piccolo_api::Group;
 
 use crate::{
     config::{Address, Data, GroupDatabase},
+    database::{Common, Database, Known},
     databases::Databases,
-    realm::{Common, Known, Realm},
     store::{MySql, SqlStore, Sqlite, Store, StoreError},
 };
 
@@ -85,10 +85,10 @@ impl Opening {
         let mut others = None;
         for (group, known) in known {
             let name = group.as_ref().map_or(DEFAULT, Group::as_str);
-            let realm = Arc::new(Realm::start(name.into(), known, common, scope));
+            let started = Arc::new(Database::start(name.into(), known, common, scope));
             match group {
-                Some(group) => drop(own.insert(group.clone(), realm)),
-                None => others = Some(realm),
+                Some(group) => drop(own.insert(group.clone(), started)),
+                None => others = Some(started),
             }
         }
         Ok(Databases::new(own, others))

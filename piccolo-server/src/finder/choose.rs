@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 use topology::{Candidate, Load};
 
 use crate::{
-    holders::{List, Passed},
+    holders::{HolderSet, Visited},
     nodes::{Node, View},
     packed::{Family, Packed, Stretch},
     store::{NodeKey, SpaceId},
@@ -25,7 +25,7 @@ const PATIENCE: usize = 32;
 #[derive(Debug)]
 pub(super) struct Chosen<'a> {
     view: &'a View<'a>,
-    now: i64,
+    pub(super) now: i64,
     requester: IpAddr,
     pub(super) candidates: Vec<Candidate>,
     pub(super) nodes: Vec<&'a Node>,
@@ -62,19 +62,19 @@ impl<'a> Chosen<'a> {
         true
     }
 
-    /// Adds what a whole list has for the requester.
+    /// Adds what a complete set has for the requester.
     pub(super) fn add_from(
         &mut self,
         space: SpaceId,
-        list: &List,
+        set: &HolderSet,
         around: Packed,
         wanted: usize,
         stretches: &[Stretch],
     ) {
-        let most = list.len().min(wanted + EACH * stretches.len());
+        let most = set.len().min(wanted + EACH * stretches.len());
         self.candidates.reserve(most);
         self.nodes.reserve(most);
-        let mut nearest = list.nearest(around);
+        let mut nearest = set.nearest(around);
         let mut missing = wanted;
         for holder in nearest.by_ref().take(wanted.saturating_mul(PATIENCE)) {
             missing -= usize::from(self.add(space, holder));
@@ -82,22 +82,22 @@ impl<'a> Chosen<'a> {
                 break;
             }
         }
-        let passed = nearest.passed();
+        let visited = nearest.visited();
         for stretch in stretches {
-            self.add_stretch(space, list, *stretch, passed);
+            self.add_stretch(space, set, *stretch, visited);
         }
     }
 
-    fn add_stretch(&mut self, space: SpaceId, list: &List, stretch: Stretch, passed: Passed) {
+    fn add_stretch(&mut self, space: SpaceId, set: &HolderSet, stretch: Stretch, visited: Visited) {
         let Stretch { first, begin, last } = stretch;
-        if passed.has_all(first, last) {
+        if visited.covers(first, last) {
             return;
         }
         let mut missing = EACH;
-        let behind = list.from(begin).take_while(|holder| *holder <= last);
-        let before = list.from(first).take_while(|holder| *holder < begin);
+        let behind = set.from(begin).take_while(|holder| *holder <= last);
+        let before = set.from(first).take_while(|holder| *holder < begin);
         for holder in behind.chain(before).take(EACH * PATIENCE) {
-            if passed.has(holder) {
+            if visited.contains(holder) {
                 continue;
             }
             missing -= usize::from(self.add(space, holder));

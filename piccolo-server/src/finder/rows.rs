@@ -2,9 +2,9 @@
 
 use super::{Asker, limit};
 use crate::{
+    database::Database,
     key_hash::KeyHash,
     packed::{Packed, Stretch},
-    realm::Realm,
     store::{Nearest, NodeKey, SpaceId, StoreError},
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Wanted {
 /// The neighbours, beginning with those that were read on either side already, and some holders of
 /// each stretch.
 pub(super) async fn rows(
-    realm: &Realm,
+    database: &Database,
     wanted: Wanted,
     nearest: Nearest,
     stretches: &[Stretch],
@@ -42,11 +42,11 @@ pub(super) async fn rows(
     let read = nearest.below.len().max(nearest.above.len());
     let mut k = u32::try_from(read).unwrap_or(u32::MAX);
     for _ in 0..WIDENINGS {
-        if nearest.is_all(k) || living(realm, space, &nearest, now) > limit(asker.count) {
+        if nearest.is_all(k) || living(database, space, &nearest, now) > limit(asker.count) {
             break;
         }
         k = k.saturating_mul(4);
-        nearest = realm.store.nearest(space, key, around, k).await?;
+        nearest = database.store().nearest(space, key, around, k).await?;
     }
     let covered = (nearest.below.last().copied(), nearest.above.last().copied());
     let mut rows = nearest.below;
@@ -57,7 +57,7 @@ pub(super) async fn rows(
         .copied()
         .collect();
     if !outside.is_empty() {
-        let more = realm.store.within(space, key, &outside, EACH).await?;
+        let more = database.store().within(space, key, &outside, EACH).await?;
         rows.extend(more);
         rows.sort_unstable();
         rows.dedup();
@@ -65,8 +65,8 @@ pub(super) async fn rows(
     Ok(rows)
 }
 
-fn living(realm: &Realm, space: SpaceId, nearest: &Nearest, now: i64) -> usize {
-    let view = realm.nodes.view(now);
+fn living(database: &Database, space: SpaceId, nearest: &Nearest, now: i64) -> usize {
+    let view = database.nodes().view(now);
     let holders = nearest.below.iter().chain(&nearest.above);
     holders
         .filter(|holder| {

@@ -1,29 +1,18 @@
-//! The holders of keys that were asked for lately, so that a herd asking for one key costs the
-//! database one query.
-//!
-//! A key with up to some thousand holders is read by the first of the herd; the others wait for it.
-//! One with more is answered from short scans round each requester, until it was asked for a few
-//! times; then its whole list is read, in the background, and serves everybody. A list lasts for
-//! `--find-cache-ttl`, a long one longer in proportion, up to sixty times that: what changes in it
-//! meanwhile is a smaller part of it, and reading it costs more. What this instance itself stores is
-//! seen at once. So whenever it turns out that no other instance has stored anything, all lists are as
-//! good as new, and they last until others need the room. When the database is away, old lists serve on.
+//! The cache of one database: looks keys up, loads what is missing, and takes in what is written.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use daemon::{metric::Metric, scope::Scope, telemetry::chain};
 use metrics::counter;
+use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::{Span, debug};
 
 use super::{
-    entry::{Age, Change, Quiet, Read, Slot, What},
-    length::{Length, Lengths},
-    set::List,
-    table::Table,
+    entries::{CacheSize, Entries},
+    entry::{Cached, Entry, Freshness, Load, QuietPeriod, SetChange},
+    set::HolderSet,
+    size_hints::{SizeHint, SizeHints},
 };
 use crate::{
     key_hash::KeyHash,
@@ -31,7 +20,7 @@ use crate::{
     store::{Applied, Nearest, NodeKey, SpaceId, Store, StoreError},
 };
 
-pub(super) const CACHE: Metric = Metric::counter(
+pub(super) const LOOKUPS: Metric = Metric::counter(
     "piccolo_server_find_cache_total",
     &[(
         "outcome",
@@ -42,330 +31,305 @@ pub(super) const CACHE: Metric = Metric::counter(
     "Keys looked up for finds, by where the holders came from.",
 );
 
-/// All lists of one database.
+/// The holders of keys of one database that were asked for lately.
 #[derive(Debug)]
-pub(crate) struct Lists {
+pub(crate) struct HolderCache {
     store: Arc<dyn Store>,
     scope: Scope,
+    /// The time to live of an empty set; zero turns the cache off.
     ttl: Duration,
-    table: std::sync::Mutex<Table>,
-    quiet: std::sync::Mutex<Quiet>,
-    lengths: Lengths,
-    /// Long lists that are read at the same time.
-    readers: Arc<Semaphore>,
+    entries: Mutex<Entries>,
+    quiet: Mutex<QuietPeriod>,
+    size_hints: SizeHints,
+    /// Permits of background loads.
+    refreshes: Arc<Semaphore>,
     /// When the database last failed.
-    failed: std::sync::Mutex<Option<Instant>>,
+    failed: Mutex<Option<Instant>>,
+}
+
+/// A key that is looked up for a requester.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyQuery {
+    pub(crate) space: SpaceId,
+    pub(crate) family: Family,
+    pub(crate) key: KeyHash,
+    /// The requester's place in the order of addresses.
+    pub(crate) around: Packed,
+    /// How many holders are wanted on either side of it.
+    pub(crate) neighbours: u32,
 }
 
 /// What is known of a key's holders.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub(crate) enum Lookup {
     /// All of them.
-    All(Arc<List>),
+    Complete(Arc<HolderSet>),
     /// Those next to the requester; there are more.
-    Near(Nearest),
+    Neighbours(Nearest),
 }
 
-/// How many keys have a list, and what these take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Size {
-    pub(crate) keys: u64,
-    pub(crate) bytes: u64,
-}
-
-/// How long after a failure the database is left alone by finds that have an old list.
-const AWAY: Duration = Duration::from_secs(1);
-/// How long a find that has an old list waits for the database.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes of all lists.
+/// After the database failed, finds that have a set to fall back on do not ask it for so long.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long a find that has a set to fall back on waits for the database.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of all entries.
 const BUDGET: usize = 40 << 20;
-/// A list of fewer holders is read by the first who asks for it as rows.
-const FEW: u32 = 256;
-/// And one of fewer than this as one long value.
-const MANY: u32 = 2048;
-/// A key with many holders that was asked for so often is worth reading whole.
-const WORTH: u32 = 4;
-/// Rows of one page of a long list.
+/// A set of fewer holders is loaded in the foreground, as rows.
+const MOST_ROWS: u32 = 256;
+/// One of fewer than this in the foreground as well, packed into one value.
+const MOST_PACKED: u32 = 2048;
+/// A key whose set is too large for that has it loaded in the background after so many requests.
+const REQUESTS_BEFORE_REFRESH: u32 = 4;
+/// Background loads at the same time.
+const REFRESHES: usize = 2;
+/// Rows of one page of a background load.
 const PAGE: u32 = 4096;
-/// Longer lists are not read whole: keys that everybody has are found next door.
-const LONGEST: usize = 400_000;
-/// A list of more holders is good enough while it is read anew.
-const LONG: usize = 1024;
+/// Larger sets are never loaded: keys that everybody has are found next door.
+const LARGEST_SET: usize = 400_000;
+/// A stale set of more holders is answered while it is loaded anew.
+const STALE_WHILE_REFRESHED: usize = 1024;
 
-impl Lists {
+impl HolderCache {
     pub(crate) fn new(store: Arc<dyn Store>, scope: Scope, ttl: Duration) -> Self {
         let now = Instant::now();
         Self {
             store,
             scope,
             ttl,
-            table: std::sync::Mutex::new(Table::new(BUDGET)),
-            quiet: std::sync::Mutex::new(Quiet {
+            entries: Mutex::new(Entries::new(BUDGET)),
+            quiet: Mutex::new(QuietPeriod {
                 begin: now,
                 end: now,
             }),
-            lengths: Lengths::default(),
-            readers: Arc::new(Semaphore::new(2)),
-            failed: std::sync::Mutex::default(),
+            size_hints: SizeHints::default(),
+            refreshes: Arc::new(Semaphore::new(REFRESHES)),
+            failed: Mutex::default(),
         }
     }
 
-    /// The holders of a key, at least the `k` on either side of a place if there are as many.
-    pub(crate) async fn holders(
-        self: &Arc<Self>,
-        (space, family): (SpaceId, Family),
-        key: KeyHash,
-        around: Packed,
-        k: u32,
-    ) -> Result<Held, StoreError> {
-        let space = (space, family);
+    /// The holders of a key, from memory where they are fresh enough.
+    pub(crate) async fn lookup(self: &Arc<Self>, query: KeyQuery) -> Result<Lookup, StoreError> {
         if self.ttl.is_zero() {
-            return self.first(space, key, around, k, k.saturating_mul(2)).await;
+            let most = query.neighbours.saturating_mul(2);
+            return self.load(query, most).await;
         }
-        let slot = self.slot(space.0, key);
-        let known = || self.known(&slot, space, key);
-        match known() {
-            Some(What::All(list)) => return Ok(Held::All(list)),
-            Some(What::Many) => return self.near(space, key, around, k).await,
-            None => {}
+        let entry = self.entries.lock().entry((query.space, query.key));
+        if let Some(cached) = self.cached(&entry, query) {
+            return self.answer(cached, query).await;
         }
-        let flight = slot.flight().await;
-        // Whoever flew before may have brought it.
-        match known() {
-            Some(What::All(list)) => return Ok(Held::All(list)),
-            Some(What::Many) => {
-                drop(flight);
-                return self.near(space, key, around, k).await;
-            }
-            None => {}
+        let permit = entry.single_flight().await;
+        // Whoever had the permit before may have loaded it.
+        if let Some(cached) = self.cached(&entry, query) {
+            drop(permit);
+            return self.answer(cached, query).await;
         }
-        let old = slot.last_resort(Instant::now());
-        let read = slot.begin_read();
-        let asked = match &old {
-            Some(old) if self.is_away() => return Ok(stale(old)),
-            Some(old) => {
-                let Ok(asked) =
-                    tokio::time::timeout(PATIENCE, self.first(space, key, around, k, FEW)).await
-                else {
-                    self.failed();
-                    return Ok(stale(old));
-                };
-                asked
-            }
-            None => self.first(space, key, around, k, FEW).await,
-        };
-        match (asked, old) {
-            (Ok(Held::All(list)), _) => {
-                count("miss");
-                self.keep(read, What::All(Arc::clone(&list)));
-                Ok(Held::All(list))
-            }
-            (Ok(near), _) => {
-                count("many");
-                self.keep(read, What::Many);
-                Ok(near)
-            }
-            (Err(error), Some(old)) => {
-                debug!(error = %chain(&error), "answered from an old list");
-                self.failed();
-                Ok(stale(&old))
-            }
-            (Err(error), None) => Err(error),
+        match entry.stale_if_error(Instant::now()) {
+            Some(fallback) => Ok(self.load_or(&entry, query, fallback).await),
+            None => self.load_into(&entry, query).await,
         }
     }
 
-    /// A node's set has changed in the database.
-    pub(crate) fn stored(&self, node: NodeKey, applied: &Applied) {
+    /// Takes in that a node's set has changed in the database.
+    pub(crate) fn apply_write(&self, node: NodeKey, applied: &Applied) {
         let Applied { added, removed, .. } = applied;
-        let added = added.iter().map(|key| (key, Change::Added(node.holder)));
+        let added = added.iter().map(|key| (key, SetChange::Added(node.holder)));
         let removed = removed
             .iter()
-            .map(|key| (key, Change::Removed(node.holder)));
-        let table = self.lock();
-        let slots: Vec<_> = added
+            .map(|key| (key, SetChange::Removed(node.holder)));
+        let entries = self.entries.lock();
+        let changed: Vec<_> = added
             .chain(removed)
-            .filter_map(|(key, change)| Some((table.get((node.space, *key))?, change)))
+            .filter_map(|(key, change)| Some((entries.get((node.space, *key))?, change)))
             .collect();
-        drop(table);
-        for (slot, change) in slots {
-            let (before, now) = slot.change(change);
+        drop(entries);
+        for (entry, change) in changed {
+            let (before, now) = entry.apply(change);
             if before != now {
-                self.lock().resize(before, now);
+                self.entries.lock().resize(before, now);
             }
         }
     }
 
-    /// Somebody else may have stored something: what was read before may be wrong.
-    pub(crate) fn disturbed(&self) {
+    /// Somebody else may have stored something: what was loaded before now lives out its time to
+    /// live, and is not revalidated any more.
+    pub(crate) fn invalidate(&self) {
         let now = Instant::now();
-        *self.quiet() = Quiet {
+        *self.quiet.lock() = QuietPeriod {
             begin: now,
             end: now,
         };
     }
 
-    /// Nobody else stored anything until then: lists that were right are right still. Not so where
-    /// what is read may have been old already.
-    pub(crate) fn undisturbed(&self, until: Instant) {
+    /// Nobody else stored anything until then: what was loaded since the last invalidation was right
+    /// at that moment. Has no effect over a store whose reads lag.
+    pub(crate) fn revalidate(&self, until: Instant) {
         if !self.store.lags() {
-            let mut quiet = self.quiet();
+            let mut quiet = self.quiet.lock();
             quiet.end = quiet.end.max(until);
         }
     }
 
-    fn quiet(&self) -> std::sync::MutexGuard<'_, Quiet> {
-        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn size(&self) -> CacheSize {
+        self.entries.lock().size()
     }
 
-    pub(crate) fn size(&self) -> Size {
-        self.lock().size()
-    }
-
-    /// What is known and good enough to be answered.
-    fn known(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        space: (SpaceId, Family),
-        key: KeyHash,
-    ) -> Option<What> {
-        let quiet = *self.quiet();
-        let (what, age) = slot.known(Instant::now(), self.ttl, quiet)?;
-        match (&what, age) {
-            (What::All(_), Age::Fresh) => count("hit"),
-            (What::All(list), Age::Late) if list.len() > LONG => {
+    /// What is cached and may be answered, with its requests counted. Starts a background load where
+    /// one is due.
+    fn cached(self: &Arc<Self>, entry: &Arc<Entry>, query: KeyQuery) -> Option<Cached> {
+        let quiet = *self.quiet.lock();
+        let (cached, freshness) = entry.get(Instant::now(), self.ttl, quiet)?;
+        match (&cached, freshness) {
+            (Cached::Complete(_), Freshness::Fresh) => count("hit"),
+            (Cached::Complete(set), Freshness::Stale) if set.len() > STALE_WHILE_REFRESHED => {
                 count("late");
-                self.read_soon(slot, space, key);
+                self.refresh(entry, query);
             }
-            (What::Many, Age::Fresh) => {
+            (Cached::TooMany, Freshness::Fresh) => {
                 count("many");
-                if slot.is_worth(WORTH) {
-                    self.read_soon(slot, space, key);
+                if entry.count_request(REQUESTS_BEFORE_REFRESH) {
+                    self.refresh(entry, query);
                 }
             }
             _ => return None,
         }
-        Some(what)
+        Some(cached)
     }
 
-    /// All of the key's holders, if they are not too many, or those on either side of the requester.
-    /// Fewer than `few` are read as rows.
-    async fn first(
+    async fn answer(&self, cached: Cached, query: KeyQuery) -> Result<Lookup, StoreError> {
+        match cached {
+            Cached::Complete(set) => Ok(Lookup::Complete(set)),
+            Cached::TooMany => self.neighbours(query).await,
+        }
+    }
+
+    /// Loads a key and caches what comes of it.
+    async fn load_into(&self, entry: &Arc<Entry>, query: KeyQuery) -> Result<Lookup, StoreError> {
+        let load = entry.start_load();
+        let loaded = self.load(query, MOST_ROWS).await?;
+        match &loaded {
+            Lookup::Complete(set) => {
+                count("miss");
+                self.keep(load, Cached::Complete(Arc::clone(set)));
+            }
+            Lookup::Neighbours(_) => {
+                count("many");
+                self.keep(load, Cached::TooMany);
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// The same; answers the fallback where the database is away.
+    async fn load_or(
         &self,
-        space: (SpaceId, Family),
-        key: KeyHash,
-        around: Packed,
-        k: u32,
-        few: u32,
-    ) -> Result<Held, StoreError> {
-        let lasting = !self.ttl.is_zero();
-        let steps = [(Length::Few, few), (Length::More, MANY)];
-        for (length, limit) in steps.into_iter().take(if lasting { 2 } else { 1 }) {
-            if self.lengths.get(key) > length {
+        entry: &Arc<Entry>,
+        query: KeyQuery,
+        fallback: Arc<HolderSet>,
+    ) -> Lookup {
+        if !self.failed_just_now() {
+            let load = self.load_into(entry, query);
+            match tokio::time::timeout(QUERY_TIMEOUT, load).await {
+                Ok(Ok(loaded)) => return loaded,
+                Ok(Err(error)) => debug!(error = %chain(&error), "answered from an old list"),
+                Err(_) => {}
+            }
+            *self.failed.lock() = Some(Instant::now());
+        }
+        count("stale");
+        Lookup::Complete(fallback)
+    }
+
+    /// All of the key's holders, if there are not too many, or those on either side of the requester.
+    /// Fewer than `most_rows` are loaded as rows.
+    async fn load(&self, query: KeyQuery, most_rows: u32) -> Result<Lookup, StoreError> {
+        let is_cached = !self.ttl.is_zero();
+        let steps = [
+            (SizeHint::Small, most_rows, SizeHint::Medium),
+            (SizeHint::Medium, MOST_PACKED, SizeHint::Large),
+        ];
+        let space = (query.space, query.family);
+        for (hint, limit, next) in steps.into_iter().take(if is_cached { 2 } else { 1 }) {
+            if self.size_hints.get(query.key) > hint {
                 continue;
             }
-            let holders = self.store.holders(space, key, None, limit).await?;
+            let holders = self.store.holders(space, query.key, None, limit).await?;
             if u32::try_from(holders.len()).is_ok_and(|n| n < limit) {
-                return Ok(Held::All(Arc::new(List::sorted(space.1, &holders))));
+                let set = HolderSet::from_sorted(query.family, &holders);
+                return Ok(Lookup::Complete(Arc::new(set)));
             }
-            let more = match length {
-                Length::Few => Length::More,
-                _ => Length::Many,
-            };
-            self.lengths.set(key, more);
+            self.size_hints.set(query.key, next);
         }
-        self.near(space, key, around, k).await
+        self.neighbours(query).await
     }
 
-    /// A query for the requester alone.
-    async fn near(
-        &self,
-        (space, family): (SpaceId, Family),
-        key: KeyHash,
-        around: Packed,
-        k: u32,
-    ) -> Result<Held, StoreError> {
-        let nearest = self.store.nearest(space, key, around, k).await?;
-        if nearest.is_all(k) {
-            self.lengths.set(key, Length::Few);
-            return Ok(Held::All(Arc::new(List::of(family, &nearest))));
+    /// A query for this requester alone.
+    async fn neighbours(&self, query: KeyQuery) -> Result<Lookup, StoreError> {
+        let KeyQuery {
+            space,
+            family,
+            key,
+            around,
+            neighbours,
+        } = query;
+        let nearest = self.store.nearest(space, key, around, neighbours).await?;
+        if nearest.is_all(neighbours) {
+            self.size_hints.set(key, SizeHint::Small);
+            let set = HolderSet::from_nearest(family, &nearest);
+            return Ok(Lookup::Complete(Arc::new(set)));
         }
-        Ok(Held::Near(nearest))
+        Ok(Lookup::Neighbours(nearest))
     }
 
-    /// Reads the whole list in the background, unless that is under way.
-    fn read_soon(self: &Arc<Self>, slot: &Arc<Slot>, space: (SpaceId, Family), key: KeyHash) {
-        let Some(reading) = slot.begin_reading() else {
+    /// Loads the complete set in the background, unless that is in flight.
+    fn refresh(self: &Arc<Self>, entry: &Arc<Entry>, query: KeyQuery) {
+        let Some(refresh) = entry.start_refresh() else {
             return;
         };
-        let (lists, slot) = (Arc::clone(self), Arc::clone(slot));
+        let (cache, entry) = (Arc::clone(self), Arc::clone(entry));
         self.scope.task(Span::none(), async move {
-            let Ok(_reader) = lists.readers.acquire().await else {
+            let Ok(_permit) = cache.refreshes.acquire().await else {
                 return;
             };
-            let read = slot.begin_read();
-            match lists.read(space, key).await {
-                Ok(Some(list)) => lists.keep(read, What::All(Arc::new(list))),
-                Ok(None) => slot.give_up(),
+            let load = entry.start_load();
+            match cache.load_pages(query).await {
+                Ok(Some(set)) => cache.keep(load, Cached::Complete(Arc::new(set))),
+                Ok(None) => entry.set_too_large(),
                 Err(error) => debug!(error = %chain(&error), "a long list was not read"),
             }
-            drop(reading);
+            drop(refresh);
         });
     }
 
-    async fn read(
-        &self,
-        (space, family): (SpaceId, Family),
-        key: KeyHash,
-    ) -> Result<Option<List>, StoreError> {
-        let mut list = List::new(family);
+    /// The complete set; `None` where it is too large.
+    async fn load_pages(&self, query: KeyQuery) -> Result<Option<HolderSet>, StoreError> {
+        let space = (query.space, query.family);
+        let mut set = HolderSet::new(query.family);
         let mut after = None;
         loop {
-            let page = self
-                .store
-                .holders((space, family), key, after, PAGE)
-                .await?;
-            let full = u32::try_from(page.len()).is_ok_and(|n| n >= PAGE);
+            let page = self.store.holders(space, query.key, after, PAGE).await?;
+            let is_full = u32::try_from(page.len()).is_ok_and(|n| n >= PAGE);
             after = page.last().copied();
-            list.append(&page);
-            if !full {
-                return Ok(Some(list));
+            set.append(&page);
+            if !is_full {
+                return Ok(Some(set));
             }
-            if list.len() > LONGEST {
+            if set.len() > LARGEST_SET {
                 return Ok(None);
             }
         }
     }
 
-    /// Whether the database failed just now: whoever can do without does not wait for it.
-    fn is_away(&self) -> bool {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| at.elapsed() < AWAY)
+    fn failed_just_now(&self) -> bool {
+        let failed = *self.failed.lock();
+        failed.is_some_and(|at| at.elapsed() < AFTER_FAILURE)
     }
 
-    fn failed(&self) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    fn keep(&self, load: Load, loaded: Cached) {
+        let (before, now) = load.finish(loaded);
+        self.entries.lock().resize(before, now);
     }
-
-    fn keep(&self, read: Read, what: What) {
-        let (before, now) = read.put(what);
-        self.lock().resize(before, now);
-    }
-
-    fn slot(&self, space: SpaceId, key: KeyHash) -> Arc<Slot> {
-        self.lock().slot((space, key))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Better than nothing.
-fn stale(list: &Arc<List>) -> Held {
-    count("stale");
-    Held::All(Arc::clone(list))
 }
 
 fn count(outcome: &'static str) {
-    counter!(CACHE.name, "outcome" => outcome).increment(1);
+    counter!(LOOKUPS.name, "outcome" => outcome).increment(1);
 }

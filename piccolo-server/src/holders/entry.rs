@@ -1,331 +1,321 @@
-//! What is known of one key's holders, and who is finding out more.
+//! One key's entry: what is cached of its holders, how fresh that is, and the loads in flight.
+//!
+//! The module above draws the states.
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock, RwLockWriteGuard,
+        Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use tokio::{
-    sync::{Mutex, OwnedMutexGuard},
-    time::Instant,
-};
+use parking_lot::RwLock;
+use tokio::time::Instant;
 
-use super::set::List;
+use super::{
+    set::HolderSet,
+    single_flight::{Permit, SingleFlight},
+};
 use crate::packed::Packed;
 
 /// One key.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct Entry {
     state: RwLock<State>,
-    /// It was asked for since somebody wanted to know last.
-    asked: AtomicBool,
+    flight: SingleFlight,
+    /// The reference bit of CLOCK eviction: the key was requested since the hand last passed.
+    referenced: AtomicBool,
 }
 
-/// There are many of them: what few need they have elsewhere, while they need it.
+/// There are many of them: what few need is kept elsewhere, while they need it.
 #[derive(Debug, Default)]
 struct State {
-    known: Option<(What, Instant)>,
-    /// So many milliseconds later it was found to be right still.
-    right: AtomicU32,
+    /// What was loaded, and when the load began.
+    cached: Option<(Cached, Instant)>,
+    /// Milliseconds from the load to the last revalidation.
+    revalidated_ms: AtomicU32,
+    /// Bytes of the set.
     bytes: u32,
-    /// How often it was asked for since something became known.
-    asked: u32,
-    /// Its whole list is being read.
-    reading: bool,
-    /// Held by whoever asks the database.
-    gate: Option<Arc<Mutex<()>>>,
+    /// Requests since the last load.
+    requests: u32,
+    /// The complete set is being loaded in the background.
+    refreshing: bool,
     replay: Option<Box<Replay>>,
 }
 
-/// What reads of the database may miss.
+/// What loads in flight may miss.
 #[derive(Debug, Default)]
 struct Replay {
-    /// Reads that are under way.
-    reads: u32,
-    /// What was stored since the first of them began.
-    changes: Vec<Change>,
+    /// Loads in flight.
+    loads: u32,
+    /// Changes that were stored since the first of them began.
+    changes: Vec<SetChange>,
 }
 
-/// A node has the key now, or no longer.
+/// A node holds the key now, or no longer.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Change {
+pub(super) enum SetChange {
     Added(Packed),
     Removed(Packed),
 }
 
-/// A read of the database that is under way. It may miss what is stored meanwhile, or have it.
+/// A query of the database in flight. It may or may not see what is stored meanwhile.
 #[derive(Debug)]
-pub(super) struct Read {
-    slot: Arc<Slot>,
-    /// Changes that were made before it.
-    before: usize,
+pub(super) struct Load {
+    entry: Arc<Entry>,
+    /// Changes that were logged before it began.
+    logged_before: usize,
     begun: Instant,
 }
 
-/// Whoever has it asks the database.
-#[derive(Debug)]
-pub(super) struct Flight {
-    slot: Arc<Slot>,
-    gate: Option<OwnedMutexGuard<()>>,
-}
-
+/// What an entry caches.
 #[derive(Debug, Clone)]
-pub(super) enum What {
+pub(super) enum Cached {
     /// All holders.
-    All(Arc<List>),
-    /// More than one query reads.
-    Many,
+    Complete(Arc<HolderSet>),
+    /// That there are more holders than one query loads.
+    TooMany,
 }
 
-/// From the one moment to the other nothing was stored but by this instance.
+/// A time in which nobody but this instance stored anything.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Quiet {
+pub(super) struct QuietPeriod {
     pub(super) begin: Instant,
     pub(super) end: Instant,
 }
 
-/// Whether something may be answered without asking the database again.
+/// Whether an entry may be answered without a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Age {
+pub(super) enum Freshness {
+    /// Younger than its TTL.
     Fresh,
-    /// Not fresh, but not for longer than it was.
-    Late,
-    Old,
+    /// Younger than twice its TTL.
+    Stale,
+    Expired,
 }
 
-/// Ends the reading when it is dropped.
+/// The background load of a complete set. Dropping it lets the next one begin.
 #[derive(Debug)]
-pub(super) struct Reading(Arc<Slot>);
+pub(super) struct Refresh(Arc<Entry>);
 
-/// What a slot takes beside its list, its places in the table included.
-const BASE: usize = 320;
-/// Changes that are remembered while the database is read.
-const CHANGES: usize = 4096;
-/// How long it is known that a key has many holders.
-const MANY: Duration = Duration::from_secs(10);
-/// Rather than nothing, a list this old is answered while the database is away.
-const LAST_RESORT: Duration = Duration::from_mins(15);
-/// A list of this many holders lasts twice as long as an empty one.
-const TWICE: u32 = 10;
-/// No list lasts longer than so many times what an empty one does.
-const LONGEST: u32 = 60;
-/// Stands for more than any number of those who asked.
-const NEVER: u32 = u32::MAX;
-/// A list that must be right is read anew after so long nevertheless.
-const RIGHT: Duration = Duration::from_mins(15);
+/// Bytes of an entry beside its set, its places among the entries included.
+const ENTRY_BYTES: usize = 320;
+/// Changes that are logged for loads in flight.
+const MOST_CHANGES: usize = 4096;
+/// How long a key is taken to have too many holders.
+const TOO_MANY_TTL: Duration = Duration::from_secs(10);
+/// A set of so many holders has twice the TTL of an empty one.
+const HOLDERS_OF_DOUBLE_TTL: u32 = 10;
+/// The longest TTL, in TTLs of an empty set.
+const LONGEST_TTL: u32 = 60;
+/// While the database is away, a set is answered that was right so long ago.
+const STALE_IF_ERROR: Duration = Duration::from_mins(15);
+/// An entry is loaded anew so long after its load, however often it was revalidated.
+const LONGEST_REVALIDATION: Duration = Duration::from_mins(15);
+/// In the place of the number of requests: the set is too large to be loaded.
+const TOO_LARGE: u32 = u32::MAX;
 
-impl Slot {
-    /// It is asked for.
-    pub(super) fn ask(&self) {
-        self.asked.store(true, Relaxed);
+impl Entry {
+    /// Sets the reference bit.
+    pub(super) fn reference(&self) {
+        self.referenced.store(true, Relaxed);
     }
 
-    /// Whether it was asked for since the last call.
-    pub(super) fn was_asked(&self) -> bool {
-        self.asked.swap(false, Relaxed)
+    /// Clears the reference bit; says whether it was set.
+    pub(super) fn take_referenced(&self) -> bool {
+        self.referenced.swap(false, Relaxed)
     }
 
-    /// Waits until nobody else asks the database.
-    pub(super) async fn flight(self: &Arc<Self>) -> Flight {
-        let mut flight = Flight {
-            slot: Arc::clone(self),
-            gate: None,
-        };
-        let gate = Arc::clone(self.lock().gate.get_or_insert_default());
-        flight.gate = Some(gate.lock_owned().await);
-        flight
+    /// Waits until nobody else loads the key in the foreground.
+    pub(super) async fn single_flight(&self) -> Permit<'_> {
+        self.flight.acquire().await
     }
 
-    /// What is known, and whether it may be answered.
-    pub(super) fn known(&self, now: Instant, ttl: Duration, quiet: Quiet) -> Option<(What, Age)> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let (what, at) = state.known.as_ref()?;
-        let lasts = match what {
-            What::All(list) => {
-                let holders = u32::try_from(list.len()).unwrap_or(u32::MAX);
-                let holders = holders.min((LONGEST - 1) * TWICE);
-                ttl.saturating_add(ttl.saturating_mul(holders) / TWICE)
-            }
-            What::Many => MANY,
-        };
-        if quiet.begin <= *at && matches!(what, What::All(_)) {
-            let right = quiet.end.saturating_duration_since(*at).min(RIGHT);
-            let millis = u32::try_from(right.as_millis()).unwrap_or(u32::MAX);
-            state.right.fetch_max(millis, Relaxed);
+    /// What is cached, and how fresh it is; revalidates it first where the quiet period covers it.
+    pub(super) fn get(
+        &self,
+        now: Instant,
+        ttl: Duration,
+        quiet: QuietPeriod,
+    ) -> Option<(Cached, Freshness)> {
+        let state = self.state.read();
+        let (cached, loaded) = state.cached.as_ref()?;
+        if quiet.begin <= *loaded && matches!(cached, Cached::Complete(_)) {
+            let right_for = quiet.end.saturating_duration_since(*loaded);
+            let right_for = right_for.min(LONGEST_REVALIDATION).as_millis();
+            let millis = u32::try_from(right_for).unwrap_or(u32::MAX);
+            state.revalidated_ms.fetch_max(millis, Relaxed);
         }
-        let age = now.saturating_duration_since(state.right(*at));
-        let age = if age < lasts {
-            Age::Fresh
-        } else if age < lasts.saturating_mul(2) {
-            Age::Late
-        } else {
-            Age::Old
-        };
-        Some((what.clone(), age))
+        let age = now.saturating_duration_since(state.last_right(*loaded));
+        Some((cached.clone(), Freshness::of(age, cached.ttl(ttl))))
     }
 
-    /// What to answer when the database is away. That nobody had the key is no answer: somebody may
-    /// have it by now, and who asks can do without as well.
-    pub(super) fn last_resort(&self, now: Instant) -> Option<Arc<List>> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        match state.known.as_ref()? {
-            (What::All(list), at)
-                if list.len() > 0
-                    && now.saturating_duration_since(state.right(*at)) < LAST_RESORT =>
-            {
-                Some(Arc::clone(list))
-            }
+    /// The set to answer while the database is away. An empty one is no answer: somebody may hold the
+    /// key by now, and who asks can do without as well.
+    pub(super) fn stale_if_error(&self, now: Instant) -> Option<Arc<HolderSet>> {
+        let state = self.state.read();
+        let (cached, loaded) = state.cached.as_ref()?;
+        let age = now.saturating_duration_since(state.last_right(*loaded));
+        match cached {
+            Cached::Complete(set) if set.len() > 0 && age < STALE_IF_ERROR => Some(Arc::clone(set)),
             _ => None,
         }
     }
 
     /// To be called before the database is asked.
-    pub(super) fn begin_read(self: &Arc<Self>) -> Read {
-        let mut state = self.lock();
+    pub(super) fn start_load(self: &Arc<Self>) -> Load {
+        let mut state = self.state.write();
         let replay = state.replay.get_or_insert_default();
-        replay.reads += 1;
-        Read {
-            before: replay.changes.len(),
+        replay.loads += 1;
+        Load {
+            logged_before: replay.changes.len(),
             begun: Instant::now(),
-            slot: Arc::clone(self),
+            entry: Arc::clone(self),
         }
     }
 
-    /// A change was stored; gives the bytes that the slot took before and takes now.
-    pub(super) fn change(&self, change: Change) -> (usize, usize) {
-        let mut state = self.lock();
+    /// Applies a change that was stored, and logs it for the loads in flight. Gives the entry's bytes
+    /// before and after.
+    pub(super) fn apply(&self, change: SetChange) -> (usize, usize) {
+        let mut state = self.state.write();
         if let Some(replay) = &mut state.replay
-            && replay.changes.len() < CHANGES
+            && replay.changes.len() < MOST_CHANGES
         {
             replay.changes.push(change);
         }
-        if let Some((What::All(list), _)) = &mut state.known {
-            change.make(Arc::make_mut(list));
+        if let Some((Cached::Complete(set), _)) = &mut state.cached {
+            change.apply(Arc::make_mut(set));
         }
         state.measure()
     }
 
-    /// Counts one who asks; says whether they are enough since something became known.
-    pub(super) fn is_worth(&self, enough: u32) -> bool {
-        let mut state = self.lock();
-        if state.asked == NEVER {
+    /// Counts a request; says whether there were `enough` since the last load.
+    pub(super) fn count_request(&self, enough: u32) -> bool {
+        let mut state = self.state.write();
+        if state.requests == TOO_LARGE {
             return false;
         }
-        state.asked += 1;
-        state.asked >= enough
+        state.requests += 1;
+        state.requests >= enough
     }
 
-    /// Its whole list is too long, however many ask.
-    pub(super) fn give_up(&self) {
-        self.lock().asked = NEVER;
+    /// The complete set is too large to be loaded, however many request it.
+    pub(super) fn set_too_large(&self) {
+        self.state.write().requests = TOO_LARGE;
     }
 
-    pub(super) fn begin_reading(self: &Arc<Self>) -> Option<Reading> {
-        let begun = std::mem::replace(&mut self.lock().reading, true);
-        (!begun).then(|| Reading(Arc::clone(self)))
+    /// Begins the background load, unless one is in flight.
+    pub(super) fn start_refresh(self: &Arc<Self>) -> Option<Refresh> {
+        let in_flight = std::mem::replace(&mut self.state.write().refreshing, true);
+        (!in_flight).then(|| Refresh(Arc::clone(self)))
     }
 
+    /// What the entry takes.
     pub(super) fn bytes(&self) -> usize {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.bytes()
-    }
-
-    fn lock(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().bytes()
     }
 }
 
 impl State {
-    /// Takes the measure of the list; gives the bytes of before and of now.
+    /// Measures the set; gives the entry's bytes before and after.
     fn measure(&mut self) -> (usize, usize) {
         let before = self.bytes();
-        let list = match &self.known {
-            Some((What::All(list), _)) => list.bytes(),
+        let set = match &self.cached {
+            Some((Cached::Complete(set), _)) => set.bytes(),
             _ => 0,
         };
-        self.bytes = u32::try_from(list).unwrap_or(u32::MAX);
+        self.bytes = u32::try_from(set).unwrap_or(u32::MAX);
         (before, self.bytes())
     }
 
-    /// When it was last known to be right, of what was read then.
-    fn right(&self, at: Instant) -> Instant {
-        at + Duration::from_millis(self.right.load(Relaxed).into())
+    /// When what was loaded then was last known to be right.
+    fn last_right(&self, loaded: Instant) -> Instant {
+        loaded + Duration::from_millis(self.revalidated_ms.load(Relaxed).into())
     }
 
     fn bytes(&self) -> usize {
-        BASE + usize::try_from(self.bytes).unwrap_or(usize::MAX - BASE)
+        ENTRY_BYTES + usize::try_from(self.bytes).unwrap_or(usize::MAX - ENTRY_BYTES)
     }
 }
 
-impl Change {
-    fn make(self, list: &mut List) {
+impl Cached {
+    /// The time to live, where that of an empty set is `ttl`.
+    fn ttl(&self, ttl: Duration) -> Duration {
         match self {
-            Self::Added(holder) => list.insert(holder),
-            Self::Removed(holder) => list.remove(holder),
+            Self::Complete(set) => {
+                let holders = u32::try_from(set.len()).unwrap_or(u32::MAX);
+                let holders = holders.min((LONGEST_TTL - 1) * HOLDERS_OF_DOUBLE_TTL);
+                ttl.saturating_add(ttl.saturating_mul(holders) / HOLDERS_OF_DOUBLE_TTL)
+            }
+            Self::TooMany => TOO_MANY_TTL,
         }
     }
 }
 
-impl Read {
-    /// Takes what was read, and makes the changes that it may have missed; gives the bytes that the
-    /// slot took before and takes now.
-    pub(super) fn put(self, what: What) -> (usize, usize) {
-        let mut state = self.slot.lock();
-        let changes = state.replay.as_ref().map(|replay| &*replay.changes);
-        let changes = changes.unwrap_or_default();
-        let mut what = what;
-        // Where there are too many, some may have been forgotten. The next read is sure to know them.
-        if changes.len() < CHANGES {
-            if let (What::All(list), Some(changes)) = (&mut what, changes.get(self.before..))
+impl Freshness {
+    fn of(age: Duration, ttl: Duration) -> Self {
+        if age < ttl {
+            Self::Fresh
+        } else if age < ttl.saturating_mul(2) {
+            Self::Stale
+        } else {
+            Self::Expired
+        }
+    }
+}
+
+impl SetChange {
+    fn apply(self, set: &mut HolderSet) {
+        match self {
+            Self::Added(holder) => set.insert(holder),
+            Self::Removed(holder) => set.remove(holder),
+        }
+    }
+}
+
+impl Load {
+    /// Caches what was loaded, with the changes replayed that the query may have missed. Gives the
+    /// entry's bytes before and after.
+    pub(super) fn finish(self, mut loaded: Cached) -> (usize, usize) {
+        let mut state = self.entry.state.write();
+        let log = state.replay.as_ref().map(|replay| &*replay.changes);
+        let log = log.unwrap_or_default();
+        // A full log may have dropped some. The next load begins after all of them.
+        if log.len() < MOST_CHANGES {
+            if let (Cached::Complete(set), Some(changes)) =
+                (&mut loaded, log.get(self.logged_before..))
                 && !changes.is_empty()
             {
-                let list = Arc::make_mut(list);
+                let set = Arc::make_mut(set);
                 for change in changes {
-                    change.make(list);
+                    change.apply(set);
                 }
             }
-            if state.asked != NEVER || matches!(what, What::All(_)) {
-                state.asked = 0;
+            if state.requests != TOO_LARGE || matches!(loaded, Cached::Complete(_)) {
+                state.requests = 0;
             }
-            state.known = Some((what, self.begun));
-            state.right = AtomicU32::new(0);
+            state.cached = Some((loaded, self.begun));
+            state.revalidated_ms = AtomicU32::new(0);
         }
         state.measure()
     }
 }
 
-impl Drop for Read {
+impl Drop for Load {
     fn drop(&mut self) {
-        let mut state = self.slot.lock();
+        let mut state = self.entry.state.write();
         if let Some(replay) = &mut state.replay {
-            replay.reads -= 1;
-            if replay.reads == 0 {
+            replay.loads -= 1;
+            if replay.loads == 0 {
                 state.replay = None;
             }
         }
     }
 }
 
-impl Drop for Flight {
+impl Drop for Refresh {
     fn drop(&mut self) {
-        drop(self.gate.take());
-        let mut state = self.slot.lock();
-        // Whoever waits has it, too.
-        if state
-            .gate
-            .as_ref()
-            .is_some_and(|gate| Arc::strong_count(gate) == 1)
-        {
-            state.gate = None;
-        }
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.0.lock().reading = false;
+        self.0.state.write().refreshing = false;
     }
 }

@@ -1,9 +1,9 @@
 //! All holders of one key, in the order of their addresses.
 //!
 //! An image that every node has would take six bytes for each of them, and a hundred such keys more
-//! than all else that the server holds. So only the first of each block stands whole; of the others
-//! it stands how far they are from the one before: a byte or two, since those of one rack are
-//! neighbours and have the same port. A change writes one block anew.
+//! than all else that the server holds. So a set is delta coded in blocks: the first holder of a block is
+//! stored whole, and of each other one its distance from the one before: a byte or two, since those of
+//! one rack are neighbours and have the same port. A change encodes one block anew.
 
 mod spot;
 
@@ -17,14 +17,14 @@ use crate::{
 
 /// Holders of one family.
 #[derive(Debug, Clone)]
-pub(crate) struct List {
+pub(crate) struct HolderSet {
     family: Family,
     len: usize,
     /// In their order; none is empty.
     blocks: Vec<Block>,
 }
 
-/// Some neighbours. Copies of a list share them.
+/// Some neighbours. Copies of a set share them.
 #[derive(Debug, Clone)]
 struct Block {
     first: Packed,
@@ -32,40 +32,40 @@ struct Block {
     steps: Arc<[u8]>,
 }
 
-/// Goes upwards through the holders of a block.
+/// Goes through the holders of a block in their order.
 #[derive(Debug)]
-struct Within<'a> {
+struct BlockHolders<'a> {
     first: Option<Spot>,
     /// The one before the next one.
     spot: Spot,
     steps: &'a [u8],
 }
 
-/// Goes upwards through a list.
+/// Goes through a set in its order.
 #[derive(Debug)]
-struct Upwards<'a> {
+struct Ascending<'a> {
     /// Was looked at, and not taken.
     next: Option<Spot>,
-    within: Option<Within<'a>>,
+    within: Option<BlockHolders<'a>>,
     blocks: slice::Iter<'a, Block>,
 }
 
-/// Goes from a place in both directions, always on to the nearer of the two next ones.
+/// Goes from a place in both directions: the nearer of the two next holders comes first.
 #[derive(Debug)]
-pub(crate) struct Outwards<'a> {
-    list: &'a List,
+pub(crate) struct NearestFirst<'a> {
+    set: &'a HolderSet,
     around: Spot,
     /// The holders below that are decoded, the next one last.
     lower: Vec<Spot>,
     /// Blocks below them.
     blocks: usize,
-    upper: Upwards<'a>,
+    upper: Ascending<'a>,
 }
 
-/// What [`Outwards`] went through: all that lies between the two, or on that side where there is
-/// none.
+/// What [`NearestFirst`] went through: all that lies between the two, which were not visited. Where
+/// there is none, all on that side.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Passed {
+pub(crate) struct Visited {
     below: Option<Packed>,
     above: Option<Packed>,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Passed {
 /// Most holders of one block.
 const BLOCK: usize = 256;
 
-impl List {
+impl HolderSet {
     pub(crate) fn new(family: Family) -> Self {
         Self {
             family,
@@ -82,18 +82,18 @@ impl List {
         }
     }
 
-    /// Holders that are in their order already.
-    pub(super) fn sorted(family: Family, holders: &[Packed]) -> Self {
-        let mut list = Self::new(family);
-        list.append(holders);
-        list
+    /// Takes holders that are in their order already.
+    pub(super) fn from_sorted(family: Family, holders: &[Packed]) -> Self {
+        let mut set = Self::new(family);
+        set.append(holders);
+        set
     }
 
     /// What stands on either side of a place, when that is all there is.
-    pub(super) fn of(family: Family, nearest: &Nearest) -> Self {
+    pub(super) fn from_nearest(family: Family, nearest: &Nearest) -> Self {
         let below = nearest.below.iter().rev();
         let holders: Vec<_> = below.chain(&nearest.above).copied().collect();
-        Self::sorted(family, &holders)
+        Self::from_sorted(family, &holders)
     }
 
     /// Adds some that are in their order, and come after all that are there.
@@ -149,7 +149,7 @@ impl List {
 
     /// The holders of one block; none of one that is not there.
     fn decoded(&self, block: usize) -> impl Iterator<Item = Spot> {
-        self.blocks.get(block).into_iter().flat_map(Block::within)
+        self.blocks.get(block).into_iter().flat_map(Block::holders)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -163,48 +163,48 @@ impl List {
 
     /// All from that one on.
     pub(crate) fn from(&self, holder: Packed) -> impl Iterator<Item = Packed> {
-        let upwards = self.upwards(self.block(holder), Spot::of(holder), |_| {});
-        upwards.map(|spot| spot.holder(self.family))
+        let ascending = self.ascending(self.block(holder), Spot::of(holder), |_| {});
+        ascending.map(|spot| spot.holder(self.family))
     }
 
     /// The holders with the longest prefix in common with `around` first.
-    pub(crate) fn nearest(&self, around: Packed) -> Outwards<'_> {
+    pub(crate) fn nearest(&self, around: Packed) -> NearestFirst<'_> {
         let blocks = self.block(around);
         let around = Spot::of(around);
         let mut lower = Vec::with_capacity(BLOCK);
-        Outwards {
-            upper: self.upwards(blocks, around, |spot| lower.push(spot)),
-            list: self,
+        NearestFirst {
+            upper: self.ascending(blocks, around, |spot| lower.push(spot)),
+            set: self,
             around,
             lower,
             blocks,
         }
     }
 
-    /// Upwards from a place that is within this block or before the next one; gives away what comes
+    /// From a place upwards that is within this block or before the next one; gives away what comes
     /// before it there.
-    fn upwards(&self, block: usize, from: Spot, mut before: impl FnMut(Spot)) -> Upwards<'_> {
-        let mut upwards = Upwards {
+    fn ascending(&self, block: usize, from: Spot, mut before: impl FnMut(Spot)) -> Ascending<'_> {
+        let mut ascending = Ascending {
             next: None,
             within: None,
             blocks: self.blocks.get(block..).unwrap_or_default().iter(),
         };
-        while let Some(next) = upwards.next() {
+        while let Some(next) = ascending.next() {
             if next >= from {
-                upwards.next = Some(next);
+                ascending.next = Some(next);
                 break;
             }
             before(next);
         }
-        upwards
+        ascending
     }
 }
 
-/// What the allocator and the counters of a shared block take.
+/// Bytes that the allocator and the counters of a shared block take.
 const SHARED: usize = 32;
 
 impl Block {
-    /// At most [`BLOCK`] holders in their order; none of none.
+    /// At most [`BLOCK`] holders in their order; `None` for an empty slice.
     fn of(holders: &[Packed]) -> Option<Self> {
         let (first, rest) = holders.split_first()?;
         let mut steps = Vec::with_capacity(2 * rest.len());
@@ -220,9 +220,9 @@ impl Block {
         })
     }
 
-    fn within(&self) -> Within<'_> {
+    fn holders(&self) -> BlockHolders<'_> {
         let first = Spot::of(self.first);
-        Within {
+        BlockHolders {
             first: Some(first),
             spot: first,
             steps: &self.steps,
@@ -230,7 +230,7 @@ impl Block {
     }
 }
 
-impl Iterator for Within<'_> {
+impl Iterator for BlockHolders<'_> {
     type Item = Spot;
 
     fn next(&mut self) -> Option<Spot> {
@@ -242,7 +242,7 @@ impl Iterator for Within<'_> {
     }
 }
 
-impl Iterator for Upwards<'_> {
+impl Iterator for Ascending<'_> {
     type Item = Spot;
 
     fn next(&mut self) -> Option<Spot> {
@@ -253,23 +253,23 @@ impl Iterator for Upwards<'_> {
             if let Some(next) = self.within.as_mut().and_then(Iterator::next) {
                 return Some(next);
             }
-            self.within = Some(self.blocks.next()?.within());
+            self.within = Some(self.blocks.next()?.holders());
         }
     }
 }
 
-impl Upwards<'_> {
+impl Ascending<'_> {
     fn peek(&mut self) -> Option<Spot> {
         self.next = self.next();
         self.next
     }
 }
 
-impl Outwards<'_> {
-    pub(crate) fn passed(mut self) -> Passed {
+impl NearestFirst<'_> {
+    pub(crate) fn visited(mut self) -> Visited {
         self.look_below();
-        let holder = |spot: Spot| spot.holder(self.list.family);
-        Passed {
+        let holder = |spot: Spot| spot.holder(self.set.family);
+        Visited {
             below: self.lower.last().copied().map(holder),
             above: self.upper.peek().map(holder),
         }
@@ -281,12 +281,12 @@ impl Outwards<'_> {
             && let Some(blocks) = self.blocks.checked_sub(1)
         {
             self.blocks = blocks;
-            self.lower.extend(self.list.decoded(blocks));
+            self.lower.extend(self.set.decoded(blocks));
         }
     }
 }
 
-impl Iterator for Outwards<'_> {
+impl Iterator for NearestFirst<'_> {
     type Item = Packed;
 
     fn next(&mut self) -> Option<Packed> {
@@ -304,17 +304,17 @@ impl Iterator for Outwards<'_> {
         } else {
             self.upper.next()
         };
-        next.map(|spot| spot.holder(self.list.family))
+        next.map(|spot| spot.holder(self.set.family))
     }
 }
 
-impl Passed {
-    pub(crate) fn has(self, holder: Packed) -> bool {
-        self.has_all(holder, holder)
+impl Visited {
+    pub(crate) fn contains(self, holder: Packed) -> bool {
+        self.covers(holder, holder)
     }
 
     /// Whether all between the two, both included, were gone through.
-    pub(crate) fn has_all(self, first: Packed, last: Packed) -> bool {
+    pub(crate) fn covers(self, first: Packed, last: Packed) -> bool {
         self.below.is_none_or(|below| below < first) && self.above.is_none_or(|above| last < above)
     }
 }

@@ -106,7 +106,7 @@ impl Reloader {
     async fn read(&mut self, cause: Cause) {
         let path = self.path.clone();
         let reading = tokio::task::spawn_blocking(move || load::read(&path)).await;
-        // The task has nothing that panics; were it to, the next look would try again.
+        // A panic ends the process, so there is no result only when the runtime shuts down.
         let Ok(read) = reading else { return };
         let seen = read.as_ref().map_err(|error| chain(error).to_string());
         let seen = Some(seen.cloned());
@@ -121,7 +121,7 @@ impl Reloader {
         match parsing.await {
             Ok(Ok(topology)) => self.good(topology),
             Ok(Err(error)) => self.bad(&error, first),
-            Err(_panic) => {}
+            Err(_shutdown) => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! Lists hold what sorted sets do.
+//! A holder set holds what a sorted set does.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ fn ip_of(low: u32) -> IpAddr {
     Ipv4Addr::from_bits(0x0a00_0000 + low).into()
 }
 
-/// Lists of racks, of hosts with several ports, and of addresses from anywhere, some of them of
+/// Sets of racks, of hosts with several ports, and of addresses from anywhere, some of them of
 /// several blocks.
 fn holders() -> impl Strategy<Value = (Family, Vec<Packed>)> {
     let port = prop_oneof![Just(7787_u16), 1..=u16::MAX];
@@ -30,9 +30,9 @@ fn holders() -> impl Strategy<Value = (Family, Vec<Packed>)> {
     prop_oneof![some(Family::V4, v4.boxed()), some(Family::V6, v6.boxed())]
 }
 
-fn all(list: &List) -> Vec<Packed> {
-    let spots = list.blocks.iter().flat_map(Block::within);
-    spots.map(|spot| spot.holder(list.family)).collect()
+fn all(set: &HolderSet) -> Vec<Packed> {
+    let spots = set.blocks.iter().flat_map(Block::holders);
+    spots.map(|spot| spot.holder(set.family)).collect()
 }
 
 proptest! {
@@ -44,27 +44,27 @@ proptest! {
     ) {
         holders.sort_unstable();
         holders.dedup();
-        let list = List::sorted(family, &holders);
-        prop_assert_eq!(list.len(), holders.len());
-        prop_assert_eq!(&all(&list), &holders);
+        let set = HolderSet::from_sorted(family, &holders);
+        prop_assert_eq!(set.len(), holders.len());
+        prop_assert_eq!(&all(&set), &holders);
         let Some(last) = holders.len().checked_sub(1) else { return Ok(()) };
         let from = from.index(last + 1);
         let around = holders[from];
-        prop_assert_eq!(&list.from(around).collect::<Vec<_>>(), &holders[from..]);
+        prop_assert_eq!(&set.from(around).collect::<Vec<_>>(), &holders[from..]);
 
-        let mut nearest = list.nearest(around);
+        let mut nearest = set.nearest(around);
         let mut outwards: Vec<_> = nearest.by_ref().take(steps).collect();
-        let passed = nearest.passed();
+        let visited = nearest.visited();
         for holder in &holders {
-            prop_assert_eq!(passed.has(*holder), outwards.contains(holder));
+            prop_assert_eq!(visited.contains(*holder), outwards.contains(holder));
         }
-        prop_assert_eq!(passed.has_all(holders[0], holders[last]), steps > last);
+        prop_assert_eq!(visited.covers(holders[0], holders[last]), steps > last);
         outwards.sort_unstable();
         prop_assert_eq!(outwards.len(), steps.min(holders.len()));
     }
 
     #[test]
-    fn a_list_is_a_sorted_set(
+    fn a_holder_set_is_a_sorted_set(
         (family, holders) in holders(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..400),
         around in any::<prop::sample::Index>(),
@@ -72,25 +72,25 @@ proptest! {
         if holders.is_empty() {
             return Ok(());
         }
-        let mut list = List::new(family);
+        let mut set = HolderSet::new(family);
         let mut expected = std::collections::BTreeSet::new();
         let sure = holders.iter().map(|holder| (*holder, true));
         let changes = changes.iter().map(|(index, there)| (holders[index.index(holders.len())], *there));
         for (holder, there) in sure.chain(changes) {
             if there {
-                list.insert(holder);
+                set.insert(holder);
                 expected.insert(holder);
             } else {
-                list.remove(holder);
+                set.remove(holder);
                 expected.remove(&holder);
             }
         }
-        let held = all(&list);
+        let held = all(&set);
         prop_assert_eq!(&held, &expected.iter().copied().collect::<Vec<_>>());
-        prop_assert_eq!(list.len(), held.len());
+        prop_assert_eq!(set.len(), held.len());
 
         let around = holders[around.index(holders.len())].holder().expect("a holder").ip();
-        let mut outwards: Vec<_> = list.nearest(Packed::new(around, 0)).collect();
+        let mut outwards: Vec<_> = set.nearest(Packed::new(around, 0)).collect();
         let bits = |holder: &Packed| {
             let ip = holder.holder().map(|holder| holder.ip());
             ip.and_then(|ip| topology::common_prefix_bits(ip, around))
@@ -103,9 +103,9 @@ proptest! {
 
 /// What the cache's bounds are made for.
 #[test]
-fn a_list_of_racks_takes_less_than_two_bytes_a_holder() {
+fn a_set_of_racks_takes_less_than_two_bytes_a_holder() {
     let racks = (0..250).flat_map(|rack| (1..=40).map(move |host| packed(rack * 256 + host)));
     let holders: Vec<_> = racks.collect();
-    let list = List::sorted(Family::V4, &holders);
-    assert!(list.bytes() < 2 * holders.len(), "{}", list.bytes());
+    let set = HolderSet::from_sorted(Family::V4, &holders);
+    assert!(set.bytes() < 2 * holders.len(), "{}", set.bytes());
 }

@@ -1,4 +1,5 @@
-//! One database with all that belongs to it: nodes, spaces, the queue of changes.
+//! One database, and what belongs to it in memory: its nodes, its groups, the cached holders of keys,
+//! and the tasks that write changes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,28 +10,27 @@ use tokio::sync::mpsc;
 use crate::{
     evictor::{self, Evictor},
     flusher::{self, Flusher},
-    holders::Lists,
+    holders::{HolderCache, KeyQuery, Lookup},
     nodes::Nodes,
     packed::Packed,
-    spaces::Spaces,
-    store::{NodeKey, Store, StoreError, Writer},
-    writer::{self, Bounds, Changes},
+    spaces::{ByFamily, Spaces},
+    store::{Change, NodeKey, Outcome, Store, StoreError, Writer},
+    writer::{self, Bounds, ChangeError, Changes},
 };
 
-/// One database, and what is known of it in memory.
+/// One database, which serves one group or several. All that is done with it is done through this.
 #[derive(Debug)]
-pub(crate) struct Realm {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) nodes: Arc<Nodes>,
-    pub(crate) spaces: Arc<Spaces>,
-    pub(crate) changes: Changes,
-    /// The holders of keys that were asked for lately.
-    pub(crate) lists: Arc<Lists>,
-    /// Ends when nobody can bring signs of life any more.
+pub(crate) struct Database {
+    store: Arc<dyn Store>,
+    nodes: Arc<Nodes>,
+    spaces: Arc<Spaces>,
+    changes: Changes,
+    holders: Arc<HolderCache>,
+    /// Ends when nobody can bring keepalives any more.
     _open: mpsc::Sender<()>,
 }
 
-/// What all realms of a server have in common.
+/// What all databases of a server have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Common {
     pub(crate) clock: Clock,
@@ -66,8 +66,8 @@ impl Known {
     }
 }
 
-impl Realm {
-    /// Starts the tasks that keep a database company.
+impl Database {
+    /// Starts its tasks.
     pub(crate) fn start(name: Arc<str>, known: Known, common: &Common, scope: &Scope) -> Self {
         let Known {
             store,
@@ -75,12 +75,12 @@ impl Realm {
             spaces,
         } = known;
         let (changes, queues) = writer::queues(common.bounds, store.lanes());
-        let lists = Lists::new(Arc::clone(&store), scope.clone(), common.find_cache_ttl);
-        let lists = Arc::new(lists);
+        let holders = HolderCache::new(Arc::clone(&store), scope.clone(), common.find_cache_ttl);
+        let holders = Arc::new(holders);
         let work = writer::Work {
             store: Arc::clone(&store),
             nodes: Arc::clone(&nodes),
-            lists: Arc::clone(&lists),
+            holders: Arc::clone(&holders),
             clock: common.clock.clone(),
             writer: common.writer,
             bounds: common.bounds,
@@ -101,7 +101,7 @@ impl Realm {
             readiness: common.readiness.clone(),
             store: Arc::clone(&store),
             nodes: Arc::clone(&nodes),
-            lists: Arc::clone(&lists),
+            holders: Arc::clone(&holders),
             spaces: Arc::clone(&spaces),
             clock: common.clock.clone(),
             writer: common.writer,
@@ -115,18 +115,47 @@ impl Realm {
             nodes,
             spaces,
             changes,
-            lists,
+            holders,
             _open: open,
         }
     }
 
     /// The node's key; its group is made known to the store where it is new.
-    pub(crate) async fn node(&self, group: &Group, holder: Holder) -> Result<NodeKey, StoreError> {
+    pub(crate) async fn node_key(
+        &self,
+        group: &Group,
+        holder: Holder,
+    ) -> Result<NodeKey, StoreError> {
         let holder = Packed::from(holder);
         let space = self
             .spaces
             .intern(&*self.store, group, holder.family())
             .await?;
         Ok(NodeKey { space, holder })
+    }
+
+    /// The spaces of a group; none of one that has no nodes yet.
+    pub(crate) fn spaces(&self, group: &Group) -> ByFamily {
+        self.spaces.get(group)
+    }
+
+    /// The nodes, in memory.
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Has a change of a node's set written; returns when it is committed.
+    pub(crate) async fn apply(&self, change: Change) -> Result<Outcome, ChangeError> {
+        self.changes.apply(change).await
+    }
+
+    /// The holders of a key, from memory where they are fresh enough.
+    pub(crate) async fn holders(&self, query: KeyQuery) -> Result<Lookup, StoreError> {
+        self.holders.lookup(query).await
+    }
+
+    /// What is kept: for reads that no cache answers.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 }
