@@ -158,29 +158,11 @@ fn long_names(command: &Command, names: &mut Vec<String>) {
 fn nearest(command: &Command, key: &str) -> String {
     let mut names = Vec::new();
     long_names(command, &mut names);
-    match names.iter().min_by_key(|name| distance(name, key)) {
+    match names
+        .iter()
+        .min_by_key(|name| strsim::levenshtein(name, key))
+    {
         Some(name) => format!("the nearest known one is {name:?}"),
         None => "no keys are known".to_owned(),
     }
-}
-
-/// Levenshtein's edit distance, in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (slot, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let cost = (diagonal + usize::from(x != y))
-                .min(left + 1)
-                .min(*slot + 1);
-            diagonal = *slot;
-            *slot = cost;
-            left = cost;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(a.len())
 }
