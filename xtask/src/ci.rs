@@ -1,11 +1,16 @@
 //! `cargo xtask ci`: everything that a change has to pass, the quick things first.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::setup::{self, BUILD, DENY};
 use crate::shell::{run, say};
 use crate::workspace::cargo;
 use crate::{deploy, docs, ebpf, tests, tidy};
+
+/// A fetch of the database of advisories is given up after so long.
+const FETCH_SECONDS: &str = "120";
 
 /// Runs it all and stops at the first failure.
 pub(crate) fn run_all() -> Result<()> {
@@ -38,10 +43,37 @@ pub(crate) fn run_all() -> Result<()> {
             "deny", "check", "bans", "licenses", "sources",
         ])?)
     })?;
+    step("advisories", advisories)?;
     step("references", docs::check)?;
     step("deployment", deploy::check)?;
     step("kernel program", ebpf::check)?;
     step("tests", || tests::run(&[]))
+}
+
+/// Checks the dependencies against the database of known vulnerabilities. That is fetched from its host,
+/// which not every machine reaches: where it cannot be had, says so and goes on.
+fn advisories() -> Result<()> {
+    let fetch = cargo(&["deny", "fetch", "db"])?;
+    let mut bounded = Command::new("timeout");
+    bounded
+        .arg(FETCH_SECONDS)
+        .arg(fetch.get_program())
+        .args(fetch.get_args());
+    if let Some(directory) = fetch.get_current_dir() {
+        bounded.current_dir(directory);
+    }
+    if run(&mut bounded).is_err() {
+        say(
+            "NOT CHECKED: the database of advisories could not be fetched; it needs network to its host",
+        );
+        return Ok(());
+    }
+    run(&mut cargo(&[
+        "deny",
+        "check",
+        "--disable-fetch",
+        "advisories",
+    ])?)
 }
 
 fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -23,6 +23,9 @@ pub(crate) enum Task {
     Sweep,
     /// Installs what is missing, then runs the unit tests and the system tests.
     Test {
+        /// Runs the unit tests only, which need neither root nor anything that is not needed to build.
+        #[arg(long)]
+        unit: bool,
         /// Runs only tests whose names contain one of these.
         filter: Vec<String>,
     },

@@ -8,7 +8,7 @@ use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Packing, Plan, Rate
 
 use crate::cli::DemoOptions;
 use crate::setup::{self, BUILD, DEMO, as_root};
-use crate::{shell, tests};
+use crate::{shell, workspace};
 
 mod figures;
 mod look;
@@ -31,7 +31,7 @@ const NODE: Rate = Rate::megabits(800);
 pub(crate) fn run(options: &DemoOptions) -> Result<()> {
     if !options.built {
         setup::packages(&[BUILD, DEMO])?;
-        tests::build()?;
+        workspace::build()?;
     }
     if setup::is_root() {
         return show(options).inspect_err(|_| testbed::stop_if_interrupted());

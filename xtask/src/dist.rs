@@ -1,6 +1,7 @@
 //! What is given to those who run Piccolo: static programs, checksums, and a bill of materials.
 
 mod apt;
+mod arch;
 mod archive;
 mod build;
 mod facts;
@@ -18,8 +19,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::shell;
 
+pub(crate) use arch::Arch;
 pub(crate) use archive::{Archive, Entry, gzip};
-pub(crate) use build::{Arch, PROGRAMS, program};
+pub(crate) use build::{PROGRAMS, program};
 pub(crate) use facts::Facts;
 pub(crate) use sbom::bill_of_materials;
 

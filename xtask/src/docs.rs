@@ -1,4 +1,5 @@
-//! `cargo xtask docs`: the references of metrics and settings, written by the programs themselves.
+//! `cargo xtask docs`: the references of metrics and settings, written by the programs themselves, and
+//! the layers of the code, written from `layers.toml`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::layers::{self, Layers};
 use crate::shell::{output, run, say};
 use crate::workspace::{self, cargo};
 
@@ -64,6 +66,16 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
+/// The map of the code, with the modules in their layers.
+fn layers() -> Result<(PathBuf, String)> {
+    let root = workspace::root()?;
+    let read =
+        |file: &str| fs::read_to_string(root.join(file)).with_context(|| format!("reading {file}"));
+    let layers = Layers::read(&read(layers::FILE)?)?;
+    let page = layers.written_into(&read(layers::PAGE)?)?;
+    Ok((root.join(layers::PAGE), page))
+}
+
 fn pages() -> Result<Vec<(PathBuf, String)>> {
     let root = workspace::root()?;
     let mut build = cargo(&["build", "--bins"])?;
@@ -79,5 +91,6 @@ fn pages() -> Result<Vec<(PathBuf, String)>> {
         }
         pages.push((root.join(page.file), text));
     }
+    pages.push(layers()?);
     Ok(pages)
 }

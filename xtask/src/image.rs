@@ -14,7 +14,7 @@ use anyhow::Result;
 
 use crate::{
     dist::{self, Arch, Facts, bill_of_materials},
-    tests,
+    workspace,
 };
 
 use layout::Layout;
@@ -92,7 +92,7 @@ pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
 ///
 /// When a program does not build or a file cannot be written.
 pub(crate) fn run_debug(registry: &str) -> Result<()> {
-    tests::build()?;
+    workspace::build()?;
     pack_debug(registry)
 }
 

@@ -9,6 +9,7 @@ mod dist;
 mod docs;
 mod ebpf;
 mod image;
+mod layers;
 mod setup;
 mod shell;
 mod tests;
@@ -36,7 +37,11 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Demo(options) => demo::run(&options),
         Task::Sweep => testbed::Run::sweep_kept(),
-        Task::Test { filter } => {
+        Task::Test { unit: true, filter } => tests::run_unit(&filter),
+        Task::Test {
+            unit: false,
+            filter,
+        } => {
             if filter.is_empty() {
                 ebpf::check_where_possible()?;
                 deploy::check()?;

@@ -1,5 +1,9 @@
 //! `cargo xtask test`: set-up, build, unit and system tests.
 
+mod progress;
+
+use std::io::{IsTerminal as _, stderr};
+
 use anyhow::{Context as _, Result};
 use testbed::Release;
 
@@ -32,12 +36,19 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
         // Only what makes namespaces has to be root, but the runner knows no difference.
         nextest.env(runner_variable(), "sudo --preserve-env");
     }
-    shell::run(&mut nextest)
+    if stderr().is_terminal() {
+        // It draws a bar.
+        return shell::run(&mut nextest);
+    }
+    progress::run(&mut nextest)
 }
 
-/// Builds the programs that the demo starts.
-pub(crate) fn build() -> Result<()> {
-    shell::run(&mut workspace::cargo(&["build", "--workspace", "--bins"])?)
+/// The unit tests of all crates: those that stand beside the code. Installs nothing but what a build
+/// needs, and works without root.
+pub(crate) fn run_unit(filter: &[String]) -> Result<()> {
+    setup::packages(&[BUILD])?;
+    let mut test = workspace::cargo(&["test", "--quiet", "--workspace", "--lib", "--bins", "--"])?;
+    shell::run(test.args(filter))
 }
 
 fn runner_variable() -> String {

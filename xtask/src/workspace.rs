@@ -25,6 +25,11 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     Ok(cargo)
 }
 
+/// Builds the programs that the demo starts and that images are packed with.
+pub(crate) fn build() -> Result<()> {
+    crate::shell::run(&mut cargo(&["build", "--workspace", "--bins"])?)
+}
+
 /// Gives the files that git knows, relative to the root. New files count, ignored ones do not.
 pub(crate) fn files() -> Result<Vec<PathBuf>> {
     let mut git = Command::new("git");

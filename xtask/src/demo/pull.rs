@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use testbed::{Bed, Image, Node};
 
 use super::IMAGE;
-use super::screen::Screen;
+use super::screen::{Screen, megabytes};
 
 const DEADLINE: Duration = Duration::from_mins(3);
 const TICK: Duration = Duration::from_millis(200);
@@ -82,7 +82,7 @@ pub(super) fn pull_round(
         screen.say(&format!(
             "  {} has it after {seconds:.1} s, {} from the registry",
             node.host.name,
-            super::table::megabytes(from_registry)
+            megabytes(from_registry)
         ));
         round.nodes.insert(
             node.host.address,

@@ -49,3 +49,9 @@ impl Screen {
         }
     }
 }
+
+/// A number of bytes for the eye.
+pub(super) fn megabytes(bytes: u64) -> String {
+    let tenths = (bytes + 50_000) / 100_000;
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}

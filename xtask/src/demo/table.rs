@@ -1,6 +1,7 @@
 //! The demo's figures for the eye.
 
 use super::figures::{Figures, NodeFigures};
+use super::screen::megabytes;
 
 pub(super) fn show(figures: &Figures) -> String {
     let mut lines = vec![format!(
@@ -40,11 +41,6 @@ pub(super) fn show(figures: &Figures) -> String {
         ));
     }
     lines.join("\n")
-}
-
-pub(super) fn megabytes(bytes: u64) -> String {
-    let tenths = (bytes + 50_000) / 100_000;
-    format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
 fn hundredths(part: u64, whole: u64) -> String {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{build::Arch, facts::Facts};
+use super::{arch::Arch, facts::Facts};
 use crate::{setup, shell};
 
 /// The package with the standard library that fits the distribution's compiler.

@@ -7,57 +7,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{apt, facts::Facts, metadata::Metadata};
+use super::{apt, arch::Arch, facts::Facts, metadata::Metadata};
 use crate::{shell, workspace};
 
 /// The programs that are given away.
 pub(crate) const PROGRAMS: [&str; 2] = ["pi-agent", "piccolo-server"];
-
-/// An architecture that is built for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Arch {
-    /// 64-bit Intel and AMD.
-    #[value(name = "x86_64")]
-    X86_64,
-    /// 64-bit ARM.
-    #[value(name = "aarch64")]
-    Aarch64,
-}
-
-impl Arch {
-    /// As `uname -m` names it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-        }
-    }
-
-    /// As the OCI names it.
-    pub(crate) fn oci(self) -> &'static str {
-        match self {
-            Self::X86_64 => "amd64",
-            Self::Aarch64 => "arm64",
-        }
-    }
-
-    /// As Rust names it, with the C library that is linked in.
-    pub(crate) fn target(self) -> String {
-        format!("{}-unknown-linux-gnu", self.name())
-    }
-
-    /// The one this program runs on.
-    pub(crate) fn native() -> Result<Self> {
-        let native = [Self::X86_64, Self::Aarch64]
-            .into_iter()
-            .find(|arch| arch.is_native());
-        native.context("programs are built for x86_64 and aarch64 only")
-    }
-
-    fn is_native(self) -> bool {
-        std::env::consts::ARCH == self.name()
-    }
-}
 
 /// Builds a program and gives its file.
 ///

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use super::build::Arch;
+use super::arch::Arch;
 use crate::{shell, workspace};
 
 /// The packages and their dependencies on one platform.

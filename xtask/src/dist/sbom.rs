@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    build::Arch,
+    arch::Arch,
     facts::Facts,
     metadata::{Metadata, Package},
 };
