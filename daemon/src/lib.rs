@@ -8,6 +8,7 @@ pub mod client;
 pub mod clock;
 pub mod cycle;
 pub mod metric;
+pub mod notify;
 pub mod readiness;
 pub mod retry;
 pub mod scope;

@@ -31,6 +31,7 @@ use crate::{
     discovery::Discovery,
     ebpf::{Accounting, Need},
     fetch::Fetcher,
+    keeper::Report,
     peer::{PeerBytes, PeerServer, PeerTotals},
     status::{PeerStatus, QuarantineStatus, Status},
 };
@@ -47,6 +48,7 @@ const LIMITS: Limits = Limits {
 #[derive(Debug)]
 pub(crate) struct Admin {
     pub(crate) addresses: Addresses,
+    pub(crate) hosts: Report,
     pub(crate) group: String,
     pub(crate) started: Duration,
     pub(crate) clock: Clock,
@@ -125,6 +127,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         group: admin.group.clone(),
         holder: admin.discovery.holder().map(|holder| holder.to_string()),
         addresses: admin.addresses,
+        hosts: admin.hosts.status(),
         content: admin.content.overview(),
         servers: admin.discovery.servers(),
         standing: admin.discovery.standing(),

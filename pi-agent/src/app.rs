@@ -15,6 +15,7 @@ use daemon::{
     client::JsonClient,
     clock::Clock,
     cycle::{self, Deadlines, End, Signals},
+    notify::Notifier,
     readiness::Readiness,
     scope::{Deaths, Scope},
     telemetry,
@@ -33,7 +34,9 @@ use crate::{
     discovery::{self, Discovery},
     ebpf::{self, Accounting},
     fetch::{FetchSettings, Fetcher, Parts},
+    instance::Instance,
     jitter::Jitter,
+    keeper::{self, Duty, Keeper, Report},
     memory::Memory,
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets},
@@ -65,6 +68,10 @@ pub struct Outside {
     pub clock: Clock,
     /// Keeps agents apart that were started together.
     pub jitter: Jitter,
+    /// Which process this is.
+    pub instance: Instance,
+    /// Who is told that the agent has started, and is alive.
+    pub notifier: Notifier,
 }
 
 /// An agent that is bound and not yet at work.
@@ -222,12 +229,14 @@ impl Working {
             jitter,
             metrics,
             settings,
+            instance,
+            notifier,
         } = self.outside;
         self.tracking
             .start(scope, self.discovery.clone(), clock.clone(), jitter.clone());
         let keys = self.content.clone();
         self.discovery
-            .start(scope, move || keys.keys(), &clock, jitter);
+            .start(scope, move || keys.keys(), &clock, jitter.clone());
         scope.service(
             "accounting",
             passes(
@@ -243,6 +252,7 @@ impl Working {
         scope.service("metrics", folding);
         let mirroring = MirrorSettings {
             tags: self.tags,
+            instance: Some(instance),
             ..MirrorSettings::default()
         };
         let mirror = Mirror::new(self.content.clone(), self.fetcher.clone(), mirroring);
@@ -251,8 +261,25 @@ impl Working {
             "peer",
             self.peers.clone().serve(listeners.peer, scope.clone()),
         );
+        let duty = Duty::from(settings.hosts_mode);
+        let entries = settings.hosts.entries(settings.tags.resolve_tags);
+        let report = Report::new(duty, entries.registries.len(), self.readiness.clone());
+        notifier.ready();
+        let keeper = Keeper::new(keeper::Settings {
+            entries,
+            duty,
+            agent: keeper::Agent::This(instance),
+            report: report.clone(),
+            notifier,
+            jitter,
+        });
+        let keeping = keeper.run(scope.clone());
+        scope.service("hosts", async move {
+            keeping.await;
+        });
         let admin = Admin {
             addresses,
+            hosts: report,
             group: settings.group.as_str().to_owned(),
             started: clock.now(),
             clock,

@@ -2,6 +2,7 @@
 
 pub mod configure;
 pub mod doctor;
+pub mod keep_hosts;
 mod peers;
 mod query;
 mod status;

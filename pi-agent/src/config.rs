@@ -1,5 +1,7 @@
 //! What the command line, the environment and the settings file say: the one place that reads them.
 
+mod hosts;
+
 use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr},
@@ -13,12 +15,9 @@ use daemon::{
 };
 use piccolo_api::Group;
 
-use crate::{
-    ebpf::Choice,
-    fetch::Verify,
-    policy::Pattern,
-    registry::{RegistryName, RegistryUrl},
-};
+use crate::{ebpf::Choice, fetch::Verify, policy::Pattern, registry::RegistryUrl};
+
+pub use self::hosts::{Hosts, HostsMode};
 
 /// Where containerd keeps its content unless it is told otherwise.
 pub const DEFAULT_CONTENT_PATH: &str = "/var/lib/containerd/io.containerd.content.v1.content";
@@ -43,6 +42,9 @@ pub enum Command {
     Run(Box<Run>),
     /// Writes containerd's mirror files, so that it asks the agent first.
     Configure(Configure),
+    /// Keeps the agent in containerd's mirror files while its mirror answers, and takes it out at the
+    /// end: for a pod, whose agent may be started again without the pod.
+    KeepHosts(KeepHosts),
     /// Shows what a running agent has and does.
     Status(Query),
     /// Shows the peers of a running agent and their rates.
@@ -133,6 +135,16 @@ pub struct Run {
     pub admin_listen: SocketAddr,
     #[command(flatten)]
     pub containerd: ContainerdArgs,
+    /// What is done about containerd's mirror files while the agent runs.
+    #[arg(
+        long = "hosts",
+        env = "PI_AGENT_HOSTS",
+        value_name = "MODE",
+        default_value = "off"
+    )]
+    pub hosts_mode: HostsMode,
+    #[command(flatten)]
+    pub hosts: Hosts,
     /// How the bytes of each peer are counted.
     #[arg(
         long,
@@ -171,6 +183,17 @@ pub struct Run {
         default_value_t = 30
     )]
     pub drain: u64,
+    #[command(flatten)]
+    pub systemd: Systemd,
+}
+
+/// What systemd tells a service; nothing that a person sets.
+#[derive(Debug, Clone, Args)]
+pub struct Systemd {
+    #[arg(long, env = "NOTIFY_SOCKET", hide = true)]
+    pub notify_socket: Option<OsString>,
+    #[arg(long, env = "WATCHDOG_USEC", hide = true)]
+    pub watchdog_usec: Option<u64>,
 }
 
 /// Where containerd is.
@@ -285,50 +308,36 @@ impl From<VerifyMode> for Verify {
 /// The settings of `configure`.
 #[derive(Debug, Clone, Args)]
 pub struct Configure {
-    /// The directory that containerd's `config_path` names.
-    #[arg(
-        long,
-        env = "PI_AGENT_HOSTS_DIR",
-        value_name = "DIR",
-        default_value = "/etc/containerd/certs.d"
-    )]
-    pub hosts_dir: PathBuf,
-    /// The registries that are mirrored; `_default` stands for all that have no file of their own.
-    #[arg(
-        long,
-        env = "PI_AGENT_REGISTRY",
-        value_name = "HOST,HOST",
-        value_delimiter = ','
-    )]
-    #[arg(default_value = "_default")]
-    pub registry: Vec<RegistryName>,
-    /// Where containerd reaches the agent's mirror.
-    #[arg(
-        long,
-        env = "PI_AGENT_MIRROR_URL",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:7788"
-    )]
-    #[arg(value_parser = server_url)]
-    pub mirror_url: String,
+    #[command(flatten)]
+    pub hosts: Hosts,
     /// Lets containerd resolve tags at the agent too (for agents with `--resolve-tags`).
     #[arg(long, env = "PI_AGENT_RESOLVE_TAGS")]
     pub resolve_tags: bool,
     /// Takes the agent out again and restores each file as it was.
     #[arg(long)]
     pub remove: bool,
-    /// containerd's own configuration, in which `config_path` has to name the directory.
-    #[arg(
-        long,
-        env = "PI_AGENT_CONTAINERD_CONFIG",
-        value_name = "FILE",
-        default_value = "/etc/containerd/config.toml"
-    )]
-    pub containerd_config: PathBuf,
-    /// Writes the files although containerd's configuration does not lead to them, or cannot be
-    /// read.
+    /// Writes nothing, and says what would be written or why nothing can be.
+    #[arg(long, conflicts_with_all = ["remove", "force"])]
+    pub check: bool,
+    /// Writes the files although containerd's configuration does not lead to them or cannot be
+    /// read, or another program answers where the mirror should.
     #[arg(long)]
     pub force: bool,
+}
+
+/// The settings of `keep-hosts`.
+#[derive(Debug, Clone, Args)]
+pub struct KeepHosts {
+    #[command(flatten)]
+    pub process: Process,
+    #[command(flatten)]
+    pub hosts: Hosts,
+    /// Lets containerd resolve tags at the agent too (for agents with `--resolve-tags`).
+    #[arg(long, env = "PI_AGENT_RESOLVE_TAGS")]
+    pub resolve_tags: bool,
+    /// Ends an agent that does not answer for eight seconds, if its process is seen from here.
+    #[arg(long)]
+    pub end_silent_agent: bool,
 }
 
 /// Where a running agent is asked.

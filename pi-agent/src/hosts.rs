@@ -5,6 +5,7 @@ pub mod block;
 pub mod certs;
 pub mod config;
 pub mod default;
+pub mod entries;
 pub mod place;
 
 /// Whether containerd asks the agent which digest a tag has, or only for content by digest.
@@ -17,6 +18,15 @@ pub enum Capabilities {
 }
 
 impl Capabilities {
+    /// What an agent is asked for that resolves tags, or does not.
+    pub fn of(resolve_tags: bool) -> Self {
+        if resolve_tags {
+            Self::PullAndResolve
+        } else {
+            Self::Pull
+        }
+    }
+
     fn toml(self) -> &'static str {
         match self {
             Self::Pull => r#"["pull"]"#,

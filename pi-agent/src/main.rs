@@ -6,12 +6,14 @@ use anyhow::{Context as _, Result, bail};
 use daemon::{
     clock::Clock,
     cycle::{End, Signals},
+    notify::Notifier,
     telemetry,
 };
 use pi_agent::{
     app::{App, Outside},
     cli,
-    config::{self, Cli, Command, Run},
+    config::{self, Cli, Command, Run, Systemd},
+    instance::Instance,
     jitter::Jitter,
     metric,
 };
@@ -39,7 +41,8 @@ fn start() -> Result<ExitCode> {
     match command {
         None => run_to_end(agent(run)),
         Some(Command::Run(run)) => run_to_end(agent(*run)),
-        Some(Command::Configure(settings)) => cli::configure::run(&settings),
+        Some(Command::Configure(settings)) => run_to_end(cli::configure::run(&settings)),
+        Some(Command::KeepHosts(settings)) => run_to_end(cli::keep_hosts::run(&settings)),
         Some(Command::Status(query)) => run_to_end(cli::status(&query)),
         Some(Command::Peers(settings)) => run_to_end(cli::peers(&settings)),
         Some(Command::Doctor(settings)) => run_to_end(cli::doctor::run(&settings)),
@@ -75,6 +78,15 @@ const WAITING: usize = 64;
 /// How long one of them is kept that has nothing to do: from one pass over the counters to the next.
 const IDLE: Duration = Duration::from_secs(40);
 
+/// Whoever has started this process, if it wants to hear of it.
+fn notifier(systemd: &Systemd) -> Result<Notifier> {
+    let Some(socket) = &systemd.notify_socket else {
+        return Ok(Notifier::default());
+    };
+    Notifier::new(socket, systemd.watchdog_usec.is_some())
+        .with_context(|| format!("systemd's socket {} cannot be used", socket.display()))
+}
+
 async fn agent(settings: Run) -> Result<ExitCode> {
     if settings.server.is_empty() {
         bail!("no server to ask: give --server http://HOST:7789 or PI_AGENT_SERVER");
@@ -83,11 +95,14 @@ async fn agent(settings: Run) -> Result<ExitCode> {
     let metrics = telemetry::init_metrics()?;
     daemon::metric::announce(metric::all());
     let signals = Signals::catch().context("signals cannot be caught")?;
+    let notifier = notifier(&settings.systemd)?;
     let outside = Outside {
         settings,
         metrics,
         clock: Clock::system(),
         jitter: Jitter::random(),
+        instance: Instance::this(),
+        notifier,
     };
     let app = App::build(outside).await?;
     Ok(match app.run(signals).await {

@@ -11,6 +11,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         crate::disk::METRICS,
         crate::ebpf::METRICS,
         crate::fetch::METRICS,
+        crate::keeper::METRICS,
         crate::mirror::METRICS,
         crate::peer::METRICS,
         crate::tags::METRICS,

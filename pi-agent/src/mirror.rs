@@ -16,7 +16,7 @@ use tracing::Span;
 
 use self::count::Counts;
 pub use self::count::METRICS;
-use crate::{content::Content, fetch::Fetcher, listen, tags::Tags};
+use crate::{content::Content, fetch::Fetcher, instance::Instance, listen, tags::Tags};
 
 /// Bounds of the mirror.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct MirrorSettings {
     pub patience: Duration,
     /// Resolves tags; without it every tag is left to containerd's next host.
     pub tags: Option<Tags>,
+    /// Which process this is, as the answer to `/v2/` says.
+    pub instance: Option<Instance>,
 }
 
 /// The mirror. Clones are the same.
@@ -56,6 +58,7 @@ impl Default for MirrorSettings {
             head: Duration::from_secs(10),
             patience: Duration::from_mins(2),
             tags: None,
+            instance: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     content::Overview,
     discovery::{ServerView, Standing},
     ebpf::{Mode, Need},
+    keeper::HostsStatus,
 };
 
 /// The whole status.
@@ -25,6 +26,9 @@ pub struct Status {
     pub holder: Option<String>,
     /// Where the agent listens.
     pub addresses: Addresses,
+    /// Whether containerd asks the agent first.
+    #[serde(default)]
+    pub hosts: HostsStatus,
     /// What this node has.
     pub content: Overview,
     /// The server's instances, in the order of preference.

@@ -1,6 +1,6 @@
 //! `pi-agent configure`: containerd's mirror files.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use daemon::telemetry::chain;
@@ -8,48 +8,78 @@ use daemon::telemetry::chain;
 use crate::{
     config::Configure,
     hosts::{
-        Capabilities,
-        block::Mirror,
-        config,
-        place::{Done, Place, PlaceError},
+        entries::{Entries, Outcome},
+        place::Done,
     },
+    keeper::{self, Answer},
 };
+
+/// How long whoever has the mirror's port may take to say who it is.
+const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Writes the mirror files, or takes the agent out of them. Each registry's file is written in one
 /// step; one that cannot be written does not keep the others from it.
 ///
 /// # Errors
-/// When containerd would not read the files, or one of them could not be brought into shape.
-pub fn run(settings: &Configure) -> Result<ExitCode> {
-    if !settings.remove
-        && let Err(error) = config::check(&settings.containerd_config, &settings.hosts_dir)
-    {
-        if !settings.force {
-            bail!("nothing was written.\n{}", chain(&error));
-        }
-        super::print(&format!("warning: {}\n", chain(&error)))?;
+/// When containerd would not read the files, when another program than an agent would be asked, or
+/// when one of them could not be brought into shape.
+pub async fn run(settings: &Configure) -> Result<ExitCode> {
+    let entries = settings.hosts.entries(settings.resolve_tags);
+    if settings.remove {
+        return finish(entries.withdraw(), describe);
     }
-    let mirror = Mirror {
-        url: settings.mirror_url.clone(),
-        capabilities: if settings.resolve_tags {
-            Capabilities::PullAndResolve
-        } else {
-            Capabilities::Pull
-        },
-    };
+    if let Err(error) = entries.check() {
+        object(settings, &chain(&error).to_string())?;
+    }
+    answered(settings, &entries).await?;
+    if settings.check {
+        finish(entries.rehearse(), foresee)
+    } else {
+        finish(entries.publish(), describe)
+    }
+}
+
+/// Makes sure that no other program has the mirror's port: a pull might wait for it.
+async fn answered(settings: &Configure, entries: &Entries) -> Result<()> {
+    let url = &entries.mirror.url;
+    let answer = keeper::ask(url, DEADLINE).await;
+    match &answer {
+        Answer::Agent(_) => Ok(()),
+        Answer::Nobody(_) if settings.check => Ok(()),
+        Answer::Nobody(_) => super::print(&format!("note: at {url} {answer}\n")).map(drop),
+        Answer::Other(_) | Answer::Silence(_) => object(
+            settings,
+            &format!(
+                "at {url}: {answer}; pulls would wait for it or fail. End the program that has the \
+                 port (`ss -ltnp` names it), or give the agent another one with --mirror-listen and \
+                 --mirror-url"
+            ),
+        ),
+    }
+}
+
+/// What stands in the way, unless it is to be overlooked.
+fn object(settings: &Configure, why: &str) -> Result<()> {
+    if settings.force {
+        super::print(&format!("warning: {why}\n")).map(drop)
+    } else {
+        bail!("nothing was written.\n{why}");
+    }
+}
+
+fn finish(outcomes: Vec<Outcome>, describe: fn(Done) -> &'static str) -> Result<ExitCode> {
     let mut failures = String::new();
-    for registry in &settings.registry {
-        let place = Place::new(&settings.hosts_dir, registry);
-        let result = if settings.remove {
-            place.remove()
-        } else {
-            place.add(&mirror)
-        };
+    for Outcome { file, result } in outcomes {
         match result {
-            Ok(done) => {
-                super::print(&format!("{}: {}\n", place.file().display(), describe(done)))?;
+            Ok(done) => drop(super::print(&format!(
+                "{}: {}\n",
+                file.display(),
+                describe(done)
+            ))?),
+            Err(error) => {
+                // Writing to a String cannot fail.
+                let _ = writeln!(failures, "{}", chain(&error));
             }
-            Err(error) => note(&mut failures, &error),
         }
     }
     if failures.is_empty() {
@@ -59,16 +89,18 @@ pub fn run(settings: &Configure) -> Result<ExitCode> {
     }
 }
 
-fn note(failures: &mut String, error: &PlaceError) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(failures, "{}", chain(error));
-}
-
 fn describe(done: Done) -> &'static str {
     match done {
         Done::Written => "the agent is the first host",
         Done::Unchanged => "nothing to do",
         Done::Restored => "as it was before",
         Done::Removed => "removed, as there was none before",
+    }
+}
+
+fn foresee(done: Done) -> &'static str {
+    match done {
+        Done::Written => "the agent will be the first host",
+        Done::Unchanged | Done::Restored | Done::Removed => "the agent is the first host",
     }
 }

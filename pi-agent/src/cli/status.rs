@@ -3,7 +3,11 @@
 use piccolo_api::FailureKind;
 
 use super::table::{bytes, rate, table};
-use crate::{content::Access, status::Status};
+use crate::{
+    content::Access,
+    keeper::{Duty, HostsStatus},
+    status::Status,
+};
 
 /// The status as text.
 pub(super) fn text(status: &Status) -> String {
@@ -34,7 +38,26 @@ fn node(status: &Status) -> Vec<Line> {
             "listens",
             format!("mirror {}, peer {}, admin {}", at.mirror, at.peer, at.admin),
         ),
+        ("hosts.toml", hosts(&status.hosts)),
     ]
+}
+
+fn hosts(hosts: &HostsStatus) -> String {
+    let keeper = match hosts.duty {
+        Duty::Off => return "not the agent's to keep (--hosts off)".to_owned(),
+        Duty::Watch => "kept by keep-hosts",
+        Duty::Write => "kept by the agent",
+    };
+    let count = hosts.registries;
+    let losses = match hosts.losses {
+        0 => String::new(),
+        losses => format!(", lost {losses} times since the start"),
+    };
+    if hosts.in_force() {
+        format!("names this agent first for {count} registries ({keeper}{losses})")
+    } else {
+        format!("NOT in force ({keeper}{losses}): {}", hosts.complaint())
+    }
 }
 
 fn content(status: &Status) -> Vec<Line> {

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use toml_edit::DocumentMut;
+
 use super::{
     block::{self, Added, Before, BlockError, Mirror, Removed},
     certs,
@@ -116,11 +118,40 @@ impl Place {
         }
     }
 
+    /// Whether the first host that containerd asks is this one.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn asks_first(&self, url: &str) -> Result<bool, PlaceError> {
+        let text = self.read()?.unwrap_or_default();
+        let document = text
+            .parse::<DocumentMut>()
+            .map_err(|e| self.left(BlockError::Syntax(Box::new(e))))?;
+        Ok(block::hosts(&document).first() == Some(&url))
+    }
+
     /// Makes the agent the first host.
     ///
     /// # Errors
     /// When the file cannot be read, understood or written.
     pub fn add(&self, mirror: &Mirror) -> Result<Done, PlaceError> {
+        match self.wanted(mirror)? {
+            Some(text) => self.write(&text).map(|()| Done::Written),
+            None => Ok(Done::Unchanged),
+        }
+    }
+
+    /// What [`Place::add`] would do; nothing is written.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn rehearse(&self, mirror: &Mirror) -> Result<Done, PlaceError> {
+        let wanted = self.wanted(mirror)?;
+        Ok(wanted.map_or(Done::Unchanged, |_| Done::Written))
+    }
+
+    /// The text with the agent as the first host, unless it is that already.
+    fn wanted(&self, mirror: &Mirror) -> Result<Option<String>, PlaceError> {
         let old = self.read()?;
         // A copy of what is set for all registries follows it until somebody edits the copy.
         let kept = match &old {
@@ -145,17 +176,11 @@ impl Place {
                 (text, Some(before))
             }
         };
-        let added = block::add(&text, mirror, created).map_err(|source| PlaceError::Block {
-            path: self.file(),
-            source,
-        })?;
-        match added {
-            Added::Text(text) if Some(&text) != old.as_ref() => {
-                self.write(&text)?;
-                Ok(Done::Written)
-            }
-            Added::Text(_) | Added::ThereAlready => Ok(Done::Unchanged),
-        }
+        let added = block::add(&text, mirror, created).map_err(|source| self.left(source))?;
+        Ok(match added {
+            Added::Text(text) if Some(&text) != old.as_ref() => Some(text),
+            Added::Text(_) | Added::ThereAlready => None,
+        })
     }
 
     /// Takes the agent out, and leaves what there was before it came.
@@ -198,10 +223,14 @@ impl Place {
     }
 
     fn removed(&self, text: &str) -> Result<Removed, PlaceError> {
-        block::remove(text).map_err(|source| PlaceError::Block {
+        block::remove(text).map_err(|source| self.left(source))
+    }
+
+    fn left(&self, source: BlockError) -> PlaceError {
+        PlaceError::Block {
             path: self.file(),
             source,
-        })
+        }
     }
 
     /// What containerd does for a registry without a directory, as the text of a file for one.
@@ -217,13 +246,11 @@ impl Place {
 
     /// Replaces the file in one step: containerd reads it at each pull.
     fn write(&self, text: &str) -> Result<(), PlaceError> {
-        let write = || {
-            fs::create_dir_all(&self.directory)?;
-            // Through a symbolic link, so that the link stays one.
-            let target = fs::canonicalize(self.file()).unwrap_or_else(|_| self.file());
-            let temporary = target.with_file_name(TEMPORARY);
-            let mut file = File::create(&temporary)?;
-            match fs::metadata(&target) {
+        // Through a symbolic link, so that the link stays one.
+        let target = || fs::canonicalize(self.file()).unwrap_or_else(|_| self.file());
+        let write = |target: &Path, temporary: &Path| {
+            let mut file = File::create(temporary)?;
+            match fs::metadata(target) {
                 Ok(old) => {
                     file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
                     // Only root may give files away; for others the owner is the same.
@@ -233,9 +260,21 @@ impl Place {
             }
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&temporary, &target)
+            fs::rename(temporary, target)
         };
-        write().map_err(|source| PlaceError::Write {
+        let there = self.directory.is_dir();
+        let made = fs::create_dir_all(&self.directory);
+        let written = made.and_then(|()| {
+            let target = target();
+            let temporary = target.with_file_name(TEMPORARY);
+            // What a full disk took only a part of is not left lying about.
+            write(&target, &temporary).inspect_err(|_| drop(fs::remove_file(&temporary)))
+        });
+        if written.is_err() && !there {
+            // An empty directory would switch off what is set for all registries.
+            let _ = fs::remove_dir(&self.directory);
+        }
+        written.map_err(|source| PlaceError::Write {
             path: self.file(),
             source,
         })

@@ -9,6 +9,7 @@ use crate::{
     datapath::{Pace, Patience, Receiver, finish, write_all},
     digest::Digest,
     http::{Connection, Kind, Method, Next, ObjectRef, Reference, Reply, Request, Session, Target},
+    instance,
     listen::Accepted,
     own::{self, Unfit},
     reference::TagName,
@@ -62,6 +63,10 @@ impl Talk<'_> {
                     .field("Docker-Distribution-API-Version", "registry/2.0")
                     .field("Content-Type", "application/json")
                     .field("Content-Length", 2);
+                let reply = match self.mirror.settings.instance {
+                    Some(this) => reply.field(instance::FIELD, this),
+                    None => reply,
+                };
                 let mut bytes = reply.end(connection);
                 if body {
                     bytes.extend_from_slice(b"{}");

@@ -6,7 +6,10 @@ use anyhow::Result;
 use tokio::net::TcpStream;
 
 use super::{Check, Verdict};
-use crate::status::Status;
+use crate::{
+    keeper::{Duty, HostsStatus},
+    status::Status,
+};
 
 /// Longest wait for this node's own listener.
 const DIAL: Duration = Duration::from_secs(1);
@@ -31,6 +34,7 @@ pub(super) async fn checks(status: &Result<Status>) -> Vec<Check> {
     vec![
         Check::good("agent", listens),
         ready(status),
+        entries(&status.hosts),
         peer_port(status).await,
         trust(status),
     ]
@@ -45,6 +49,26 @@ fn ready(status: &Status) -> Check {
             status.addresses.admin
         );
         Check::new("readiness", Verdict::Warning, "not ready", remedy)
+    }
+}
+
+/// What the agent itself says of the files; the files are looked at below.
+fn entries(hosts: &HostsStatus) -> Check {
+    let name = "mirror entries";
+    let who = match hosts.duty {
+        Duty::Off => return Check::good(name, "not kept by the agent (--hosts off)"),
+        Duty::Watch => {
+            "pi-agent keep-hosts (in the chart the container `hosts` of this pod; its log \
+                        says what stands in the way)"
+        }
+        Duty::Write => "the agent (its log says what stands in the way)",
+    };
+    if hosts.in_force() {
+        let found = format!("in force for {} registries", hosts.registries);
+        Check::good(name, found)
+    } else {
+        let remedy = format!("mend that, and they are put in by {who}");
+        Check::new(name, Verdict::Bad, hosts.complaint(), remedy)
     }
 }
 

@@ -1,0 +1,106 @@
+//! The agent's entries in the files of all registries that it mirrors.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    block::Mirror,
+    config::{self, ConfigError},
+    place::{Done, Place, PlaceError},
+};
+use crate::registry::RegistryName;
+
+/// Which files are to name the agent, and how.
+#[derive(Debug, Clone)]
+pub struct Entries {
+    /// The directory that containerd's `config_path` names.
+    pub hosts_dir: PathBuf,
+    /// containerd's own configuration.
+    pub containerd_config: PathBuf,
+    /// The registries that are mirrored.
+    pub registries: Vec<RegistryName>,
+    /// The host that the files name first.
+    pub mirror: Mirror,
+}
+
+/// What came of one file.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The file.
+    pub file: PathBuf,
+    /// What was done to it, or why nothing was.
+    pub result: Result<Done, PlaceError>,
+}
+
+impl Entries {
+    /// Makes sure that containerd reads the files.
+    ///
+    /// # Errors
+    /// When its configuration does not lead to them: the error says what to write where.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        config::check(&self.containerd_config, &self.hosts_dir)
+    }
+
+    /// Makes the agent the first host of each file. One that cannot be written does not keep the
+    /// others from it.
+    pub fn publish(&self) -> Vec<Outcome> {
+        self.each(|place| place.add(&self.mirror))
+    }
+
+    /// What [`Entries::publish`] would do; nothing is written.
+    pub fn rehearse(&self) -> Vec<Outcome> {
+        self.each(|place| place.rehearse(&self.mirror))
+    }
+
+    /// Takes the agent out of each file.
+    pub fn withdraw(&self) -> Vec<Outcome> {
+        self.each(Place::remove)
+    }
+
+    /// Why containerd would not ask the agent first, a sentence for each such registry.
+    pub fn missing(&self) -> Vec<String> {
+        let url = &self.mirror.url;
+        let missing = self.registries.iter().filter_map(|registry| {
+            let place = Place::new(&self.hosts_dir, registry);
+            let file = place.file();
+            match place.asks_first(url) {
+                Ok(true) => None,
+                Ok(false) => Some(format!("{} does not name {url} first", file.display())),
+                Err(error) => Some(daemon::telemetry::chain(&error).to_string()),
+            }
+        });
+        missing.collect()
+    }
+
+    /// The directories in which something may happen to the files. A link leads to two of them.
+    pub fn directories(&self) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::from([self.hosts_dir.clone()]);
+        let mut take = |path: &Path| found.extend(path.parent().map(Path::to_owned));
+        take(&self.hosts_dir);
+        if let Ok(real) = fs::canonicalize(&self.hosts_dir) {
+            take(&real);
+        }
+        for registry in &self.registries {
+            let file = Place::new(&self.hosts_dir, registry).file();
+            take(&file);
+            if let Ok(real) = fs::canonicalize(&file) {
+                take(&real);
+            }
+        }
+        found
+    }
+
+    fn each(&self, work: impl Fn(&Place) -> Result<Done, PlaceError>) -> Vec<Outcome> {
+        let one = |registry| {
+            let place = Place::new(&self.hosts_dir, registry);
+            Outcome {
+                file: place.file(),
+                result: work(&place),
+            }
+        };
+        self.registries.iter().map(one).collect()
+    }
+}

@@ -1,0 +1,398 @@
+//! Keeping the agent's entries in containerd's mirror files: they are in force while the mirror
+//! answers, and only then.
+//!
+//! What is wanted follows from what answers at the mirror's address, asked each second; what there
+//! is follows from the files. A difference is put right, whoever made it: first once the files have
+//! been at rest for a moment, since another tool may be in the middle of its work, and then with
+//! growing pauses, so that two tools of different opinion do not wear out a disk.
+
+mod files;
+mod probe;
+mod report;
+mod standing;
+mod target;
+mod watch;
+
+use std::time::Duration;
+
+use daemon::{beat::beat, notify::Notifier, retry::Backoff, scope::Scope};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use self::{
+    files::{Files, Pass},
+    standing::{Call, Expected, Standing},
+    target::Target,
+    watch::Watch,
+};
+pub use self::{
+    probe::{Answer, ask},
+    report::{Duty, HostsStatus, METRICS, Report},
+};
+use crate::{hosts::entries::Entries, instance::Instance, jitter::Jitter};
+
+/// Between two questions to the mirror.
+const PROBE: Duration = Duration::from_secs(1);
+/// How long the files have to be at rest before they are put right.
+const REST: Duration = Duration::from_secs(1);
+/// Between two looks at the files, should an event have been lost: with and without events at all.
+const POLL: Duration = Duration::from_secs(30);
+const BLIND_POLL: Duration = Duration::from_secs(5);
+/// From one putting right to the next, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// After so long without a loss the pauses begin anew.
+const PEACE: Duration = Duration::from_mins(5);
+/// How long the last withdrawal is tried.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Keeps entries.
+#[derive(Debug)]
+pub struct Keeper {
+    files: Files,
+    settings: Settings,
+    state: State,
+}
+
+/// What is kept, and how.
+#[derive(Debug)]
+pub struct Settings {
+    /// The entries.
+    pub entries: Entries,
+    /// Who writes them.
+    pub duty: Duty,
+    /// Whose answers count.
+    pub agent: Agent,
+    /// Who is told how they stand.
+    pub report: Report,
+    /// Who is told that the mirror answers.
+    pub notifier: Notifier,
+    /// Keeps the pauses of many nodes apart.
+    pub jitter: Jitter,
+}
+
+/// The agent whose mirror is asked.
+#[derive(Debug, Clone, Copy)]
+pub enum Agent {
+    /// This process.
+    This(Instance),
+    /// One in another container, whose directory is a mount that a new container gets anew.
+    Beside,
+    /// And that is ended when it does not answer.
+    BesideAndEnded,
+}
+
+/// Why keeping has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Asked,
+    /// The mount leads to a directory that is no longer the node's.
+    Replaced,
+}
+
+#[derive(Debug)]
+struct State {
+    standing: Standing,
+    target: Target,
+    /// What was last made of the files.
+    made: Option<Made>,
+    watch: Option<Watch>,
+    /// When something last happened to the files that was not yet looked at.
+    stirred: Option<Instant>,
+    look_at: Instant,
+    pause_until: Instant,
+    pauses: Backoff,
+    lost: Option<Instant>,
+    complaint: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Published,
+    Withdrawn,
+}
+
+impl Keeper {
+    /// A keeper that has done nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        let now = Instant::now();
+        Self {
+            files: Files::new(settings.entries.clone()),
+            settings,
+            state: State {
+                standing: Standing::default(),
+                target: Target::default(),
+                made: None,
+                watch: None,
+                stirred: None,
+                look_at: now,
+                pause_until: now,
+                pauses: Backoff::new(PAUSES.0, PAUSES.1),
+                lost: None,
+                complaint: String::new(),
+            },
+        }
+    }
+
+    /// Keeps until the scope drains, and takes the entries out then.
+    pub async fn run(mut self, scope: Scope) -> Ended {
+        tokio::select! {
+            () = scope.draining() => {}
+            ended = self.keep() => return ended,
+        }
+        if self.settings.duty == Duty::Write {
+            self.leave().await;
+        }
+        // Uploads under way are life too, until this task is the last.
+        while self.settings.notifier.is_watched() && scope.running() > 1 {
+            self.settings.notifier.alive();
+            tokio::time::sleep(PROBE / 4).await;
+        }
+        Ended::Asked
+    }
+
+    async fn keep(&mut self) -> Ended {
+        loop {
+            let call = if self.asks() {
+                Some(self.probe().await)
+            } else {
+                None
+            };
+            let ended = match self.settings.duty {
+                Duty::Off => None,
+                Duty::Watch => self.watch().await,
+                Duty::Write => self.write(call).await,
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Whether the mirror is asked at all.
+    fn asks(&self) -> bool {
+        self.settings.duty == Duty::Write || self.settings.notifier.is_watched()
+    }
+
+    async fn probe(&mut self) -> Call {
+        let state = &mut self.state;
+        let url = &self.settings.entries.mirror.url;
+        let answer = ask(url, state.standing.deadline()).await;
+        let expected = match self.settings.agent {
+            Agent::This(instance) => Expected::This(instance),
+            Agent::Beside | Agent::BesideAndEnded => Expected::Any,
+        };
+        let call = state.standing.judge(&answer, expected);
+        if let (Answer::Agent(instance), Call::Publish) = (&answer, &call) {
+            self.settings.notifier.alive();
+            if let Agent::BesideAndEnded = self.settings.agent {
+                state.target.answered(*instance);
+            }
+        }
+        if let (Call::WithdrawAndKill(_), Agent::BesideAndEnded) = (&call, self.settings.agent) {
+            state.target.kill();
+        }
+        call
+    }
+
+    /// Looks, where another process writes.
+    async fn watch(&mut self) -> Option<Ended> {
+        if self.is_due() {
+            let before = self.settings.report.status();
+            self.look().await;
+            let after = self.settings.report.status();
+            if before.in_force() && !after.in_force() {
+                self.settings.report.lost();
+                warn!(
+                    why = after.complaint(),
+                    "containerd does not ask this agent first"
+                );
+            } else if !before.in_force() && after.in_force() {
+                info!("containerd asks this agent first");
+            }
+        }
+        None
+    }
+
+    async fn write(&mut self, call: Option<Call>) -> Option<Ended> {
+        let made = self.state.made;
+        match call {
+            Some(Call::Publish) if made != Some(Made::Published) || self.is_due() => {
+                return self.publish().await;
+            }
+            Some(Call::Withdraw(why) | Call::WithdrawAndKill(why))
+                if made != Some(Made::Withdrawn) =>
+            {
+                self.withdraw(&why).await;
+            }
+            Some(Call::Leave(why)) if made != Some(Made::Published) => {
+                self.settings.report.set(vec![why]);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Whether the files want a look: they have stirred and are at rest, or the time has come.
+    fn is_due(&self) -> bool {
+        let now = Instant::now();
+        let rested = self.state.stirred.is_some_and(|at| now >= at + REST);
+        now >= self.state.pause_until && (rested || now >= self.state.look_at)
+    }
+
+    async fn publish(&mut self) -> Option<Ended> {
+        if Instant::now() < self.state.pause_until {
+            return None;
+        }
+        self.renew_watch();
+        let pass = self.files.publish().await;
+        let again = self.state.made == Some(Made::Published);
+        if pass.changed > 0 && again {
+            self.lose();
+        }
+        if !pass.failures.is_empty() {
+            return self.fail(&pass);
+        }
+        if pass.changed > 0 || !again {
+            let registries = self.settings.entries.registries.len();
+            info!(
+                registries,
+                files = pass.changed,
+                again,
+                "containerd asks this agent first"
+            );
+        }
+        self.state.complaint.clear();
+        self.state.made = Some(Made::Published);
+        self.settings.report.set(Vec::new());
+        None
+    }
+
+    async fn withdraw(&mut self, why: &str) {
+        if self.state.complaint != why {
+            warn!(
+                why,
+                "the agent is taken out of hosts.toml: a pull would wait for it"
+            );
+            why.clone_into(&mut self.state.complaint);
+        }
+        self.settings.report.set(vec![why.to_owned()]);
+        let pass = self.files.withdraw().await;
+        if pass.failures.is_empty() {
+            self.state.made = Some(Made::Withdrawn);
+        } else {
+            self.settings.report.set(pass.failures);
+        }
+    }
+
+    /// Somebody else has taken entries out that were in force.
+    fn lose(&mut self) {
+        let now = Instant::now();
+        let peace = self.state.lost.is_none_or(|at| now >= at + PEACE);
+        if peace {
+            self.state.pauses.reset();
+        }
+        self.state.lost = Some(now);
+        self.pause();
+        self.settings.report.lost();
+        warn!("hosts.toml was changed so that containerd did not ask this agent; put back");
+    }
+
+    fn fail(&mut self, pass: &Pass) -> Option<Ended> {
+        self.pause();
+        self.state.stirred = Some(Instant::now());
+        // Some of the files may have been written.
+        if self.state.made == Some(Made::Withdrawn) {
+            self.state.made = None;
+        }
+        self.settings.report.set(pass.failures.clone());
+        let complaint = pass.failures.join("; ");
+        // Each complaint once, however often it is tried again.
+        if complaint != self.state.complaint {
+            error!(why = complaint, "containerd does not ask this agent first");
+            self.state.complaint = complaint;
+        }
+        match self.settings.agent {
+            Agent::Beside | Agent::BesideAndEnded if self.files.replaced() => {
+                warn!(
+                    directory = %self.settings.entries.hosts_dir.display(),
+                    "the node has replaced the directory; only a new container sees the new one"
+                );
+                Some(Ended::Replaced)
+            }
+            _ => None,
+        }
+    }
+
+    fn pause(&mut self) {
+        let random = self.settings.jitter.next();
+        let pause = self.state.pauses.delay(random);
+        self.state.pause_until = Instant::now() + pause;
+    }
+
+    async fn look(&mut self) {
+        self.renew_watch();
+        let missing = self.files.missing().await;
+        self.settings.report.set(missing);
+    }
+
+    /// Watches what is there now. Before the files are read, so that no change falls between.
+    fn renew_watch(&mut self) {
+        let state = &mut self.state;
+        state.watch = Watch::new(self.files.entries().directories()).ok();
+        state.stirred = None;
+        let poll = state.watch.as_ref().map_or(BLIND_POLL, |_| POLL);
+        state.look_at = Instant::now() + poll;
+    }
+
+    /// Waits for the next question, or for something to happen to the files.
+    async fn wait(&mut self) {
+        let asks = self.asks();
+        let state = &mut self.state;
+        if state.standing.is_silent() {
+            return;
+        }
+        let rest = state.stirred.map(|at| at + REST);
+        let next = rest.unwrap_or(state.look_at).max(state.pause_until);
+        let pause = async {
+            match self.settings.duty {
+                _ if asks => beat(PROBE).await,
+                Duty::Off => std::future::pending().await,
+                Duty::Watch | Duty::Write => tokio::time::sleep_until(next).await,
+            }
+        };
+        let stir = async {
+            match &state.watch {
+                Some(watch) => watch.event().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = pause => {}
+            event = stir => {
+                state.stirred = Some(Instant::now());
+                if event.is_err() {
+                    state.watch = None;
+                }
+            }
+        }
+    }
+
+    /// Takes the agent out for good.
+    async fn leave(&mut self) {
+        let end = Instant::now() + FAREWELL;
+        loop {
+            let pass = self.files.close().await;
+            if pass.failures.is_empty() {
+                info!(files = pass.changed, "the agent is out of hosts.toml");
+                return;
+            }
+            if Instant::now() >= end {
+                error!(failures = ?pass.failures, "the agent stays in hosts.toml");
+                return;
+            }
+            tokio::time::sleep(REST).await;
+        }
+    }
+}
