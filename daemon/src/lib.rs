@@ -7,6 +7,7 @@ pub mod beat;
 pub mod client;
 pub mod clock;
 pub mod cycle;
+pub mod log_filter;
 pub mod metric;
 pub mod notify;
 pub mod readiness;

@@ -1,11 +1,11 @@
 //! The two global things: the tracing subscriber and the metrics recorder.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, time::Duration};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, filter::ParseError, util::SubscriberInitExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::{beat::beat, scope::Scope};
+use crate::{beat::beat, log_filter::LogFilter, scope::Scope};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -19,15 +19,6 @@ pub enum LogFormat {
 /// What keeps telemetry from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter is no list of `target=level`.
-    #[error("log filter {filter:?} is not understood; examples: info, pi_agent=debug,warn")]
-    Filter {
-        /// The filter as it was given.
-        filter: String,
-        /// What the parser says.
-        #[source]
-        source: ParseError,
-    },
     /// Another subscriber is installed.
     #[error("the log could not be set up")]
     Subscriber(#[source] tracing_subscriber::util::TryInitError),
@@ -47,15 +38,10 @@ const COUNTS: [f64; 10] = [0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1
 /// Installs the subscriber; call it once, in `main`. Lines go to standard error.
 ///
 /// # Errors
-/// When the filter is bad or a subscriber is there already.
-pub fn init_log(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let filter_error = |source| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        source,
-    };
-    let filter = EnvFilter::from_str(filter).map_err(filter_error)?;
+/// When a subscriber is there already.
+pub fn init_log(format: LogFormat, filter: &LogFilter) -> Result<(), TelemetryError> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter.build())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_ansi(false).finish().try_init(),

@@ -10,12 +10,19 @@ use std::{
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use daemon::{
+    log_filter::LogFilter,
     settings::{self, SettingsError},
     telemetry::LogFormat,
 };
 use piccolo_api::Group;
 
-use crate::{ebpf::Choice, fetch::Verify, policy::Pattern, registry::RegistryUrl};
+use crate::{
+    containerd::{Namespace, NamespaceError},
+    ebpf::Choice,
+    fetch::Verify,
+    policy::Pattern,
+    registry::{RegistryUrl, names_host},
+};
 
 pub use self::hosts::{Hosts, HostsMode};
 
@@ -72,7 +79,7 @@ pub struct Process {
         value_name = "FILTER",
         default_value = "info"
     )]
-    pub log: String,
+    pub log: LogFilter,
     /// How log lines are written.
     #[arg(
         long,
@@ -104,6 +111,7 @@ pub struct Run {
         value_name = "NAME",
         default_value = "default"
     )]
+    #[arg(value_parser = group)]
     pub group: Group,
     /// The address at which peers reach this node; found from the routing table where it is
     /// not given.
@@ -210,7 +218,7 @@ pub struct ContainerdArgs {
         value_name = "NAME",
         value_delimiter = ','
     )]
-    #[arg(default_value = "k8s.io")]
+    #[arg(default_value = "k8s.io", value_parser = namespace)]
     pub containerd_namespace: Vec<String>,
     /// containerd's content store: the directory that holds `blobs` and `ingest`.
     #[arg(long, env = "PI_AGENT_CONTENT_PATH", value_name = "PATH")]
@@ -242,6 +250,11 @@ pub struct Tags {
         value_delimiter = ','
     )]
     pub registry_url: Vec<RegistryUrl>,
+    /// A PEM file of authorities that are trusted besides this machine's own when a registry is asked
+    /// for its tags over HTTPS. Read at the start; without it the agent goes on, and leaves the tags of
+    /// registries that it cannot trust to containerd.
+    #[arg(long, env = "PI_AGENT_REGISTRY_CA", value_name = "FILE")]
+    pub registry_ca: Option<PathBuf>,
     /// Shares only these registries or repositories (`registry`, `registry/repository`, `*` for
     /// any characters). Nothing given: all.
     #[arg(
@@ -409,6 +422,36 @@ pub struct Doctor {
     pub mirror_url: String,
 }
 
+/// Two listeners that cannot both have what they want.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("--{0}-listen and --{1}-listen both want port {2}: give each a port of its own")]
+pub struct SamePort(&'static str, &'static str, u16);
+
+impl Run {
+    /// Whether the listeners can be bound beside each other.
+    ///
+    /// # Errors
+    /// Names two that cannot.
+    pub fn check_ports(&self) -> Result<(), SamePort> {
+        let listeners = [
+            ("mirror", self.mirror_listen),
+            ("peer", self.peer_listen),
+            ("admin", self.admin_listen),
+        ];
+        for (index, (name, addr)) in listeners.iter().enumerate() {
+            for (other, beside) in listeners.iter().take(index) {
+                let meet = addr.ip() == beside.ip()
+                    || addr.ip().is_unspecified()
+                    || beside.ip().is_unspecified();
+                if meet && addr.port() == beside.port() && addr.port() != 0 {
+                    return Err(SamePort(other, name, addr.port()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads the command line `args`, over the environment, over the settings file.
 ///
 /// # Errors
@@ -422,11 +465,29 @@ where
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
+/// Not everything that the wire takes: a group also stands before the `=` of the server's
+/// `--database`, where blanks separate.
+fn group(text: &str) -> Result<Group, String> {
+    let is_fit = |b: u8| b.is_ascii_graphic() && b != b'=';
+    if !text.bytes().all(is_fit) {
+        return Err(
+            "a group's name has neither blanks nor =, and no letters but ASCII's".to_owned(),
+        );
+    }
+    text.parse()
+        .map_err(|error: piccolo_api::NameError| error.to_string())
+}
+
+fn namespace(text: &str) -> Result<String, NamespaceError> {
+    Namespace::new(text).map(|_| text.to_owned())
+}
+
 fn server_url(text: &str) -> Result<String, String> {
     let uri: http::Uri = text
         .parse()
         .map_err(|error| format!("{error}; a URL looks like http://10.0.0.1:7789"))?;
-    if uri.scheme_str() != Some("http") || uri.host().is_none() {
+    let fits = uri.scheme_str() == Some("http") && uri.query().is_none() && names_host(&uri);
+    if !fits {
         return Err("a URL looks like http://10.0.0.1:7789".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())

@@ -160,7 +160,7 @@ impl Containerd {
 }
 
 impl Namespace {
-    fn new(name: &str) -> Result<Self, NamespaceError> {
+    pub(crate) fn new(name: &str) -> Result<Self, NamespaceError> {
         let error = || NamespaceError(name.chars().take(80).collect());
         let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
         let bytes = name.as_bytes();

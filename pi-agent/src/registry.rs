@@ -79,6 +79,15 @@ impl RegistryUrl {
     }
 }
 
+/// Whether a URL has a host and, if any, a port that there is: a number too large is no error elsewhere.
+pub(crate) fn names_host(uri: &http::Uri) -> bool {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, end)| !end.ends_with(']'));
+    uri.host().is_some_and(|host| !host.is_empty()) && (!has_port || uri.port_u16().is_some())
+}
+
 impl FromStr for RegistryUrl {
     type Err = RegistryUrlError;
 
@@ -88,7 +97,9 @@ impl FromStr for RegistryUrl {
         let uri = url.parse::<http::Uri>();
         match (name, uri) {
             (Ok(name), Ok(uri))
-                if matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none() =>
+                if matches!(uri.scheme_str(), Some("http" | "https"))
+                    && uri.query().is_none()
+                    && names_host(&uri) =>
             {
                 Ok(Self {
                     registry: name.as_str().to_owned(),
@@ -126,6 +137,8 @@ mod tests {
             "quay.io=quay.io",
             "a/b=http://x",
             "q=ftp://x",
+            "q=https://x:70000",
+            "q=https://:5000",
         ] {
             assert!(bad.parse::<RegistryUrl>().is_err(), "{bad:?}");
         }

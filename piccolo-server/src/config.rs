@@ -8,6 +8,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use daemon::{
+    log_filter::LogFilter,
     settings::{self, SettingsError},
     telemetry::LogFormat,
 };
@@ -61,7 +62,7 @@ pub struct Process {
         value_name = "FILTER",
         default_value = "info"
     )]
-    pub log: String,
+    pub log: LogFilter,
     /// How log lines are written.
     #[arg(long, env = "PICCOLO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

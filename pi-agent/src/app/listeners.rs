@@ -40,6 +40,7 @@ pub(super) struct Listeners {
 
 impl Bound {
     pub(super) fn new(settings: &Run) -> Result<Self> {
+        settings.check_ports()?;
         let (mirror, mirror_addr) = bind("mirror", settings.mirror_listen)?;
         let (peer, peer_addr) = bind("peer", settings.peer_listen)?;
         let (admin, admin_addr) = bind("admin", settings.admin_listen)?;
