@@ -11,6 +11,7 @@ use std::{fs, io, path::PathBuf};
 use clap::{ArgMatches, Command};
 
 pub use self::reference::reference;
+use crate::access::{Need, explain};
 
 /// Why a settings file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +71,9 @@ where
         .try_get_matches_from(args.clone());
     let path = lenient.ok().and_then(|m| config_path(&m));
     if let Some(path) = path {
-        let text = fs::read_to_string(&path).map_err(|source| SettingsError::Read {
+        let text = fs::read_to_string(&path).map_err(|error| SettingsError::Read {
             path: path.clone(),
-            source,
+            source: explain(error, &path, Need::Read),
         })?;
         let table: toml::Table = toml::from_str(&text).map_err(|e| SettingsError::Syntax {
             path: path.clone(),

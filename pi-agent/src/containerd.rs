@@ -24,6 +24,7 @@ use containerd_client::{
         transport::{Channel, Endpoint},
     },
 };
+use daemon::access::{Need, explain};
 use hyper_util::rt::TokioIo;
 
 use crate::metric::Metric;
@@ -105,7 +106,8 @@ impl Containerd {
             tower::service_fn(move |_| {
                 let path = Arc::clone(&path);
                 async move {
-                    let stream = tokio::net::UnixStream::connect(path).await?;
+                    let stream = tokio::net::UnixStream::connect(&path).await;
+                    let stream = stream.map_err(|error| explain(error, &path, Need::Write))?;
                     Ok::<_, io::Error>(TokioIo::new(stream))
                 }
             }),

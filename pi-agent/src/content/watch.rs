@@ -6,7 +6,11 @@
 
 use std::{collections::HashMap, io, mem::MaybeUninit, sync::Arc, time::Duration};
 
-use daemon::{scope::Scope, telemetry::chain};
+use daemon::{
+    access::{Need, explain},
+    scope::Scope,
+    telemetry::chain,
+};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -62,6 +66,7 @@ impl Watch {
     async fn sessions(self) {
         loop {
             if let Err(error) = self.session().await {
+                let error = explain(error, &self.store.root().join("blobs"), Need::Read);
                 self.without_inotify(&error).await;
             }
         }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daemon::access::{Need, explain};
 use toml_edit::{Document, Item, TableLike};
 
 /// Files that one configuration imports at most.
@@ -101,10 +102,10 @@ impl ContainerdConfig {
                     text: String::new(),
                 });
             }
-            Err(source) => {
+            Err(error) => {
                 return Err(ConfigError::Read {
                     path: path.to_owned(),
-                    source,
+                    source: explain(error, path, Need::Read),
                 });
             }
         };

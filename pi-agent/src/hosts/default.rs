@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daemon::access::{Need, explain};
 use toml_edit::{DocumentMut, Item, Value};
 
 use super::{
@@ -65,7 +66,10 @@ pub fn text(directory: &Path) -> Result<String, DefaultError> {
                 source,
             });
         }
-        Err(source) => return Err(DefaultError::Read { path, source }),
+        Err(error) => {
+            let source = explain(error, &path, Need::Read);
+            return Err(DefaultError::Read { path, source });
+        }
     };
     let failed = |source| DefaultError::Block {
         path: path.clone(),

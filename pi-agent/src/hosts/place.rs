@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daemon::access::{Need, explain};
 use toml_edit::DocumentMut;
 
 use super::{
@@ -111,9 +112,9 @@ impl Place {
         match fs::read_to_string(self.file()) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(PlaceError::Read {
+            Err(error) => Err(PlaceError::Read {
                 path: self.file(),
-                source,
+                source: explain(error, &self.file(), Need::Read),
             }),
         }
     }
@@ -192,10 +193,7 @@ impl Place {
             return Ok(Done::Unchanged);
         };
         let removed = self.removed(&old)?;
-        let failed = |source| PlaceError::Write {
-            path: self.file(),
-            source,
-        };
+        let failed = |error| self.cannot_write(error);
         let ours = || {
             let certs = certs::lines(&self.directory).unwrap_or_default();
             removed.text.trim().is_empty() || removed.text == certs
@@ -244,6 +242,14 @@ impl Place {
         })
     }
 
+    /// It is replaced by one that is made beside it.
+    fn cannot_write(&self, error: io::Error) -> PlaceError {
+        PlaceError::Write {
+            path: self.file(),
+            source: explain(error, &self.directory.join(TEMPORARY), Need::Write),
+        }
+    }
+
     /// Replaces the file in one step: containerd reads it at each pull.
     fn write(&self, text: &str) -> Result<(), PlaceError> {
         // Through a symbolic link, so that the link stays one.
@@ -274,9 +280,6 @@ impl Place {
             // An empty directory would switch off what is set for all registries.
             let _ = fs::remove_dir(&self.directory);
         }
-        written.map_err(|source| PlaceError::Write {
-            path: self.file(),
-            source,
-        })
+        written.map_err(|error| self.cannot_write(error))
     }
 }

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use daemon::scope::Scope;
+use daemon::{
+    access::{Need, explain},
+    scope::Scope,
+};
 use piccolo_api::Group;
 
 use crate::{
@@ -119,7 +122,9 @@ pub(crate) async fn store(data: &Data, database: &GroupDatabase) -> anyhow::Resu
             }
             let cannot = || format!("cannot open {}", database.address);
             if let Some(dir) = file.parent() {
-                tokio::fs::create_dir_all(dir).await.with_context(cannot)?;
+                let made = tokio::fs::create_dir_all(dir).await;
+                let explained = made.map_err(|error| explain(error, file, Need::Write));
+                explained.with_context(cannot)?;
             }
             let engine = Sqlite::open(file, SQLITE_READERS)
                 .await

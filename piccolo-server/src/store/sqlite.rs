@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use daemon::access::{Need, Obstacle, obstacle};
 use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{
     AssertSqlSafe, Row as _, Sqlite as Db, SqlitePool, Transaction,
@@ -35,13 +36,35 @@ pub(crate) struct Sqlite {
     writer: SqlitePool,
 }
 
+/// Why a file is not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// This process may not: SQLite says no more than that it could not open something.
+    #[error(transparent)]
+    Obstacle(Obstacle),
+    /// What SQLite says.
+    #[error(transparent)]
+    Database(sqlx::Error),
+}
+
 /// A transaction of the one connection that writes.
 #[derive(Debug)]
 pub(crate) struct SqliteWork(Transaction<'static, Db>);
 
 impl Sqlite {
     /// Opens the file, and makes it where it is not there.
-    pub(crate) async fn open(file: &Path, readers: u32) -> Result<Self, sqlx::Error> {
+    ///
+    /// # Errors
+    /// When that fails; where permissions are why, with these as the cause.
+    pub(crate) async fn open(file: &Path, readers: u32) -> Result<Self, OpenError> {
+        let opened = Self::try_open(file, readers).await;
+        opened.map_err(|error| match obstacle_to(file) {
+            Some(obstacle) => OpenError::Obstacle(obstacle),
+            None => OpenError::Database(error),
+        })
+    }
+
+    async fn try_open(file: &Path, readers: u32) -> Result<Self, sqlx::Error> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -132,15 +155,18 @@ impl Engine for Sqlite {
 
     async fn migrate(&self) -> Result<(), MigrateError> {
         // Two servers may start at once, and the migrator itself locks nothing in SQLite.
-        let mut name = self.file.clone().into_os_string();
-        name.push(".lock");
+        let name = beside(&self.file, ".lock");
         let locked = tokio::task::spawn_blocking(move || {
             let lock = File::create(name)?;
             lock.lock()?;
             Ok(lock)
         });
         let lock = locked.await.unwrap_or_else(|e| Err(io::Error::other(e)));
-        let lock = lock.map_err(sqlx::Error::Io)?;
+        let lock = lock.map_err(|error| match obstacle_to(&self.file) {
+            // No outage that passes.
+            Some(obstacle) => sqlx::Error::Configuration(Box::new(obstacle)),
+            None => sqlx::Error::Io(error),
+        })?;
         let done = MIGRATIONS.run(&self.writer).await;
         drop(lock);
         done
@@ -181,6 +207,19 @@ impl Work for SqliteWork {
     async fn commit(self) -> Result<(), sqlx::Error> {
         timed("commit", self.0.commit()).await
     }
+}
+
+/// What keeps this process from writing the file, or one of those that SQLite and the migrations put
+/// beside it.
+fn obstacle_to(file: &Path) -> Option<Obstacle> {
+    let files = ["", "-wal", "-shm", "-journal", ".lock"].map(|ending| beside(file, ending));
+    files.iter().find_map(|file| obstacle(file, Need::Write))
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.to_owned().into_os_string();
+    name.push(ending);
+    name.into()
 }
 
 async fn all<T>(

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daemon::access::{Need, explain};
 use topology::Topology;
 
 /// Longer files are refused; the largest sites describe themselves in a tenth of this.
@@ -37,9 +38,9 @@ pub(crate) enum LoadError {
 /// # Errors
 /// When it cannot be read, is too long, or no text.
 pub(crate) fn read(path: &Path) -> Result<String, LoadError> {
-    let failed = |source| LoadError::Read {
+    let failed = |error| LoadError::Read {
         path: path.to_owned(),
-        source,
+        source: explain(error, path, Need::Read),
     };
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();

@@ -1,5 +1,6 @@
 //! The server through its HTTP edge.
 
+mod access;
 mod away;
 mod crashes;
 mod deltas;

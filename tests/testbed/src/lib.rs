@@ -47,7 +47,7 @@ pub use network::{Host, Network, Plan};
 pub use process::Process;
 pub use rate::Rate;
 pub use registry::{AccessEntry, Registry};
-pub use rights::is_root;
+pub use rights::{STRANGER, as_stranger, is_root};
 pub use run::{Run, stop_if_interrupted};
 pub use server::Server;
 pub use slow_disk::SlowDisk;
