@@ -189,7 +189,7 @@ impl Working {
             holder,
             jitter: outside.jitter.clone(),
         });
-        let tags = resolver(settings, &discovery)?;
+        let tags = resolver(settings, &discovery);
         let bytes = PeerBytes::default();
         let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
         let peers = PeerServer::new(content.clone(), sockets.clone(), serving(settings));
@@ -297,16 +297,15 @@ impl Working {
     }
 }
 
-fn resolver(settings: &Run, discovery: &Discovery) -> Result<Option<Tags>> {
-    if !settings.tags.resolve_tags {
-        return Ok(None);
-    }
-    let resolver = Tags::new(tags::Settings {
-        ttl: Duration::from_secs(settings.tags.tag_ttl),
-        registries: settings.tags.registry_url.clone(),
-        discovery: discovery.clone(),
-    });
-    Ok(Some(resolver?))
+fn resolver(settings: &Run, discovery: &Discovery) -> Option<Tags> {
+    settings.tags.resolve_tags.then(|| {
+        Tags::new(tags::Settings {
+            ttl: Duration::from_secs(settings.tags.tag_ttl),
+            registries: settings.tags.registry_url.clone(),
+            authorities: settings.tags.registry_ca.clone(),
+            discovery: discovery.clone(),
+        })
+    })
 }
 
 fn serving(settings: &Run) -> PeerSettings {

@@ -7,10 +7,12 @@
 
 mod ask;
 mod challenge;
+mod trust;
 
 use std::{
     collections::HashMap,
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,8 +25,6 @@ use self::ask::{Answer, Asker};
 use crate::{
     digest::Digest, discovery::Discovery, metric::Metric, reference::TagName, registry::RegistryUrl,
 };
-
-pub use self::ask::NoAuthorities;
 
 /// What is counted here.
 pub const METRICS: &[Metric] = &[RESOLVED];
@@ -57,6 +57,8 @@ pub struct Settings {
     pub ttl: Duration,
     /// Where registries are, other than their names say.
     pub registries: Vec<RegistryUrl>,
+    /// A PEM file of authorities that are trusted besides this machine's own.
+    pub authorities: Option<PathBuf>,
     /// Who knows which peers have a tag.
     pub discovery: Discovery,
 }
@@ -82,15 +84,12 @@ struct Known {
 
 impl Tags {
     /// Resolves tags at registries over HTTPS, or HTTP where they are on this machine.
-    ///
-    /// # Errors
-    /// When this machine trusts no certificate authority.
-    pub fn new(settings: Settings) -> Result<Self, NoAuthorities> {
-        Ok(Self(Arc::new(Inner {
-            asker: Asker::new()?,
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            asker: Asker::new(settings.authorities.as_deref()),
             settings,
             state: Mutex::default(),
-        })))
+        }))
     }
 
     /// The digest that a tag stands for; `own` is what it stands for on this node. `None` where

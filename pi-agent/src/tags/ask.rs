@@ -1,6 +1,6 @@
 //! Asking for a tag's digest with a HEAD.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -15,7 +15,7 @@ use piccolo_api::Holder;
 use serde::Deserialize;
 use tracing::debug;
 
-use super::challenge::Challenge;
+use super::{challenge::Challenge, trust};
 use crate::{
     digest::Digest,
     http::{MIRRORED_FIELD, encode_query},
@@ -36,15 +36,6 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// This machine trusts nobody.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no certificate authorities are found on this machine, so that no registry can be asked for \
-     its tags: install ca-certificates (in a container, mount /etc/ssl/certs), or leave \
-     --resolve-tags out"
-)]
-pub struct NoAuthorities(#[source] io::Error);
-
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -59,14 +50,14 @@ pub(super) enum Answer {
 pub(super) struct Asker(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
 impl Asker {
-    pub(super) fn new() -> Result<Self, NoAuthorities> {
+    /// `authorities` is a file of those that are trusted besides this machine's own.
+    pub(super) fn new(authorities: Option<&Path>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(DIAL));
         // The TLS connector around it knows the other scheme.
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .map_err(NoAuthorities)?
+            .with_tls_config(trust::config(authorities))
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -75,7 +66,7 @@ impl Asker {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(2)
             .build(connector);
-        Ok(Self(client))
+        Self(client)
     }
 
     pub(super) async fn registry(&self, url: &str, name: &TagName) -> Answer {

@@ -113,9 +113,9 @@ fn tags(addr: &str, ttl: Duration, agent: &Agent) -> Tags {
     Tags::new(Settings {
         ttl,
         registries: vec![format!("registry.test=http://{addr}").parse().unwrap()],
+        authorities: None,
         discovery: agent.discovery.clone(),
     })
-    .unwrap()
 }
 
 /// Nobody listens there.

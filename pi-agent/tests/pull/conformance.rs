@@ -237,12 +237,13 @@ async fn resolving(bed: &Bed, registry: SocketAddr) -> SocketAddr {
     let address = "192.0.2.1".parse().unwrap();
     let server = "http://127.0.0.1:1".to_owned();
     let tags = Tags::new(Settings {
+        authorities: None,
         ttl: Duration::from_mins(1),
         registries: vec![format!("registry.test=http://{registry}").parse().unwrap()],
         discovery: Discovery::new(client, server, "g".to_owned(), address),
     });
     let settings = MirrorSettings {
-        tags: Some(tags.unwrap()),
+        tags: Some(tags),
         ..MirrorSettings::default()
     };
     let mirror = Mirror::new(bed.store.content(), bed.fetcher.clone(), settings);
