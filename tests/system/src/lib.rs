@@ -3,7 +3,9 @@
 //! The tests run the real programs with real containerd and a real registry. They need root, and
 //! what `cargo xtask test` installs.
 
+pub mod chart;
 pub mod faults;
+pub mod images;
 
 use std::time::Duration;
 

@@ -10,13 +10,32 @@ use super::tools::{self, Outcome, Tools};
 const MOST_LINES: usize = 150;
 
 /// Sets of values that have to lint.
-pub(super) const GOOD: [&[&str]; 10] = [
+pub(super) const GOOD: [&[&str]; 11] = [
     &[],
     &[
         "agent.accounting=capabilities",
         "agent.capabilities={BPF,NET_ADMIN,SYS_RESOURCE}",
     ],
     &["agent.accounting=off"],
+    &[
+        "agent.tags.resolve=true",
+        "agent.tags.caBundle=-----BEGIN CERTIFICATE-----",
+        "agent.deny={registry.corp/private/*,*.internal}",
+        "agent.allow={registry.corp}",
+        "agent.extraEnv[0].name=TZ",
+        "agent.extraEnv[0].value=UTC",
+        "agent.extraVolumes[0].name=extra",
+        "agent.extraVolumes[0].secret.secretName=mine",
+        "agent.extraVolumeMounts[0].name=extra",
+        "agent.extraVolumeMounts[0].mountPath=/extra",
+        "server.extraEnv[0].name=SSL_CERT_FILE",
+        "server.extraEnv[0].value=/extra/ca.crt",
+        "server.extraVolumes[0].name=extra",
+        "server.extraVolumes[0].configMap.name=mine",
+        "server.extraVolumeMounts[0].name=extra",
+        "server.extraVolumeMounts[0].mountPath=/extra",
+        "agent.resources.limits.memory=1Gi",
+    ],
     &["agent.hosts.mode=off"],
     &["agent.hosts.mode=remove"],
     &[

@@ -24,7 +24,12 @@ impl Manifest {
     pub(crate) fn read(file: &str, node: &Node, server: &str, image: &str) -> Result<Self> {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/manifests");
         let text = fs::read_to_string(directory.join(file)).context("reading a manifest")?;
-        let text = at_home(&text, node, server);
+        Self::of(&text, node, server, image)
+    }
+
+    /// The same for what the chart was rendered to.
+    pub(crate) fn of(text: &str, node: &Node, server: &str, image: &str) -> Result<Self> {
+        let text = at_home(text, node, server);
         let documents = Yaml::load_from_str(&text).context("parsing a manifest")?;
         let daemon_set = documents
             .iter()
@@ -109,7 +114,7 @@ fn specification(
         env.push((name.to_owned(), value));
     }
     let mounts = items(container, "volumeMounts").map(|mount| volume(pod, mount));
-    let memory = at(container, &["resources", "limits", "memory"])?;
+    let memory = at(container, &["resources", "limits", "memory"]);
     Ok(ContainerSpec {
         name: text_at(container, "name")
             .context("a container without a name")?
@@ -121,7 +126,11 @@ fn specification(
             .unwrap_or_default(),
         env,
         mounts: mounts.collect::<Result<_>>()?,
-        memory: mebibytes(memory.as_str().context("a limit is no text")?)?,
+        // None is no limit.
+        memory: memory
+            .ok()
+            .and_then(Yaml::as_str)
+            .map_or(Ok(0), mebibytes)?,
         rights: rights(container)?,
     })
 }
