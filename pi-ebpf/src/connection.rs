@@ -1,33 +1,14 @@
 //! What is remembered of one connection between two callbacks.
 
 use crate::{
-    burst::Policy,
     counters::Counters,
-    fin::Fin,
+    flow::Flow,
+    policy::Policy,
+    progress::Progress,
     promise::Promise,
     watch::{Callbacks, Watch},
     word::Word,
 };
-
-/// One direction of one connection.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Flow {
-    /// How far it has been accounted for, as the kernel counts.
-    seen: u64,
-    /// The FIN that ends it.
-    pub fin: Fin,
-    /// When it last made progress.
-    pub(crate) last_ns: u64,
-    /// When the burst it is in began.
-    pub(crate) burst_from_ns: u64,
-    /// The bytes of that burst.
-    pub(crate) burst_bytes: u64,
-    /// A small step that ends before may be left to a later look.
-    waits_until: u64,
-    /// The tick of the last step that was accounted for.
-    looked_at: u64,
-}
 
 /// One connection, in the socket's own storage. Only touched with the socket locked.
 #[repr(C)]
@@ -49,56 +30,6 @@ pub struct Connection {
     pub watch: Watch,
 }
 
-/// How far a socket has come, as the kernel counts: FINs, and the SYN, included.
-///
-/// The kernel takes some time for each answer, so nothing is asked for before it is needed.
-pub trait Progress {
-    /// Sequence numbers received in order.
-    fn bytes_received(&self) -> u64;
-
-    /// The sequence number expected next.
-    fn receive_next(&self) -> u32;
-
-    /// Sequence numbers acknowledged by the peer.
-    fn bytes_acked(&self) -> u64;
-
-    /// The first sequence number not acknowledged.
-    fn send_unacked(&self) -> u32;
-
-    /// The first sequence number never sent.
-    fn send_next(&self) -> u32;
-
-    /// As much as may be under way at a time, bytes.
-    fn window(&self) -> u64;
-
-    /// Whether a later look at the socket is sure to come soon, because of what is under way.
-    fn goes_on(&self) -> bool;
-
-    /// The kernel's clock, which is coarse and cheap.
-    fn ticks(&self) -> u64;
-}
-
-/// A socket's [`Progress`], known beforehand.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Position {
-    /// [`Progress::bytes_received`].
-    pub bytes_received: u64,
-    /// [`Progress::receive_next`].
-    pub receive_next: u32,
-    /// [`Progress::bytes_acked`].
-    pub bytes_acked: u64,
-    /// [`Progress::send_unacked`].
-    pub send_unacked: u32,
-    /// [`Progress::send_next`].
-    pub send_next: u32,
-    /// [`Progress::window`].
-    pub window: u64,
-    /// [`Progress::goes_on`].
-    pub goes_on: bool,
-    /// [`Progress::ticks`].
-    pub ticks: u64,
-}
-
 /// The payload that got through since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Growth {
@@ -111,83 +42,6 @@ pub struct Growth {
 /// Acknowledgements of fewer bytes wait for the next look, where one is sure to come: they cost
 /// more to account for than to look at, and come with every other segment.
 const WORTH_ACCOUNTING: u64 = 256 * 1024;
-
-impl Flow {
-    #[inline]
-    fn start(&mut self, counted: u64, now_ns: u64) {
-        self.seen = counted;
-        self.last_ns = now_ns;
-        self.burst_from_ns = now_ns;
-    }
-
-    #[inline]
-    fn ahead(&self, counted: u64) -> u64 {
-        counted.saturating_sub(self.seen)
-    }
-
-    /// Whether what lies `ahead` is a small step, and another one is sure to follow.
-    #[inline]
-    fn waits(&self, ahead: u64, socket: &impl Progress) -> bool {
-        ahead < Promise::STEP
-            && self.seen.saturating_add(ahead) < self.waits_until
-            && socket.ticks().saturating_sub(self.looked_at) <= Promise::TICKS
-    }
-
-    #[inline]
-    fn look_ahead(&mut self, promised: u64, ticks: u64) {
-        self.looked_at = ticks;
-        self.waits_until = if self.burst_bytes >= Promise::STEP {
-            promised.saturating_sub(Promise::STEP)
-        } else {
-            0
-        };
-    }
-
-    /// Nothing follows a FIN: it is in the last step only, if it is in any.
-    #[inline]
-    fn advance(&mut self, counted: u64, at: impl FnOnce() -> u32) -> u64 {
-        let ahead = self.ahead(counted);
-        if ahead == 0 {
-            return 0;
-        }
-        self.seen = counted;
-        ahead.saturating_sub(self.fin.taken(at()))
-    }
-}
-
-impl Progress for Position {
-    fn bytes_received(&self) -> u64 {
-        self.bytes_received
-    }
-
-    fn receive_next(&self) -> u32 {
-        self.receive_next
-    }
-
-    fn bytes_acked(&self) -> u64 {
-        self.bytes_acked
-    }
-
-    fn send_unacked(&self) -> u32 {
-        self.send_unacked
-    }
-
-    fn send_next(&self) -> u32 {
-        self.send_next
-    }
-
-    fn window(&self) -> u64 {
-        self.window
-    }
-
-    fn goes_on(&self) -> bool {
-        self.goes_on
-    }
-
-    fn ticks(&self) -> u64 {
-        self.ticks
-    }
-}
 
 impl Growth {
     /// Whether nothing got through.

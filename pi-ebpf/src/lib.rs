@@ -9,22 +9,26 @@
 
 #![no_std]
 
-mod burst;
 mod connection;
 mod counters;
 mod fin;
+mod flow;
 mod key;
 pub mod names;
+mod policy;
+mod progress;
 mod promise;
 mod union;
 mod watch;
 mod word;
 
-pub use burst::Policy;
-pub use connection::{Connection, Flow, Growth, Position, Progress};
+pub use connection::{Connection, Growth};
 pub use counters::{Counters, Traffic};
 pub use fin::{Fin, Tcp};
+pub use flow::Flow;
 pub use key::PeerKey;
+pub use policy::Policy;
+pub use progress::{Position, Progress};
 pub use promise::Promise;
 pub use watch::{Callbacks, Watch};
 pub use word::Word;

@@ -5,32 +5,28 @@
 //! next request does not. A plain "gaps below 200 ms are busy" misjudges pauses between small pieces
 //! and pings on idle connections by half and more.
 
-use crate::{connection::Flow, counters::Traffic, word::Word};
+use crate::{
+    counters::Traffic, fin::Fin, policy::Policy, progress::Progress, promise::Promise, word::Word,
+};
 
-/// Where idle begins and what is large enough to tell a rate by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// A silence up to this long between the last byte and the next request counts as busy.
-    pub think_ns: u64,
-    /// A silence while an answer is outstanding counts as busy up to this long.
-    pub stall_ns: u64,
-    /// Bursts with fewer bytes, such as requests and pings, give no rate.
-    pub min_burst: u64,
-}
-
-impl Policy {
-    /// The policy the program is built with.
-    pub const DEFAULT: Self = Self {
-        think_ns: 2_000_000,
-        stall_ns: 5_000_000_000,
-        min_burst: 65_536,
-    };
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
+/// One direction of one connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flow {
+    /// How far it has been accounted for, as the kernel counts.
+    seen: u64,
+    /// The FIN that ends it.
+    pub fin: Fin,
+    /// When it last made progress.
+    pub(crate) last_ns: u64,
+    /// When the burst it is in began.
+    pub(crate) burst_from_ns: u64,
+    /// The bytes of that burst.
+    pub(crate) burst_bytes: u64,
+    /// A small step that ends before may be left to a later look.
+    pub(crate) waits_until: u64,
+    /// The tick of the last step that was accounted for.
+    looked_at: u64,
 }
 
 /// What a step of a burst adds to the peer's rate: `bytes` that took from `from_ns` until now.
@@ -41,6 +37,47 @@ struct Step {
 }
 
 impl Flow {
+    #[inline]
+    pub(crate) fn start(&mut self, counted: u64, now_ns: u64) {
+        self.seen = counted;
+        self.last_ns = now_ns;
+        self.burst_from_ns = now_ns;
+    }
+
+    #[inline]
+    pub(crate) fn ahead(&self, counted: u64) -> u64 {
+        counted.saturating_sub(self.seen)
+    }
+
+    /// Whether what lies `ahead` is a small step, and another one is sure to follow.
+    #[inline]
+    pub(crate) fn waits(&self, ahead: u64, socket: &impl Progress) -> bool {
+        ahead < Promise::STEP
+            && self.seen.saturating_add(ahead) < self.waits_until
+            && socket.ticks().saturating_sub(self.looked_at) <= Promise::TICKS
+    }
+
+    #[inline]
+    pub(crate) fn look_ahead(&mut self, promised: u64, ticks: u64) {
+        self.looked_at = ticks;
+        self.waits_until = if self.burst_bytes >= Promise::STEP {
+            promised.saturating_sub(Promise::STEP)
+        } else {
+            0
+        };
+    }
+
+    /// Nothing follows a FIN: it is in the last step only, if it is in any.
+    #[inline]
+    pub(crate) fn advance(&mut self, counted: u64, at: impl FnOnce() -> u32) -> u64 {
+        let ahead = self.ahead(counted);
+        if ahead == 0 {
+            return 0;
+        }
+        self.seen = counted;
+        ahead.saturating_sub(self.fin.taken(at()))
+    }
+
     /// `bytes` more got through at `now_ns`; the other direction last carried new data at `asked_ns`.
     #[expect(
         clippy::inline_always,
