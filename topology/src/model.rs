@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::mix::Map;
-use crate::path::{DirectLink, Link};
-use crate::place::{Place, RackPrefix};
+use crate::path::{DirectLink, Link, Ways};
+use crate::place::{Place, RackPrefix, Spot};
 use crate::ranking::Ranking;
 use crate::table::Table;
 use crate::{RackId, Rate};
@@ -26,13 +26,6 @@ pub struct Topology {
     pub(crate) ranking: Ranking,
     pub(crate) host_link: Rate,
     pub(crate) split: RackPrefix,
-}
-
-/// A rack, and the place of the tree that it is or hangs below.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spot {
-    pub(crate) rack: RackId,
-    pub(crate) place: Option<usize>,
 }
 
 impl Topology {
@@ -76,6 +69,15 @@ impl Topology {
     /// The way that bytes take from a host of one rack to a host of another or the same.
     pub fn path(&self, from: RackId, to: RackId) -> Link {
         self.way(self.spot_of(from), self.spot_of(to))
+    }
+
+    pub(crate) fn way(&self, from: Spot, to: Spot) -> Link {
+        let ways = Ways {
+            places: &self.places,
+            links: &self.links,
+            host_link: self.host_link,
+        };
+        ways.between(from, to)
     }
 
     /// Every place of the file, parents before their children.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::Rate;
-use crate::model::{Spot, Topology};
-use crate::place::Place;
+use crate::mix::Map;
+use crate::place::{Place, Spot};
 
 /// What the file says about the way from one rack to another.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -33,6 +33,17 @@ pub(crate) struct DirectLink {
     pub(crate) forbidden: bool,
 }
 
+/// The tree and the links across it, by which ways are found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ways<'a> {
+    /// Parents before their children.
+    pub(crate) places: &'a [Place],
+    /// By the indexes of the two places, from and to.
+    pub(crate) links: &'a Map<(usize, usize), DirectLink>,
+    /// The link of a host that is in no place.
+    pub(crate) host_link: Rate,
+}
+
 /// The places at which the way leaves the tree on each side.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
@@ -40,8 +51,8 @@ struct Turn {
     to: Option<usize>,
 }
 
-impl Topology {
-    pub(crate) fn way(&self, from: Spot, to: Spot) -> Link {
+impl<'a> Ways<'a> {
+    pub(crate) fn between(self, from: Spot, to: Spot) -> Link {
         let host = self.host_link(from).min(self.host_link(to));
         let common = self.common(from.place, to.place);
         let shared = self.depth(common);
@@ -87,30 +98,30 @@ impl Topology {
         }
     }
 
-    fn host_link(&self, spot: Spot) -> Rate {
+    fn host_link(self, spot: Spot) -> Rate {
         self.get(spot.place)
             .map_or(self.host_link, |place| place.host_link)
     }
 
     /// How deep a rack is: one below its place where its addresses' prefix stands for it.
-    fn spot_depth(&self, spot: Spot) -> u32 {
+    fn spot_depth(self, spot: Spot) -> u32 {
         self.depth(spot.place) + u32::from(spot.rack.guessed_prefix().is_some())
     }
 
-    fn depth(&self, place: Option<usize>) -> u32 {
+    fn depth(self, place: Option<usize>) -> u32 {
         self.get(place).map_or(0, |place| place.depth)
     }
 
-    fn get(&self, place: Option<usize>) -> Option<&Place> {
+    fn get(self, place: Option<usize>) -> Option<&'a Place> {
         self.places.get(place?)
     }
 
-    fn parent(&self, place: Option<usize>) -> Option<usize> {
+    fn parent(self, place: Option<usize>) -> Option<usize> {
         self.get(place)?.parent
     }
 
     /// The deepest place that both are or are in.
-    fn common(&self, mut a: Option<usize>, mut b: Option<usize>) -> Option<usize> {
+    fn common(self, mut a: Option<usize>, mut b: Option<usize>) -> Option<usize> {
         while a != b {
             if self.depth(a) >= self.depth(b) {
                 a = self.parent(a);
@@ -122,7 +133,7 @@ impl Topology {
     }
 
     /// The places from `below` up to just before `top`.
-    fn climb(&self, below: Option<usize>, top: Option<usize>) -> impl Iterator<Item = &Place> {
+    fn climb(self, below: Option<usize>, top: Option<usize>) -> impl Iterator<Item = &'a Place> {
         let mut next = below;
         std::iter::from_fn(move || {
             if next == top {
@@ -136,7 +147,7 @@ impl Topology {
 
     /// The declared link between the deepest two places on the way, and where the way takes it.
     fn direct(
-        &self,
+        self,
         from: Option<usize>,
         to: Option<usize>,
         common: Option<usize>,

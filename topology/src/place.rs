@@ -38,6 +38,13 @@ pub(crate) struct RackPrefix {
     pub(crate) ipv6: u8,
 }
 
+/// A rack, and the place of the tree that it is or hangs below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) rack: RackId,
+    pub(crate) place: Option<usize>,
+}
+
 impl Place {
     /// Unique in the file.
     pub fn name(&self) -> &str {
