@@ -26,14 +26,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
 use crate::{
-    app::Addresses,
     content::Content,
     discovery::Discovery,
     ebpf::{Accounting, Need},
     fetch::Fetcher,
     keeper::Report,
     peer::{PeerBytes, PeerServer, PeerTotals},
-    status::{PeerStatus, QuarantineStatus, Status},
+    status::{Addresses, PeerStatus, QuarantineStatus, Status},
 };
 
 const LIMITS: Limits = Limits {

@@ -2,6 +2,7 @@
 
 mod address;
 mod listeners;
+mod metrics;
 mod sockets;
 
 use std::{
@@ -41,10 +42,11 @@ use crate::{
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets},
     policy::Policy,
+    status::Addresses,
     tags::{self, Tags},
 };
 
-pub use self::listeners::Addresses;
+pub use self::metrics::metrics;
 
 /// A connection to the server opens within this, or the server counts as away.
 const SERVER_DIAL: Duration = Duration::from_millis(300);

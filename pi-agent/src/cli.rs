@@ -12,6 +12,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Result;
 use clap::CommandFactory as _;
+use daemon::metric::Metric;
 
 use crate::config;
 
@@ -42,12 +43,12 @@ pub async fn peers(settings: &config::Peers) -> Result<ExitCode> {
     peers::live(&settings.query).await
 }
 
-/// Carries out `metrics-doc`.
+/// Carries out `metrics-doc` for the tables of `metrics`.
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn metrics_doc() -> Result<ExitCode> {
-    print(&daemon::metric::reference(crate::metric::all()))
+pub fn metrics_doc(metrics: impl Iterator<Item = &'static Metric>) -> Result<ExitCode> {
+    print(&daemon::metric::reference(metrics))
 }
 
 /// Carries out `settings-doc`.

@@ -176,7 +176,7 @@ pub struct Run {
         long,
         env = "PI_AGENT_RATE_FLOOR",
         value_name = "BYTES",
-        default_value_t = crate::fetch::RATE_FLOOR
+        default_value_t = crate::datapath::RATE_FLOOR
     )]
     pub rate_floor: u64,
     #[command(flatten)]

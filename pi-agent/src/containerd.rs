@@ -24,10 +24,11 @@ use containerd_client::{
         transport::{Channel, Endpoint},
     },
 };
-use daemon::access::{Need, explain};
+use daemon::{
+    access::{Need, explain},
+    metric::Metric,
+};
 use hyper_util::rt::TokioIo;
-
-use crate::metric::Metric;
 
 pub use self::{
     blobs::{BlobInfo, Chunks},

@@ -4,6 +4,7 @@ mod expected;
 mod facts;
 mod id;
 mod images;
+mod ingest;
 mod inventory;
 mod listing;
 pub mod manifest;
@@ -12,7 +13,7 @@ mod origin;
 mod remote;
 mod store;
 mod track;
-mod verdict;
+pub mod verdict;
 mod watch;
 
 use std::{
@@ -22,7 +23,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use daemon::{clock::Clock, readiness::Readiness, scope::Scope};
+use daemon::{clock::Clock, metric::Metric, readiness::Readiness, scope::Scope};
 use piccolo_api::Key;
 use tokio::sync::mpsc;
 
@@ -40,7 +41,7 @@ use self::{
 };
 use crate::{
     containerd::Containerd, digest::Digest, discovery::Discovery, http::ByteRange, jitter::Jitter,
-    metric::Metric, policy::Policy,
+    policy::Policy,
 };
 
 pub use self::{

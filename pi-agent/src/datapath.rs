@@ -10,7 +10,9 @@ mod low_water;
 mod pace;
 mod pipe;
 mod relay;
+mod relayed;
 mod send;
+mod source;
 mod tally;
 mod wait;
 
@@ -20,13 +22,14 @@ pub(crate) use self::{
     relay::relay,
     send::{read_exact, write_all, write_judged},
     tally::Tally,
-    wait::{Judge, Patience},
+    wait::Patience,
 };
 pub use self::{
-    floor::{Floor, RateFloor},
+    floor::{Floor, RATE_FLOOR, RateFloor},
     pace::Pace,
-    relay::{End, Relayed, SourceError},
+    relayed::{End, Relayed},
     send::{SendError, send_file},
+    source::SourceError,
     wait::Receiver,
 };
 

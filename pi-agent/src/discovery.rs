@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use daemon::{client::JsonClient, clock::Clock, scope::Scope};
+use daemon::{client::JsonClient, clock::Clock, metric::Metric, scope::Scope};
 use piccolo_api::{FailureKind, FindKeyReply, FindReply, FindRequest, Found, Holder, Key, Peer};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use self::{
     announce::Announcer, cache::Cache, failures::Failures, flavour::Flavour, pending::Pending,
     prefetch::Queue, racks::Racks, reports::Reports, servers::Servers,
 };
-use crate::{jitter::Jitter, metric::Metric};
+use crate::jitter::Jitter;
 
 pub use self::{
     failures::PeerFailures,

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use daemon::metric::Metric;
 use metrics::counter;
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
@@ -22,7 +23,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{http::Span, metric::Metric};
+use crate::http::Span;
 
 /// What this module counts.
 pub(crate) const METRICS: &[Metric] = &[READS];

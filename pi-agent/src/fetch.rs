@@ -24,14 +24,12 @@ mod settings;
 mod small;
 mod timing;
 mod turn;
-mod verdict;
 
 pub use self::{
     count::METRICS,
     finder::Finder,
     health::Quarantine,
-    settings::{FetchSettings, RATE_FLOOR, Verify},
-    verdict::{Unwatched, Verdict, Verdicts, Watch},
+    settings::{FetchSettings, Verify},
 };
 pub(crate) use self::{
     deliver::{Delivery, Transfer},
@@ -55,7 +53,7 @@ use self::{
     turn::{Flight, Turn, Turns},
 };
 use crate::{
-    content::{Content, Object, manifest::Manifest},
+    content::{Content, Object, manifest::Manifest, verdict::Verdicts},
     digest::Digest,
     http::{ByteRange, Kind, Method},
     peer::PeerSockets,

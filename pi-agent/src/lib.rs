@@ -22,7 +22,6 @@ pub mod jitter;
 pub mod keeper;
 mod listen;
 mod memory;
-pub mod metric;
 pub mod mirror;
 mod own;
 pub mod peer;

@@ -10,12 +10,11 @@ use daemon::{
     telemetry,
 };
 use pi_agent::{
-    app::{App, Outside},
+    app::{self, App, Outside},
     cli,
     config::{self, Cli, Command, Run, Systemd},
     instance::Instance,
     jitter::Jitter,
-    metric,
 };
 
 fn main() -> ExitCode {
@@ -46,7 +45,7 @@ fn start() -> Result<ExitCode> {
         Some(Command::Status(query)) => run_to_end(cli::status(&query)),
         Some(Command::Peers(settings)) => run_to_end(cli::peers(&settings)),
         Some(Command::Doctor(settings)) => run_to_end(cli::doctor::run(&settings)),
-        Some(Command::MetricsDoc) => cli::metrics_doc(),
+        Some(Command::MetricsDoc) => cli::metrics_doc(app::metrics()),
         Some(Command::SettingsDoc) => cli::settings_doc(),
     }
 }
@@ -93,7 +92,7 @@ async fn agent(settings: Run) -> Result<ExitCode> {
     }
     telemetry::init_log(settings.process.log_format, &settings.process.log)?;
     let metrics = telemetry::init_metrics()?;
-    daemon::metric::announce(metric::all());
+    daemon::metric::announce(app::metrics());
     let signals = Signals::catch().context("signals cannot be caught")?;
     let notifier = notifier(&settings.systemd)?;
     let outside = Outside {

@@ -27,8 +27,7 @@ use tracing::{Span, debug};
 use self::{alternates::Alternates, count::Counts, slots::Slots};
 use crate::{
     content::Content,
-    datapath::{Pace, RateFloor, Receiver},
-    fetch::RATE_FLOOR,
+    datapath::{Pace, RATE_FLOOR, RateFloor, Receiver},
     http::Kind,
     listen,
 };

@@ -1,10 +1,11 @@
 //! What a running agent says of itself: the reply of `GET /status`.
 
+use std::net::SocketAddr;
+
 use piccolo_api::FailureKind;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::Addresses,
     content::Overview,
     discovery::{ServerView, Standing},
     ebpf::{Mode, Need},
@@ -50,6 +51,17 @@ pub struct Status {
     pub uploads: u64,
     /// Uploads that are taken at once.
     pub upload_slots: u64,
+}
+
+/// Where the agent listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// For containerd.
+    pub mirror: SocketAddr,
+    /// For peers.
+    pub peer: SocketAddr,
+    /// For probes, Prometheus and `pi-agent status`.
+    pub admin: SocketAddr,
 }
 
 /// What containerd was given since the start.

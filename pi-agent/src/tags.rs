@@ -17,14 +17,13 @@ use std::{
     time::Duration,
 };
 
+use daemon::metric::Metric;
 use piccolo_api::Key;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use self::ask::{Answer, Asker};
-use crate::{
-    digest::Digest, discovery::Discovery, metric::Metric, reference::TagName, registry::RegistryUrl,
-};
+use crate::{digest::Digest, discovery::Discovery, reference::TagName, registry::RegistryUrl};
 
 /// What is counted here.
 pub const METRICS: &[Metric] = &[RESOLVED];

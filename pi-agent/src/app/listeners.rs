@@ -3,24 +3,12 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::config::Run;
+use crate::{config::Run, status::Addresses};
 
 /// Connections that wait in the kernel until they are accepted.
 const BACKLOG: u32 = 1024;
-
-/// Where the agent listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Addresses {
-    /// For containerd.
-    pub mirror: SocketAddr,
-    /// For peers.
-    pub peer: SocketAddr,
-    /// For probes, Prometheus and `pi-agent status`.
-    pub admin: SocketAddr,
-}
 
 /// Sockets that have their addresses and take no connection yet.
 #[derive(Debug)]

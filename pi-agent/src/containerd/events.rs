@@ -7,11 +7,12 @@ use containerd_client::{
     tonic::{Response, Status, Streaming},
     types::Envelope,
 };
+use daemon::metric::Metric;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use prost::Message;
 
 use super::{Containerd, ContainerdError};
-use crate::{digest::Digest, metric::Metric};
+use crate::digest::Digest;
 
 pub(super) const LAG: Metric = Metric::histogram(
     "piccolo_agent_containerd_event_lag_seconds",

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use daemon::metric::Metric;
 use tokio::time::Instant;
 
 use super::id::Id;
-use crate::{http::ByteRange, metric::Metric};
+use crate::http::ByteRange;
 
 pub(super) const BYTES: Metric = Metric::counter(
     "piccolo_agent_missed_bytes_total",

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use daemon::{scope::Scope, telemetry::chain};
+use daemon::{metric::Metric, scope::Scope, telemetry::chain};
 use piccolo_api::Key;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, warn};
@@ -19,7 +19,7 @@ use super::{
     manifest::{MAX_MANIFEST, Manifest},
     origin::Origin,
 };
-use crate::{containerd::Image, digest::Digest, discovery::Discovery, metric::Metric};
+use crate::{containerd::Image, digest::Digest, discovery::Discovery};
 
 pub(super) const BROKEN: Metric = Metric::counter(
     "piccolo_agent_broken_manifests_total",

@@ -1,276 +1,44 @@
-//! containerd's own verdict on what it was given: the ingest becomes a blob, or vanishes.
-//!
-//! containerd checks every digest when it commits an ingest. Watching what becomes of the ingest
-//! costs a few looks at two paths; hashing the bytes here would cost more than moving them.
+//! What containerd thinks of what it was given.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fmt;
 
 use futures_util::future::BoxFuture;
-use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Content, store::Store};
-use crate::{
-    digest::Digest,
-    disk,
-    fetch::{Verdict, Verdicts, Watch},
-};
+use crate::digest::Digest;
 
-/// Between two looks, at first and at most: a small layer is committed at once, a large one when
-/// the disk has it.
-const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-/// A verdict that takes longer than this is none: the registry may have to give the rest first.
-const PATIENCE: Duration = Duration::from_mins(5);
-/// Threads that look at ingests at the same time.
-static LOOKING: Semaphore = Semaphore::const_new(8);
-/// Longest name of an ingest; the digest stands at its end.
-const MAX_REF: u64 = 4096;
-
-/// An ingest of containerd: a blob on its way in.
-#[derive(Debug)]
-struct Ingest {
-    directory: PathBuf,
-    /// Open, so that its size can be told when it is gone.
-    data: Option<File>,
-    total: Option<u64>,
+/// containerd's verdict on an object that was passed on unhashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The ingest became a blob.
+    Right,
+    /// The ingest was complete and vanished.
+    Wrong,
+    /// It could not be seen.
+    Unknown,
 }
 
-/// What is watched of one object.
-#[derive(Debug)]
-struct Watched {
-    /// Where the object will be.
-    blob: PathBuf,
-    ingest: Ingest,
+/// Watches containerd's content store for verdicts.
+pub trait Verdicts: Send + Sync + fmt::Debug {
+    /// Begins to watch what becomes of an object, before its first byte is given away.
+    ///
+    /// `None` where that cannot be seen: the store is out of reach, or nobody takes the object into
+    /// it because the client is not the containerd of this node.
+    fn watch<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Option<Box<dyn Watch>>>;
 }
 
-impl Verdicts for Content {
-    /// containerd opens an ingest before it asks for the bytes; without one the client is another.
-    fn watch<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Option<Box<dyn Watch>>> {
-        // How the content is followed says nothing: before its first pull containerd 2 has no
-        // directory, and the agent finds it only after that.
-        let (store, digest) = (self.0.store.clone(), digest.clone());
-        Box::pin(async move {
-            // A look at every ingest, on a disk that is busy with them.
-            let begin = move || Ok(Watched::begin(&store, &digest));
-            let watched = disk::apart(&LOOKING, PATIENCE, begin).await.ok()??;
-            let watch: Box<dyn Watch> = Box::new(watched);
-            Some(watch)
-        })
-    }
+/// A verdict that will be given.
+pub trait Watch: Send + Sync + fmt::Debug {
+    /// Waits for the verdict, once bytes of the object were given away; others may have to give the
+    /// rest. Ends by itself, with [`Verdict::Unknown`] if nothing else.
+    fn verdict(self: Box<Self>) -> BoxFuture<'static, Verdict>;
 }
 
-impl Watch for Watched {
-    fn verdict(self: Box<Self>) -> BoxFuture<'static, Verdict> {
-        Box::pin(self.wait())
-    }
-}
+/// Nobody watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
 
-impl Watched {
-    fn begin(store: &Store, digest: &Digest) -> Option<Self> {
-        // A store that cannot be listed shows no ingest either.
-        let ingest = Ingest::find(store, digest).ok().flatten()?;
-        Some(Self {
-            blob: store.blob(digest),
-            ingest,
-        })
-    }
-
-    async fn wait(self) -> Verdict {
-        let verdict = timeout(PATIENCE, self.end());
-        verdict.await.unwrap_or(Verdict::Unknown)
-    }
-
-    async fn end(mut self) -> Verdict {
-        let mut pause = LOOK.0;
-        loop {
-            // containerd holds these directories while it commits.
-            let look = move || Ok((self.look(), self));
-            match disk::apart(&LOOKING, PATIENCE, look).await {
-                Ok((None, watched)) => self = watched,
-                Ok((Some(verdict), _)) => return verdict,
-                Err(_) => return Verdict::Unknown,
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LOOK.1);
-        }
-    }
-
-    fn look(&mut self) -> Option<Verdict> {
-        if self.blob.exists() {
-            return Some(Verdict::Right);
-        }
-        let verdict = self.ingest.look()?;
-        // Committing moves the data first and removes the rest of the ingest after it.
-        let is_committed = self.blob.exists();
-        Some(if is_committed {
-            Verdict::Right
-        } else {
-            verdict
-        })
-    }
-}
-
-impl Ingest {
-    fn find(store: &Store, digest: &Digest) -> io::Result<Option<Self>> {
-        for entry in fs::read_dir(store.ingests())? {
-            let directory = entry?.path();
-            // Ingests come and go; one that cannot be read now is not the one.
-            let Ok(name) = read_text(&directory.join("ref")) else {
-                continue;
-            };
-            if name.trim_end().ends_with(digest.as_str()) {
-                return Ok(Some(
-                    Self {
-                        directory,
-                        data: None,
-                        total: None,
-                    }
-                    .opened(),
-                ));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Opens what is there by now: the files of an ingest appear one by one.
-    fn opened(mut self) -> Self {
-        self.open();
-        self
-    }
-
-    fn open(&mut self) {
-        if self.data.is_none() {
-            self.data = File::open(self.directory.join("data")).ok();
-        }
-        if self.total.is_none() {
-            let total = read_text(&self.directory.join("total")).ok();
-            self.total = total.and_then(|text| text.trim().parse().ok());
-        }
-    }
-
-    /// What the ingest's end says, once it has ended.
-    fn look(&mut self) -> Option<Verdict> {
-        if self.directory.exists() {
-            self.open();
-            return None;
-        }
-        let size = self
-            .data
-            .as_ref()
-            .and_then(|data| Some(data.metadata().ok()?.len()));
-        match (size, self.total) {
-            (Some(size), Some(total)) if size >= total => Some(Verdict::Wrong),
-            // It was given up before its end, or it is not known whether it came to it.
-            _ => Some(Verdict::Unknown),
-        }
-    }
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_REF).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::PathBuf};
-
-    use super::{Digest, LOOK, Store, Verdict, Watched};
-
-    struct Bed {
-        root: tempfile::TempDir,
-        store: Store,
-        digest: Digest,
-    }
-
-    impl Bed {
-        fn new() -> Self {
-            let root = tempfile::tempdir().unwrap();
-            fs::create_dir_all(root.path().join("blobs/sha256")).unwrap();
-            fs::create_dir_all(root.path().join("ingest/1")).unwrap();
-            let digest: Digest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
-            let store = Store::new(root.path().to_owned());
-            Self {
-                root,
-                store,
-                digest,
-            }
-        }
-
-        fn ingest(&self, data: &[u8]) -> PathBuf {
-            let ingest = self.root.path().join("ingest/1");
-            let name = format!("k8s.io/1/layer-{}", self.digest);
-            fs::write(ingest.join("ref"), name).unwrap();
-            fs::write(ingest.join("total"), "4").unwrap();
-            fs::write(ingest.join("data"), data).unwrap();
-            ingest
-        }
-
-        /// The verdict when `end` happens to the ingest while it is watched.
-        async fn verdict(&self, end: impl FnOnce()) -> Verdict {
-            let after = async {
-                tokio::time::sleep(LOOK.0 * 3).await;
-                end();
-            };
-            let watched = Watched::begin(&self.store, &self.digest).unwrap();
-            tokio::join!(watched.wait(), after).0
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_commit_is_right() {
-        let bed = Bed::new();
-        let ingest = bed.ingest(b"four");
-        let blob = bed.root.path().join("blobs/sha256").join(bed.digest.hex());
-        let verdict = bed.verdict(|| {
-            fs::rename(ingest.join("data"), blob).unwrap();
-            fs::remove_dir_all(ingest).unwrap();
-        });
-        assert_eq!(verdict.await, Verdict::Right);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_complete_ingest_that_vanishes_is_wrong() {
-        let bed = Bed::new();
-        let ingest = bed.ingest(b"four");
-        let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
-        assert_eq!(verdict.await, Verdict::Wrong);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_cancelled_pull_is_no_verdict() {
-        let bed = Bed::new();
-        let ingest = bed.ingest(b"thr");
-        let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
-        assert_eq!(verdict.await, Verdict::Unknown);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_cannot_be_seen_of_an_ingest_is_no_verdict() {
-        for missing in ["data", "total"] {
-            let bed = Bed::new();
-            let ingest = bed.ingest(b"four");
-            fs::remove_file(ingest.join(missing)).unwrap();
-            let verdict = bed.verdict(|| fs::remove_dir_all(ingest).unwrap());
-            assert_eq!(verdict.await, Verdict::Unknown, "{missing}");
-        }
-    }
-
-    #[test]
-    fn without_an_ingest_nothing_is_watched() {
-        let bed = Bed::new();
-        assert!(Watched::begin(&bed.store, &bed.digest).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_ingest_that_stays_is_no_verdict() {
-        let bed = Bed::new();
-        bed.ingest(b"four");
-        assert_eq!(bed.verdict(|| {}).await, Verdict::Unknown);
+impl Verdicts for Unwatched {
+    fn watch<'a>(&'a self, _: &'a Digest) -> BoxFuture<'a, Option<Box<dyn Watch>>> {
+        Box::pin(std::future::ready(None))
     }
 }

@@ -1,14 +1,16 @@
 //! From one socket to another through memory: where something looks at the bytes, or where the
 //! kernel does not splice.
 
-use std::io;
-
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
-    End, Floor, Patience, Relayed, SourceError, Tally,
+    floor::Floor,
     low_water::LowWater,
-    relay::{counted, wait},
+    relayed::{End, Relayed},
+    send::write_all,
+    source::read,
+    tally::Tally,
+    wait::Patience,
 };
 
 /// Size of the buffer. A quarter of it would cost more wake-ups, four times it only memory.
@@ -59,7 +61,7 @@ pub(crate) async fn copy(
         tally.came(count);
         tap.look(bytes);
         let since = Instant::now();
-        if let Err(error) = super::write_all(sink, bytes, patience).await {
+        if let Err(error) = write_all(sink, bytes, patience).await {
             break End::Sink(error);
         }
         floor.pause(since.elapsed());
@@ -80,30 +82,4 @@ pub(super) async fn copy_rest(
     tally: &mut impl Tally,
 ) -> Relayed {
     copy(source, sink, length, floor, patience, &mut Blind, tally).await
-}
-
-/// Reads what there is, at least one byte.
-pub(super) async fn read(
-    source: &TcpStream,
-    room: &mut [u8],
-    floor: &mut Floor,
-) -> Result<usize, SourceError> {
-    loop {
-        let read = match source.try_read(room) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(source, floor, || direct(source, room)).await?
-            }
-            result => Some(counted(result, floor)?),
-        };
-        match read {
-            None => {}
-            Some(0) => return Err(SourceError::Ended),
-            Some(read) => return Ok(read),
-        }
-    }
-}
-
-/// Reads regardless of what the runtime knows of the socket's readiness.
-fn direct(source: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
-    Ok(rustix::io::read(source, room)?)
 }

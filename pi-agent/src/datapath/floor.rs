@@ -13,6 +13,10 @@ pub struct RateFloor {
     pub window: Duration,
 }
 
+/// The least rate of a peer, in bytes per second, where nothing else is set. It tells a trickle from
+/// a slow link: 32 uploads that share 10 Mbit/s, as a node has them at most, come faster.
+pub const RATE_FLOOR: u64 = 32 << 10;
+
 /// Judges one transfer by a [`RateFloor`], over a window that slides. Time in which the receiver
 /// held the transfer up does not count.
 #[derive(Debug)]

@@ -2,48 +2,18 @@
 
 use std::io;
 
-use tokio::{
-    io::Interest,
-    net::TcpStream,
-    time::{Instant, timeout_at},
+use tokio::{io::Interest, net::TcpStream, time::Instant};
+
+use super::{
+    copy::copy_rest,
+    floor::Floor,
+    low_water::LowWater,
+    pipe::Pipe,
+    relayed::{End, Relayed},
+    source::{SourceError, counted, wait},
+    tally::Tally,
+    wait::Patience,
 };
-
-use super::{Floor, Patience, Tally, copy::copy_rest, low_water::LowWater, pipe::Pipe};
-
-/// What a relay moved, and how it ended.
-#[derive(Debug)]
-pub struct Relayed {
-    /// Bytes that the receiver's socket took.
-    pub moved: u64,
-    /// How it ended.
-    pub end: End,
-}
-
-/// The end of a relay.
-#[derive(Debug)]
-pub enum End {
-    /// All bytes were moved.
-    Complete,
-    /// The source failed. The receiver has every byte that came, and another source can go on
-    /// behind them.
-    Source(SourceError),
-    /// The receiver failed.
-    Sink(io::Error),
-}
-
-/// Why a source gave no more.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// It ended the connection.
-    #[error("the connection ended before the body did")]
-    Ended,
-    /// It delivers too little, or nothing.
-    #[error("the body comes slower than the least rate")]
-    Stalled,
-    /// Reading failed.
-    #[error("the body could not be read")]
-    Read(#[source] io::Error),
-}
 
 /// Moves `length` bytes from `source` to `sink` by splice, or by reads and writes where the kernel
 /// does not splice.
@@ -110,34 +80,6 @@ async fn fill(
             Some(taken) => return Ok(u64::try_from(taken).unwrap_or(u64::MAX)),
         }
     }
-}
-
-/// What came without waiting.
-pub(super) fn counted(result: io::Result<usize>, floor: &mut Floor) -> Result<usize, SourceError> {
-    let taken = result.map_err(SourceError::Read)?;
-    floor.add(u64::try_from(taken).unwrap_or(u64::MAX));
-    Ok(taken)
-}
-
-/// Waits until the source is readable. Now and then the floor is checked, and `attempt` made
-/// regardless of readiness, since a low-water mark hides a trickle.
-pub(super) async fn wait(
-    source: &TcpStream,
-    floor: &mut Floor,
-    attempt: impl FnOnce() -> io::Result<usize>,
-) -> Result<Option<usize>, SourceError> {
-    if let Ok(ready) = timeout_at(floor.next_check(), source.readable()).await {
-        return ready.map(|()| None).map_err(SourceError::Read);
-    }
-    let taken = match attempt() {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-        Ok(0) => return Ok(Some(0)),
-        result => Some(result.map_err(SourceError::Read)?),
-    };
-    // What came is judged before it is passed on; of a source that is given up it is not missed.
-    floor.add(taken.map_or(0, |taken| u64::try_from(taken).unwrap_or(u64::MAX)));
-    let good = floor.check(Instant::now());
-    good.then_some(taken).ok_or(SourceError::Stalled)
 }
 
 /// Empties the pipe into the sink.

@@ -5,7 +5,13 @@ use std::{fs::File, io, time::Duration};
 use rustix::{fs::sendfile, io::Errno};
 use tokio::{io::Interest, net::TcpStream, time::Instant};
 
-use super::{Floor, Judge, Pace, Patience, Receiver, SourceError, TURN, copy::read};
+use super::{
+    TURN,
+    floor::Floor,
+    pace::Pace,
+    source::{SourceError, read},
+    wait::{Judge, Patience, Receiver},
+};
 use crate::{disk, http::Span};
 
 /// Why a file was not sent whole.

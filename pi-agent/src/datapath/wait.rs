@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Floor, RateFloor};
+use super::floor::{Floor, RateFloor};
 
 /// How long a receiver may take no byte before it is given up.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::PoisonError, time::Duration};
 
-use daemon::{client::Reply, retry::Backoff, scope::Scope};
+use daemon::{client::Reply, metric::Metric, retry::Backoff, scope::Scope};
 use piccolo_api::{
     Ack, AdvertiseRequest, FindRequest, Holder, KeepaliveRequest, Key, LeaveRequest, path,
 };
@@ -18,7 +18,7 @@ use super::{
     servers::Usable,
     untold::Untold,
 };
-use crate::{jitter::Jitter, metric::Metric};
+use crate::jitter::Jitter;
 
 pub(super) const CALLS: Metric = Metric::counter(
     "piccolo_agent_announcements_total",

@@ -13,6 +13,7 @@ use std::{
 
 use daemon::{
     client::{JsonClient, Reply},
+    metric::Metric,
     retry::{Admission, Breaker},
     scope::Scope,
     telemetry::chain,
@@ -23,7 +24,7 @@ use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
 
 use super::{Discovery, flavour::Flavour};
-use crate::{jitter::Jitter, metric::Metric};
+use crate::jitter::Jitter;
 
 pub(super) const BREAKER: Metric = Metric::gauge(
     "piccolo_agent_server_breaker_open",

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ::metrics::{counter, gauge};
+use daemon::metric::Metric;
 use pi_ebpf::names::Failure;
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     page::Page,
     sums::{FlowSums, Sums},
 };
-use crate::metric::Metric;
 
 const PEERS: &str = "piccolo_agent_peers";
 const INFO: &str = "piccolo_agent_accounting_info";

@@ -5,9 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use daemon::metric::Kind;
-
-use crate::metric::Metric;
+use daemon::metric::{Kind, Metric};
 
 /// A part of what Prometheus scrapes.
 #[derive(Debug, Default)]

@@ -15,8 +15,11 @@ use piccolo_api::Holder;
 use tokio::time::Instant;
 use tracing::{Span, warn};
 
-use super::{Fetcher, Inner, Verdict, Want, Watch, error::PeerError, health::Scope, open::failed};
-use crate::digest::Digest;
+use super::{Fetcher, Inner, Want, error::PeerError, health::Scope, open::failed};
+use crate::{
+    content::verdict::{Verdict, Watch},
+    digest::Digest,
+};
 
 /// Entries of objects that nobody delivers any more are dropped when there are as many.
 const TIDY: usize = 256;

@@ -1,10 +1,10 @@
 //! What is counted of fetching.
 
+use daemon::metric::Metric;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use piccolo_api::FailureKind;
 
 use super::health::Scope;
-use crate::metric::Metric;
 
 /// The metrics of this module.
 pub const METRICS: &[Metric] = &[

@@ -13,7 +13,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tracing::{Span as LogSpan, debug};
 
 use super::{
-    Candidates, Fetcher, Place, Want, Watch,
+    Candidates, Fetcher, Place, Want,
     accept::Ask,
     blame::{Senders, await_verdict, blame},
     error::PeerError,
@@ -23,6 +23,7 @@ use super::{
     parts::Parts,
 };
 use crate::{
+    content::verdict::Watch,
     datapath::{End, Relayed, SourceError},
     http::{Method, Span},
 };

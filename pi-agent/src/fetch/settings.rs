@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use piccolo_api::Holder;
 
-use crate::datapath::RateFloor;
-
-/// The least rate of a peer, in bytes per second, where nothing else is set. It tells a trickle from
-/// a slow link: 32 uploads that share 10 Mbit/s, as a node has them at most, come faster.
-pub const RATE_FLOOR: u64 = 32 << 10;
+use crate::datapath::{RATE_FLOOR, RateFloor};
 
 /// The time over which a rate is judged, so that silence is noticed after as long.
 const WINDOW: Duration = Duration::from_secs(2);

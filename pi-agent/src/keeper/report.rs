@@ -5,10 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use daemon::readiness::Readiness;
+use daemon::{metric::Metric, readiness::Readiness};
 use serde::{Deserialize, Serialize};
-
-use crate::metric::Metric;
 
 /// What is counted here.
 pub const METRICS: &[Metric] = &[MISSING, LOSSES];

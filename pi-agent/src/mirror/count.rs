@@ -1,8 +1,9 @@
 //! What is counted of containerd's requests.
 
+use daemon::metric::Metric;
 use metrics::{Counter, counter};
 
-use crate::{http::Kind, metric::Metric};
+use crate::http::Kind;
 
 /// The metrics of this module.
 pub const METRICS: &[Metric] = &[

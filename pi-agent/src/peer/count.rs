@@ -1,8 +1,7 @@
 //! What is counted of serving peers.
 
+use daemon::metric::Metric;
 use metrics::{Counter, Gauge, counter, gauge};
-
-use crate::metric::Metric;
 
 /// The metrics of this module.
 pub const METRICS: &[Metric] = &[

@@ -12,10 +12,14 @@ use std::{
 use daemon::scope::{Deaths, Scope};
 use futures_util::future::BoxFuture;
 use pi_agent::{
-    content::{Content, manifest::Descriptor},
+    content::{
+        Content,
+        manifest::Descriptor,
+        verdict::{Verdict, Verdicts, Watch},
+    },
     datapath::RateFloor,
     digest::Digest,
-    fetch::{FetchSettings, Fetcher, Finder, Parts, Quarantine, Verdict, Verdicts, Verify, Watch},
+    fetch::{FetchSettings, Fetcher, Finder, Parts, Quarantine, Verify},
     mirror::{Mirror, MirrorSettings},
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, SocketWatch, Unwatched},
 };

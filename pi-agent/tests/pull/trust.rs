@@ -1,6 +1,9 @@
 //! Peers that lie.
 
-use pi_agent::fetch::{FetchSettings, Verdict, Verify};
+use pi_agent::{
+    content::verdict::Verdict,
+    fetch::{FetchSettings, Verify},
+};
 use piccolo_api::{FailureKind, Peer};
 
 use crate::{

@@ -1,9 +1,9 @@
 //! The tables of all metrics of the agent; each module keeps its own next to what it counts.
 
-pub use daemon::metric::Metric;
+use daemon::metric::Metric;
 
 /// Every table of the agent.
-pub fn all() -> impl Iterator<Item = &'static Metric> {
+pub fn metrics() -> impl Iterator<Item = &'static Metric> {
     [
         crate::containerd::METRICS,
         crate::content::METRICS,
