@@ -1,39 +1,20 @@
 //! Gets objects from peers: who is asked, how long each may take, who comes next at the same byte,
 //! and who is not asked any more.
 
-mod accept;
-mod ahead;
-mod begin;
-mod blame;
-mod candidates;
 mod count;
-mod deliver;
-mod error;
 mod exchange;
-mod finder;
-mod hash;
-mod health;
-mod hints;
-mod link;
-mod named;
-mod open;
-mod parts;
-mod pool;
-mod pump;
+mod peers;
 mod settings;
-mod small;
-mod timing;
-mod turn;
+mod transfer;
 
-pub use self::{
-    count::METRICS,
-    finder::Finder,
-    health::Quarantine,
-    settings::{FetchSettings, Verify},
-};
-pub(crate) use self::{
+pub(crate) use self::transfer::{
     deliver::{Delivery, Transfer},
     small::Small,
+};
+pub use self::{
+    count::METRICS,
+    peers::{finder::Finder, health::Quarantine},
+    settings::{FetchSettings, Verify},
 };
 
 use std::{sync::Arc, time::Duration};
@@ -42,15 +23,15 @@ use daemon::scope::Scope;
 use tokio::{sync::Semaphore, time::Instant};
 
 use self::{
-    blame::Unjudged,
-    candidates::Candidates,
     count::Counts,
-    health::Health,
-    hints::Hints,
-    pool::Pool,
-    small::Cache,
-    timing::FirstBytes,
-    turn::{Flight, Turn, Turns},
+    exchange::pool::Pool,
+    peers::{candidates::Candidates, health::Health, hints::Hints},
+    transfer::{
+        blame::Unjudged,
+        small::Cache,
+        timing::FirstBytes,
+        turn::{Flight, Turn, Turns},
+    },
 };
 use crate::{
     content::{Content, Object, manifest::Manifest, verdict::Verdicts},
@@ -149,7 +130,7 @@ impl Fetcher {
             unjudged: Unjudged::default(),
             counts: Counts::new(),
             verdicts: Arc::new(Semaphore::new(MOST_VERDICTS)),
-            ahead: Arc::new(Semaphore::new(ahead::AT_ONCE)),
+            ahead: Arc::new(Semaphore::new(transfer::ahead::AT_ONCE)),
             parts,
             settings,
         }))
@@ -168,7 +149,7 @@ impl Fetcher {
             return Fetched::Small(small);
         }
         if method == Method::Head && want.kind == Kind::Blob {
-            return begin::size(inner, want)
+            return transfer::begin::size(inner, want)
                 .await
                 .map_or(Fetched::Nowhere, Fetched::Size);
         }
@@ -196,7 +177,7 @@ impl Fetcher {
                 .await
                 .map(Fetched::Small)
         } else {
-            begin::begin(
+            transfer::begin::begin(
                 self,
                 want,
                 range,
@@ -223,7 +204,7 @@ impl Fetcher {
         if let Ok(manifest) = Manifest::parse(manifest) {
             self.0.hints.learn(&manifest.children);
             self.0.parts.finder.prefetch(&manifest.children);
-            ahead::fetch(self, want, &manifest.children);
+            transfer::ahead::fetch(self, want, &manifest.children);
         }
     }
 
@@ -255,7 +236,7 @@ impl Fetcher {
         if !children.is_empty() {
             self.0.hints.learn(&children);
             self.0.parts.finder.prefetch(&children);
-            ahead::fetch(self, want, &children);
+            transfer::ahead::fetch(self, want, &children);
         }
     }
 

@@ -4,7 +4,7 @@ use daemon::metric::Metric;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use piccolo_api::FailureKind;
 
-use super::health::Scope;
+use super::peers::health::Scope;
 
 /// The metrics of this module.
 pub const METRICS: &[Metric] = &[

@@ -1,16 +1,21 @@
 //! One request to one peer, up to the end of its reply's head.
 
+pub(crate) mod accept;
+pub(crate) mod error;
+pub(crate) mod link;
+pub(crate) mod pool;
+
 use std::fmt::Write as _;
 
 use piccolo_api::Holder;
 use tokio::time::{Instant, timeout};
 
-use super::{
-    Inner, Want,
+use self::{
     accept::{Ask, Body, accept},
     error::PeerError,
     link::Link,
 };
+use super::{Inner, Want};
 use crate::{
     datapath::{Floor, Patience, read_exact, write_all},
     http::{AGENT_FIELD, MIRRORED_FIELD, Method, Response, encode_query},
@@ -21,18 +26,18 @@ const MAX_ERROR_BODY: u64 = 4 << 10;
 
 /// A peer that is about to send a body.
 #[derive(Debug)]
-pub(super) struct Upstream {
-    pub(super) link: Link,
+pub(crate) struct Upstream {
+    pub(crate) link: Link,
     /// The body that it sends.
-    pub(super) body: Body,
+    pub(crate) body: Body,
     /// Offset of the next byte that comes.
-    pub(super) next: u64,
+    pub(crate) next: u64,
     /// Whether the connection outlives the body.
-    pub(super) keep_alive: bool,
+    pub(crate) keep_alive: bool,
 }
 
 /// Asks `holder` for a part of an object and judges its head.
-pub(super) async fn exchange(
+pub(crate) async fn exchange(
     inner: &Inner,
     want: &Want,
     ask: Ask,
@@ -52,7 +57,7 @@ pub(super) async fn exchange(
 }
 
 /// Asks on a connection that is there.
-pub(super) async fn converse(
+pub(crate) async fn converse(
     inner: &Inner,
     want: &Want,
     ask: Ask,
@@ -115,7 +120,7 @@ async fn reuse(inner: &Inner, mut link: Link, length: Option<u64>) {
     }
 }
 
-pub(super) fn write_request(
+pub(crate) fn write_request(
     inner: &Inner,
     want: &Want,
     ask: Ask,

@@ -2,12 +2,13 @@
 
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{Transfer, exchange::Upstream};
+use super::deliver::Transfer;
 use crate::{
     datapath::{
         End, Floor, Patience, Relayed, SourceError, Tally, Tap as _, copy, read_exact, relay,
         write_all,
     },
+    fetch::exchange::Upstream,
     peer::Meter,
 };
 
@@ -22,7 +23,7 @@ struct Passed<'a, F> {
 
 impl Transfer {
     /// Passes on what the upstream sends, to before `until`.
-    pub(super) async fn pump(
+    pub(crate) async fn pump(
         &mut self,
         upstream: &mut Upstream,
         client: &TcpStream,

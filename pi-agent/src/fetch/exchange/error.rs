@@ -11,7 +11,7 @@ use crate::{
 
 /// Why a peer did not give what it was asked for. Whoever's fault it is, another peer may help.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PeerError {
+pub(crate) enum PeerError {
     /// No connection.
     #[error("the peer could not be reached")]
     Dial(#[source] io::Error),
@@ -49,7 +49,7 @@ pub(super) enum PeerError {
 
 impl PeerError {
     /// What is told to the server and counted.
-    pub(super) fn kind(&self) -> FailureKind {
+    pub(crate) fn kind(&self) -> FailureKind {
         match self {
             Self::Dial(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 FailureKind::Refused
@@ -70,7 +70,7 @@ impl PeerError {
 
     /// Whether the connection, not the peer, may be to blame: it had been closed before the
     /// request came.
-    pub(super) fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         matches!(self, Self::Request(_) | Self::Head(HeadError::Closed))
     }
 }

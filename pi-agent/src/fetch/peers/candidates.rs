@@ -5,22 +5,22 @@ use std::collections::VecDeque;
 use piccolo_api::{Holder, PeerState};
 use tokio::time::Instant;
 
-use super::{Inner, health::Standing};
-use crate::digest::Digest;
+use super::health::Standing;
+use crate::{digest::Digest, fetch::Inner};
 
 /// Most peers that are asked for one object.
 const MOST: usize = 16;
 
 /// Peers that were not asked yet.
 #[derive(Debug, Default)]
-pub(super) struct Candidates {
+pub(crate) struct Candidates {
     waiting: VecDeque<Holder>,
     seen: Vec<Holder>,
 }
 
 impl Candidates {
     /// Asks who has the object, and leaves out whom not to ask.
-    pub(super) async fn find(inner: &Inner, digest: &Digest) -> Self {
+    pub(crate) async fn find(inner: &Inner, digest: &Digest) -> Self {
         let found = inner.parts.finder.find(digest).await;
         let complete = found.iter().filter(|p| p.state == PeerState::Complete);
         let mut candidates = Self::default();
@@ -29,7 +29,7 @@ impl Candidates {
     }
 
     /// Adds peers behind those that wait. Slow ones go last.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         inner: &Inner,
         digest: &Digest,
@@ -55,7 +55,7 @@ impl Candidates {
     }
 
     /// The next one. Who failed another request since it was put here is left out.
-    pub(super) fn next(&mut self, inner: &Inner, digest: &Digest) -> Option<Holder> {
+    pub(crate) fn next(&mut self, inner: &Inner, digest: &Digest) -> Option<Holder> {
         let now = Instant::now();
         loop {
             let peer = self.waiting.pop_front()?;
@@ -66,12 +66,12 @@ impl Candidates {
     }
 
     /// Puts a peer in front: it is asked for more of what it gives.
-    pub(super) fn again(&mut self, peer: Holder) {
+    pub(crate) fn again(&mut self, peer: Holder) {
         self.waiting.push_front(peer);
     }
 
     /// Whether nobody waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 }

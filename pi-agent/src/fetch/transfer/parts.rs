@@ -20,7 +20,7 @@ const COMPANY: Duration = Duration::from_millis(200);
 
 /// Where the parts of one range end.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(crate) struct Parts {
     start: u64,
     size: u64,
     /// The client went on where it was expected to break off.
@@ -31,7 +31,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Cuts up the range that begins at `start`.
-    pub(super) fn new(start: u64) -> Self {
+    pub(crate) fn new(start: u64) -> Self {
         Self {
             start,
             size: FIRST / 2,
@@ -41,7 +41,7 @@ impl Parts {
     }
 
     /// The end of the part that begins at `at`.
-    pub(super) fn next(&mut self, at: u64, flight: &Flight) -> u64 {
+    pub(crate) fn next(&mut self, at: u64, flight: &Flight) -> u64 {
         self.size = self.size.saturating_mul(2).min(LAST);
         let end = at.saturating_add(self.size);
         match self.limit(flight) {
@@ -51,7 +51,7 @@ impl Parts {
     }
 
     /// Whether the client still waits for the byte at `at`.
-    pub(super) async fn is_wanted(&mut self, at: u64, flight: &Flight, client: &TcpStream) -> bool {
+    pub(crate) async fn is_wanted(&mut self, at: u64, flight: &Flight, client: &TcpStream) -> bool {
         // Nobody asks for the whole as a range but for the first of several.
         if self.start == 0 && !self.alone && self.limit(flight).is_none() {
             self.alone = timeout(COMPANY, flight.company()).await.is_err();

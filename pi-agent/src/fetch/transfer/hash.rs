@@ -6,7 +6,7 @@ use crate::{datapath::Tap, digest::Digest};
 
 /// Hashes bytes as they pass.
 #[derive(Debug)]
-pub(super) struct Hasher {
+pub(crate) struct Hasher {
     state: State,
     expected: Digest,
 }
@@ -18,7 +18,7 @@ enum State {
 }
 
 impl Hasher {
-    pub(super) fn new(expected: &Digest) -> Self {
+    pub(crate) fn new(expected: &Digest) -> Self {
         let state = match expected.algorithm() {
             "sha512" => State::Sha512(Box::default()),
             _ => State::Sha256(Sha256::new()),
@@ -30,7 +30,7 @@ impl Hasher {
     }
 
     /// Whether the bytes that passed are those of the digest.
-    pub(super) fn matches(self) -> bool {
+    pub(crate) fn matches(self) -> bool {
         let hex = match self.state {
             State::Sha256(state) => hex::encode(state.finalize()),
             State::Sha512(state) => hex::encode(state.finalize()),

@@ -19,11 +19,11 @@ const STARTS: usize = 1024;
 
 /// Who may fetch which object.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<Digest, Weak<Flight>>>);
+pub(crate) struct Turns(Mutex<HashMap<Digest, Weak<Flight>>>);
 
 /// An object that is being fetched, for one or several requests. Lasts as long as one of them.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     turn: Arc<Semaphore>,
     waiting: AtomicUsize,
     /// Where open-ended ranges of it begin.
@@ -34,14 +34,14 @@ pub(super) struct Flight {
 
 /// The right to fetch an object, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     waited: bool,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Turns {
     /// The flight of an object; a new one where nobody fetches it.
-    pub(super) fn flight(&self, digest: &Digest) -> Arc<Flight> {
+    pub(crate) fn flight(&self, digest: &Digest) -> Arc<Flight> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(digest).and_then(Weak::upgrade) {
             return flight;
@@ -62,7 +62,7 @@ impl Turns {
 
 impl Flight {
     /// Waits for the turn; in the order of asking.
-    pub(super) async fn turn(&self) -> Turn {
+    pub(crate) async fn turn(&self) -> Turn {
         if let Ok(permit) = Arc::clone(&self.turn).try_acquire_owned() {
             return Turn {
                 waited: false,
@@ -78,12 +78,12 @@ impl Flight {
     }
 
     /// Whether others wait for their turn.
-    pub(super) fn is_awaited(&self) -> bool {
+    pub(crate) fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// An open-ended range begins at `start`.
-    pub(super) fn begins(&self, start: u64) {
+    pub(crate) fn begins(&self, start: u64) {
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         if starts.len() < STARTS {
             starts.insert(start);
@@ -93,7 +93,7 @@ impl Flight {
     }
 
     /// Waits until ranges begin at two places.
-    pub(super) async fn company(&self) {
+    pub(crate) async fn company(&self) {
         loop {
             let begun = self.begun.notified();
             if self.count() > 1 {
@@ -112,7 +112,7 @@ impl Flight {
     ///
     /// A client that fetches an object by several open-ended ranges at once, as containerd 2 does,
     /// reads each up to where the next one begins. The last one will be as long as the others.
-    pub(super) fn ends(&self, start: u64) -> Option<u64> {
+    pub(crate) fn ends(&self, start: u64) -> Option<u64> {
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(next) = starts.range(start.saturating_add(1)..).next() {
             return Some(*next);
@@ -125,7 +125,7 @@ impl Flight {
 
 impl Turn {
     /// Whether another one fetched the object meanwhile.
-    pub(super) fn waited(&self) -> bool {
+    pub(crate) fn waited(&self) -> bool {
         self.waited
     }
 }

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Candidates, Fetched, Fetcher, Inner, Place, Transfer, Verify, Want,
-    accept::Ask,
-    deliver::Progress,
+    deliver::{Progress, Transfer},
     hash::Hasher,
     open::open,
     parts::Parts,
     small::{self, Unread},
 };
-use crate::http::{ByteRange, Method, Span};
+use crate::{
+    fetch::{
+        Fetched, Fetcher, Inner, Place, Want, exchange::accept::Ask, peers::candidates::Candidates,
+        settings::Verify,
+    },
+    http::{ByteRange, Method, Span},
+};
 
 /// Asks for the first bytes, by which size and place of the object are known.
-pub(super) async fn begin(
+pub(crate) async fn begin(
     fetcher: &Fetcher,
     want: &Want,
     range: Option<ByteRange>,
@@ -118,7 +122,7 @@ async fn located(
 }
 
 /// The size of an object that some peer has.
-pub(super) async fn size(inner: &Inner, want: &Want) -> Option<u64> {
+pub(crate) async fn size(inner: &Inner, want: &Want) -> Option<u64> {
     let mut candidates = Candidates::find(inner, &want.digest).await;
     ask_size(inner, want, &mut candidates).await
 }

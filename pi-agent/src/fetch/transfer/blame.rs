@@ -15,10 +15,11 @@ use piccolo_api::Holder;
 use tokio::time::Instant;
 use tracing::{Span, warn};
 
-use super::{Fetcher, Inner, Want, error::PeerError, health::Scope, open::failed};
+use super::open::failed;
 use crate::{
     content::verdict::{Verdict, Watch},
     digest::Digest,
+    fetch::{Fetcher, Inner, Want, exchange::error::PeerError, peers::health::Scope},
 };
 
 /// Entries of objects that nobody delivers any more are dropped when there are as many.
@@ -26,19 +27,19 @@ const TIDY: usize = 256;
 
 /// The senders of each object on which containerd has yet to give its verdict.
 #[derive(Debug, Default)]
-pub(super) struct Unjudged(Mutex<HashMap<Digest, Weak<Senders>>>);
+pub(crate) struct Unjudged(Mutex<HashMap<Digest, Weak<Senders>>>);
 
 /// Who sent bytes of an object since the last verdict on it. Lasts as long as a transfer of it or
 /// the wait for the verdict.
 #[derive(Debug, Default)]
-pub(super) struct Senders {
+pub(crate) struct Senders {
     peers: Mutex<Vec<Holder>>,
     awaited: AtomicBool,
 }
 
 impl Unjudged {
     /// The senders of an object, of all its transfers together.
-    pub(super) fn senders(&self, digest: &Digest) -> Arc<Senders> {
+    pub(crate) fn senders(&self, digest: &Digest) -> Arc<Senders> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(senders) = table.get(digest).and_then(Weak::upgrade) {
             return senders;
@@ -60,7 +61,7 @@ impl Unjudged {
 
 impl Senders {
     /// A peer sent some of the bytes.
-    pub(super) fn add(&self, peer: Holder) {
+    pub(crate) fn add(&self, peer: Holder) {
         let mut peers = self.lock();
         if !peers.contains(&peer) {
             peers.push(peer);
@@ -78,7 +79,7 @@ impl Senders {
 
 /// Waits for containerd's verdict on what `senders` sent, and blames them if it is bad. One task
 /// waits for all transfers of an object.
-pub(super) fn await_verdict(
+pub(crate) fn await_verdict(
     fetcher: &Fetcher,
     watch: Box<dyn Watch>,
     want: Want,
@@ -124,7 +125,7 @@ async fn verdict(
 
 /// The bytes are wrong. One sender is a liar; of several it is not known who lied, and none of them
 /// is asked for the object for a while.
-pub(super) fn blame(inner: &Inner, want: &Want, senders: &Senders) {
+pub(crate) fn blame(inner: &Inner, want: &Want, senders: &Senders) {
     let senders = senders.take();
     warn!(digest = %want.digest, ?senders, "the bytes of these peers are wrong");
     if let [liar] = *senders {

@@ -5,15 +5,15 @@ use piccolo_api::Holder;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::{
-    Candidates, Inner, Want,
-    accept::Ask,
-    count::Counts,
-    error::PeerError,
-    exchange::{Upstream, exchange},
-    named::may_be_asked,
+use crate::{
+    fetch::{
+        Inner, Want,
+        count::Counts,
+        exchange::{Upstream, accept::Ask, error::PeerError, exchange},
+        peers::{candidates::Candidates, named::may_be_asked},
+    },
+    http::Method,
 };
-use crate::http::Method;
 
 /// A request to a second peer, made because the first one is slow. It is counted when it is over,
 /// however the others end: the first one may fail while the second is waited for.
@@ -24,7 +24,7 @@ struct Hedge<'a> {
 }
 
 /// The first peer whose head is accepted, or `None` when there is none in time.
-pub(super) async fn open(
+pub(crate) async fn open(
     inner: &Inner,
     want: &Want,
     ask: Ask,
@@ -129,7 +129,7 @@ impl Drop for Hedge<'_> {
 }
 
 /// Notes a failure everywhere where it matters.
-pub(super) fn failed(inner: &Inner, want: &Want, peer: Holder, error: &PeerError) {
+pub(crate) fn failed(inner: &Inner, want: &Want, peer: Holder, error: &PeerError) {
     let kind = error.kind();
     debug!(%peer, digest = %want.digest, error = %daemon::telemetry::chain(error), "a peer failed");
     Counts::failure(kind);

@@ -13,11 +13,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tracing::{Span as LogSpan, debug};
 
 use super::{
-    Candidates, Fetcher, Place, Want,
-    accept::Ask,
     blame::{Senders, await_verdict, blame},
-    error::PeerError,
-    exchange::Upstream,
     hash::Hasher,
     open::{failed, open},
     parts::Parts,
@@ -25,6 +21,11 @@ use super::{
 use crate::{
     content::verdict::Watch,
     datapath::{End, Relayed, SourceError},
+    fetch::{
+        Fetcher, Place, Want,
+        exchange::{Upstream, accept::Ask, error::PeerError},
+        peers::candidates::Candidates,
+    },
     http::{Method, Span},
 };
 
@@ -37,32 +38,32 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A large object, or a part of one, that a peer is ready to send.
 #[derive(Debug)]
 pub(crate) struct Transfer {
-    pub(super) fetcher: Fetcher,
-    pub(super) want: Want,
-    pub(super) span: Span,
-    pub(super) total: u64,
-    pub(super) candidates: Candidates,
-    pub(super) upstream: Option<Upstream>,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) want: Want,
+    pub(crate) span: Span,
+    pub(crate) total: u64,
+    pub(crate) candidates: Candidates,
+    pub(crate) upstream: Option<Upstream>,
     /// How an open-ended range is cut up.
-    pub(super) parts: Option<Parts>,
-    pub(super) hasher: Option<Hasher>,
+    pub(crate) parts: Option<Parts>,
+    pub(crate) hasher: Option<Hasher>,
     /// Who tells whether unhashed bytes were right.
-    pub(super) watch: Option<Box<dyn Watch>>,
+    pub(crate) watch: Option<Box<dyn Watch>>,
     /// Who sent bytes of it, and of the other ranges that containerd will judge together with it.
-    pub(super) senders: Arc<Senders>,
-    pub(super) place: Place,
-    pub(super) progress: Progress,
+    pub(crate) senders: Arc<Senders>,
+    pub(crate) place: Place,
+    pub(crate) progress: Progress,
 }
 
 /// What happened to a transfer so far.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Whether the last peer failed, and left it to another one to go on.
     broken: bool,
     /// Whether peers were looked for a second time.
     refound: bool,
     /// Whether the bytes turned out to be wrong.
-    pub(super) wrong: bool,
+    pub(crate) wrong: bool,
 }
 
 /// How a transfer ended.

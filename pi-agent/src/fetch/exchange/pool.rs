@@ -19,11 +19,11 @@ const IDLE: Duration = Duration::from_secs(15);
 
 /// A bounded number of idle connections.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<HashMap<Holder, Vec<Link>>>);
+pub(crate) struct Pool(Mutex<HashMap<Holder, Vec<Link>>>);
 
 impl Pool {
     /// A connection to `holder` on which a request was answered before, if there is one.
-    pub(super) fn take(&self, holder: Holder) -> Option<Link> {
+    pub(crate) fn take(&self, holder: Holder) -> Option<Link> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = links.get_mut(&holder)?;
         let mut found = None;
@@ -40,7 +40,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn put(&self, mut link: Link) {
+    pub(crate) fn put(&self, mut link: Link) {
         link.used = true;
         link.since = Instant::now();
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ impl Pool {
     }
 
     /// Closes connections that waited too long.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         links.retain(|_, waiting| {
             waiting.retain(|link| link.since.elapsed() < IDLE);

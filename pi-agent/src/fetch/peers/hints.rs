@@ -20,7 +20,7 @@ const PASSED: Duration = Duration::from_mins(1);
 
 /// Known sizes.
 #[derive(Debug, Default)]
-pub(super) struct Hints {
+pub(crate) struct Hints {
     sizes: Mutex<Table>,
     passed: Mutex<HashMap<Digest, Instant>>,
 }
@@ -32,7 +32,7 @@ struct Table {
 }
 
 impl Hints {
-    pub(super) fn learn(&self, children: &[Descriptor]) {
+    pub(crate) fn learn(&self, children: &[Descriptor]) {
         let mut table = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
         // A manifest of schema 1 does not say the sizes.
         for child in children.iter().filter(|c| c.size > 0).take(MOST) {
@@ -52,7 +52,7 @@ impl Hints {
     }
 
     /// A manifest passes at `now`. Whether it did not do so lately.
-    pub(super) fn is_news(&self, manifest: &Digest, now: Instant) -> bool {
+    pub(crate) fn is_news(&self, manifest: &Digest, now: Instant) -> bool {
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         if passed.get(manifest).is_some_and(|at| now - *at < PASSED) {
             return false;
@@ -67,7 +67,7 @@ impl Hints {
         true
     }
 
-    pub(super) fn size(&self, digest: &Digest) -> Option<u64> {
+    pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
         let table = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
         table.sizes.get(digest).copied()
     }

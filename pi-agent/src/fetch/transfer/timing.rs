@@ -18,11 +18,11 @@ const LATEST: Duration = Duration::from_millis(400);
 
 /// Times from a request to its reply's head.
 #[derive(Debug, Default)]
-pub(super) struct FirstBytes(Mutex<VecDeque<Duration>>);
+pub(crate) struct FirstBytes(Mutex<VecDeque<Duration>>);
 
 impl FirstBytes {
     /// A peer answered after `time`.
-    pub(super) fn add(&self, time: Duration) {
+    pub(crate) fn add(&self, time: Duration) {
         let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() >= SAMPLES {
             samples.pop_front();
@@ -31,7 +31,7 @@ impl FirstBytes {
     }
 
     /// The time within which 95 of 100 answered.
-    pub(super) fn slow(&self) -> Duration {
+    pub(crate) fn slow(&self) -> Duration {
         let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() < ENOUGH {
             return FIRST_GUESS;

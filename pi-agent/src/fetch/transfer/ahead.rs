@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tracing::Span;
 
-use super::{Fetcher, Want};
 use crate::{
     content::manifest::{Descriptor, Role},
+    fetch::{Fetcher, Want},
     http::{Kind, Method},
 };
 
 /// Objects that are fetched ahead at once, of all manifests.
-pub(super) const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 /// Largest object that is fetched ahead, and most of one manifest.
 const SIZE: u64 = 256 << 10;
 const CHILDREN: usize = 4;
@@ -19,7 +19,7 @@ const CHILDREN: usize = 4;
 const PLATFORMS: usize = 2;
 
 /// Fetches the small ones of `children` in the background.
-pub(super) fn fetch(fetcher: &Fetcher, parent: &Want, children: &[Descriptor]) {
+pub(crate) fn fetch(fetcher: &Fetcher, parent: &Want, children: &[Descriptor]) {
     let manifests = children.iter().filter(|c| c.role == Role::Manifest).count();
     let worth = |child: &&Descriptor| {
         (1..=SIZE).contains(&child.size) && (child.role == Role::Blob || manifests <= PLATFORMS)

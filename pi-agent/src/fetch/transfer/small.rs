@@ -13,10 +13,6 @@ use tokio::{
 };
 
 use super::{
-    Candidates, Inner, Want,
-    accept::Ask,
-    error::PeerError,
-    exchange::Upstream,
     hash::Hasher,
     open::{failed, open},
 };
@@ -24,11 +20,16 @@ use crate::{
     content::manifest::Manifest,
     datapath::{Floor, SourceError, Tap as _, read_exact},
     digest::Digest,
+    fetch::{
+        Inner, Want,
+        exchange::{Upstream, accept::Ask, error::PeerError},
+        peers::candidates::Candidates,
+    },
     http::Method,
 };
 
 /// Size up to which an object counts as small, in bytes.
-pub(super) const SMALL: u64 = 4 << 20;
+pub(crate) const SMALL: u64 = 4 << 20;
 /// Bytes of small objects that are read at once; further reads wait.
 const READING: usize = 16 << 20;
 /// Bytes of small objects that are kept, and for how long: until containerd has stored them.
@@ -43,7 +44,7 @@ pub(crate) struct Small {
 
 /// Why a small object was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(crate) enum Unread {
     /// The peer failed; another one may not.
     Failed,
     /// Others are read, and take all the room there is.
@@ -52,7 +53,7 @@ pub(super) enum Unread {
 
 /// Small objects that were fetched just now.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     table: Mutex<Table>,
     reading: Semaphore,
 }
@@ -65,13 +66,13 @@ struct Table {
 }
 
 /// Whether an object of `size` bytes counts as small.
-pub(super) fn fits(size: u64) -> bool {
+pub(crate) fn fits(size: u64) -> bool {
     size <= SMALL
 }
 
 /// Fetches a small object from the first candidate that has the right bytes of it, unless several
 /// take their time: the registry has it too.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     inner: &Inner,
     want: &Want,
     candidates: &mut Candidates,
@@ -88,7 +89,7 @@ pub(super) async fn fetch(
 }
 
 /// Reads and verifies what a peer is about to send, which has to be the whole object.
-pub(super) async fn receive(
+pub(crate) async fn receive(
     inner: &Inner,
     want: &Want,
     upstream: Upstream,
@@ -170,13 +171,13 @@ impl Default for Cache {
 }
 
 impl Cache {
-    pub(super) fn get(&self, digest: &Digest) -> Option<Small> {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Small> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.expire(Instant::now());
         table.objects.get(digest).map(|(small, _)| small.clone())
     }
 
-    pub(super) fn put(&self, digest: &Digest, small: &Small) {
+    pub(crate) fn put(&self, digest: &Digest, small: &Small) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         table.expire(now);
@@ -195,7 +196,7 @@ impl Cache {
     }
 
     /// Forgets what was kept long enough.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.expire(Instant::now());
     }

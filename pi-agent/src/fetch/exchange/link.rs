@@ -8,8 +8,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{FetchSettings, error::PeerError};
+use super::error::PeerError;
 use crate::{
+    fetch::settings::FetchSettings,
     http::Inbox,
     listen,
     peer::{Meter, PeerSockets, Registered},
@@ -17,21 +18,21 @@ use crate::{
 
 /// An open connection to a peer, between requests or within one.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) holder: Holder,
+pub(crate) struct Link {
+    pub(crate) holder: Holder,
     // Before the socket, so that its watcher looks at it a last time while it is open.
     registered: Registered,
-    pub(super) stream: TcpStream,
-    pub(super) inbox: Inbox,
+    pub(crate) stream: TcpStream,
+    pub(crate) inbox: Inbox,
     /// Whether a request was answered on it before.
-    pub(super) used: bool,
+    pub(crate) used: bool,
     /// Since when it waits for the next request.
-    pub(super) since: Instant,
+    pub(crate) since: Instant,
 }
 
 impl Link {
     /// Opens a connection.
-    pub(super) async fn dial(
+    pub(crate) async fn dial(
         holder: Holder,
         sockets: &PeerSockets,
         settings: &FetchSettings,
@@ -52,12 +53,12 @@ impl Link {
     }
 
     /// The peer's counters.
-    pub(super) fn meter(&self) -> &Meter {
+    pub(crate) fn meter(&self) -> &Meter {
         &self.registered.meter
     }
 
     /// Whether the connection is still open and nothing came on it unasked.
-    pub(super) fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         let mut byte = [0];
         let quiet = matches!(
             rustix::io::read(&self.stream, &mut byte),

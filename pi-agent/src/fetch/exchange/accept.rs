@@ -1,36 +1,39 @@
 //! Whether a peer's head is an answer to what it was asked.
 
-use super::{Want, error::PeerError};
-use crate::http::{Response, Span};
+use super::error::PeerError;
+use crate::{
+    fetch::Want,
+    http::{Response, Span},
+};
 
 /// The bytes that a peer is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(crate) struct Ask {
     /// Offset of the first.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// Offset after the last; the object's end where it is not given.
-    pub(super) end: Option<u64>,
+    pub(crate) end: Option<u64>,
 }
 
 /// The body that a peer is about to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Body {
+pub(crate) struct Body {
     /// Which bytes.
-    pub(super) span: Span,
+    pub(crate) span: Span,
     /// Size of the whole object.
-    pub(super) total: u64,
+    pub(crate) total: u64,
 }
 
 impl Ask {
     /// The whole object.
-    pub(super) const WHOLE: Self = Self {
+    pub(crate) const WHOLE: Self = Self {
         start: 0,
         end: None,
     };
 }
 
 /// Takes a head, or says what is wrong with it.
-pub(super) fn accept(response: &Response, want: &Want, ask: Ask) -> Result<Body, PeerError> {
+pub(crate) fn accept(response: &Response, want: &Want, ask: Ask) -> Result<Body, PeerError> {
     match response.status {
         200 | 206 => {}
         404 => return Err(PeerError::Missing),
