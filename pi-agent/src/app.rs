@@ -208,7 +208,7 @@ impl Working {
             floor: FetchSettings::floor(settings.rate_floor),
             ..FetchSettings::default()
         };
-        let fetcher = Fetcher::new(parts, fetching);
+        let fetcher = Fetcher::new(parts, &fetching);
         let accounting = Arc::new(accounting);
         report(&discovery, &accounting, &peers);
         Ok(Self {

@@ -1,44 +1,53 @@
 //! Gets objects from peers: who is asked, how long each may take, who comes next at the same byte,
 //! and who is not asked any more.
 
-mod count;
+mod ahead;
 mod exchange;
 mod peers;
 mod settings;
 mod transfer;
+mod want;
 
-pub(crate) use self::transfer::{
-    deliver::{Delivery, Transfer},
-    small::Small,
-};
 pub use self::{
-    count::METRICS,
-    peers::{finder::Finder, health::Quarantine},
+    peers::{Finder, Quarantine},
     settings::{FetchSettings, Verify},
+};
+pub(crate) use self::{
+    transfer::{Delivery, Small, Transfer},
+    want::Want,
 };
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::scope::Scope;
-use tokio::{sync::Semaphore, time::Instant};
+use daemon::{metric::Metric, scope::Scope};
+use tokio::time::Instant;
 
 use self::{
-    count::Counts,
-    exchange::pool::Pool,
-    peers::{candidates::Candidates, health::Health, hints::Hints},
-    transfer::{
-        blame::Unjudged,
-        small::Cache,
-        timing::FirstBytes,
-        turn::{Flight, Turn, Turns},
-    },
+    ahead::Ahead,
+    exchange::Exchanges,
+    peers::{Hints, Peers},
+    transfer::{Begun, Judge, Opener, Place, Smalls, Stored, Transfers, Turns, fits},
 };
 use crate::{
-    content::{Content, Object, manifest::Manifest, verdict::Verdicts},
+    content::{
+        Content, Object,
+        manifest::{Descriptor, Manifest},
+        verdict::Verdicts,
+    },
     digest::Digest,
     http::{ByteRange, Kind, Method},
     peer::PeerSockets,
 };
+
+/// The metrics of this module.
+pub const METRICS: &[Metric] = &[
+    peers::FAILURES,
+    transfer::RESUMED,
+    transfer::HEDGES,
+    peers::QUARANTINES,
+    peers::QUARANTINED,
+    transfer::FIRST_BYTE,
+];
 
 /// Gets objects from peers. Clones are the same.
 #[derive(Debug, Clone)]
@@ -61,44 +70,20 @@ pub struct Parts {
 
 #[derive(Debug)]
 struct Inner {
-    parts: Parts,
-    settings: FetchSettings,
-    pool: Pool,
-    health: Health,
+    /// This node's own content.
+    content: Content,
+    peers: Arc<Peers>,
     hints: Hints,
-    first_bytes: FirstBytes,
-    cache: Cache,
     turns: Turns,
-    unjudged: Unjudged,
-    counts: Counts,
-    /// Bounds the tasks that wait for a verdict.
-    verdicts: Arc<Semaphore>,
-    /// Bounds the tasks that fetch ahead.
-    ahead: Arc<Semaphore>,
+    opener: Arc<Opener>,
+    smalls: Arc<Smalls>,
+    transfers: Transfers,
+    stored: Stored,
+    ahead: Ahead,
 }
 
 /// How long a manifest of this node may be kept back for a look at its children.
 const A_MOMENT: Duration = Duration::from_secs(1);
-/// Verdicts that are waited for at once.
-const MOST_VERDICTS: usize = 64;
-
-/// An object that is wanted, and the name under which it is asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct Want {
-    pub(crate) digest: Digest,
-    pub(crate) kind: Kind,
-    pub(crate) registry: Option<String>,
-    pub(crate) repository: String,
-    /// Its size, where that is known.
-    pub(crate) size: Option<u64>,
-}
-
-/// Where a request stands among those for the same object.
-#[derive(Debug)]
-struct Place {
-    flight: Arc<Flight>,
-    turn: Option<Turn>,
-}
 
 /// What a fetch for containerd comes to.
 #[derive(Debug)]
@@ -119,20 +104,38 @@ pub(crate) enum Fetched {
 
 impl Fetcher {
     /// A fetcher that asks the peers that `parts.finder` names.
-    pub fn new(parts: Parts, settings: FetchSettings) -> Self {
+    pub fn new(parts: Parts, settings: &FetchSettings) -> Self {
+        let Parts {
+            content,
+            finder,
+            verdicts,
+            sockets,
+            scope,
+        } = parts;
+        let peers = Arc::new(Peers::new(finder, settings.own));
+        let exchanges = Exchanges::new(sockets, settings);
+        let opener = Arc::new(Opener::new(exchanges, settings));
+        let smalls = Arc::new(Smalls::new(Arc::clone(&opener), settings));
+        let stored = Stored::new(content.clone(), Arc::clone(&smalls), scope.clone());
+        let transfers = Transfers {
+            opener: Arc::clone(&opener),
+            smalls: Arc::clone(&smalls),
+            judge: Judge::new(verdicts, Arc::clone(&peers), scope.clone()),
+            stored: stored.clone(),
+            peers: Arc::clone(&peers),
+            verify: settings.verify,
+            patience: settings.patience,
+        };
         Self(Arc::new(Inner {
-            pool: Pool::default(),
-            health: Health::default(),
+            content,
+            peers,
             hints: Hints::default(),
-            first_bytes: FirstBytes::default(),
-            cache: Cache::default(),
             turns: Turns::default(),
-            unjudged: Unjudged::default(),
-            counts: Counts::new(),
-            verdicts: Arc::new(Semaphore::new(MOST_VERDICTS)),
-            ahead: Arc::new(Semaphore::new(transfer::ahead::AT_ONCE)),
-            parts,
-            settings,
+            opener,
+            smalls,
+            transfers,
+            stored,
+            ahead: Ahead::new(scope),
         }))
     }
 
@@ -145,13 +148,12 @@ impl Fetcher {
         range: Option<ByteRange>,
     ) -> Fetched {
         let inner = &self.0;
-        if let Some(small) = inner.cache.get(&want.digest) {
+        if let Some(small) = inner.smalls.get(&want.digest) {
             return Fetched::Small(small);
         }
         if method == Method::Head && want.kind == Kind::Blob {
-            return transfer::begin::size(inner, want)
-                .await
-                .map_or(Fetched::Nowhere, Fetched::Size);
+            let size = inner.transfers.size(want).await;
+            return size.map_or(Fetched::Nowhere, Fetched::Size);
         }
         let flight = inner.turns.flight(&want.digest);
         if let Some(ByteRange::From(start)) = range {
@@ -159,53 +161,48 @@ impl Fetcher {
         }
         let turn = flight.turn().await;
         if turn.waited() {
-            if let Some(small) = inner.cache.get(&want.digest) {
+            if let Some(small) = inner.smalls.get(&want.digest) {
                 return Fetched::Small(small);
             }
-            if let Ok(Some(own)) = inner.parts.content.open(&want.digest).await {
+            if let Some(own) = inner.stored.open(&want.digest).await {
                 return Fetched::Own(own);
             }
         }
+        let fetched = self.first(want, range, Place::new(flight, turn)).await;
+        fetched.unwrap_or(Fetched::Nowhere)
+    }
+
+    /// Fetches what nobody else fetches now.
+    async fn first(&self, want: &Want, range: Option<ByteRange>, place: Place) -> Option<Fetched> {
+        let inner = &self.0;
         let want = &Want {
             size: want.size.or_else(|| inner.hints.size(&want.digest)),
             ..want.clone()
         };
-        let mut candidates = Candidates::find(inner, &want.digest).await;
-        let small = want.kind == Kind::Manifest || want.size.is_some_and(small::fits);
-        let fetched = if small {
-            small::fetch(inner, want, &mut candidates)
-                .await
-                .map(Fetched::Small)
-        } else {
-            transfer::begin::begin(
-                self,
-                want,
-                range,
-                candidates,
-                Place {
-                    flight,
-                    turn: Some(turn),
-                },
-            )
-            .await
-        };
-        match fetched {
-            Some(Fetched::Small(small)) => {
-                inner.cache.put(&want.digest, &small);
-                Fetched::Small(small)
-            }
-            Some(fetched) => fetched,
-            None => Fetched::Nowhere,
+        let mut candidates = inner.peers.find(&want.digest).await;
+        if want.kind == Kind::Manifest || want.size.is_some_and(fits) {
+            let small = inner.smalls.fetch(want, &mut candidates).await;
+            return small.map(Fetched::Small);
+        }
+        let begun = inner.transfers.begin(want, range, candidates, place).await;
+        begun.map(|begun| match begun {
+            Begun::Small(small) => Fetched::Small(small),
+            Begun::Large(transfer) => Fetched::Large(transfer),
+            Begun::Unsatisfiable(size) => Fetched::Unsatisfiable(size),
+        })
+    }
+
+    /// A manifest was given out under the name of `want`: its children will be asked for next.
+    pub(crate) fn expect_children(&self, want: &Want, manifest: &[u8]) {
+        if let Ok(manifest) = Manifest::parse(manifest) {
+            self.expect(want, &manifest.children);
         }
     }
 
-    /// A manifest passed under the name of `want`, and its children will be asked for next.
-    pub(crate) fn passed(&self, want: &Want, manifest: &[u8]) {
-        if let Ok(manifest) = Manifest::parse(manifest) {
-            self.0.hints.learn(&manifest.children);
-            self.0.parts.finder.prefetch(&manifest.children);
-            transfer::ahead::fetch(self, want, &manifest.children);
-        }
+    fn expect(&self, parent: &Want, children: &[Descriptor]) {
+        self.0.hints.learn(children);
+        self.0.peers.prefetch(children);
+        self.0.ahead.fetch(self, parent, children);
     }
 
     /// Whether a manifest of this node did not pass lately.
@@ -215,12 +212,12 @@ impl Fetcher {
 
     /// A manifest of this node is about to pass. Where a pull was broken off, its children are asked
     /// for next, and nobody but the manifest knows their sizes. The manifest waits a moment for that.
-    pub(crate) async fn passes(&self, want: &Want) {
+    pub(crate) async fn expect_missing_children(&self, want: &Want) {
         let _ = tokio::time::timeout(A_MOMENT, self.prepare(want)).await;
     }
 
     async fn prepare(&self, want: &Want) {
-        let content = &self.0.parts.content;
+        let content = &self.0.content;
         let Ok(Some(bytes)) = content.read_manifest(&want.digest).await else {
             return;
         };
@@ -234,30 +231,25 @@ impl Fetcher {
             }
         }
         if !children.is_empty() {
-            self.0.hints.learn(&children);
-            self.0.parts.finder.prefetch(&children);
-            transfer::ahead::fetch(self, want, &children);
+            self.expect(want, &children);
         }
     }
 
     /// Whether the object is there in the meantime.
     async fn has(&self, want: &Want) -> bool {
-        let inner = &self.0;
-        inner.cache.get(&want.digest).is_some()
-            || matches!(inner.parts.content.open(&want.digest).await, Ok(Some(_)))
+        self.0.stored.has(&want.digest).await
     }
 
     /// Lets go of connections and objects that were not used for a while, and counts who is in
     /// quarantine.
     pub(crate) fn tidy(&self) {
-        self.0.pool.tidy();
-        self.0.cache.tidy();
-        let quarantined = self.quarantines().len();
-        self.0.counts.quarantined(quarantined);
+        self.0.opener.tidy();
+        self.0.smalls.tidy();
+        self.0.peers.tidy();
     }
 
     /// Peers that are not trusted now.
     pub fn quarantines(&self) -> Vec<Quarantine> {
-        self.0.health.quarantines(Instant::now())
+        self.0.peers.quarantines()
     }
 }

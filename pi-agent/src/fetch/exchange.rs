@@ -1,159 +1,215 @@
-//! One request to one peer, up to the end of its reply's head.
+//! The exchange with one peer: one request, up to the end of its reply's head.
 
-pub(crate) mod accept;
-pub(crate) mod error;
-pub(crate) mod link;
-pub(crate) mod pool;
+mod accept;
+mod error;
+mod link;
+mod pool;
 
-use std::fmt::Write as _;
+pub(super) use self::{accept::Ask, error::PeerError, link::Link};
+
+use std::{fmt::Write as _, time::Duration};
 
 use piccolo_api::Holder;
 use tokio::time::{Instant, timeout};
 
 use self::{
-    accept::{Ask, Body, accept},
-    error::PeerError,
-    link::Link,
+    accept::{Body, accept},
+    pool::Pool,
 };
-use super::{Inner, Want};
+use super::{settings::FetchSettings, want::Want};
 use crate::{
-    datapath::{Floor, Patience, read_exact, write_all},
+    datapath::{Floor, Patience, RateFloor, read_exact, write_all},
     http::{AGENT_FIELD, MIRRORED_FIELD, Method, Response, encode_query},
+    peer::PeerSockets,
 };
 
 /// Longest body of an error that is read for the sake of the connection.
 const MAX_ERROR_BODY: u64 = 4 << 10;
 
+/// Asks peers, on connections that it keeps.
+#[derive(Debug)]
+pub(super) struct Exchanges {
+    /// This node, as peers know it.
+    own: Option<Holder>,
+    dial: Duration,
+    first_byte: Duration,
+    floor: RateFloor,
+    sockets: PeerSockets,
+    pool: Pool,
+}
+
+/// What a peer is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) want: &'a Want,
+    pub(super) ask: Ask,
+    pub(super) method: Method,
+}
+
 /// A peer that is about to send a body.
 #[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) link: Link,
+pub(super) struct Upstream {
+    pub(super) link: Link,
     /// The body that it sends.
-    pub(crate) body: Body,
+    pub(super) body: Body,
     /// Offset of the next byte that comes.
-    pub(crate) next: u64,
+    pub(super) next: u64,
+    /// The least rate at which it has to send.
+    least: RateFloor,
     /// Whether the connection outlives the body.
-    pub(crate) keep_alive: bool,
+    keep_alive: bool,
 }
 
-/// Asks `holder` for a part of an object and judges its head.
-pub(crate) async fn exchange(
-    inner: &Inner,
-    want: &Want,
-    ask: Ask,
-    method: Method,
-    holder: Holder,
-) -> Result<Upstream, PeerError> {
-    let request = write_request(inner, want, ask, method, holder);
-    if let Some(link) = inner.pool.take(holder) {
-        match converse(inner, want, ask, method, link, &request).await {
-            // The peer closed it at the moment it was taken. A new one tells what is the matter.
-            Err(error) if error.is_stale() => {}
-            result => return result,
+impl Exchanges {
+    /// Asks peers as `settings` say, and counts every byte in `sockets`.
+    pub(super) fn new(sockets: PeerSockets, settings: &FetchSettings) -> Self {
+        Self {
+            own: settings.own,
+            dial: settings.dial,
+            first_byte: settings.first_byte,
+            floor: settings.floor,
+            sockets,
+            pool: Pool::default(),
         }
     }
-    let link = Link::dial(holder, &inner.parts.sockets, &inner.settings).await?;
-    converse(inner, want, ask, method, link, &request).await
-}
 
-/// Asks on a connection that is there.
-pub(crate) async fn converse(
-    inner: &Inner,
-    want: &Want,
-    ask: Ask,
-    method: Method,
-    mut link: Link,
-    request: &[u8],
-) -> Result<Upstream, PeerError> {
-    let patience = Patience(inner.settings.first_byte);
-    write_all(&link.stream, request, patience)
-        .await
-        .map_err(PeerError::Request)?;
-    link.meter().sent_head(request.len());
-    let response = read_head(inner, &mut link).await?;
-    match accept(&response, want, ask) {
-        Ok(body) => Ok(Upstream {
-            next: body.span.start(),
-            body,
-            keep_alive: response.keep_alive,
-            link,
-        }),
-        Err(error) => {
-            if method == Method::Get && response.keep_alive {
-                reuse(inner, link, response.length).await;
+    /// Asks `holder` for a part of an object and judges its head.
+    pub(super) async fn ask(
+        &self,
+        question: Question<'_>,
+        holder: Holder,
+    ) -> Result<Upstream, PeerError> {
+        let request = question.head(holder, self.own);
+        if let Some(link) = self.pool.take(holder) {
+            match self.converse(question, link, &request).await {
+                // The peer closed it at the moment it was taken. A new one tells what is the matter.
+                Err(error) if error.is_stale() => {}
+                result => return result,
             }
-            Err(error)
+        }
+        let link = Link::dial(holder, &self.sockets, self.dial).await?;
+        self.converse(question, link, &request).await
+    }
+
+    /// The body of `upstream` was read to its end.
+    pub(super) fn done(&self, upstream: Upstream) {
+        if upstream.keep_alive {
+            self.pool.put(upstream.link);
+        }
+    }
+
+    /// Closes connections that were not used for a while.
+    pub(super) fn tidy(&self) {
+        self.pool.tidy();
+    }
+
+    /// Asks on a connection that is there.
+    async fn converse(
+        &self,
+        question: Question<'_>,
+        mut link: Link,
+        request: &[u8],
+    ) -> Result<Upstream, PeerError> {
+        write_all(&link.stream, request, Patience(self.first_byte))
+            .await
+            .map_err(PeerError::Request)?;
+        link.meter().sent_head(request.len());
+        let response = self.read_head(&mut link).await?;
+        match accept(&response, question.want, question.ask) {
+            Ok(body) => Ok(Upstream {
+                next: body.span.start(),
+                body,
+                least: self.floor,
+                keep_alive: response.keep_alive,
+                link,
+            }),
+            Err(error) => {
+                if question.method == Method::Get && response.keep_alive {
+                    self.reuse(link, response.length).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn read_head(&self, link: &mut Link) -> Result<Response, PeerError> {
+        let head = link.inbox.head(&link.stream, Response::parse);
+        match timeout(self.first_byte, head).await {
+            Ok(Ok((response, length))) => {
+                link.meter().received_head(length);
+                Ok(response)
+            }
+            Ok(Err(error)) => {
+                link.meter().received_head(link.inbox.len());
+                Err(PeerError::Head(error))
+            }
+            Err(_) => Err(PeerError::HeadDeadline),
+        }
+    }
+
+    /// Reads the short body of an error, after which the connection can be used again.
+    async fn reuse(&self, mut link: Link, length: Option<u64>) {
+        let Some(length) = length.filter(|l| *l <= MAX_ERROR_BODY) else {
+            return;
+        };
+        let here = link.inbox.take(length).len();
+        let rest = usize::try_from(length).unwrap_or(0).saturating_sub(here);
+        let mut room = vec![0; rest];
+        let mut floor = Floor::new(self.floor, Instant::now());
+        if read_exact(&link.stream, &mut room, &mut floor, |_| {})
+            .await
+            .is_ok()
+        {
+            link.meter().received_head(here + rest);
+            self.pool.put(link);
         }
     }
 }
 
-async fn read_head(inner: &Inner, link: &mut Link) -> Result<Response, PeerError> {
-    let head = link.inbox.head(&link.stream, Response::parse);
-    match timeout(inner.settings.first_byte, head).await {
-        Ok(Ok((response, length))) => {
-            link.meter().received_head(length);
-            Ok(response)
+impl Question<'_> {
+    /// The request to `holder`, from the node that peers know as `own`.
+    fn head(&self, holder: Holder, own: Option<Holder>) -> Vec<u8> {
+        let Self { want, ask, method } = self;
+        let method = match method {
+            Method::Head => "HEAD",
+            Method::Get | Method::Other => "GET",
+        };
+        let (repository, segment, digest) = (&want.repository, want.kind.segment(), &want.digest);
+        let mut head = format!("{method} /v2/{repository}/{segment}/{digest}");
+        // Writing to a String cannot fail, here and below.
+        if let Some(registry) = &want.registry {
+            let _ = write!(head, "?ns={}", encode_query(registry));
         }
-        Ok(Err(error)) => {
-            link.meter().received_head(link.inbox.len());
-            Err(PeerError::Head(error))
+        let _ = write!(
+            head,
+            " HTTP/1.1\r\nHost: {holder}\r\n{MIRRORED_FIELD}: true\r\nUser-Agent: pi-agent/{}\r\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        if let Some(own) = own {
+            let _ = write!(head, "{AGENT_FIELD}: {own}\r\n");
         }
-        Err(_) => Err(PeerError::HeadDeadline),
+        match (ask.start, ask.end) {
+            (0, None) => {}
+            (start, None) => {
+                let _ = write!(head, "Range: bytes={start}-\r\n");
+            }
+            (start, Some(end)) => {
+                let _ = write!(head, "Range: bytes={start}-{}\r\n", end.saturating_sub(1));
+            }
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
     }
 }
 
-/// Reads the short body of an error, after which the connection can be used again.
-async fn reuse(inner: &Inner, mut link: Link, length: Option<u64>) {
-    let Some(length) = length.filter(|l| *l <= MAX_ERROR_BODY) else {
-        return;
-    };
-    let here = link.inbox.take(length).len();
-    let rest = usize::try_from(length).unwrap_or(0).saturating_sub(here);
-    let mut room = vec![0; rest];
-    let mut floor = Floor::new(inner.settings.floor, Instant::now());
-    if read_exact(&link.stream, &mut room, &mut floor, |_| {})
-        .await
-        .is_ok()
-    {
-        link.meter().received_head(here + rest);
-        inner.pool.put(link);
+impl Upstream {
+    /// The peer.
+    pub(super) fn peer(&self) -> Holder {
+        self.link.holder
     }
-}
 
-pub(crate) fn write_request(
-    inner: &Inner,
-    want: &Want,
-    ask: Ask,
-    method: Method,
-    holder: Holder,
-) -> Vec<u8> {
-    let method = match method {
-        Method::Head => "HEAD",
-        Method::Get | Method::Other => "GET",
-    };
-    let (repository, segment, digest) = (&want.repository, want.kind.segment(), &want.digest);
-    let mut head = format!("{method} /v2/{repository}/{segment}/{digest}");
-    // Writing to a String cannot fail, here and below.
-    if let Some(registry) = &want.registry {
-        let _ = write!(head, "?ns={}", encode_query(registry));
+    /// Begins to judge the peer by how the body comes.
+    pub(super) fn floor(&self) -> Floor {
+        Floor::new(self.least, Instant::now())
     }
-    let _ = write!(
-        head,
-        " HTTP/1.1\r\nHost: {holder}\r\n{MIRRORED_FIELD}: true\r\nUser-Agent: pi-agent/{}\r\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    if let Some(own) = inner.settings.own {
-        let _ = write!(head, "{AGENT_FIELD}: {own}\r\n");
-    }
-    match (ask.start, ask.end) {
-        (0, None) => {}
-        (start, None) => {
-            let _ = write!(head, "Range: bytes={start}-\r\n");
-        }
-        (start, Some(end)) => {
-            let _ = write!(head, "Range: bytes={start}-{}\r\n", end.saturating_sub(1));
-        }
-    }
-    head.push_str("\r\n");
-    head.into_bytes()
 }

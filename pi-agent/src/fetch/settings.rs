@@ -50,19 +50,6 @@ impl FetchSettings {
             window: WINDOW,
         }
     }
-
-    /// How long a small object of so many bytes may take, of which containerd sees none before the
-    /// last one came. It takes four times the least rate: a manifest is there within seconds or comes
-    /// from elsewhere, and a slow link has its time for megabytes.
-    pub(super) fn small_within(&self, bytes: u64) -> Duration {
-        let RateFloor {
-            bytes: least,
-            window,
-        } = self.floor;
-        let millis = u128::from(bytes) * window.as_millis() / u128::from(least.max(1)) / 4;
-        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        self.small.saturating_add(Duration::from_millis(millis))
-    }
 }
 
 impl Default for FetchSettings {

@@ -1,14 +1,30 @@
 //! The transfer: from the first peer whose head is accepted to the last byte that containerd takes,
 //! and to its verdict.
 
-pub(crate) mod ahead;
-pub(crate) mod begin;
-pub(crate) mod blame;
-pub(crate) mod deliver;
-pub(crate) mod hash;
-pub(crate) mod open;
-pub(crate) mod parts;
-pub(crate) mod pump;
-pub(crate) mod small;
-pub(crate) mod timing;
-pub(crate) mod turn;
+mod begin;
+mod blame;
+mod cache;
+mod count;
+mod deliver;
+mod hash;
+mod open;
+mod parts;
+mod pump;
+mod small;
+mod stored;
+mod timing;
+mod turn;
+
+pub(super) use self::{
+    begin::{Begun, Transfers},
+    blame::Judge,
+    count::{FIRST_BYTE, HEDGES, RESUMED},
+    open::Opener,
+    small::{Smalls, fits},
+    stored::Stored,
+    turn::{Place, Turns},
+};
+pub(crate) use self::{
+    cache::Small,
+    deliver::{Delivery, Transfer},
+};

@@ -129,7 +129,9 @@ impl Talk<'_> {
         let digest = own.digest.clone();
         let fetcher = &self.mirror.fetcher;
         if object.kind == Kind::Manifest && fetcher.is_news(&digest) {
-            fetcher.passes(&want(object, &digest)).await;
+            fetcher
+                .expect_missing_children(&want(object, &digest))
+                .await;
         }
         let prepared = match own::prepare(own, object.kind, request, connection).await {
             Ok(prepared) => prepared,

@@ -80,7 +80,7 @@ impl Talk<'_> {
             self.mirror.counts.peer_bytes.increment(span.len());
         }
         if want.kind == Kind::Manifest {
-            self.mirror.fetcher.passed(want, &small.bytes);
+            self.mirror.fetcher.expect_children(want, &small.bytes);
         }
         self.count(Some(want.kind), Outcome::Peer);
         self.say(&bytes, connection).await

@@ -191,7 +191,7 @@ impl Bed {
             sockets: PeerSockets::new(bytes.clone(), watch),
             scope: scope.clone(),
         };
-        let fetcher = Fetcher::new(parts, settings);
+        let fetcher = Fetcher::new(parts, &settings);
         let mirror = Mirror::new(store.content(), fetcher.clone(), MirrorSettings::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

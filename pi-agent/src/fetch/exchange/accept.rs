@@ -2,7 +2,7 @@
 
 use super::error::PeerError;
 use crate::{
-    fetch::Want,
+    fetch::want::Want,
     http::{Response, Span},
 };
 

@@ -1,6 +1,6 @@
 //! A connection to a peer.
 
-use std::io;
+use std::{io, time::Duration};
 
 use piccolo_api::Holder;
 use tokio::{
@@ -10,7 +10,6 @@ use tokio::{
 
 use super::error::PeerError;
 use crate::{
-    fetch::settings::FetchSettings,
     http::Inbox,
     listen,
     peer::{Meter, PeerSockets, Registered},
@@ -24,20 +23,18 @@ pub(crate) struct Link {
     registered: Registered,
     pub(crate) stream: TcpStream,
     pub(crate) inbox: Inbox,
-    /// Whether a request was answered on it before.
-    pub(crate) used: bool,
     /// Since when it waits for the next request.
     pub(crate) since: Instant,
 }
 
 impl Link {
-    /// Opens a connection.
+    /// Opens a connection, or gives up after `within`.
     pub(crate) async fn dial(
         holder: Holder,
         sockets: &PeerSockets,
-        settings: &FetchSettings,
+        within: Duration,
     ) -> Result<Self, PeerError> {
-        let stream = match timeout(settings.dial, TcpStream::connect(holder.addr())).await {
+        let stream = match timeout(within, TcpStream::connect(holder.addr())).await {
             Ok(result) => result.map_err(PeerError::Dial)?,
             Err(_) => return Err(PeerError::DialDeadline),
         };
@@ -47,7 +44,6 @@ impl Link {
             registered: sockets.register(holder.addr(), &stream),
             stream,
             inbox: Inbox::default(),
-            used: false,
             since: Instant::now(),
         })
     }

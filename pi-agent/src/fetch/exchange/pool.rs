@@ -41,7 +41,6 @@ impl Pool {
 
     /// Keeps a connection for the next request.
     pub(crate) fn put(&self, mut link: Link) {
-        link.used = true;
         link.since = Instant::now();
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if links.values().map(Vec::len).sum::<usize>() >= IN_ALL {

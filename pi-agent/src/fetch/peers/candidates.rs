@@ -1,50 +1,52 @@
 //! The peers that may have an object, in the order in which they are asked.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use piccolo_api::{Holder, PeerState};
+use piccolo_api::Holder;
 use tokio::time::Instant;
 
-use super::health::Standing;
-use crate::{digest::Digest, fetch::Inner};
+use super::{Peers, health::Standing, named::may_be_asked};
+use crate::{digest::Digest, fetch::exchange::PeerError};
 
 /// Most peers that are asked for one object.
 const MOST: usize = 16;
 
-/// Peers that were not asked yet.
-#[derive(Debug, Default)]
+/// Peers that were not asked yet for an object.
+#[derive(Debug)]
 pub(crate) struct Candidates {
+    peers: Arc<Peers>,
+    digest: Digest,
     waiting: VecDeque<Holder>,
     seen: Vec<Holder>,
 }
 
 impl Candidates {
-    /// Asks who has the object, and leaves out whom not to ask.
-    pub(crate) async fn find(inner: &Inner, digest: &Digest) -> Self {
-        let found = inner.parts.finder.find(digest).await;
-        let complete = found.iter().filter(|p| p.state == PeerState::Complete);
-        let mut candidates = Self::default();
-        candidates.add(inner, digest, complete.map(|p| p.addr));
-        candidates
+    /// Nobody yet.
+    pub(super) fn new(peers: Arc<Peers>, digest: Digest) -> Self {
+        Self {
+            peers,
+            digest,
+            waiting: VecDeque::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Asks again who has the object: who was found before may not be all who have it by now.
+    pub(crate) async fn find_again(&mut self) {
+        *self = self.peers.find(&self.digest).await;
     }
 
     /// Adds peers behind those that wait. Slow ones go last.
-    pub(crate) fn add(
-        &mut self,
-        inner: &Inner,
-        digest: &Digest,
-        peers: impl IntoIterator<Item = Holder>,
-    ) {
-        let now = Instant::now();
+    pub(super) fn add(&mut self, peers: impl IntoIterator<Item = Holder>) {
         let mut slow = Vec::new();
         for peer in peers {
             if self.seen.len() >= MOST {
                 break;
             }
-            if Some(peer) == inner.settings.own || self.seen.contains(&peer) {
+            if Some(peer) == self.peers.own || self.seen.contains(&peer) {
                 continue;
             }
-            match inner.health.standing(peer, digest, now) {
+            match self.peers.standing(peer, &self.digest) {
                 Standing::Good => self.waiting.push_back(peer),
                 Standing::Slow => slow.push(peer),
                 Standing::Out => continue,
@@ -55,11 +57,10 @@ impl Candidates {
     }
 
     /// The next one. Who failed another request since it was put here is left out.
-    pub(crate) fn next(&mut self, inner: &Inner, digest: &Digest) -> Option<Holder> {
-        let now = Instant::now();
+    pub(crate) fn next(&mut self) -> Option<Holder> {
         loop {
             let peer = self.waiting.pop_front()?;
-            if inner.health.standing(peer, digest, now) != Standing::Out {
+            if self.peers.standing(peer, &self.digest) != Standing::Out {
                 return Some(peer);
             }
         }
@@ -73,5 +74,24 @@ impl Candidates {
     /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// A peer delivered.
+    pub(crate) fn delivered(&self, peer: Holder) {
+        self.peers.delivered(peer);
+    }
+
+    /// Another peer answered before `peer`, though it was asked later.
+    pub(crate) fn overtaken(&self, peer: Holder) {
+        self.peers.health.overtaken(peer, Instant::now());
+    }
+
+    /// A peer did not deliver. Whom a busy one names in its place is asked behind those that wait.
+    pub(crate) fn failed(&mut self, peer: Holder, error: PeerError) {
+        self.peers.failed(peer, &self.digest, &error);
+        if let PeerError::Busy(mut others) = error {
+            others.retain(|other| may_be_asked(*other, peer, self.peers.own));
+            self.add(others);
+        }
     }
 }

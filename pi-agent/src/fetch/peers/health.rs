@@ -37,11 +37,11 @@ const MOST: usize = 4096;
 
 /// What is remembered of peers that failed.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<Table>);
+pub(super) struct Health(Mutex<Table>);
 
 /// How a peer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+pub(super) enum Standing {
     /// Nothing is known against it.
     Good,
     /// It is asked last.
@@ -52,7 +52,7 @@ pub(crate) enum Standing {
 
 /// What a quarantine is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub(super) enum Scope {
     /// One object.
     Object,
     /// That, and from now on all others.
@@ -94,7 +94,7 @@ struct Mark {
 
 impl Health {
     /// How `peer` stands as a source of an object.
-    pub(crate) fn standing(&self, peer: Holder, digest: &Digest, now: Instant) -> Standing {
+    pub(super) fn standing(&self, peer: Holder, digest: &Digest, now: Instant) -> Standing {
         let table = self.lock();
         let mark = table.objects.get(&(digest.clone(), peer));
         if mark.is_some_and(|m| m.out > now) {
@@ -108,7 +108,7 @@ impl Health {
     }
 
     /// A peer failed. Tells whether a quarantine begins by it.
-    pub(crate) fn failed(
+    pub(super) fn failed(
         &self,
         peer: Holder,
         digest: &Digest,
@@ -151,26 +151,26 @@ impl Health {
     }
 
     /// A peer delivered.
-    pub(crate) fn delivered(&self, peer: Holder) {
+    pub(super) fn delivered(&self, peer: Holder) {
         if let Some(record) = self.lock().peers.get_mut(&peer) {
             record.in_a_row = 0;
         }
     }
 
     /// Another peer answered first, though it was asked later.
-    pub(crate) fn overtaken(&self, peer: Holder, now: Instant) {
+    pub(super) fn overtaken(&self, peer: Holder, now: Instant) {
         let mut table = self.lock();
         let record = table.record(peer, now);
         record.slow = record.slow.max(now + SLOW);
     }
 
     /// The peer gave bytes of an object that containerd then rejected.
-    pub(crate) fn suspect(&self, peer: Holder, digest: &Digest, now: Instant) {
+    pub(super) fn suspect(&self, peer: Holder, digest: &Digest, now: Instant) {
         self.lock().mark(peer, digest, now + SUSPECT, true, now);
     }
 
     /// Whether wrong bytes of the object were seen lately, from whomever.
-    pub(crate) fn is_suspect(&self, digest: &Digest, now: Instant) -> bool {
+    pub(super) fn is_suspect(&self, digest: &Digest, now: Instant) -> bool {
         let table = self.lock();
         let from = (digest.clone(), lowest());
         let mut marks = table
@@ -181,7 +181,7 @@ impl Health {
     }
 
     /// Who is not trusted now.
-    pub(crate) fn quarantines(&self, now: Instant) -> Vec<Quarantine> {
+    pub(super) fn quarantines(&self, now: Instant) -> Vec<Quarantine> {
         let table = self.lock();
         let peers = table.peers.iter().map(|(p, r)| (*p, None, r.quarantine));
         let lied = table.objects.iter().filter(|(_, mark)| mark.lied);

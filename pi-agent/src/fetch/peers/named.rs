@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use piccolo_api::Holder;
 
 /// Whether `named` may be asked, which `by` named to the node that peers know as `own`.
-pub(crate) fn may_be_asked(named: Holder, by: Holder, own: Option<Holder>) -> bool {
+pub(super) fn may_be_asked(named: Holder, by: Holder, own: Option<Holder>) -> bool {
     // A peer on this very host can name others there; it reaches them without this agent.
     if by.ip().is_loopback() {
         return true;

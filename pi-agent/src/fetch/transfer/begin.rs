@@ -1,140 +1,234 @@
 //! The beginning of a fetch: the first peer's head tells the object's size, and by it whether the
 //! object is verified in memory or passed on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
+    blame::Judge,
+    cache::Small,
     deliver::{Progress, Transfer},
     hash::Hasher,
-    open::open,
+    open::Opener,
     parts::Parts,
-    small::{self, Unread},
+    small::{Smalls, Unread, fits},
+    stored::Stored,
+    turn::Place,
 };
 use crate::{
     fetch::{
-        Fetched, Fetcher, Inner, Place, Want, exchange::accept::Ask, peers::candidates::Candidates,
+        exchange::{Ask, Question, Upstream},
+        peers::{Candidates, Peers},
         settings::Verify,
+        want::Want,
     },
     http::{ByteRange, Method, Span},
 };
 
-/// Asks for the first bytes, by which size and place of the object are known.
-pub(crate) async fn begin(
-    fetcher: &Fetcher,
-    want: &Want,
+/// Begins transfers.
+#[derive(Debug)]
+pub(crate) struct Transfers {
+    pub(crate) opener: Arc<Opener>,
+    pub(crate) smalls: Arc<Smalls>,
+    pub(crate) judge: Judge,
+    pub(crate) stored: Stored,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) verify: Verify,
+    /// How long containerd may take no byte.
+    pub(crate) patience: Duration,
+}
+
+/// What a fetch begins with.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// A small object, verified.
+    Small(Small),
+    /// A large one: a peer has it and is ready to send.
+    Large(Box<Transfer>),
+    /// The object has no such part; its size.
+    Unsatisfiable(u64),
+}
+
+/// Where the bytes that are asked for lie.
+#[derive(Debug, Clone, Copy)]
+enum Located {
+    Whole,
+    /// In offsets, with the object's size.
+    Part(ByteRange, u64),
+    /// Nowhere in an object of so many bytes.
+    Outside(u64),
+}
+
+/// What is asked of the first peer.
+#[derive(Debug)]
+struct First {
     range: Option<ByteRange>,
-    mut candidates: Candidates,
-    place: Place,
-) -> Option<Fetched> {
-    let inner = &fetcher.0;
-    let watch = inner.parts.verdicts.watch(&want.digest).await;
-    let hash = must_hash(inner, want, watch.is_some());
-    let range = match located(inner, want, range, &mut candidates).await {
-        // A digest is of the whole. Who asks for a part is left to the next host.
-        Ok(Some((_, total))) if hash && !small::fits(total) => return None,
-        Ok(range) => range.map(|(range, _)| range),
-        Err(answer) => return answer,
-    };
-    let mut parts = None;
-    let ask = match range {
-        Some(ByteRange::From(start)) => {
-            let cut = parts.insert(Parts::new(start));
-            Ask {
-                start,
-                end: Some(cut.next(start, &place.flight)),
+    ask: Ask,
+    /// How an open-ended range is cut up.
+    parts: Option<Parts>,
+    /// Whether the bytes are hashed on their way.
+    hash: bool,
+}
+
+impl Transfers {
+    /// Asks for the first bytes, by which size and place of the object are known.
+    pub(crate) async fn begin(
+        &self,
+        want: &Want,
+        range: Option<ByteRange>,
+        mut candidates: Candidates,
+        place: Place,
+    ) -> Option<Begun> {
+        let watch = self.judge.watch(&want.digest).await;
+        let hash = self.must_hash(want, watch.is_some());
+        let range = match self.locate(want, range, &mut candidates).await? {
+            Located::Outside(total) => return Some(Begun::Unsatisfiable(total)),
+            // A digest is of the whole. Who asks for a part is left to the next host.
+            Located::Part(_, total) if hash && !fits(total) => return None,
+            Located::Part(range, _) => Some(range),
+            Located::Whole => None,
+        };
+        let first = First::new(range, hash, &place);
+        let question = Question {
+            want,
+            ask: first.ask,
+            method: Method::Get,
+        };
+        let end = self.opener.deadline();
+        loop {
+            let upstream = self.opener.open(question, &mut candidates).await?;
+            let total = upstream.body.total;
+            if !fits(total) {
+                let transfer = self.large(want, first, upstream, candidates, place)?;
+                let watch = watch.filter(|_| !hash);
+                return Some(Begun::Large(Box::new(transfer.watched(watch))));
+            }
+            if upstream.body.span != Span::whole(total) {
+                candidates.again(upstream.peer());
+                let small = self.smalls.fetch(want, &mut candidates).await;
+                return small.map(Begun::Small);
+            }
+            let received = self.smalls.receive(want, upstream, &mut candidates);
+            match received.await {
+                Ok(small) => return Some(Begun::Small(small)),
+                Err(Unread::Failed) if Instant::now() < end => {}
+                Err(Unread::Failed | Unread::NoRoom) => return None,
             }
         }
-        Some(ByteRange::Between(first, last)) => Ask {
-            start: first,
-            end: Some(last.saturating_add(1)),
-        },
-        Some(ByteRange::Last(_)) | None => Ask::WHOLE,
-    };
-    let end = Instant::now() + inner.settings.open;
-    loop {
-        let upstream = open(inner, want, ask, Method::Get, &mut candidates).await?;
+    }
+
+    /// The size of an object that some peer has.
+    pub(crate) async fn size(&self, want: &Want) -> Option<u64> {
+        let mut candidates = self.peers.find(&want.digest).await;
+        self.ask_size(want, &mut candidates).await
+    }
+
+    /// What is passed on as it comes, or `None` where it has to be hashed and is only a part.
+    fn large(
+        &self,
+        want: &Want,
+        first: First,
+        upstream: Upstream,
+        candidates: Candidates,
+        place: Place,
+    ) -> Option<Transfer> {
         let total = upstream.body.total;
-        if small::fits(total) {
-            if upstream.body.span == Span::whole(total) {
-                match small::receive(inner, want, upstream).await {
-                    Ok(small) => return Some(Fetched::Small(small)),
-                    Err(Unread::Failed) if Instant::now() < end => continue,
-                    Err(Unread::Failed | Unread::NoRoom) => return None,
-                }
-            }
-            candidates.again(upstream.link.holder);
-            let small = small::fetch(inner, want, &mut candidates).await;
-            return small.map(Fetched::Small);
-        }
-        let span = match range {
+        let span = match first.range {
             None => Span::whole(total),
             // The peer that told the size spoke of another one.
-            Some(_) if hash => return None,
+            Some(_) if first.hash => return None,
             Some(range) => range.resolve(total).ok()?,
         };
-        let senders = if hash {
-            Arc::default()
-        } else {
-            inner.unjudged.senders(&want.digest)
-        };
-        let want = Want {
-            size: Some(total),
-            ..want.clone()
-        };
-        return Some(Fetched::Large(Box::new(Transfer {
-            fetcher: fetcher.clone(),
-            hasher: hash.then(|| Hasher::new(&want.digest)),
-            watch: watch.filter(|_| !hash),
-            senders,
-            want,
+        Some(Transfer {
+            opener: Arc::clone(&self.opener),
+            judge: self.judge.clone(),
+            stored: self.stored.clone(),
+            patience: self.patience,
+            hasher: first.hash.then(|| Hasher::new(&want.digest)),
+            watch: None,
+            senders: if first.hash {
+                Arc::default()
+            } else {
+                self.judge.senders(&want.digest)
+            },
+            want: Want {
+                size: Some(total),
+                ..want.clone()
+            },
             span,
             total,
             candidates,
             upstream: Some(upstream),
-            parts,
+            parts: first.parts,
             place,
             progress: Progress::default(),
-        })));
+        })
+    }
+
+    /// Finds out where a range lies; `None` where nobody tells the object's size.
+    async fn locate(
+        &self,
+        want: &Want,
+        range: Option<ByteRange>,
+        candidates: &mut Candidates,
+    ) -> Option<Located> {
+        let Some(range) = range else {
+            return Some(Located::Whole);
+        };
+        let total = match want.size {
+            Some(total) => total,
+            None => self.ask_size(want, candidates).await?,
+        };
+        Some(
+            anchor(range, total)
+                .map_or(Located::Outside(total), |range| Located::Part(range, total)),
+        )
+    }
+
+    async fn ask_size(&self, want: &Want, candidates: &mut Candidates) -> Option<u64> {
+        let question = Question {
+            want,
+            ask: Ask::WHOLE,
+            method: Method::Head,
+        };
+        let upstream = self.opener.open(question, candidates).await?;
+        let total = upstream.body.total;
+        candidates.again(upstream.peer());
+        self.opener.done(upstream);
+        Some(total)
+    }
+
+    fn must_hash(&self, want: &Want, watched: bool) -> bool {
+        match self.verify {
+            Verify::Always => true,
+            Verify::Small => false,
+            Verify::Auto => !watched || self.peers.is_suspect(&want.digest),
+        }
     }
 }
 
-/// The part that is asked for, in offsets, and the object's size; or the answer, where no part is to
-/// be had.
-async fn located(
-    inner: &Inner,
-    want: &Want,
-    range: Option<ByteRange>,
-    candidates: &mut Candidates,
-) -> Result<Option<(ByteRange, u64)>, Option<Fetched>> {
-    let Some(range) = range else {
-        return Ok(None);
-    };
-    let total = match want.size {
-        Some(total) => total,
-        None => ask_size(inner, want, candidates).await.ok_or(None)?,
-    };
-    match anchor(range, total) {
-        None => Err(Some(Fetched::Unsatisfiable(total))),
-        Some(range) => Ok(Some((range, total))),
+impl First {
+    fn new(range: Option<ByteRange>, hash: bool, place: &Place) -> Self {
+        let mut parts = None;
+        let ask = match range {
+            Some(ByteRange::From(start)) => Ask {
+                start,
+                end: Some(parts.insert(Parts::new(start)).next(start, place.flight())),
+            },
+            Some(ByteRange::Between(first, last)) => Ask {
+                start: first,
+                end: Some(last.saturating_add(1)),
+            },
+            Some(ByteRange::Last(_)) | None => Ask::WHOLE,
+        };
+        Self {
+            range,
+            ask,
+            parts,
+            hash,
+        }
     }
-}
-
-/// The size of an object that some peer has.
-pub(crate) async fn size(inner: &Inner, want: &Want) -> Option<u64> {
-    let mut candidates = Candidates::find(inner, &want.digest).await;
-    ask_size(inner, want, &mut candidates).await
-}
-
-async fn ask_size(inner: &Inner, want: &Want, candidates: &mut Candidates) -> Option<u64> {
-    let upstream = open(inner, want, Ask::WHOLE, Method::Head, candidates).await?;
-    let total = upstream.body.total;
-    candidates.again(upstream.link.holder);
-    if upstream.keep_alive {
-        inner.pool.put(upstream.link);
-    }
-    Some(total)
 }
 
 /// Turns "the last n bytes" into offsets; `None` where an object of `total` bytes has no such part.
@@ -144,12 +238,4 @@ fn anchor(range: ByteRange, total: u64) -> Option<ByteRange> {
         ByteRange::Last(_) => ByteRange::Between(span.start(), span.end() - 1),
         ByteRange::From(_) | ByteRange::Between(..) => range,
     })
-}
-
-fn must_hash(inner: &Inner, want: &Want, watched: bool) -> bool {
-    match inner.settings.verify {
-        Verify::Always => true,
-        Verify::Small => false,
-        Verify::Auto => !watched || inner.health.is_suspect(&want.digest, Instant::now()),
-    }
 }

@@ -11,35 +11,52 @@ use std::{
     },
 };
 
+use daemon::scope::Scope;
 use piccolo_api::Holder;
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 use tracing::{Span, warn};
 
-use super::open::failed;
 use crate::{
-    content::verdict::{Verdict, Watch},
+    content::verdict::{Verdict, Verdicts, Watch},
     digest::Digest,
-    fetch::{Fetcher, Inner, Want, exchange::error::PeerError, peers::health::Scope},
+    fetch::{exchange::PeerError, peers::Peers},
 };
 
 /// Entries of objects that nobody delivers any more are dropped when there are as many.
 const TIDY: usize = 256;
 
+/// Verdicts that are waited for at once.
+const MOST_VERDICTS: usize = 64;
+
+/// Waits for containerd's verdicts, and blames who sent what is wrong. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Judge(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    verdicts: Box<dyn Verdicts>,
+    peers: Arc<Peers>,
+    unjudged: Unjudged,
+    /// Bounds the tasks that wait for a verdict.
+    waiting: Arc<Semaphore>,
+    scope: Scope,
+}
+
 /// The senders of each object on which containerd has yet to give its verdict.
 #[derive(Debug, Default)]
-pub(crate) struct Unjudged(Mutex<HashMap<Digest, Weak<Senders>>>);
+struct Unjudged(Mutex<HashMap<Digest, Weak<Senders>>>);
 
 /// Who sent bytes of an object since the last verdict on it. Lasts as long as a transfer of it or
 /// the wait for the verdict.
 #[derive(Debug, Default)]
-pub(crate) struct Senders {
+pub(super) struct Senders {
     peers: Mutex<Vec<Holder>>,
     awaited: AtomicBool,
 }
 
 impl Unjudged {
     /// The senders of an object, of all its transfers together.
-    pub(crate) fn senders(&self, digest: &Digest) -> Arc<Senders> {
+    fn senders(&self, digest: &Digest) -> Arc<Senders> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(senders) = table.get(digest).and_then(Weak::upgrade) {
             return senders;
@@ -61,7 +78,7 @@ impl Unjudged {
 
 impl Senders {
     /// A peer sent some of the bytes.
-    pub(crate) fn add(&self, peer: Holder) {
+    pub(super) fn add(&self, peer: Holder) {
         let mut peers = self.lock();
         if !peers.contains(&peer) {
             peers.push(peer);
@@ -77,64 +94,85 @@ impl Senders {
     }
 }
 
-/// Waits for containerd's verdict on what `senders` sent, and blames them if it is bad. One task
-/// waits for all transfers of an object.
-pub(crate) fn await_verdict(
-    fetcher: &Fetcher,
-    watch: Box<dyn Watch>,
-    want: Want,
-    senders: Arc<Senders>,
-) {
-    if senders.lock().is_empty() || senders.awaited.swap(true, Ordering::Relaxed) {
-        return;
+impl Judge {
+    /// Blames `peers` by what `verdicts` gives; who waits for one does so in `scope`.
+    pub(crate) fn new(verdicts: Box<dyn Verdicts>, peers: Arc<Peers>, scope: Scope) -> Self {
+        Self(Arc::new(Inner {
+            verdicts,
+            peers,
+            unjudged: Unjudged::default(),
+            waiting: Arc::new(Semaphore::new(MOST_VERDICTS)),
+            scope,
+        }))
     }
-    let inner = Arc::clone(&fetcher.0);
-    let Ok(place) = Arc::clone(&inner.verdicts).try_acquire_owned() else {
-        senders.awaited.store(false, Ordering::Relaxed);
-        return;
-    };
-    fetcher.0.parts.scope.task(Span::none(), async move {
-        let verdict = verdict(&inner, watch, &want.digest, &senders).await;
-        inner.unjudged.judged(&want.digest);
-        if verdict == Verdict::Wrong {
-            blame(&inner, &want, &senders);
-        }
-        drop(place);
-    });
-}
 
-/// The verdict, however long other transfers of the object go on.
-async fn verdict(
-    inner: &Inner,
-    mut watch: Box<dyn Watch>,
-    digest: &Digest,
-    senders: &Arc<Senders>,
-) -> Verdict {
-    loop {
-        let verdict = watch.verdict().await;
-        let others = Arc::strong_count(senders) > 1;
-        if verdict != Verdict::Unknown || !others {
-            return verdict;
-        }
-        match inner.parts.verdicts.watch(digest).await {
-            Some(next) => watch = next,
-            None => return verdict,
-        }
+    /// Begins to watch what becomes of an object, before its first byte is given away.
+    pub(super) async fn watch(&self, digest: &Digest) -> Option<Box<dyn Watch>> {
+        self.0.verdicts.watch(digest).await
     }
-}
 
-/// The bytes are wrong. One sender is a liar; of several it is not known who lied, and none of them
-/// is asked for the object for a while.
-pub(crate) fn blame(inner: &Inner, want: &Want, senders: &Senders) {
-    let senders = senders.take();
-    warn!(digest = %want.digest, ?senders, "the bytes of these peers are wrong");
-    if let [liar] = *senders {
-        failed(inner, want, liar, &PeerError::WrongBytes);
-        return;
+    /// The senders of an object, of all its transfers together.
+    pub(super) fn senders(&self, digest: &Digest) -> Arc<Senders> {
+        self.0.unjudged.senders(digest)
     }
-    let now = Instant::now();
-    for peer in senders {
-        inner.health.suspect(peer, &want.digest, now);
-        inner.counts.quarantine(Scope::Object);
+
+    /// Waits for containerd's verdict on what `senders` sent, and blames them if it is bad. One task
+    /// waits for all transfers of an object.
+    pub(super) fn await_verdict(
+        &self,
+        watch: Box<dyn Watch>,
+        digest: Digest,
+        senders: Arc<Senders>,
+    ) {
+        if senders.lock().is_empty() || senders.awaited.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.0.waiting).try_acquire_owned() else {
+            senders.awaited.store(false, Ordering::Relaxed);
+            return;
+        };
+        let judge = self.clone();
+        self.0.scope.task(Span::none(), async move {
+            let verdict = judge.verdict(watch, &digest, &senders).await;
+            judge.0.unjudged.judged(&digest);
+            if verdict == Verdict::Wrong {
+                judge.blame(&digest, &senders);
+            }
+            drop(place);
+        });
+    }
+
+    /// The verdict, however long other transfers of the object go on.
+    async fn verdict(
+        &self,
+        mut watch: Box<dyn Watch>,
+        digest: &Digest,
+        senders: &Arc<Senders>,
+    ) -> Verdict {
+        loop {
+            let verdict = watch.verdict().await;
+            let others = Arc::strong_count(senders) > 1;
+            if verdict != Verdict::Unknown || !others {
+                return verdict;
+            }
+            match self.watch(digest).await {
+                Some(next) => watch = next,
+                None => return verdict,
+            }
+        }
+    }
+
+    /// The bytes are wrong. One sender is a liar; of several it is not known who lied, and none of
+    /// them is asked for the object for a while.
+    pub(super) fn blame(&self, digest: &Digest, senders: &Senders) {
+        let senders = senders.take();
+        warn!(%digest, ?senders, "the bytes of these peers are wrong");
+        if let [liar] = *senders {
+            self.0.peers.failed(liar, digest, &PeerError::WrongBytes);
+            return;
+        }
+        for peer in senders {
+            self.0.peers.suspect(peer, digest);
+        }
     }
 }

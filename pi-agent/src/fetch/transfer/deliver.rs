@@ -10,60 +10,62 @@ use std::{
 
 use piccolo_api::Holder;
 use tokio::{net::TcpStream, time::timeout};
-use tracing::{Span as LogSpan, debug};
+use tracing::debug;
 
 use super::{
-    blame::{Senders, await_verdict, blame},
+    blame::{Judge, Senders},
     hash::Hasher,
-    open::{failed, open},
+    open::Opener,
     parts::Parts,
+    pump::{Pump, Pumped},
+    stored::Stored,
+    turn::Place,
 };
 use crate::{
     content::verdict::Watch,
-    datapath::{End, Relayed, SourceError},
+    datapath::{End, Patience, SourceError},
     fetch::{
-        Fetcher, Place, Want,
-        exchange::{Upstream, accept::Ask, error::PeerError},
-        peers::candidates::Candidates,
+        exchange::{Ask, PeerError, Question, Upstream},
+        peers::Candidates,
+        want::Want,
     },
     http::{Method, Span},
 };
 
 /// When nothing moved for as long, others may fetch the same object.
 const HELD_UP: Duration = Duration::from_secs(1);
-/// How long others wait for containerd to store what it got, so that they need not fetch it too.
-const STORED: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_millis(10);
 
 /// A large object, or a part of one, that a peer is ready to send.
 #[derive(Debug)]
 pub(crate) struct Transfer {
-    pub(crate) fetcher: Fetcher,
-    pub(crate) want: Want,
-    pub(crate) span: Span,
-    pub(crate) total: u64,
-    pub(crate) candidates: Candidates,
-    pub(crate) upstream: Option<Upstream>,
+    pub(super) opener: Arc<Opener>,
+    pub(super) judge: Judge,
+    pub(super) stored: Stored,
+    /// How long containerd may take no byte.
+    pub(super) patience: Duration,
+    pub(super) want: Want,
+    pub(super) span: Span,
+    pub(super) total: u64,
+    pub(super) candidates: Candidates,
+    pub(super) upstream: Option<Upstream>,
     /// How an open-ended range is cut up.
-    pub(crate) parts: Option<Parts>,
-    pub(crate) hasher: Option<Hasher>,
+    pub(super) parts: Option<Parts>,
+    pub(super) hasher: Option<Hasher>,
     /// Who tells whether unhashed bytes were right.
-    pub(crate) watch: Option<Box<dyn Watch>>,
+    pub(super) watch: Option<Box<dyn Watch>>,
     /// Who sent bytes of it, and of the other ranges that containerd will judge together with it.
-    pub(crate) senders: Arc<Senders>,
-    pub(crate) place: Place,
-    pub(crate) progress: Progress,
+    pub(super) senders: Arc<Senders>,
+    pub(super) place: Place,
+    pub(super) progress: Progress,
 }
 
 /// What happened to a transfer so far.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(super) struct Progress {
     /// Whether the last peer failed, and left it to another one to go on.
     broken: bool,
     /// Whether peers were looked for a second time.
     refound: bool,
-    /// Whether the bytes turned out to be wrong.
-    pub(crate) wrong: bool,
 }
 
 /// How a transfer ended.
@@ -99,6 +101,12 @@ impl Transfer {
         delivery
     }
 
+    /// With containerd's verdict to come, where it is watched for.
+    pub(super) fn watched(mut self, watch: Option<Box<dyn Watch>>) -> Self {
+        self.watch = watch;
+        self
+    }
+
     async fn send(&mut self, client: &TcpStream, moved: &mut (impl FnMut(u64) + Send)) -> Delivery {
         let mut at = self.span.start();
         while at < self.span.end() {
@@ -109,19 +117,19 @@ impl Transfer {
                 return Delivery::Short;
             };
             if std::mem::take(&mut self.progress.broken) {
-                self.fetcher.0.counts.resumed.increment(1);
+                self.opener.resumed();
             }
-            let peer = upstream.link.holder;
+            let peer = upstream.peer();
             let until = upstream.body.span.end().min(self.span.end());
-            let relayed = self.move_to(&mut upstream, client, until, moved).await;
+            let Pumped { relayed, wrong } = self.move_to(&mut upstream, client, until, moved).await;
             at += relayed.moved;
-            if relayed.moved > 0 || self.progress.wrong {
+            if relayed.moved > 0 || wrong {
                 self.senders.add(peer);
             }
             match relayed.end {
                 End::Complete => self.delivered(upstream, until),
-                End::Source(_) if self.progress.wrong => {
-                    blame(&self.fetcher.0, &self.want, &self.senders);
+                End::Source(_) if wrong => {
+                    self.judge.blame(&self.want.digest, &self.senders);
                     return Delivery::Short;
                 }
                 End::Source(error) => {
@@ -138,19 +146,17 @@ impl Transfer {
     }
 
     fn delivered(&mut self, upstream: Upstream, until: u64) {
-        let inner = &self.fetcher.0;
-        let peer = upstream.link.holder;
-        inner.health.delivered(peer);
-        if upstream.keep_alive && until == upstream.body.span.end() {
-            inner.pool.put(upstream.link);
+        let peer = upstream.peer();
+        self.candidates.delivered(peer);
+        if until == upstream.body.span.end() {
+            self.opener.done(upstream);
         }
         // The same peer gives the next part.
         self.candidates.again(peer);
     }
 
-    fn fail(&self, peer: Holder, error: SourceError) {
-        let inner = &self.fetcher.0;
-        failed(inner, &self.want, peer, &PeerError::Body(error));
+    fn fail(&mut self, peer: Holder, error: SourceError) {
+        self.candidates.failed(peer, PeerError::Body(error));
     }
 
     /// Moves bytes while it is this request's turn, and gives the turn up when they do not move.
@@ -160,29 +166,30 @@ impl Transfer {
         client: &TcpStream,
         until: u64,
         moved: &mut (impl FnMut(u64) + Send),
-    ) -> Relayed {
-        let mut turn = self.place.turn.take();
+    ) -> Pumped {
         let count = AtomicU64::new(0);
-        let mut counted = |bytes| {
-            count.fetch_add(bytes, Ordering::Relaxed);
-            moved(bytes);
+        let pump = Pump {
+            client,
+            patience: Patience(self.patience),
+            hasher: &mut self.hasher,
+            total: self.total,
+            moved: |bytes| {
+                count.fetch_add(bytes, Ordering::Relaxed);
+                moved(bytes);
+            },
         };
         let mut before = 0;
-        let relayed = {
-            let mut pumping = std::pin::pin!(self.pump(upstream, client, until, &mut counted));
-            loop {
-                if let Ok(relayed) = timeout(HELD_UP, pumping.as_mut()).await {
-                    break relayed;
-                }
-                let now = count.load(Ordering::Relaxed);
-                if now == before {
-                    turn = None;
-                }
-                before = now;
+        let mut pumping = std::pin::pin!(pump.run(upstream, until));
+        loop {
+            if let Ok(pumped) = timeout(HELD_UP, pumping.as_mut()).await {
+                return pumped;
             }
-        };
-        self.place.turn = turn;
-        relayed
+            let now = count.load(Ordering::Relaxed);
+            if now == before {
+                self.place.give_up();
+            }
+            before = now;
+        }
     }
 
     /// Whether the bytes from `at` on are wanted. Between the parts of an open-ended range others
@@ -191,11 +198,11 @@ impl Transfer {
         let Some(parts) = &mut self.parts else {
             return true;
         };
-        self.place.turn = None;
-        if !parts.is_wanted(at, &self.place.flight, client).await {
+        self.place.give_up();
+        if !parts.is_wanted(at, self.place.flight(), client).await {
             return false;
         }
-        self.place.turn = Some(self.place.flight.turn().await);
+        self.place.regain().await;
         true
     }
 
@@ -203,29 +210,12 @@ impl Transfer {
     /// it there is: the rest comes by other requests, or from the registry.
     fn conclude(self, delivery: Delivery) {
         let whole = delivery == Delivery::Complete && self.span.end() == self.total;
-        let Self {
-            fetcher,
-            want,
-            place,
-            senders,
-            watch,
-            ..
-        } = self;
-        if let Some(watch) = watch {
-            await_verdict(&fetcher, watch, want.clone(), senders);
+        if let Some(watch) = self.watch {
+            let digest = self.want.digest.clone();
+            self.judge.await_verdict(watch, digest, self.senders);
         }
-        if whole && place.flight.is_awaited() {
-            let scope = fetcher.0.parts.scope.clone();
-            scope.task(LogSpan::none(), async move {
-                let stored = async {
-                    while !fetcher.has(&want).await {
-                        tokio::time::sleep(LOOK).await;
-                    }
-                };
-                // Who waits fetches the object again after that, which is all there is to it.
-                let _ = timeout(STORED, stored).await;
-                drop(place);
-            });
+        if whole && self.place.flight().is_awaited() {
+            self.stored.hold(self.place, self.want.digest);
         }
     }
 
@@ -235,18 +225,20 @@ impl Transfer {
             return Some(upstream);
         }
         let end = match &mut self.parts {
-            Some(parts) => Some(parts.next(at, &self.place.flight).min(self.span.end())),
+            Some(parts) => Some(parts.next(at, self.place.flight()).min(self.span.end())),
             None => Some(self.span.end()).filter(|end| *end < self.total),
         };
-        let ask = Ask { start: at, end };
-        let inner = &self.fetcher.0;
-        let opened = open(inner, &self.want, ask, Method::Get, &mut self.candidates).await;
+        let question = Question {
+            want: &self.want,
+            ask: Ask { start: at, end },
+            method: Method::Get,
+        };
+        let opened = self.opener.open(question, &mut self.candidates).await;
         if opened.is_some() || self.progress.refound {
             return opened;
         }
-        // Who was found at the start may not be all who have it by now.
         self.progress.refound = true;
-        self.candidates = Candidates::find(inner, &self.want.digest).await;
-        open(inner, &self.want, ask, Method::Get, &mut self.candidates).await
+        self.candidates.find_again().await;
+        self.opener.open(question, &mut self.candidates).await
     }
 }

@@ -1,19 +1,27 @@
 //! Asks one peer after the other, and a second one at the same time when the first is slow.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use piccolo_api::Holder;
 use tokio::time::{Instant, timeout};
-use tracing::debug;
 
-use crate::{
-    fetch::{
-        Inner, Want,
-        count::Counts,
-        exchange::{Upstream, accept::Ask, error::PeerError, exchange},
-        peers::{candidates::Candidates, named::may_be_asked},
-    },
-    http::Method,
+use super::{count::Counts, timing::FirstBytes};
+use crate::fetch::{
+    exchange::{Exchanges, PeerError, Question, Upstream},
+    peers::Candidates,
+    settings::FetchSettings,
 };
+
+/// Finds the peer that sends next.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    exchanges: Exchanges,
+    first_bytes: FirstBytes,
+    counts: Counts,
+    /// How long peers may be looked for.
+    within: Duration,
+}
 
 /// A request to a second peer, made because the first one is slow. It is counted when it is over,
 /// however the others end: the first one may fail while the second is waited for.
@@ -23,89 +31,107 @@ struct Hedge<'a> {
     won: bool,
 }
 
-/// The first peer whose head is accepted, or `None` when there is none in time.
-pub(crate) async fn open(
-    inner: &Inner,
-    want: &Want,
-    ask: Ask,
-    method: Method,
-    candidates: &mut Candidates,
-) -> Option<Upstream> {
-    let race = race(inner, want, ask, method, candidates);
-    timeout(inner.settings.open, race).await.ok().flatten()
-}
-
-async fn race(
-    inner: &Inner,
-    want: &Want,
-    ask: Ask,
-    method: Method,
-    candidates: &mut Candidates,
-) -> Option<Upstream> {
-    let mut running = FuturesUnordered::new();
-    // Those asked before the newest one, which it may overtake.
-    let mut waited_for: Vec<Holder> = Vec::new();
-    let mut hedge: Option<Hedge<'_>> = None;
-    loop {
-        if running.is_empty() {
-            hedge = None;
-            let peer = candidates.next(inner, &want.digest)?;
-            running.push(attempt(inner, want, ask, method, peer));
-            waited_for = vec![peer];
+impl Opener {
+    /// Asks by `exchanges`, as `settings` say.
+    pub(crate) fn new(exchanges: Exchanges, settings: &FetchSettings) -> Self {
+        Self {
+            exchanges,
+            first_bytes: FirstBytes::default(),
+            counts: Counts::new(),
+            within: settings.open,
         }
-        let may_hedge = waited_for.len() == 1 && !candidates.is_empty();
-        let slow = inner.first_bytes.slow();
-        let (peer, result) = tokio::select! {
-            biased;
-            Some(ended) = running.next() => ended,
-            () = tokio::time::sleep(slow), if may_hedge => {
-                if let Some(peer) = candidates.next(inner, &want.digest) {
-                    running.push(attempt(inner, want, ask, method, peer));
-                    waited_for.push(peer);
-                    hedge = Some(Hedge::new(&inner.counts, peer));
-                }
-                continue;
+    }
+
+    /// Until when who begins now may look for peers.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.within
+    }
+
+    /// The first peer whose head is accepted, or `None` when there is none in time.
+    pub(super) async fn open(
+        &self,
+        question: Question<'_>,
+        candidates: &mut Candidates,
+    ) -> Option<Upstream> {
+        let race = self.race(question, candidates);
+        timeout(self.within, race).await.ok().flatten()
+    }
+
+    /// The body of `upstream` was read to its end.
+    pub(super) fn done(&self, upstream: Upstream) {
+        self.exchanges.done(upstream);
+    }
+
+    /// Another peer goes on where one failed.
+    pub(super) fn resumed(&self) {
+        self.counts.resumed.increment(1);
+    }
+
+    /// Closes connections that were not used for a while.
+    pub(crate) fn tidy(&self) {
+        self.exchanges.tidy();
+    }
+
+    async fn race(&self, question: Question<'_>, candidates: &mut Candidates) -> Option<Upstream> {
+        let mut running = FuturesUnordered::new();
+        // Those asked before the newest one, which it may overtake.
+        let mut waited_for: Vec<Holder> = Vec::new();
+        let mut hedge: Option<Hedge<'_>> = None;
+        loop {
+            if running.is_empty() {
+                hedge = None;
+                let peer = candidates.next()?;
+                running.push(self.attempt(question, peer));
+                waited_for = vec![peer];
             }
-        };
-        match result {
-            Ok(upstream) => {
-                if let Some(hedge) = &mut hedge {
-                    hedge.won = hedge.second == peer;
+            let may_hedge = waited_for.len() == 1 && !candidates.is_empty();
+            let slow = self.first_bytes.slow();
+            let (peer, result) = tokio::select! {
+                biased;
+                Some(ended) = running.next() => ended,
+                () = tokio::time::sleep(slow), if may_hedge => {
+                    if let Some(peer) = candidates.next() {
+                        running.push(self.attempt(question, peer));
+                        waited_for.push(peer);
+                        hedge = Some(Hedge::new(&self.counts, peer));
+                    }
+                    continue;
                 }
-                if let [first, second] = *waited_for
-                    && second == peer
-                {
-                    inner.health.overtaken(first, Instant::now());
+            };
+            match result {
+                Ok(upstream) => {
+                    if let Some(hedge) = &mut hedge {
+                        hedge.won = hedge.second == peer;
+                    }
+                    if let [first, second] = *waited_for
+                        && second == peer
+                    {
+                        candidates.overtaken(first);
+                    }
+                    return Some(upstream);
                 }
-                return Some(upstream);
-            }
-            Err(error) => {
-                waited_for.retain(|p| *p != peer);
-                failed(inner, want, peer, &error);
-                if let PeerError::Busy(mut others) = error {
-                    others.retain(|other| may_be_asked(*other, peer, inner.settings.own));
-                    candidates.add(inner, &want.digest, others);
+                Err(error) => {
+                    waited_for.retain(|p| *p != peer);
+                    candidates.failed(peer, error);
                 }
             }
         }
     }
-}
 
-async fn attempt(
-    inner: &Inner,
-    want: &Want,
-    ask: Ask,
-    method: Method,
-    peer: Holder,
-) -> (Holder, Result<Upstream, PeerError>) {
-    let since = Instant::now();
-    let result = exchange(inner, want, ask, method, peer).await;
-    if result.is_ok() {
-        let time = since.elapsed();
-        inner.first_bytes.add(time);
-        inner.counts.first_byte.record(time.as_secs_f64());
+    async fn attempt(
+        &self,
+        question: Question<'_>,
+        peer: Holder,
+    ) -> (Holder, Result<Upstream, PeerError>) {
+        let since = Instant::now();
+        let result = self.exchanges.ask(question, peer).await;
+        if result.is_ok() {
+            let time = since.elapsed();
+            self.first_bytes.add(time);
+            self.counts.first_byte.record(time.as_secs_f64());
+        }
+        (peer, result)
     }
-    (peer, result)
 }
 
 impl<'a> Hedge<'a> {
@@ -126,16 +152,4 @@ impl Drop for Hedge<'_> {
             self.counts.hedges_lost.increment(1);
         }
     }
-}
-
-/// Notes a failure everywhere where it matters.
-pub(crate) fn failed(inner: &Inner, want: &Want, peer: Holder, error: &PeerError) {
-    let kind = error.kind();
-    debug!(%peer, digest = %want.digest, error = %daemon::telemetry::chain(error), "a peer failed");
-    Counts::failure(kind);
-    let now = Instant::now();
-    if let Some(scope) = inner.health.failed(peer, &want.digest, kind, now) {
-        inner.counts.quarantine(scope);
-    }
-    inner.parts.finder.failed(peer, kind);
 }

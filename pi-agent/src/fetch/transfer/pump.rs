@@ -1,8 +1,8 @@
 //! Moves the bytes of one upstream to containerd.
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::net::TcpStream;
 
-use super::deliver::Transfer;
+use super::hash::Hasher;
 use crate::{
     datapath::{
         End, Floor, Patience, Relayed, SourceError, Tally, Tap as _, copy, read_exact, relay,
@@ -15,27 +15,39 @@ use crate::{
 /// Bytes at the end of a hashed object that are held back until the digest is known.
 const HELD: u64 = 16 << 10;
 
+/// Moves bytes to one client.
+pub(super) struct Pump<'a, F> {
+    pub(super) client: &'a TcpStream,
+    pub(super) patience: Patience,
+    /// Looks at the bytes of an object that is verified on its way. Gone once it has judged.
+    pub(super) hasher: &'a mut Option<Hasher>,
+    /// Size of the whole object, whose end is where it is judged.
+    pub(super) total: u64,
+    /// Is told of bytes as the client's socket takes them.
+    pub(super) moved: F,
+}
+
+/// What a pump did.
+#[derive(Debug)]
+pub(super) struct Pumped {
+    pub(super) relayed: Relayed,
+    /// Whether the bytes turned out to be wrong.
+    pub(super) wrong: bool,
+}
+
 /// Counts bytes on both sides of a relay.
 struct Passed<'a, F> {
     meter: Meter,
     moved: &'a mut F,
 }
 
-impl Transfer {
+impl<F: FnMut(u64) + Send> Pump<'_, F> {
     /// Passes on what the upstream sends, to before `until`.
-    pub(crate) async fn pump(
-        &mut self,
-        upstream: &mut Upstream,
-        client: &TcpStream,
-        until: u64,
-        moved: &mut (impl FnMut(u64) + Send),
-    ) -> Relayed {
-        let settings = &self.fetcher.0.settings;
-        let patience = Patience(settings.patience);
-        let mut floor = Floor::new(settings.floor, Instant::now());
+    pub(super) async fn run(mut self, upstream: &mut Upstream, until: u64) -> Pumped {
+        let mut floor = upstream.floor();
         let mut tally = Passed {
             meter: upstream.link.meter().clone(),
-            moved,
+            moved: &mut self.moved,
         };
         let hold = self.hasher.is_some() && until == self.total;
         let free = if hold {
@@ -47,20 +59,18 @@ impl Transfer {
         let here = upstream.link.inbox.take(free - upstream.next);
         let mut total = u64::try_from(here.len()).unwrap_or(u64::MAX);
         tally.came(total);
-        if let Some(hasher) = &mut self.hasher {
+        if let Some(hasher) = &mut *self.hasher {
             hasher.look(&here);
         }
-        if let Err(error) = write_all(client, &here, patience).await {
-            return Relayed {
-                moved: 0,
-                end: End::Sink(error),
-            };
+        if let Err(error) = write_all(self.client, &here, self.patience).await {
+            return Pumped::end(0, End::Sink(error));
         }
         tally.went(total);
         let length = free - upstream.next - total;
         let source = &upstream.link.stream;
         tally.meter.will_receive(source, length);
-        let relayed = match &mut self.hasher {
+        let (client, patience) = (self.client, self.patience);
+        let relayed = match &mut *self.hasher {
             Some(hasher) => {
                 copy(
                     source, client, length, &mut floor, patience, hasher, &mut tally,
@@ -71,30 +81,37 @@ impl Transfer {
         };
         total += relayed.moved;
         upstream.next += total;
-        let mut end = relayed.end;
-        if hold && matches!(end, End::Complete) {
-            let judged = self
-                .judge(upstream, client, until, &mut floor, &mut tally)
-                .await;
-            total += judged.moved;
-            end = judged.end;
+        if !hold || !matches!(relayed.end, End::Complete) {
+            return Pumped::end(total, relayed.end);
         }
-        Relayed { moved: total, end }
+        let last = Last {
+            client,
+            patience,
+            hasher: self.hasher,
+        };
+        let mut judged = last.judge(upstream, until, &mut floor, &mut tally).await;
+        judged.relayed.moved += total;
+        judged
     }
+}
 
+/// The end of a hashed object.
+struct Last<'a> {
+    client: &'a TcpStream,
+    patience: Patience,
+    /// Taken once the last byte was read: until then another peer may have to send it.
+    hasher: &'a mut Option<Hasher>,
+}
+
+impl Last<'_> {
     /// Sends the last bytes of a hashed object if they make the digest right.
     async fn judge(
-        &mut self,
+        self,
         upstream: &mut Upstream,
-        client: &TcpStream,
         until: u64,
         floor: &mut Floor,
         tally: &mut impl Tally,
-    ) -> Relayed {
-        let source = |error| Relayed {
-            moved: 0,
-            end: End::Source(error),
-        };
+    ) -> Pumped {
         let held = until - upstream.next;
         let mut bytes = upstream.link.inbox.take(held).to_vec();
         let here = bytes.len();
@@ -103,28 +120,32 @@ impl Transfer {
         let rest = bytes.get_mut(here..).unwrap_or_default();
         let read = read_exact(&upstream.link.stream, rest, floor, |n| tally.came(n)).await;
         if let Err(error) = read {
-            return source(error);
+            return Pumped::end(0, End::Source(error));
         }
         if let Some(mut hasher) = self.hasher.take() {
             hasher.look(&bytes);
-            self.progress.wrong = !hasher.matches();
+            if !hasher.matches() {
+                return Pumped {
+                    wrong: true,
+                    ..Pumped::end(0, End::Source(SourceError::Ended))
+                };
+            }
         }
-        if self.progress.wrong {
-            return source(SourceError::Ended);
-        }
-        let patience = Patience(self.fetcher.0.settings.patience);
-        match write_all(client, &bytes, patience).await {
+        match write_all(self.client, &bytes, self.patience).await {
             Ok(()) => {
                 tally.went(held);
-                Relayed {
-                    moved: held,
-                    end: End::Complete,
-                }
+                Pumped::end(held, End::Complete)
             }
-            Err(error) => Relayed {
-                moved: 0,
-                end: End::Sink(error),
-            },
+            Err(error) => Pumped::end(0, End::Sink(error)),
+        }
+    }
+}
+
+impl Pumped {
+    fn end(moved: u64, end: End) -> Self {
+        Self {
+            relayed: Relayed { moved, end },
+            wrong: false,
         }
     }
 }

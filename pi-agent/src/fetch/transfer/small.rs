@@ -1,68 +1,53 @@
 //! Small objects: read into memory, verified, and only then passed on.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
 };
 
 use super::{
+    cache::{Cache, Small},
     hash::Hasher,
-    open::{failed, open},
+    open::Opener,
 };
 use crate::{
-    content::manifest::Manifest,
-    datapath::{Floor, SourceError, Tap as _, read_exact},
+    datapath::{RateFloor, SourceError, Tap as _, read_exact},
     digest::Digest,
     fetch::{
-        Inner, Want,
-        exchange::{Upstream, accept::Ask, error::PeerError},
-        peers::candidates::Candidates,
+        exchange::{Ask, PeerError, Question, Upstream},
+        peers::Candidates,
+        settings::FetchSettings,
+        want::Want,
     },
     http::Method,
 };
 
 /// Size up to which an object counts as small, in bytes.
-pub(crate) const SMALL: u64 = 4 << 20;
+const SMALL: u64 = 4 << 20;
 /// Bytes of small objects that are read at once; further reads wait.
 const READING: usize = 16 << 20;
-/// Bytes of small objects that are kept, and for how long: until containerd has stored them.
-const KEPT: usize = 8 << 20;
-const KEPT_FOR: Duration = Duration::from_secs(30);
 
-/// A verified object in memory.
-#[derive(Debug, Clone)]
-pub(crate) struct Small {
-    pub(crate) bytes: Bytes,
+/// Fetches small objects, and keeps them until containerd has stored them.
+#[derive(Debug)]
+pub(crate) struct Smalls {
+    opener: Arc<Opener>,
+    cache: Cache,
+    reading: Semaphore,
+    /// How long one may take beside the time that its bytes do, and how long it may wait for room.
+    time: Duration,
+    /// The least rate of a body.
+    floor: RateFloor,
 }
 
 /// Why a small object was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub(super) enum Unread {
     /// The peer failed; another one may not.
     Failed,
     /// Others are read, and take all the room there is.
     NoRoom,
-}
-
-/// Small objects that were fetched just now.
-#[derive(Debug)]
-pub(crate) struct Cache {
-    table: Mutex<Table>,
-    reading: Semaphore,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    objects: HashMap<Digest, (Small, Instant)>,
-    order: VecDeque<Digest>,
-    bytes: usize,
 }
 
 /// Whether an object of `size` bytes counts as small.
@@ -70,155 +55,116 @@ pub(crate) fn fits(size: u64) -> bool {
     size <= SMALL
 }
 
-/// Fetches a small object from the first candidate that has the right bytes of it, unless several
-/// take their time: the registry has it too.
-pub(crate) async fn fetch(
-    inner: &Inner,
-    want: &Want,
-    candidates: &mut Candidates,
-) -> Option<Small> {
-    let end = Instant::now() + inner.settings.open;
-    loop {
-        let upstream = open(inner, want, Ask::WHOLE, Method::Get, candidates).await?;
-        match receive(inner, want, upstream).await {
-            Ok(small) => return Some(small),
-            Err(Unread::Failed) if Instant::now() < end => {}
-            Err(Unread::Failed | Unread::NoRoom) => return None,
-        }
-    }
-}
-
-/// Reads and verifies what a peer is about to send, which has to be the whole object.
-pub(crate) async fn receive(
-    inner: &Inner,
-    want: &Want,
-    upstream: Upstream,
-) -> Result<Small, Unread> {
-    let peer = upstream.link.holder;
-    let permits = u32::try_from(upstream.body.total.min(SMALL)).unwrap_or(u32::MAX);
-    let room = inner.cache.reading.acquire_many(permits);
-    let Ok(Ok(_room)) = timeout(inner.settings.small, room).await else {
-        return Err(Unread::NoRoom);
-    };
-    let enough = inner.settings.small_within(upstream.body.total);
-    let read = match timeout(enough, read(inner, want, upstream)).await {
-        Ok(read) => read,
-        Err(_) => Err(PeerError::Body(SourceError::Stalled)),
-    };
-    match read {
-        Ok(small) => {
-            inner.health.delivered(peer);
-            Ok(small)
-        }
-        Err(error) => {
-            failed(inner, want, peer, &error);
-            Err(Unread::Failed)
-        }
-    }
-}
-
-async fn read(inner: &Inner, want: &Want, upstream: Upstream) -> Result<Small, PeerError> {
-    let Upstream {
-        mut link,
-        body,
-        keep_alive,
-        ..
-    } = upstream;
-    let total = match usize::try_from(body.total) {
-        Ok(total) if fits(body.total) => total,
-        _ => return Err(PeerError::Contradiction("too long for what it is")),
-    };
-    let mut bytes = vec![0; total];
-    let here = link.inbox.take(body.total);
-    let meter = link.meter().clone();
-    let (head, rest) = bytes.split_at_mut(here.len().min(total));
-    head.copy_from_slice(&here);
-    meter.received_body(u64::try_from(here.len()).unwrap_or(u64::MAX));
-    let mut floor = Floor::new(inner.settings.floor, Instant::now());
-    read_exact(&link.stream, rest, &mut floor, |count| {
-        meter.received_body(count);
-    })
-    .await
-    .map_err(PeerError::Body)?;
-    let mut hasher = Hasher::new(&want.digest);
-    hasher.look(&bytes);
-    if !hasher.matches() {
-        return Err(PeerError::WrongBytes);
-    }
-    if keep_alive {
-        inner.pool.put(link);
-    }
-    Ok(Small {
-        bytes: bytes.into(),
-    })
-}
-
-impl Small {
-    /// The media type of a manifest, `None` where it is none.
-    pub(crate) fn media_type(&self) -> Option<String> {
-        let manifest = Manifest::parse(&self.bytes).ok()?;
-        Some(manifest.media_type("").to_owned())
-    }
-}
-
-impl Default for Cache {
-    fn default() -> Self {
+impl Smalls {
+    /// Fetches from the peers that `opener` opens, as `settings` say.
+    pub(crate) fn new(opener: Arc<Opener>, settings: &FetchSettings) -> Self {
         Self {
-            table: Mutex::default(),
+            opener,
+            cache: Cache::default(),
             reading: Semaphore::new(READING),
+            time: settings.small,
+            floor: settings.floor,
         }
     }
-}
 
-impl Cache {
+    /// One that was fetched just now.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Small> {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.expire(Instant::now());
-        table.objects.get(digest).map(|(small, _)| small.clone())
-    }
-
-    pub(crate) fn put(&self, digest: &Digest, small: &Small) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        table.expire(now);
-        if table.objects.contains_key(digest) {
-            return;
-        }
-        while table.bytes + small.bytes.len() > KEPT {
-            if !table.forget_oldest() {
-                break;
-            }
-        }
-        table.bytes += small.bytes.len();
-        table.order.push_back(digest.clone());
-        let end = now + KEPT_FOR;
-        table.objects.insert(digest.clone(), (small.clone(), end));
+        self.cache.get(digest)
     }
 
     /// Forgets what was kept long enough.
     pub(crate) fn tidy(&self) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.expire(Instant::now());
-    }
-}
-
-impl Table {
-    fn expire(&mut self, now: Instant) {
-        while let Some(oldest) = self.order.front() {
-            if self.objects.get(oldest).is_some_and(|(_, end)| *end > now) {
-                return;
-            }
-            self.forget_oldest();
-        }
+        self.cache.tidy();
     }
 
-    fn forget_oldest(&mut self) -> bool {
-        let Some(oldest) = self.order.pop_front() else {
-            return false;
+    /// Fetches a small object from the first candidate that has the right bytes of it, unless several
+    /// take their time: the registry has it too.
+    pub(crate) async fn fetch(&self, want: &Want, candidates: &mut Candidates) -> Option<Small> {
+        let question = Question {
+            want,
+            ask: Ask::WHOLE,
+            method: Method::Get,
         };
-        if let Some((small, _)) = self.objects.remove(&oldest) {
-            self.bytes -= small.bytes.len();
+        let end = self.opener.deadline();
+        loop {
+            let upstream = self.opener.open(question, candidates).await?;
+            match self.receive(want, upstream, candidates).await {
+                Ok(small) => return Some(small),
+                Err(Unread::Failed) if Instant::now() < end => {}
+                Err(Unread::Failed | Unread::NoRoom) => return None,
+            }
         }
-        true
+    }
+
+    /// Reads and verifies what a peer is about to send, which has to be the whole object.
+    pub(super) async fn receive(
+        &self,
+        want: &Want,
+        upstream: Upstream,
+        candidates: &mut Candidates,
+    ) -> Result<Small, Unread> {
+        let (peer, total) = (upstream.peer(), upstream.body.total);
+        let permits = u32::try_from(total.min(SMALL)).unwrap_or(u32::MAX);
+        let room = self.reading.acquire_many(permits);
+        let Ok(Ok(_room)) = timeout(self.time, room).await else {
+            return Err(Unread::NoRoom);
+        };
+        let read = match timeout(self.time_for(total), self.read(want, upstream)).await {
+            Ok(read) => read,
+            Err(_) => Err(PeerError::Body(SourceError::Stalled)),
+        };
+        match read {
+            Ok(small) => {
+                candidates.delivered(peer);
+                self.cache.put(&want.digest, &small);
+                Ok(small)
+            }
+            Err(error) => {
+                candidates.failed(peer, error);
+                Err(Unread::Failed)
+            }
+        }
+    }
+
+    async fn read(&self, want: &Want, mut upstream: Upstream) -> Result<Small, PeerError> {
+        let total = match usize::try_from(upstream.body.total) {
+            Ok(total) if fits(upstream.body.total) => total,
+            _ => return Err(PeerError::Contradiction("too long for what it is")),
+        };
+        let mut floor = upstream.floor();
+        let link = &mut upstream.link;
+        let mut bytes = vec![0; total];
+        let here = link.inbox.take(upstream.body.total);
+        let meter = link.meter().clone();
+        let (head, rest) = bytes.split_at_mut(here.len().min(total));
+        head.copy_from_slice(&here);
+        meter.received_body(u64::try_from(here.len()).unwrap_or(u64::MAX));
+        read_exact(&link.stream, rest, &mut floor, |count| {
+            meter.received_body(count);
+        })
+        .await
+        .map_err(PeerError::Body)?;
+        let mut hasher = Hasher::new(&want.digest);
+        hasher.look(&bytes);
+        if !hasher.matches() {
+            return Err(PeerError::WrongBytes);
+        }
+        self.opener.done(upstream);
+        Ok(Small {
+            bytes: bytes.into(),
+        })
+    }
+
+    /// How long an object of so many bytes may take, of which containerd sees none before the last
+    /// one came. It takes four times the least rate: a manifest is there within seconds or comes from
+    /// elsewhere, and a slow link has its time for megabytes.
+    fn time_for(&self, bytes: u64) -> Duration {
+        let RateFloor {
+            bytes: least,
+            window,
+        } = self.floor;
+        let millis = u128::from(bytes) * window.as_millis() / u128::from(least.max(1)) / 4;
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.time.saturating_add(Duration::from_millis(millis))
     }
 }

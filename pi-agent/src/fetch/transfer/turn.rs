@@ -39,6 +39,13 @@ pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// Where a request stands among those for the same object.
+#[derive(Debug)]
+pub(crate) struct Place {
+    flight: Arc<Flight>,
+    turn: Option<Turn>,
+}
+
 impl Turns {
     /// The flight of an object; a new one where nobody fetches it.
     pub(crate) fn flight(&self, digest: &Digest) -> Arc<Flight> {
@@ -78,7 +85,7 @@ impl Flight {
     }
 
     /// Whether others wait for their turn.
-    pub(crate) fn is_awaited(&self) -> bool {
+    pub(super) fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
@@ -93,7 +100,7 @@ impl Flight {
     }
 
     /// Waits until ranges begin at two places.
-    pub(crate) async fn company(&self) {
+    pub(super) async fn company(&self) {
         loop {
             let begun = self.begun.notified();
             if self.count() > 1 {
@@ -112,7 +119,7 @@ impl Flight {
     ///
     /// A client that fetches an object by several open-ended ranges at once, as containerd 2 does,
     /// reads each up to where the next one begins. The last one will be as long as the others.
-    pub(crate) fn ends(&self, start: u64) -> Option<u64> {
+    pub(super) fn ends(&self, start: u64) -> Option<u64> {
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(next) = starts.range(start.saturating_add(1)..).next() {
             return Some(*next);
@@ -120,6 +127,31 @@ impl Flight {
         let gaps = starts.iter().zip(starts.iter().skip(1));
         let shortest = gaps.map(|(a, b)| b - a).min()?;
         Some(start.saturating_add(shortest))
+    }
+}
+
+impl Place {
+    /// At the turn.
+    pub(crate) fn new(flight: Arc<Flight>, turn: Turn) -> Self {
+        Self {
+            flight,
+            turn: Some(turn),
+        }
+    }
+
+    /// The object's flight.
+    pub(super) fn flight(&self) -> &Flight {
+        &self.flight
+    }
+
+    /// Lets others have their turn.
+    pub(super) fn give_up(&mut self) {
+        self.turn = None;
+    }
+
+    /// Waits for the turn again.
+    pub(super) async fn regain(&mut self) {
+        self.turn = Some(self.flight.turn().await);
     }
 }
 
