@@ -10,7 +10,6 @@ mod range;
 mod reply;
 mod request;
 mod response;
-mod session;
 mod target;
 
 pub use self::{
@@ -23,8 +22,7 @@ pub use self::{
 pub(crate) use self::{
     escape::encode_query,
     inbox::{HeadError, Inbox},
-    reply::{Connection, Reply},
-    session::{Next, Session},
+    reply::{Answer, Connection, Reply},
 };
 
 /// Longest head in bytes that is read, from containerd or from a peer.

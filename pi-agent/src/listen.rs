@@ -1,4 +1,8 @@
-//! Accepting connections, for the mirror and the peer listener.
+//! The listeners of the mirror and for peers: accepting connections, and serving each.
+
+mod session;
+
+pub(crate) use self::session::{Limits, Refused, Service, serve};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,7 +11,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tracing::warn;
+use tracing::{Span, warn};
 
 /// A connection, and its place among the bounded number of them.
 #[derive(Debug)]
@@ -23,8 +27,26 @@ const RETRY: Duration = Duration::from_millis(50);
 /// in milliseconds. Half-open connections end by it.
 const USER_TIMEOUT: u32 = 20_000;
 
+/// Accepts connections until the scope drains, at most `most` at once; further ones wait in the
+/// kernel's queue. `begin` gives what serves a connection, or `None` to close it.
+pub(crate) async fn accept_all<F>(
+    listener: &TcpListener,
+    most: usize,
+    scope: &Scope,
+    mut begin: impl FnMut(Accepted) -> Option<F>,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(most));
+    while let Some(accepted) = accept(listener, &places, scope).await {
+        if let Some(serving) = begin(accepted) {
+            scope.task(Span::none(), serving);
+        }
+    }
+}
+
 /// The next connection, or `None` once the scope drains.
-pub(crate) async fn accept(
+async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     scope: &Scope,

@@ -11,7 +11,7 @@ mod fetched;
 use std::{sync::Arc, time::Duration};
 
 use daemon::{beat::beat, scope::Scope};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tracing::Span;
 
 use self::count::Counts;
@@ -86,13 +86,11 @@ impl Mirror {
                 }
             }
         });
-        let connections = Arc::new(Semaphore::new(self.0.settings.connections));
-        while let Some(accepted) = listen::accept(&listener, &connections, &scope).await {
-            let mirror = self.clone();
-            let inner = scope.clone();
-            scope.task(Span::none(), async move {
-                connection::run(&mirror.0, accepted, &inner).await;
-            });
-        }
+        let connections = self.0.settings.connections;
+        listen::accept_all(&listener, connections, &scope, |accepted| {
+            let (mirror, scope) = (self.clone(), scope.clone());
+            Some(async move { connection::run(&mirror.0, accepted, &scope).await })
+        })
+        .await;
     }
 }

@@ -21,8 +21,8 @@ pub(crate) use self::{ledger::Meter, sockets::Registered};
 use std::{sync::Arc, time::Duration};
 
 use daemon::serve::addresses::Addresses;
-use tokio::{net::TcpListener, sync::Semaphore};
-use tracing::{Span, debug};
+use tokio::net::TcpListener;
+use tracing::debug;
 
 use self::{alternates::Alternates, count::Counts, slots::Slots};
 use crate::{
@@ -36,6 +36,9 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(10);
 /// The time over which its rate is judged.
 const WINDOW: Duration = Duration::from_secs(30);
+
+/// Uploads at once where nothing else is set.
+pub const UPLOAD_SLOTS: u32 = 32;
 
 /// How much this node gives to its peers.
 #[derive(Debug, Clone)]
@@ -78,7 +81,7 @@ impl Default for PeerSettings {
     fn default() -> Self {
         Self {
             connections: 1024,
-            slots: 64,
+            slots: usize::try_from(UPLOAD_SLOTS).unwrap_or(usize::MAX),
             queue: 64,
             queue_time: Duration::from_millis(500),
             idle: Duration::from_mins(1),
@@ -120,22 +123,22 @@ impl PeerServer {
 
     /// Serves until the scope drains; uploads under way are finished.
     pub async fn serve(self, listener: TcpListener, scope: daemon::scope::Scope) {
-        let connections = Arc::new(Semaphore::new(self.0.settings.connections));
+        let connections = self.0.settings.connections;
         let addresses = Addresses::default();
-        while let Some(accepted) = listen::accept(&listener, &connections, &scope).await {
+        listen::accept_all(&listener, connections, &scope, |accepted| {
             let address = accepted.remote.ip();
             let Some(share) = addresses.take(address, self.0.settings.per_address) else {
                 debug!(%address, "a connection is closed: its address has too many already");
                 self.0.counts.refused.increment(1);
-                continue;
+                return None;
             };
-            let server = self.clone();
-            let inner = scope.clone();
-            scope.task(Span::none(), async move {
-                connection::run(&server.0, accepted, &inner).await;
+            let (server, scope) = (self.clone(), scope.clone());
+            Some(async move {
+                connection::run(&server.0, accepted, &scope).await;
                 drop(share);
-            });
-        }
+            })
+        })
+        .await;
     }
 
     /// How busy this node is with uploads.

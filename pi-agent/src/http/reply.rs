@@ -17,6 +17,15 @@ pub(crate) enum Connection {
     Close,
 }
 
+/// How much of a reply is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Head and body.
+    Whole,
+    /// The head only: the reply to a HEAD.
+    Head,
+}
+
 impl Reply {
     /// Begins a head with its status line.
     pub(crate) fn new(status: u16) -> Self {
@@ -55,15 +64,20 @@ impl Reply {
         self.0.into_bytes()
     }
 
-    /// Head and body of an error in the form of the distribution specification. The body is left
-    /// out of the reply to a HEAD.
-    pub(crate) fn error(self, code: &str, message: &str, body: bool, c: Connection) -> Vec<u8> {
+    /// Head and body of an error in the form of the distribution specification.
+    pub(crate) fn error(
+        self,
+        code: &str,
+        message: &str,
+        answer: Answer,
+        connection: Connection,
+    ) -> Vec<u8> {
         let json = serde_json::json!({"errors": [{"code": code, "message": message}]}).to_string();
         let mut bytes = self
             .field("Content-Type", "application/json")
             .field("Content-Length", json.len())
-            .end(c);
-        if body {
+            .end(connection);
+        if answer == Answer::Whole {
             bytes.extend_from_slice(json.as_bytes());
         }
         bytes

@@ -1,8 +1,12 @@
 //! The head of a request, as the mirror and the peer listener read it.
 
+use daemon::scope::Scope;
 use piccolo_api::Holder;
 
-use super::{AGENT_FIELD, ByteRange, MAX_FIELDS, MIRRORED_FIELD, Target, has_token, number, text};
+use super::{
+    AGENT_FIELD, Answer, ByteRange, Connection, MAX_FIELDS, MIRRORED_FIELD, Target, has_token,
+    number, text,
+};
 
 /// A parsed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +49,27 @@ pub enum RequestError {
     Framing,
 }
 
+impl Method {
+    /// How much of a reply the client waits for.
+    pub(crate) fn answer(self) -> Answer {
+        match self {
+            Self::Head => Answer::Head,
+            Self::Get | Self::Other => Answer::Whole,
+        }
+    }
+}
+
 impl Request {
+    /// Whether the connection outlives this request. One with a body does not: nothing here reads
+    /// bodies.
+    pub(crate) fn connection(&self, scope: &Scope) -> Connection {
+        if self.keep_alive && self.body == 0 && !scope.is_draining() {
+            Connection::KeepAlive
+        } else {
+            Connection::Close
+        }
+    }
+
     /// Reads a head from the beginning of `bytes`: the request and its head's length, or `None`
     /// when the head is not complete.
     ///

@@ -1,84 +1,74 @@
 //! One connection of containerd, from its first request to its last.
 
 use daemon::scope::Scope;
+use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use super::{Inner, count::Outcome, fetched::want};
 use crate::{
     content::Object,
-    datapath::{Pace, Patience, Receiver, finish, write_all},
+    datapath::{Pace, Receiver},
     digest::Digest,
-    http::{Connection, Kind, Method, Next, ObjectRef, Reference, Reply, Request, Session, Target},
+    http::{Answer, Connection, Kind, ObjectRef, Reference, Reply, Request},
     instance,
-    listen::Accepted,
+    listen::{self, Accepted, Limits, Refused, Service},
     own::{self, Unfit},
     reference::TagName,
 };
 
 pub(super) async fn run(mirror: &Inner, accepted: Accepted, scope: &Scope) {
     let Accepted { stream, place, .. } = accepted;
-    let mut talk = Talk {
+    let talk = Talk {
         mirror,
-        session: Session::new(stream),
+        stream: &stream,
     };
-    while talk.turn(scope).await == Connection::KeepAlive {}
-    finish(&talk.session.stream).await;
+    listen::serve(&talk, scope).await;
+    drop(stream);
     drop(place);
 }
 
 /// A connection with containerd.
 pub(super) struct Talk<'a> {
     pub(super) mirror: &'a Inner,
-    pub(super) session: Session,
+    pub(super) stream: &'a TcpStream,
 }
 
-impl Talk<'_> {
-    /// Reads a request and answers it.
-    async fn turn(&mut self, scope: &Scope) -> Connection {
+impl Service for Talk<'_> {
+    fn stream(&self) -> &TcpStream {
+        self.stream
+    }
+
+    fn limits(&self) -> Limits {
         let settings = &self.mirror.settings;
-        match self.session.next(settings.idle, settings.head, scope).await {
-            Next::Request(request, _) => self.answer(&request, request.connection(scope)).await,
-            Next::Invalid(_) => {
-                self.count(None, Outcome::Invalid);
-                let text = "the request is not understood";
-                let bytes = Reply::new(400).error("UNSUPPORTED", text, true, Connection::Close);
-                self.say(&bytes, Connection::Close).await
-            }
-            Next::End => Connection::Close,
+        Limits {
+            idle: settings.idle,
+            head: settings.head,
+            patience: settings.patience,
         }
     }
 
-    async fn answer(&self, request: &Request, connection: Connection) -> Connection {
-        let body = request.method != Method::Head;
-        if request.method == Method::Other {
-            self.count(None, Outcome::Invalid);
-            let reply = Reply::new(405).field("Allow", "GET, HEAD");
-            let bytes = reply.error("UNSUPPORTED", "only pulling is served", body, connection);
-            return self.say(&bytes, connection).await;
+    fn refused(&self, why: Refused) {
+        let outcome = match why {
+            Refused::Invalid => Outcome::Invalid,
+            Refused::Path => Outcome::Miss,
+        };
+        self.count(None, outcome);
+    }
+
+    fn pong(&self, answer: Answer, connection: Connection) -> Vec<u8> {
+        let reply = Reply::new(200)
+            .field("Docker-Distribution-API-Version", "registry/2.0")
+            .field("Content-Type", "application/json")
+            .field("Content-Length", 2);
+        let reply = match self.mirror.settings.instance {
+            Some(this) => reply.field(instance::FIELD, this),
+            None => reply,
+        };
+        let mut bytes = reply.end(connection);
+        if answer == Answer::Whole {
+            bytes.extend_from_slice(b"{}");
         }
-        match &request.target {
-            Target::Object(object) => self.object(object, request, connection).await,
-            Target::Ping => {
-                let reply = Reply::new(200)
-                    .field("Docker-Distribution-API-Version", "registry/2.0")
-                    .field("Content-Type", "application/json")
-                    .field("Content-Length", 2);
-                let reply = match self.mirror.settings.instance {
-                    Some(this) => reply.field(instance::FIELD, this),
-                    None => reply,
-                };
-                let mut bytes = reply.end(connection);
-                if body {
-                    bytes.extend_from_slice(b"{}");
-                }
-                self.say(&bytes, connection).await
-            }
-            Target::Other => {
-                self.count(None, Outcome::Miss);
-                let bytes = Reply::new(404).error("NAME_UNKNOWN", "no such path", body, connection);
-                self.say(&bytes, connection).await
-            }
-        }
+        bytes
     }
 
     async fn object(
@@ -99,7 +89,9 @@ impl Talk<'_> {
             }
         }
     }
+}
 
+impl Talk<'_> {
     /// The digest of what is asked for. A tag has one where this node resolves tags.
     async fn resolve(&self, object: &ObjectRef) -> Option<Digest> {
         match &object.reference {
@@ -144,7 +136,7 @@ impl Talk<'_> {
         let count = |bytes| self.mirror.counts.own_bytes.increment(bytes);
         let receiver = Receiver::patient(self.mirror.settings.patience);
         let sent = prepared
-            .send(&self.session.stream, &Pace::free(), receiver, count)
+            .send(self.stream, &Pace::free(), receiver, count)
             .await;
         match sent.result {
             Ok(()) => {
@@ -171,8 +163,7 @@ impl Talk<'_> {
             Kind::Manifest => ("MANIFEST_UNKNOWN", "no node is known to have the manifest"),
             Kind::Blob => ("BLOB_UNKNOWN", "no node is known to have the blob"),
         };
-        let body = request.method != Method::Head;
-        let bytes = Reply::new(404).error(code, text, body, connection);
+        let bytes = Reply::new(404).error(code, text, request.method.answer(), connection);
         self.say(&bytes, connection).await
     }
 
@@ -187,15 +178,6 @@ impl Talk<'_> {
 
     pub(super) fn count(&self, kind: Option<Kind>, outcome: Outcome) {
         self.mirror.counts.request(kind, outcome);
-    }
-
-    /// Sends bytes of this process.
-    pub(super) async fn say(&self, bytes: &[u8], connection: Connection) -> Connection {
-        let patience = Patience(self.mirror.settings.patience);
-        match write_all(&self.session.stream, bytes, patience).await {
-            Ok(()) => connection,
-            Err(_) => Connection::Close,
-        }
     }
 
     async fn fetch(

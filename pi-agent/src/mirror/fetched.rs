@@ -5,6 +5,7 @@ use crate::{
     digest::Digest,
     fetch::{Delivery, Fetched, Small, Transfer, Want},
     http::{Connection, Kind, Method, ObjectRef, Reply, Request},
+    listen::Service,
     own::{self, Unfit},
 };
 
@@ -101,7 +102,7 @@ impl Talk<'_> {
             return Connection::Close;
         }
         let count = |bytes| self.mirror.counts.peer_bytes.increment(bytes);
-        let delivery = transfer.deliver(&self.session.stream, count).await;
+        let delivery = transfer.deliver(self.stream, count).await;
         match delivery {
             Delivery::Complete => {
                 self.count(Some(kind), Outcome::Peer);

@@ -3,18 +3,15 @@
 use std::net::IpAddr;
 
 use daemon::scope::Scope;
+use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use super::{Inner, Meter, count::Outcome, unknown};
 use crate::{
     content::Object,
-    datapath::{Patience, finish, write_all},
     digest::Digest,
-    http::{
-        ALTERNATES_FIELD, Connection, Method, Next, ObjectRef, Reference, Reply, Request, Session,
-        Target,
-    },
-    listen::Accepted,
+    http::{ALTERNATES_FIELD, Answer, Connection, Method, ObjectRef, Reference, Reply, Request},
+    listen::{self, Accepted, Limits, Refused, Service},
     own::{self, Prepared, Unfit},
 };
 
@@ -25,17 +22,16 @@ pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
         place,
     } = accepted;
     let registered = server.sockets.register(remote, &stream);
-    let mut talk = Talk {
+    let talk = Talk {
         server,
         remote: remote.ip().to_canonical(),
         meter: registered.meter.clone(),
-        session: Session::new(stream),
+        stream: &stream,
     };
-    while talk.turn(scope).await == Connection::KeepAlive {}
-    finish(&talk.session.stream).await;
+    listen::serve(&talk, scope).await;
     // The watcher looks at the socket a last time, so it comes before the socket's end.
     drop(registered);
-    drop(talk);
+    drop(stream);
     drop(place);
 }
 
@@ -44,59 +40,62 @@ struct Talk<'a> {
     server: &'a Inner,
     remote: IpAddr,
     meter: Meter,
-    session: Session,
+    stream: &'a TcpStream,
+}
+
+impl Service for Talk<'_> {
+    fn stream(&self) -> &TcpStream {
+        self.stream
+    }
+
+    fn limits(&self) -> Limits {
+        let settings = &self.server.settings;
+        Limits {
+            idle: settings.idle,
+            head: settings.head,
+            patience: settings.receiver.patience,
+        }
+    }
+
+    fn received(&self, bytes: usize) {
+        self.meter.received_head(bytes);
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.meter.sent_head(bytes);
+    }
+
+    fn refused(&self, why: Refused) {
+        self.server.counts.request(match why {
+            Refused::Invalid => Outcome::Invalid,
+            Refused::Path => Outcome::Missing,
+        });
+    }
+
+    fn pong(&self, _: Answer, connection: Connection) -> Vec<u8> {
+        Reply::new(200)
+            .field("Docker-Distribution-API-Version", "registry/2.0")
+            .field("Content-Length", 0)
+            .end(connection)
+    }
+
+    async fn object(
+        &self,
+        object: &ObjectRef,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        match self.find(object).await {
+            Some(found) => self.give(object, found, request, connection).await,
+            None => {
+                self.missing(object, request.method.answer(), connection)
+                    .await
+            }
+        }
+    }
 }
 
 impl Talk<'_> {
-    /// Reads a request and answers it.
-    async fn turn(&mut self, scope: &Scope) -> Connection {
-        let settings = &self.server.settings;
-        let (request, length) = match self.session.next(settings.idle, settings.head, scope).await {
-            Next::Request(request, length) => (request, length),
-            Next::Invalid(length) => {
-                self.meter.received_head(length);
-                self.server.counts.request(Outcome::Invalid);
-                let reply = Reply::new(400);
-                let text = "the request is not understood";
-                let bytes = reply.error("UNSUPPORTED", text, true, Connection::Close);
-                self.say(&bytes, Connection::Close).await;
-                return Connection::Close;
-            }
-            Next::End => return Connection::Close,
-        };
-        self.meter.received_head(length);
-        self.answer(&request, request.connection(scope)).await
-    }
-
-    async fn answer(&mut self, request: &Request, connection: Connection) -> Connection {
-        let body = request.method != Method::Head;
-        if request.method == Method::Other {
-            self.server.counts.request(Outcome::Invalid);
-            let reply = Reply::new(405).field("Allow", "GET, HEAD");
-            let bytes = reply.error("UNSUPPORTED", "only pulling is served", body, connection);
-            return self.say(&bytes, connection).await;
-        }
-        let object = match &request.target {
-            Target::Object(object) => object,
-            Target::Ping => {
-                let reply = Reply::new(200)
-                    .field("Docker-Distribution-API-Version", "registry/2.0")
-                    .field("Content-Length", 0);
-                return self.say(&reply.end(connection), connection).await;
-            }
-            Target::Other => {
-                self.server.counts.request(Outcome::Missing);
-                let reply = Reply::new(404);
-                let bytes = reply.error("NAME_UNKNOWN", "no such path", body, connection);
-                return self.say(&bytes, connection).await;
-            }
-        };
-        match self.find(object).await {
-            Some(found) => self.give(object, found, request, connection).await,
-            None => self.missing(object, body, connection).await,
-        }
-    }
-
     async fn find(&self, object: &ObjectRef) -> Option<Object> {
         let content = &self.server.content;
         let digest = match &object.reference {
@@ -117,10 +116,15 @@ impl Talk<'_> {
         }
     }
 
-    async fn missing(&self, object: &ObjectRef, body: bool, connection: Connection) -> Connection {
+    async fn missing(
+        &self,
+        object: &ObjectRef,
+        answer: Answer,
+        connection: Connection,
+    ) -> Connection {
         self.server.counts.request(Outcome::Missing);
         let (code, text) = unknown(object.kind);
-        let bytes = Reply::new(404).error(code, text, body, connection);
+        let bytes = Reply::new(404).error(code, text, answer, connection);
         self.say(&bytes, connection).await
     }
 
@@ -131,7 +135,7 @@ impl Talk<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        let body = request.method != Method::Head;
+        let answer = request.method.answer();
         let digest = found.digest.clone();
         match own::prepare(found, object.kind, request, connection).await {
             Ok(prepared) => self.upload(&prepared, &digest, request, connection).await,
@@ -139,12 +143,12 @@ impl Talk<'_> {
                 self.server.counts.request(Outcome::Range);
                 let reply = Reply::new(416).field("Content-Range", format_args!("bytes */{size}"));
                 let text = "the object has no such part";
-                let bytes = reply.error("RANGE_INVALID", text, body, connection);
+                let bytes = reply.error("RANGE_INVALID", text, answer, connection);
                 self.say(&bytes, connection).await
             }
             Err(error) => {
                 debug!(%digest, error = %daemon::telemetry::chain(&error), "not served");
-                self.missing(object, body, connection).await
+                self.missing(object, answer, connection).await
             }
         }
     }
@@ -167,7 +171,7 @@ impl Talk<'_> {
             None
         };
         let settings = &server.settings;
-        let stream = &self.session.stream;
+        let stream = self.stream;
         self.meter.will_send(stream, prepared.rest_len());
         let sent = prepared
             .send(stream, &settings.pace, settings.receiver, |bytes| {
@@ -216,29 +220,17 @@ impl Talk<'_> {
             reply.error(
                 "TOOMANYREQUESTS",
                 "all upload slots are taken",
-                true,
+                Answer::Whole,
                 connection,
             )
         } else {
             Reply::new(404).error(
                 "BLOB_UNKNOWN",
                 "all upload slots are taken",
-                true,
+                Answer::Whole,
                 connection,
             )
         };
         self.say(&bytes, connection).await
-    }
-
-    /// Sends a reply that has no object.
-    async fn say(&self, bytes: &[u8], connection: Connection) -> Connection {
-        let patience = Patience(self.server.settings.receiver.patience);
-        match write_all(&self.session.stream, bytes, patience).await {
-            Ok(()) => {
-                self.meter.sent_head(bytes.len());
-                connection
-            }
-            Err(_) => Connection::Close,
-        }
     }
 }

@@ -1,0 +1,143 @@
+//! A connection of a client with one of the listeners, from its first request to its last.
+
+use std::{future::Future, time::Duration};
+
+use daemon::scope::Scope;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    datapath::{Patience, finish, write_all},
+    http::{Answer, Connection, HeadError, Inbox, Method, ObjectRef, Reply, Request, Target},
+};
+
+/// How long a client may take for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// For the next request.
+    pub(crate) idle: Duration,
+    /// For the rest of a head, once its first byte came.
+    pub(crate) head: Duration,
+    /// For the next byte of a reply.
+    pub(crate) patience: Duration,
+}
+
+/// A request that no object is the answer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It is not understood, or does not pull.
+    Invalid,
+    /// It asks for a path that no object has.
+    Path,
+}
+
+/// What a listener has for its clients, on one connection.
+pub(crate) trait Service: Sync {
+    /// The connection.
+    fn stream(&self) -> &TcpStream;
+    /// How long the client may take.
+    fn limits(&self) -> Limits;
+    /// So many bytes came that are no object's.
+    fn received(&self, _bytes: usize) {}
+    /// The socket took so many bytes that are no object's.
+    fn sent(&self, _bytes: usize) {}
+    /// A request is refused.
+    fn refused(&self, why: Refused);
+    /// The reply to who asks whether this is a registry.
+    fn pong(&self, answer: Answer, connection: Connection) -> Vec<u8>;
+    /// Replies with an object, or says why not.
+    fn object(
+        &self,
+        object: &ObjectRef,
+        request: &Request,
+        connection: Connection,
+    ) -> impl Future<Output = Connection> + Send;
+
+    /// Sends a reply that has no object of this node's store.
+    fn say(&self, bytes: &[u8], connection: Connection) -> impl Future<Output = Connection> + Send {
+        async move {
+            let patience = Patience(self.limits().patience);
+            match write_all(self.stream(), bytes, patience).await {
+                Ok(()) => {
+                    self.sent(bytes.len());
+                    connection
+                }
+                Err(_) => Connection::Close,
+            }
+        }
+    }
+}
+
+/// What comes next on a connection.
+#[derive(Debug)]
+enum Next {
+    /// A request, and the length of its head.
+    Request(Request, usize),
+    /// Something else, after which nothing can be understood, and how many bytes of it were read.
+    Invalid(usize),
+    /// Nothing more.
+    End,
+}
+
+/// Answers one request after the other, and ends the connection so that the client reads all of it.
+pub(crate) async fn serve(service: &impl Service, scope: &Scope) {
+    let mut inbox = Inbox::default();
+    while turn(service, &mut inbox, scope).await == Connection::KeepAlive {}
+    finish(service.stream()).await;
+}
+
+async fn turn(service: &impl Service, inbox: &mut Inbox, scope: &Scope) -> Connection {
+    match next(service, inbox, scope).await {
+        Next::Request(request, length) => {
+            service.received(length);
+            answer(service, &request, request.connection(scope)).await
+        }
+        Next::Invalid(length) => {
+            service.received(length);
+            service.refused(Refused::Invalid);
+            let text = "the request is not understood";
+            let reply = Reply::new(400);
+            let bytes = reply.error("UNSUPPORTED", text, Answer::Whole, Connection::Close);
+            service.say(&bytes, Connection::Close).await
+        }
+        Next::End => Connection::Close,
+    }
+}
+
+/// Waits for the next request, ending early when the scope drains.
+async fn next(service: &impl Service, inbox: &mut Inbox, scope: &Scope) -> Next {
+    let (stream, limits) = (service.stream(), service.limits());
+    if inbox.len() == 0 {
+        let begun = tokio::select! {
+            biased;
+            () = scope.draining() => false,
+            begun = inbox.begin(stream) => begun,
+            () = tokio::time::sleep(limits.idle) => false,
+        };
+        if !begun {
+            return Next::End;
+        }
+    }
+    match timeout(limits.head, inbox.head(stream, Request::parse)).await {
+        Ok(Ok((request, length))) => Next::Request(request, length),
+        Ok(Err(HeadError::Parse(_) | HeadError::TooLong)) => Next::Invalid(inbox.len()),
+        Ok(Err(HeadError::Closed | HeadError::Cut | HeadError::Read(_))) | Err(_) => Next::End,
+    }
+}
+
+async fn answer(service: &impl Service, request: &Request, connection: Connection) -> Connection {
+    let answer = request.method.answer();
+    let bytes = match &request.target {
+        _ if request.method == Method::Other => {
+            service.refused(Refused::Invalid);
+            let reply = Reply::new(405).field("Allow", "GET, HEAD");
+            reply.error("UNSUPPORTED", "only pulling is served", answer, connection)
+        }
+        Target::Object(object) => return service.object(object, request, connection).await,
+        Target::Ping => service.pong(answer, connection),
+        Target::Other => {
+            service.refused(Refused::Path);
+            Reply::new(404).error("NAME_UNKNOWN", "no such path", answer, connection)
+        }
+    };
+    service.say(&bytes, connection).await
+}
