@@ -19,3 +19,18 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
     .into_iter()
     .flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use daemon::metric::Kind;
+
+    use super::metrics;
+
+    #[test]
+    fn a_total_is_a_counter() {
+        for metric in metrics() {
+            let total = metric.name.ends_with("_total");
+            assert_eq!(total, metric.kind == Kind::Counter, "{}", metric.name);
+        }
+    }
+}

@@ -39,11 +39,11 @@ const RATED_BYTES: Metric = Metric::counter(
     &[PEER, DIRECTION],
     "Those of transfers long enough to tell a rate by.",
 );
-const BUSY_SECONDS: Metric = Metric::gauge(
+const BUSY_SECONDS: Metric = Metric::counter(
     "piccolo_agent_peer_busy_seconds_total",
     &[PEER, DIRECTION],
-    "The time these took, over all connections; only grows. Throughput is the rate of rated \
-     bytes over the rate of this.",
+    "The time these took, over all connections. Throughput is the rate of rated bytes over the \
+     rate of this.",
 );
 const BURSTS: Metric = Metric::counter(
     "piccolo_agent_peer_bursts_total",
