@@ -282,7 +282,7 @@ pub struct Serving {
         long,
         env = "PI_AGENT_UPLOAD_SLOTS",
         value_name = "N",
-        default_value_t = 32
+        default_value_t = crate::peer::UPLOAD_SLOTS
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub upload_slots: u32,
