@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of images, peers or ranking.
 
+pub mod abort;
 pub mod access;
 pub mod admin;
 pub mod beat;

@@ -38,8 +38,8 @@ impl Scope {
         (scope, Deaths(receiver))
     }
 
-    /// Runs a service: a task that is to last as long as the process. If it ends, or panics,
-    /// before the scope drains, the process ends too.
+    /// Runs a service: a task that is to last as long as the process. If it ends before the scope
+    /// drains, the process ends too; a panic ends it at once ([`abort`](crate::abort)).
     pub fn service<F>(&self, name: &'static str, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -119,7 +119,7 @@ impl Deaths {
     }
 }
 
-/// Tells of the death also when the service unwinds.
+/// Tells of the death, also where nothing has a panic abort the process: in tests.
 struct DeathGuard {
     name: &'static str,
     scope: Scope,

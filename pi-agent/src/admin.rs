@@ -80,7 +80,7 @@ async fn refresh(State(admin): State<Arc<Admin>>, request: Request, next: Next) 
         return next.run(request).await;
     }
     let look = move || look(&admin.accounting, &admin.discovery);
-    // A look that panicked leaves the numbers as they were.
+    // It fails only where the runtime ends.
     let peers = tokio::task::spawn_blocking(look).await.unwrap_or_default();
     let response = next.run(request).await;
     if scraped {

@@ -369,7 +369,7 @@ async fn passes(accounting: Arc<Accounting>, discovery: Discovery, scope: Scope)
             accounting.show_racks(|peer| discovery.rack(peer));
             memory
         };
-        // A pass that panicked is one look less.
+        // It fails only where the runtime ends.
         memory = tokio::task::spawn_blocking(pass).await.unwrap_or_default();
     }
 }

@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use daemon::{
+    abort,
     clock::Clock,
     cycle::{End, Signals},
     notify::Notifier,
@@ -91,6 +92,7 @@ async fn agent(settings: Run) -> Result<ExitCode> {
         bail!("no server to ask: give --server http://HOST:7789 or PI_AGENT_SERVER");
     }
     telemetry::init_log(settings.process.log_format, &settings.process.log)?;
+    abort::on_panic();
     let metrics = telemetry::init_metrics()?;
     daemon::metric::announce(app::metrics());
     let signals = Signals::catch().context("signals cannot be caught")?;

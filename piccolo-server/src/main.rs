@@ -67,6 +67,7 @@ fn run() -> anyhow::Result<ExitCode> {
 
 async fn serve(settings: Serve) -> anyhow::Result<ExitCode> {
     start_log(&settings.process)?;
+    daemon::abort::on_panic();
     let metrics = telemetry::init_metrics()?;
     daemon::metric::announce(app::metrics());
     raise_open_files();
