@@ -16,14 +16,10 @@ mod track;
 pub mod verdict;
 mod watch;
 
-use std::{
-    fs::File,
-    io,
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use daemon::{clock::Clock, metric::Metric, readiness::Readiness, scope::Scope};
+use parking_lot::RwLock;
 use piccolo_api::Key;
 use tokio::sync::mpsc;
 
@@ -260,7 +256,7 @@ impl Content {
                 table,
                 tags: TagSharing::On,
             } => {
-                let table = table.read().unwrap_or_else(PoisonError::into_inner);
+                let table = table.read();
                 let id = table.tags.get(&format!("{registry}/{repository}:{tag}"))?;
                 Some(id.digest())
             }
@@ -278,7 +274,7 @@ impl Content {
         match &self.0.shared {
             Shared::All => Vec::new(),
             Shared::Images { table, tags } => {
-                let table = table.read().unwrap_or_else(PoisonError::into_inner);
+                let table = table.read();
                 let digests = table.objects.keys().filter_map(digest_key);
                 let tags = table.tags.keys().filter(|_| *tags == TagSharing::On);
                 digests
@@ -301,7 +297,7 @@ impl Content {
         match &self.0.shared {
             Shared::All => None,
             Shared::Images { table, .. } => {
-                let table = table.read().unwrap_or_else(PoisonError::into_inner);
+                let table = table.read();
                 let entry = table.objects.get(&Id::from(digest))?;
                 entry.media_type.as_deref().map(str::to_owned)
             }
@@ -312,7 +308,7 @@ impl Content {
         match &self.0.shared {
             Shared::All => true,
             Shared::Images { table, .. } => {
-                let table = table.read().unwrap_or_else(PoisonError::into_inner);
+                let table = table.read();
                 table.objects.contains_key(id)
             }
         }
@@ -332,7 +328,7 @@ impl Content {
             return Difference::default();
         };
         let mut difference = Difference::default();
-        let mut old = table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut old = table.write();
         let only = |a: &Table, b: &Table| -> Vec<Key> {
             let digests = a.objects.keys().filter(|id| !b.objects.contains_key(*id));
             let names = a.tags.keys().filter(|tag| !b.tags.contains_key(*tag));

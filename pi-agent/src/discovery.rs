@@ -12,13 +12,10 @@ mod reports;
 mod servers;
 mod untold;
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use daemon::{client::JsonClient, clock::Clock, metric::Metric, scope::Scope};
+use parking_lot::Mutex;
 use piccolo_api::{FailureKind, FindKeyReply, FindReply, FindRequest, Found, Holder, Key, Peer};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -208,12 +205,7 @@ impl Discovery {
 
     /// How this agent stands with the server.
     pub fn standing(&self) -> Standing {
-        let mut standing = self
-            .0
-            .standing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut standing = self.0.standing.lock().clone();
         standing.pending = self.0.pending.len();
         standing
     }

@@ -2,10 +2,18 @@
 
 use std::{fmt, str::FromStr};
 
+use wildmatch::WildMatchPattern;
+
 /// `registry` for all of its repositories, or `registry/repository`; `*` stands for any
 /// characters, separators too.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Box<str>);
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pattern {
+    text: Box<str>,
+    stars: Stars,
+}
+
+/// Knows no other wildcard than `*`: [`FromStr`] takes no NUL.
+type Stars = WildMatchPattern<'*', '\0'>;
 
 /// A pattern that could match nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,40 +50,12 @@ impl Policy {
 
 impl Pattern {
     fn matches(&self, registry: &str, repository: &str) -> bool {
-        if self.0.contains('/') {
-            let name = format!("{registry}/{repository}");
-            glob(self.0.as_bytes(), name.as_bytes())
+        if self.text.contains('/') {
+            self.stars.matches(&format!("{registry}/{repository}"))
         } else {
-            glob(self.0.as_bytes(), registry.as_bytes())
+            self.stars.matches(registry)
         }
     }
-}
-
-/// Matches with one level of going back: a later star makes all choices of an earlier one moot.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                back = Some((p + 1, t));
-                p += 1;
-            }
-            Some(byte) if text.get(t) == Some(byte) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match back {
-                Some((star, from)) => {
-                    back = Some((star, from + 1));
-                    p = star;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|b| *b == b'*')
 }
 
 impl FromStr for Pattern {
@@ -87,13 +67,17 @@ impl FromStr for Pattern {
         if trimmed.is_empty() || trimmed.contains("://") || !trimmed.bytes().all(allowed) {
             return Err(PatternError);
         }
-        Ok(Self(trimmed.trim_end_matches('/').into()))
+        let text = trimmed.trim_end_matches('/');
+        Ok(Self {
+            text: text.into(),
+            stars: Stars::new(text),
+        })
     }
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

@@ -9,15 +9,10 @@ mod ask;
 mod challenge;
 mod trust;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use daemon::metric::Metric;
+use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::Key;
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -191,7 +186,7 @@ impl Tags {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 

@@ -4,12 +4,9 @@
 //! looking at everything again and again would cost too much. Looking for the few blobs of the pulls
 //! that are under way costs next to nothing.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::digest::Digest;
@@ -89,8 +86,8 @@ impl Expected {
         Ok(blob.digest.clone())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Blob>> {
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, VecDeque<Blob>> {
+        self.blobs.lock()
     }
 }
 

@@ -1,7 +1,6 @@
 //! What status and doctor are told of the content.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// How the content store is seen.
@@ -47,19 +46,16 @@ pub(crate) struct Facts(Mutex<Overview>);
 
 impl Facts {
     pub(crate) fn overview(&self) -> Overview {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().clone()
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Overview)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock());
     }
 
     /// Notes how the store is seen; whether that is new.
     pub(crate) fn set_access(&self, access: Access) -> bool {
-        let mut overview = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut overview = self.0.lock();
         std::mem::replace(&mut overview.access, access) != access
     }
 }

@@ -2,13 +2,10 @@
 //!
 //! The length of an object that nobody here had is known only when containerd has committed it.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use daemon::metric::Metric;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::id::Id;
@@ -43,7 +40,7 @@ impl Missed {
             Some(ByteRange::From(from) | ByteRange::Between(from, _)) => from,
             Some(ByteRange::Last(_)) | None => 0,
         };
-        let mut misses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut misses = self.0.lock();
         if misses.len() >= CAPACITY {
             misses.retain(|_, miss| now - miss.at < PATIENCE);
         }
@@ -55,7 +52,7 @@ impl Missed {
 
     /// An object of `size` bytes was committed: counts what of it did not come from here.
     pub(crate) fn committed(&self, id: &Id, size: u64) {
-        let mut misses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut misses = self.0.lock();
         if let Some(miss) = misses.remove(id) {
             metrics::counter!(BYTES.name).increment(size.saturating_sub(miss.from));
         }

@@ -1,11 +1,8 @@
 //! A limit to the rate of all uploads together, shared fairly.
 
-use std::{
-    num::NonZeroU64,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::TURN;
@@ -70,7 +67,7 @@ impl Limit {
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate.get());
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = self.until.lock();
         let earliest = now.checked_sub(BURST).unwrap_or(now);
         let begin = (*until).max(earliest);
         *until = begin + cost;

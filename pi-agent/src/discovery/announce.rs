@@ -1,7 +1,7 @@
 //! Telling the server what this node has: the whole set once, then numbered changes, and signs of
 //! life between them.
 
-use std::{fmt, sync::PoisonError, time::Duration};
+use std::{fmt, time::Duration};
 
 use daemon::{client::Reply, metric::Metric, retry::Backoff, scope::Scope};
 use piccolo_api::{
@@ -351,7 +351,7 @@ impl Announcer {
             return report;
         }
         let discovery = self.discovery.clone();
-        // The sources ask the kernel. One that panicked is a report less.
+        // The sources ask the kernel, which may take a while. They fail only where the runtime ends.
         let taken = tokio::task::spawn_blocking(move || discovery.0.reports.take()).await;
         taken.unwrap_or_default()
     }
@@ -395,12 +395,8 @@ impl Announcer {
         }
     }
 
-    fn standing(&self) -> std::sync::MutexGuard<'_, Standing> {
-        self.discovery
-            .0
-            .standing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn standing(&self) -> parking_lot::MutexGuard<'_, Standing> {
+        self.discovery.0.standing.lock()
     }
 
     fn tell_standing(&self) {

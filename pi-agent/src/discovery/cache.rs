@@ -1,11 +1,9 @@
 //! Finds that were answered before they were asked.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, time::Duration};
 
+use lru::LruCache;
+use parking_lot::Mutex;
 use piccolo_api::{Found, Holder, Key, Peer};
 use tokio::time::Instant;
 
@@ -14,11 +12,11 @@ use tokio::time::Instant;
 const FOUND_TTL: Duration = Duration::from_secs(15);
 /// During a roll-out somebody has it soon.
 const NOBODY_TTL: Duration = Duration::from_secs(1);
-/// Answers kept at once.
-const CAPACITY: usize = 2048;
+/// Answers kept at once; the oldest goes first.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(2048).expect("not zero");
 
-#[derive(Debug, Default)]
-pub(crate) struct Cache(Mutex<HashMap<Key, Answer>>);
+#[derive(Debug)]
+pub(crate) struct Cache(Mutex<LruCache<Key, Answer>>);
 
 #[derive(Debug)]
 struct Answer {
@@ -26,24 +24,27 @@ struct Answer {
     peers: Vec<Peer>,
 }
 
+impl Default for Cache {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(CAPACITY)))
+    }
+}
+
 impl Cache {
     pub(crate) fn get(&self, key: &Key, now: Instant) -> Option<Vec<Peer>> {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = answers.get(key)?;
+        let mut answers = self.0.lock();
+        let answer = answers.peek(key)?;
         if answer.until > now {
             return Some(answer.peers.clone());
         }
-        answers.remove(key);
+        answers.pop(key);
         None
     }
 
     pub(crate) fn put(&self, found: Vec<Found>, now: Instant) {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() + found.len() > CAPACITY {
-            answers.retain(|_, answer| answer.until > now);
-        }
+        let mut answers = self.0.lock();
         for Found { key, peers } in found {
-            let (Ok(key), true) = (key.parse(), answers.len() < CAPACITY) else {
+            let Ok(key) = key.parse() else {
                 continue;
             };
             let ttl = if peers.is_empty() {
@@ -51,23 +52,24 @@ impl Cache {
             } else {
                 FOUND_TTL
             };
-            answers.insert(
-                key,
-                Answer {
-                    until: now + ttl,
-                    peers,
-                },
-            );
+            let until = now + ttl;
+            answers.put(key, Answer { until, peers });
         }
     }
 
     /// A peer that failed is not handed out from memory again.
     pub(crate) fn forget(&self, holder: Holder) {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.retain(|_, answer| {
+        let mut answers = self.0.lock();
+        let mut emptied = Vec::new();
+        for (key, answer) in answers.iter_mut() {
             let before = answer.peers.len();
             answer.peers.retain(|peer| peer.addr != holder);
-            before == 0 || !answer.peers.is_empty()
-        });
+            if before > 0 && answer.peers.is_empty() {
+                emptied.push(key.clone());
+            }
+        }
+        for key in emptied {
+            answers.pop(&key);
+        }
     }
 }

@@ -1,18 +1,16 @@
 //! Which peers did not deliver, for the tables that people read.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-};
+use std::{net::IpAddr, num::NonZeroUsize};
 
+use lru::LruCache;
+use parking_lot::Mutex;
 use piccolo_api::{FailureKind, Holder};
 
-/// Peers whose failures are remembered.
-const CAPACITY: usize = 4096;
+/// Peers whose failures are remembered; the one that failed longest ago is forgotten first.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
-#[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<HashMap<IpAddr, PeerFailures>>);
+#[derive(Debug)]
+pub(super) struct Failures(Mutex<LruCache<IpAddr, PeerFailures>>);
 
 /// The failures of one peer since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +21,16 @@ pub struct PeerFailures {
     pub last: FailureKind,
 }
 
+impl Default for Failures {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(CAPACITY)))
+    }
+}
+
 impl Failures {
     pub(super) fn note(&self, peer: Holder, kind: FailureKind) {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= CAPACITY && !failures.contains_key(&peer.ip()) {
-            return;
-        }
-        let one = failures.entry(peer.ip()).or_insert(PeerFailures {
+        let mut failures = self.0.lock();
+        let one = failures.get_or_insert_mut(peer.ip(), || PeerFailures {
             count: 0,
             last: kind,
         });
@@ -38,7 +39,7 @@ impl Failures {
     }
 
     pub(super) fn all(&self) -> Vec<(IpAddr, PeerFailures)> {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = self.0.lock();
         failures.iter().map(|(ip, one)| (*ip, *one)).collect()
     }
 }

@@ -1,10 +1,8 @@
 //! Changes of what is shared that the server has not been told yet.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
+use parking_lot::Mutex;
 use piccolo_api::Key;
 use tokio::{sync::Notify, time::Instant};
 
@@ -36,7 +34,7 @@ enum Fate {
 
 impl Pending {
     pub(crate) fn put(&self, added: Vec<Key>, removed: Vec<Key>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state
             .changes
             .extend(removed.into_iter().map(|key| (key, Fate::Removed)));
@@ -55,7 +53,7 @@ impl Pending {
     /// Takes at most `most` changes, with the time of the first; `None` when there are so many that
     /// a sync has to do it.
     pub(crate) fn take(&self, most: usize) -> Option<(Delta, Instant)> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if state.overflown {
             return None;
         }
@@ -77,7 +75,7 @@ impl Pending {
 
     /// Puts back what could not be told; what happened since then has the last word.
     pub(crate) fn restore(&self, delta: Delta, since: Instant) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.since = Some(since);
         let removed = delta.removed.into_iter().map(|key| (key, Fate::Removed));
         let added = delta.added.into_iter().map(|key| (key, Fate::Added));
@@ -88,11 +86,11 @@ impl Pending {
 
     /// A sync takes everything along.
     pub(crate) fn clear(&self) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+        *self.state.lock() = State::default();
     }
 
     pub(crate) fn len(&self) -> usize {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         state.changes.len() + usize::from(state.overflown)
     }
 

@@ -1,8 +1,7 @@
 //! Finding the children of a manifest while the manifest is still on its way to containerd.
 
-use std::sync::{Mutex, PoisonError};
-
 use daemon::scope::Scope;
+use parking_lot::Mutex;
 use piccolo_api::Key;
 use tokio::{sync::Notify, time::Instant};
 
@@ -21,14 +20,14 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn push(&self, keys: Vec<Key>) {
-        let mut waiting = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.keys.lock();
         let room = CAPACITY.saturating_sub(waiting.len());
         waiting.extend(keys.into_iter().take(room));
         self.filled.notify_one();
     }
 
     fn pop(&self) -> Vec<Key> {
-        let mut waiting = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.keys.lock();
         let count = waiting.len().min(BATCH);
         waiting.drain(..count).collect()
     }

@@ -1,33 +1,36 @@
 //! The racks of peers, as the server names them: for the tables that people read.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-};
+use std::{net::IpAddr, num::NonZeroUsize};
 
+use lru::LruCache;
+use parking_lot::Mutex;
 use piccolo_api::Peer;
 
-/// Peers whose rack is remembered.
-const CAPACITY: usize = 8192;
+/// Peers whose rack is remembered; the one that was named longest ago is forgotten first.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
 
-#[derive(Debug, Default)]
-pub(super) struct Racks(Mutex<HashMap<IpAddr, String>>);
+#[derive(Debug)]
+pub(super) struct Racks(Mutex<LruCache<IpAddr, String>>);
+
+impl Default for Racks {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(CAPACITY)))
+    }
+}
 
 impl Racks {
     pub(super) fn learn(&self, peers: &[Peer]) {
-        let mut racks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut racks = self.0.lock();
         for peer in peers.iter().filter(|peer| !peer.rack.is_empty()) {
             let ip = peer.addr.ip();
             let known = racks.get(&ip).is_some_and(|rack| *rack == peer.rack);
-            if !known && racks.len() < CAPACITY {
-                racks.insert(ip, peer.rack.clone());
+            if !known {
+                racks.put(ip, peer.rack.clone());
             }
         }
     }
 
     pub(super) fn get(&self, peer: IpAddr) -> Option<String> {
-        let racks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        racks.get(&peer).cloned()
+        self.0.lock().peek(&peer).cloned()
     }
 }

@@ -1,11 +1,8 @@
 //! What the server is told of peers: failures, and what was measured.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
+use parking_lot::Mutex;
 use piccolo_api::{Failure, FailureKind, Holder, Load, Observation};
 
 /// Failures of different peers and kinds that one report takes.
@@ -32,7 +29,7 @@ pub(crate) struct Report {
 
 impl Reports {
     pub(crate) fn failed(&self, peer: Holder, kind: FailureKind) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures.lock();
         if failures.len() < MAX_FAILURES || failures.contains_key(&(peer, kind)) {
             let count = failures.entry((peer, kind)).or_default();
             *count = count.saturating_add(1);
@@ -46,8 +43,7 @@ impl Reports {
 
     /// Takes what there is to report.
     pub(crate) fn take(&self) -> Report {
-        let failures =
-            std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
+        let failures = std::mem::take(&mut *self.failures.lock());
         let failures =
             failures
                 .into_iter()

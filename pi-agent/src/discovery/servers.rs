@@ -4,10 +4,7 @@
 //! background, so that a dead one costs one pull its deadline and no further one anything.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -19,6 +16,7 @@ use daemon::{
     telemetry::chain,
 };
 use http::StatusCode;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
@@ -178,7 +176,7 @@ impl Servers {
 
 impl Server {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

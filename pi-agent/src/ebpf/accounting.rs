@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use daemon::telemetry::chain;
+use parking_lot::{Mutex, MutexGuard};
 use pi_ebpf::{
     Counters,
     names::{Failure, PEERS_CAPACITY},
@@ -210,8 +210,7 @@ impl Accounting {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A pass that panicked has lost at most its own growth.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

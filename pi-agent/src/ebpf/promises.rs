@@ -4,7 +4,7 @@
 use std::{
     os::fd::BorrowedFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,6 +13,7 @@ use aya::{
     Pod,
     maps::{Map, MapData, SkStorage},
 };
+use parking_lot::Mutex;
 use pi_ebpf::Promise;
 use tracing::debug;
 
@@ -49,7 +50,7 @@ impl Promises {
     }
 
     fn put(&self, socket: BorrowedFd<'_>, promise: Promise) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.0.lock();
         if let Err(error) = map.insert(&socket, Value(promise), 0) {
             // It only takes the program a little more time.
             debug!(error = %daemon::telemetry::chain(&error), "the kernel takes no promise");

@@ -8,12 +8,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use pi_ebpf::Counters;
 use tracing::debug;
 
@@ -209,7 +210,7 @@ impl Drop for Entry {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Counters are whole after every step.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 
     fn now_ns(&self) -> u64 {

@@ -1,44 +1,36 @@
 //! Percent-encoding of paths and queries (RFC 3986, section 2.1).
 
-/// Decodes `%41`; a `+` stays a `+`. `None` when an escape is cut short or the result is no UTF-8.
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What is encoded in a query: all but RFC 3986's unreserved characters, and `/`.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// Decodes `%41`; a `+` stays a `+`. `None` when an escape is no two digits or the result is no
+/// UTF-8.
 pub(super) fn decode(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let (high, low) = (nibble(bytes.next()?)?, nibble(bytes.next()?)?);
-            decoded.push(high << 4 | low);
-        } else {
-            decoded.push(byte);
-        }
+    // The library leaves such an escape as it is, and the name would be another one.
+    let mut escapes = text.split('%').skip(1);
+    let whole = |escape: &str| {
+        let digits = escape.bytes().take(2);
+        digits.filter(u8::is_ascii_hexdigit).count() == 2
+    };
+    if !escapes.all(whole) {
+        return None;
     }
-    String::from_utf8(decoded).ok()
+    percent_decode_str(text)
+        .decode_utf8()
+        .ok()
+        .map(Cow::into_owned)
 }
 
 /// Encodes a value so that it can stand in a query.
 pub(crate) fn encode_query(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                encoded.push(char::from(byte));
-            }
-            _ => {
-                encoded.push('%');
-                encoded.push(digit(byte >> 4));
-                encoded.push(digit(byte & 15));
-            }
-        }
-    }
-    encoded
-}
-
-fn digit(nibble: u8) -> char {
-    char::from_digit(u32::from(nibble), 16).map_or('0', |c| c.to_ascii_uppercase())
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|n| u8::try_from(n).ok())
+    utf8_percent_encode(text, QUERY).to_string()
 }

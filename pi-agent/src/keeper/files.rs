@@ -1,13 +1,10 @@
 //! The files' side of keeping: what is done to them, one thing after the other, and nothing after
 //! the last withdrawal.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fs, os::unix::fs::MetadataExt as _, sync::Arc};
 
 use daemon::telemetry::chain;
+use parking_lot::Mutex;
 
 use crate::hosts::{
     entries::{Entries, Outcome},
@@ -110,7 +107,7 @@ impl Files {
     ) -> Pass {
         let inner = Arc::clone(&self.0);
         let locked = move || {
-            let mut closed = inner.closed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut closed = inner.closed.lock();
             work(&inner.entries, &mut closed)
         };
         run(locked).await.unwrap_or_else(|failure| Pass {

@@ -1,11 +1,9 @@
 //! Whether containerd asks this agent first, for whoever wants to know.
 
-use std::{
-    fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt::Write as _, sync::Arc};
 
 use daemon::{metric::Metric, readiness::Readiness};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 /// What is counted here.
@@ -133,6 +131,6 @@ impl Report {
     }
 
     fn lock(&self) -> MutexGuard<'_, HostsStatus> {
-        self.0.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.status.lock()
     }
 }

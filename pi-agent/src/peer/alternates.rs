@@ -1,42 +1,33 @@
 //! Who fetched an object from this node lately, and so has it now.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::VecDeque, num::NonZeroUsize};
 
+use lru::LruCache;
+use parking_lot::Mutex;
 use piccolo_api::Holder;
 
 use crate::digest::Digest;
 
-/// Objects of which it is remembered; the oldest is forgotten first.
-const OBJECTS: usize = 512;
+/// Objects of which it is remembered; the one that was fetched longest ago is forgotten first.
+const OBJECTS: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 /// Agents remembered for each, the latest.
 const AGENTS: usize = 4;
 
 /// Names that are given out with "busy".
-#[derive(Debug, Default)]
-pub(super) struct Alternates(Mutex<Table>);
+#[derive(Debug)]
+pub(super) struct Alternates(Mutex<LruCache<Digest, VecDeque<Holder>>>);
 
-#[derive(Debug, Default)]
-struct Table {
-    agents: HashMap<Digest, VecDeque<Holder>>,
-    order: VecDeque<Digest>,
+impl Default for Alternates {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(OBJECTS)))
+    }
 }
 
 impl Alternates {
     /// `agent` has got the whole object.
     pub(super) fn add(&self, digest: &Digest, agent: Holder) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !table.agents.contains_key(digest) {
-            if table.order.len() >= OBJECTS
-                && let Some(oldest) = table.order.pop_front()
-            {
-                table.agents.remove(&oldest);
-            }
-            table.order.push_back(digest.clone());
-        }
-        let agents = table.agents.entry(digest.clone()).or_default();
+        let mut objects = self.0.lock();
+        let agents = objects.get_or_insert_mut_ref(digest, VecDeque::new);
         agents.retain(|a| *a != agent);
         agents.push_back(agent);
         if agents.len() > AGENTS {
@@ -46,8 +37,8 @@ impl Alternates {
 
     /// Others than `asker` that have the object, the latest first.
     pub(super) fn of(&self, digest: &Digest, asker: Option<Holder>) -> Vec<Holder> {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let agents = table.agents.get(digest);
+        let objects = self.0.lock();
+        let agents = objects.peek(digest);
         agents
             .into_iter()
             .flatten()

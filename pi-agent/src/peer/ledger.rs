@@ -8,11 +8,12 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     os::fd::AsFd as _,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::Watched;
@@ -61,7 +62,7 @@ impl PeerBytes {
     /// Every peer with its totals, in the order of addresses. The unspecified address stands for
     /// all peers that came after the table was full.
     pub fn snapshot(&self) -> Vec<(IpAddr, PeerTotals)> {
-        let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let peers = self.0.lock();
         peers.iter().map(|(ip, m)| (*ip, m.totals())).collect()
     }
 
@@ -74,7 +75,7 @@ impl PeerBytes {
     }
 
     fn cells(&self, peer: IpAddr) -> Arc<Cells> {
-        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = self.0.lock();
         let peer = peer.to_canonical();
         let known = peers.contains_key(&peer) || peers.len() < MOST_PEERS;
         let peer = if known {

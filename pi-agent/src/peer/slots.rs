@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use daemon::serve::addresses::network;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Entries of addresses that take no slot any more are dropped when there are as many.
@@ -103,10 +104,7 @@ impl Slots {
 impl Shares {
     fn of(&self, address: IpAddr) -> Arc<Semaphore> {
         let address = network(address);
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.addresses.lock();
         if let Some(share) = addresses.get(&address).and_then(Weak::upgrade) {
             return share;
         }

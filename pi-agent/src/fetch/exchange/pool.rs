@@ -1,11 +1,8 @@
 //! Connections to peers that wait for their next request.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
+use parking_lot::Mutex;
 use piccolo_api::Holder;
 use tokio::time::Instant;
 
@@ -24,7 +21,7 @@ pub(crate) struct Pool(Mutex<HashMap<Holder, Vec<Link>>>);
 impl Pool {
     /// A connection to `holder` on which a request was answered before, if there is one.
     pub(crate) fn take(&self, holder: Holder) -> Option<Link> {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.0.lock();
         let waiting = links.get_mut(&holder)?;
         let mut found = None;
         while found.is_none() {
@@ -42,7 +39,7 @@ impl Pool {
     /// Keeps a connection for the next request.
     pub(crate) fn put(&self, mut link: Link) {
         link.since = Instant::now();
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.0.lock();
         if links.values().map(Vec::len).sum::<usize>() >= IN_ALL {
             return;
         }
@@ -54,7 +51,7 @@ impl Pool {
 
     /// Closes connections that waited too long.
     pub(crate) fn tidy(&self) {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.0.lock();
         links.retain(|_, waiting| {
             waiting.retain(|link| link.since.elapsed() < IDLE);
             !waiting.is_empty()

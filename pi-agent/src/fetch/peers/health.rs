@@ -4,12 +4,10 @@
 //! One that gave wrong bytes is in quarantine for that object, and for all after it did so
 //! repeatedly. All of it ends by itself.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, time::Duration};
 
+use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::{FailureKind, Holder};
 use tokio::time::Instant;
 
@@ -32,8 +30,8 @@ const QUARANTINE: Duration = Duration::from_mins(10);
 /// trusted in nothing. What looks like a lie now and then is none: a pull was given up at its end.
 const LIES: u32 = 3;
 const FORGOTTEN: Duration = Duration::from_hours(1);
-/// Most entries of each table.
-const MOST: usize = 4096;
+/// Most entries of each table; the oldest goes first.
+const MOST: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// What is remembered of peers that failed.
 #[derive(Debug, Default)]
@@ -70,38 +68,46 @@ pub struct Quarantine {
     pub ends_in_seconds: u64,
 }
 
-#[derive(Debug, Default)]
+/// What fails and what lies is kept apart: a failure costs a peer nothing, so that any number of them
+/// can come in a row, and a quarantine has to outlast them.
+#[derive(Debug)]
 struct Table {
-    peers: BTreeMap<Holder, Record>,
-    objects: BTreeMap<(Digest, Holder), Mark>,
+    peers: LruCache<Holder, Record>,
+    liars: LruCache<Holder, Liar>,
+    /// Until when a peer is not asked for an object that it failed.
+    failed: LruCache<(Digest, Holder), Instant>,
+    /// Until when a peer is not asked for an object of which it gave wrong bytes, or may have.
+    lied: LruCache<(Digest, Holder), Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Record {
     out: Instant,
     slow: Instant,
-    quarantine: Instant,
     in_a_row: u32,
-    lies: u32,
-    lied: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Mark {
-    out: Instant,
-    lied: bool,
+struct Liar {
+    quarantine: Instant,
+    lies: u32,
+    lied: Instant,
 }
 
 impl Health {
     /// How `peer` stands as a source of an object.
     pub(super) fn standing(&self, peer: Holder, digest: &Digest, now: Instant) -> Standing {
         let table = self.lock();
-        let mark = table.objects.get(&(digest.clone(), peer));
-        if mark.is_some_and(|m| m.out > now) {
+        let source = (digest.clone(), peer);
+        let lasts = |end: Option<&Instant>| end.is_some_and(|end| *end > now);
+        if lasts(table.failed.peek(&source))
+            || lasts(table.lied.peek(&source))
+            || lasts(table.liars.peek(&peer).map(|liar| &liar.quarantine))
+        {
             return Standing::Out;
         }
-        match table.peers.get(&peer) {
-            Some(record) if record.out > now || record.quarantine > now => Standing::Out,
+        match table.peers.peek(&peer) {
+            Some(record) if record.out > now => Standing::Out,
             Some(record) if record.slow > now => Standing::Slow,
             Some(_) | None => Standing::Good,
         }
@@ -122,37 +128,30 @@ impl Health {
                 let doubled = DOWN.saturating_mul(1 << record.in_a_row.min(8));
                 record.out = now + doubled.min(DOWN_MOST);
                 record.in_a_row += 1;
+                None
             }
             FailureKind::Busy => {
                 let record = table.record(peer, now);
                 record.slow = record.slow.max(now + BUSY);
+                None
             }
             FailureKind::Cut
             | FailureKind::Missing
             | FailureKind::Protocol
-            | FailureKind::Other => table.mark(peer, digest, now + FAILED, false, now),
+            | FailureKind::Other => {
+                mark(&mut table.failed, peer, digest, now + FAILED);
+                None
+            }
             FailureKind::WrongBytes => {
-                table.mark(peer, digest, now + QUARANTINE, true, now);
-                let record = table.record(peer, now);
-                if now - record.lied >= FORGOTTEN {
-                    record.lies = 0;
-                }
-                record.lied = now;
-                record.lies += 1;
-                if record.lies >= LIES {
-                    record.lies = 0;
-                    record.quarantine = now + QUARANTINE;
-                    return Some(Scope::Peer);
-                }
-                return Some(Scope::Object);
+                mark(&mut table.lied, peer, digest, now + QUARANTINE);
+                Some(table.lie(peer, now))
             }
         }
-        None
     }
 
     /// A peer delivered.
     pub(super) fn delivered(&self, peer: Holder) {
-        if let Some(record) = self.lock().peers.get_mut(&peer) {
+        if let Some(record) = self.lock().peers.peek_mut(&peer) {
             record.in_a_row = 0;
         }
     }
@@ -166,153 +165,89 @@ impl Health {
 
     /// The peer gave bytes of an object that containerd then rejected.
     pub(super) fn suspect(&self, peer: Holder, digest: &Digest, now: Instant) {
-        self.lock().mark(peer, digest, now + SUSPECT, true, now);
+        mark(&mut self.lock().lied, peer, digest, now + SUSPECT);
     }
 
     /// Whether wrong bytes of the object were seen lately, from whomever.
     pub(super) fn is_suspect(&self, digest: &Digest, now: Instant) -> bool {
         let table = self.lock();
-        let from = (digest.clone(), lowest());
-        let mut marks = table
-            .objects
-            .range(from..)
-            .take_while(|((d, _), _)| d == digest);
-        marks.any(|(_, mark)| mark.lied && mark.out > now)
+        let mut lied = table.lied.iter();
+        lied.any(|((d, _), end)| *end > now && d == digest)
     }
 
     /// Who is not trusted now.
     pub(super) fn quarantines(&self, now: Instant) -> Vec<Quarantine> {
         let table = self.lock();
-        let peers = table.peers.iter().map(|(p, r)| (*p, None, r.quarantine));
-        let lied = table.objects.iter().filter(|(_, mark)| mark.lied);
-        let objects = lied.map(|((d, p), m)| (*p, Some(d.to_string()), m.out));
-        peers
-            .chain(objects)
-            .filter(|(_, _, end)| *end > now)
-            .map(|(peer, digest, end)| Quarantine {
-                peer,
-                digest,
-                ends_in_seconds: (end - now).as_secs(),
-            })
-            .collect()
+        let peers = table.liars.iter().map(|(p, l)| (*p, None, l.quarantine));
+        let lied = table.lied.iter();
+        let objects = lied.map(|((d, p), end)| (*p, Some(d.to_string()), *end));
+        let lasting = peers.chain(objects).filter(|(_, _, end)| *end > now);
+        let quarantine = |(peer, digest, end): (Holder, _, Instant)| Quarantine {
+            peer,
+            digest,
+            ends_in_seconds: (end - now).as_secs(),
+        };
+        let mut quarantines: Vec<_> = lasting.map(quarantine).collect();
+        quarantines.sort_by(|a, b| (&a.digest, a.peer).cmp(&(&b.digest, b.peer)));
+        quarantines
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock()
     }
 }
 
 impl Table {
     fn record(&mut self, peer: Holder, now: Instant) -> &mut Record {
-        if self.peers.len() >= MOST && !self.peers.contains_key(&peer) {
-            self.peers
-                .retain(|_, r| r.out > now || r.slow > now || r.quarantine > now);
-            while self.peers.len() >= MOST {
-                self.peers.pop_first();
-            }
-        }
-        self.peers.entry(peer).or_insert(Record {
+        self.peers.get_or_insert_mut(peer, || Record {
             out: now,
             slow: now,
-            quarantine: now,
             in_a_row: 0,
-            lies: 0,
-            lied: now,
         })
     }
 
-    fn mark(&mut self, peer: Holder, digest: &Digest, out: Instant, lied: bool, now: Instant) {
-        if self.objects.len() >= MOST {
-            self.objects.retain(|_, mark| mark.out > now);
-            while self.objects.len() >= MOST {
-                self.objects.pop_first();
-            }
+    /// Counts a lie. It puts the peer into quarantine for the object, or for all.
+    fn lie(&mut self, peer: Holder, now: Instant) -> Scope {
+        let liar = self.liars.get_or_insert_mut(peer, || Liar {
+            quarantine: now,
+            lies: 0,
+            lied: now,
+        });
+        if now - liar.lied >= FORGOTTEN {
+            liar.lies = 0;
         }
-        let mark = self
-            .objects
-            .entry((digest.clone(), peer))
-            .or_insert(Mark { out, lied });
-        mark.out = mark.out.max(out);
-        mark.lied |= lied;
+        liar.lied = now;
+        liar.lies += 1;
+        if liar.lies < LIES {
+            return Scope::Object;
+        }
+        liar.lies = 0;
+        liar.quarantine = now + QUARANTINE;
+        Scope::Peer
     }
 }
 
-/// Comes before every holder.
-fn lowest() -> Holder {
-    Holder::new(([0, 0, 0, 1], 1).into()).expect("the address and port are not zero")
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            peers: LruCache::new(MOST),
+            liars: LruCache::new(MOST),
+            failed: LruCache::new(MOST),
+            lied: LruCache::new(MOST),
+        }
+    }
+}
+
+/// Leaves `peer` alone for an object until `end`, if not for longer already.
+fn mark(
+    table: &mut LruCache<(Digest, Holder), Instant>,
+    peer: Holder,
+    digest: &Digest,
+    end: Instant,
+) {
+    let until = table.get_or_insert_mut((digest.clone(), peer), || end);
+    *until = end.max(*until);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn digest(letter: char) -> Digest {
-        let text = format!("sha256:{}", letter.to_string().repeat(64));
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_quarantine_ends_by_itself() {
-        let health = Health::default();
-        let (peer, now) = (lowest(), Instant::now());
-        let lie = |letter| health.failed(peer, &digest(letter), FailureKind::WrongBytes, now);
-        assert_eq!(lie('a'), Some(Scope::Object));
-        assert_eq!(health.standing(peer, &digest('a'), now), Standing::Out);
-        assert_eq!(health.standing(peer, &digest('f'), now), Standing::Good);
-        lie('b');
-        assert_eq!(lie('c'), Some(Scope::Peer));
-        assert_eq!(health.standing(peer, &digest('f'), now), Standing::Out);
-        assert_eq!(health.quarantines(now).len(), 4);
-        let after = now + QUARANTINE;
-        assert_eq!(health.standing(peer, &digest('a'), after), Standing::Good);
-        assert!(health.quarantines(after).is_empty());
-        assert!(!health.is_suspect(&digest('a'), after));
-    }
-
-    #[test]
-    fn lies_are_forgotten_after_a_while() {
-        let health = Health::default();
-        let (peer, mut now) = (lowest(), Instant::now());
-        for letter in ['a', 'b', 'c', 'd', 'e'] {
-            let scope = health.failed(peer, &digest(letter), FailureKind::WrongBytes, now);
-            assert_eq!(scope, Some(Scope::Object));
-            now += FORGOTTEN;
-        }
-    }
-
-    #[test]
-    fn a_peer_that_stays_away_is_asked_ever_less_often() {
-        let health = Health::default();
-        let (peer, mut now) = (lowest(), Instant::now());
-        let mut pauses = Vec::new();
-        for _ in 0..6 {
-            health.failed(peer, &digest('a'), FailureKind::Refused, now);
-            let mut pause = Duration::ZERO;
-            while health.standing(peer, &digest('b'), now + pause) == Standing::Out {
-                pause += Duration::from_secs(1);
-            }
-            pauses.push(pause.as_secs());
-            now += pause;
-        }
-        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
-        health.delivered(peer);
-        health.failed(peer, &digest('a'), FailureKind::Refused, now);
-        assert_eq!(
-            health.standing(peer, &digest('b'), now + DOWN),
-            Standing::Good
-        );
-    }
-
-    #[test]
-    fn the_tables_are_bounded() {
-        let health = Health::default();
-        let now = Instant::now();
-        for port in 1..=u16::try_from(MOST + 100).unwrap() {
-            let peer = Holder::new(([10, 0, 0, 1], port).into()).unwrap();
-            health.failed(peer, &digest('a'), FailureKind::WrongBytes, now);
-        }
-        let table = health.lock();
-        assert_eq!(table.objects.len(), MOST);
-        assert!((1..=MOST).contains(&table.peers.len()));
-    }
-}
+mod tests;

@@ -1,74 +1,57 @@
 //! Sizes of objects, as manifests that passed by tell them.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, time::Duration};
 
+use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{content::manifest::Descriptor, digest::Digest};
 
 /// Objects of which the size is remembered; the oldest is forgotten first.
-const MOST: usize = 4096;
+const MOST: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// Manifests of this node that are remembered to have passed, and for how long: sizes that they
 /// told may be forgotten by then.
-const MANIFESTS: usize = 256;
+const MANIFESTS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 const PASSED: Duration = Duration::from_mins(1);
 
 /// Known sizes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Hints {
-    sizes: Mutex<Table>,
-    passed: Mutex<HashMap<Digest, Instant>>,
+    sizes: Mutex<LruCache<Digest, u64>>,
+    passed: Mutex<LruCache<Digest, Instant>>,
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    sizes: HashMap<Digest, u64>,
-    order: VecDeque<Digest>,
+impl Default for Hints {
+    fn default() -> Self {
+        Self {
+            sizes: Mutex::new(LruCache::new(MOST)),
+            passed: Mutex::new(LruCache::new(MANIFESTS)),
+        }
+    }
 }
 
 impl Hints {
     pub(crate) fn learn(&self, children: &[Descriptor]) {
-        let mut table = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sizes = self.sizes.lock();
         // A manifest of schema 1 does not say the sizes.
-        for child in children.iter().filter(|c| c.size > 0).take(MOST) {
-            if table
-                .sizes
-                .insert(child.digest.clone(), child.size)
-                .is_none()
-            {
-                table.order.push_back(child.digest.clone());
-            }
-            if table.order.len() > MOST
-                && let Some(oldest) = table.order.pop_front()
-            {
-                table.sizes.remove(&oldest);
-            }
+        for child in children.iter().filter(|c| c.size > 0).take(MOST.get()) {
+            sizes.put(child.digest.clone(), child.size);
         }
     }
 
     /// A manifest passes at `now`. Whether it did not do so lately.
     pub(crate) fn is_news(&self, manifest: &Digest, now: Instant) -> bool {
-        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        if passed.get(manifest).is_some_and(|at| now - *at < PASSED) {
+        let mut passed = self.passed.lock();
+        if passed.peek(manifest).is_some_and(|at| now - *at < PASSED) {
             return false;
         }
-        if passed.len() >= MANIFESTS {
-            passed.retain(|_, at| now - *at < PASSED);
-        }
-        if passed.len() >= MANIFESTS {
-            passed.clear();
-        }
-        passed.insert(manifest.clone(), now);
+        passed.put(manifest.clone(), now);
         true
     }
 
     pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
-        let table = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        table.sizes.get(digest).copied()
+        self.sizes.lock().peek(digest).copied()
     }
 }

@@ -6,12 +6,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use daemon::scope::Scope;
+use parking_lot::Mutex;
 use piccolo_api::Holder;
 use tokio::sync::Semaphore;
 use tracing::{Span, warn};
@@ -57,7 +58,7 @@ pub(super) struct Senders {
 impl Unjudged {
     /// The senders of an object, of all its transfers together.
     fn senders(&self, digest: &Digest) -> Arc<Senders> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         if let Some(senders) = table.get(digest).and_then(Weak::upgrade) {
             return senders;
         }
@@ -71,7 +72,7 @@ impl Unjudged {
 
     /// The verdict on the object is known: whoever sends next is not concerned by it.
     fn judged(&self, digest: &Digest) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         table.remove(digest);
     }
 }
@@ -89,8 +90,8 @@ impl Senders {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Holder>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<Holder>> {
+        self.peers.lock()
     }
 }
 

@@ -1,12 +1,10 @@
 //! Small objects that were fetched just now, until containerd has stored them.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
+use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{content::manifest::Manifest, digest::Digest};
@@ -25,10 +23,10 @@ pub(crate) struct Small {
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Table>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
-    objects: HashMap<Digest, (Small, Instant)>,
-    order: VecDeque<Digest>,
+    /// With when each ends, in that order.
+    objects: LruCache<Digest, (Small, Instant)>,
     bytes: usize,
 }
 
@@ -40,55 +38,58 @@ impl Small {
     }
 }
 
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            // Bounded by bytes, and by the time that each is kept.
+            objects: LruCache::unbounded(),
+            bytes: 0,
+        }
+    }
+}
+
 impl Cache {
     pub(super) fn get(&self, digest: &Digest) -> Option<Small> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         table.expire(Instant::now());
-        table.objects.get(digest).map(|(small, _)| small.clone())
+        table.objects.peek(digest).map(|(small, _)| small.clone())
     }
 
     pub(super) fn put(&self, digest: &Digest, small: &Small) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         let now = Instant::now();
         table.expire(now);
-        if table.objects.contains_key(digest) {
+        if table.objects.contains(digest) {
             return;
         }
-        while table.bytes + small.bytes.len() > KEPT {
-            if !table.forget_oldest() {
-                break;
-            }
-        }
+        while table.bytes + small.bytes.len() > KEPT && table.forget_oldest() {}
         table.bytes += small.bytes.len();
-        table.order.push_back(digest.clone());
         let end = now + KEPT_FOR;
-        table.objects.insert(digest.clone(), (small.clone(), end));
+        table.objects.put(digest.clone(), (small.clone(), end));
     }
 
     /// Forgets what was kept long enough.
     pub(super) fn tidy(&self) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.expire(Instant::now());
+        self.0.lock().expire(Instant::now());
     }
 }
 
 impl Table {
     fn expire(&mut self, now: Instant) {
-        while let Some(oldest) = self.order.front() {
-            if self.objects.get(oldest).is_some_and(|(_, end)| *end > now) {
-                return;
-            }
+        while self
+            .objects
+            .peek_lru()
+            .is_some_and(|(_, (_, end))| *end <= now)
+        {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) -> bool {
-        let Some(oldest) = self.order.pop_front() else {
+        let Some((_, (small, _))) = self.objects.pop_lru() else {
             return false;
         };
-        if let Some((small, _)) = self.objects.remove(&oldest) {
-            self.bytes -= small.bytes.len();
-        }
+        self.bytes -= small.bytes.len();
         true
     }
 }

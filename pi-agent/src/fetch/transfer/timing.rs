@@ -1,10 +1,8 @@
 //! How soon peers answer, and from when on one is slow.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
+
+use parking_lot::Mutex;
 
 /// Answers that are remembered.
 const SAMPLES: usize = 128;
@@ -23,7 +21,7 @@ pub(crate) struct FirstBytes(Mutex<VecDeque<Duration>>);
 impl FirstBytes {
     /// A peer answered after `time`.
     pub(crate) fn add(&self, time: Duration) {
-        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut samples = self.0.lock();
         if samples.len() >= SAMPLES {
             samples.pop_front();
         }
@@ -32,7 +30,7 @@ impl FirstBytes {
 
     /// The time within which 95 of 100 answered.
     pub(crate) fn slow(&self) -> Duration {
-        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let samples = self.0.lock();
         if samples.len() < ENOUGH {
             return FIRST_GUESS;
         }

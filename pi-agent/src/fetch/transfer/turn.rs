@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::digest::Digest;
@@ -49,7 +50,7 @@ pub(crate) struct Place {
 impl Turns {
     /// The flight of an object; a new one where nobody fetches it.
     pub(crate) fn flight(&self, digest: &Digest) -> Arc<Flight> {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.0.lock();
         if let Some(flight) = flights.get(digest).and_then(Weak::upgrade) {
             return flight;
         }
@@ -91,7 +92,7 @@ impl Flight {
 
     /// An open-ended range begins at `start`.
     pub(crate) fn begins(&self, start: u64) {
-        let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut starts = self.starts.lock();
         if starts.len() < STARTS {
             starts.insert(start);
         }
@@ -111,7 +112,7 @@ impl Flight {
     }
 
     fn count(&self) -> usize {
-        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let starts = self.starts.lock();
         starts.len()
     }
 
@@ -120,7 +121,7 @@ impl Flight {
     /// A client that fetches an object by several open-ended ranges at once, as containerd 2 does,
     /// reads each up to where the next one begins. The last one will be as long as the others.
     pub(super) fn ends(&self, start: u64) -> Option<u64> {
-        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let starts = self.starts.lock();
         if let Some(next) = starts.range(start.saturating_add(1)..).next() {
             return Some(*next);
         }
