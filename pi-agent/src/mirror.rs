@@ -6,7 +6,6 @@
 
 mod connection;
 mod count;
-mod fetched;
 
 use std::{sync::Arc, time::Duration};
 

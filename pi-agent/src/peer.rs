@@ -9,12 +9,14 @@ mod count;
 mod ledger;
 mod slots;
 mod sockets;
+mod watch;
 
 pub use self::{
     count::METRICS,
     ledger::{Direction, PeerBytes, PeerTotals},
     slots::SlotCount,
-    sockets::{PeerSockets, SocketWatch, Unwatched, Watched},
+    sockets::PeerSockets,
+    watch::{SocketWatch, Unwatched, Watched},
 };
 pub(crate) use self::{ledger::Meter, sockets::Registered};
 

@@ -4,12 +4,13 @@ use daemon::scope::Scope;
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
-use super::{Inner, count::Outcome, fetched::want};
+use super::{Inner, count::Outcome};
 use crate::{
     content::Object,
     datapath::{Pace, Receiver},
     digest::Digest,
-    http::{Answer, Connection, Kind, ObjectRef, Reference, Reply, Request},
+    fetch::{Delivery, Fetched, Small, Transfer, Want},
+    http::{Answer, Connection, Kind, Method, ObjectRef, Reference, Reply, Request},
     instance,
     listen::{self, Accepted, Limits, Refused, Service},
     own::{self, Unfit},
@@ -28,9 +29,9 @@ pub(super) async fn run(mirror: &Inner, accepted: Accepted, scope: &Scope) {
 }
 
 /// A connection with containerd.
-pub(super) struct Talk<'a> {
-    pub(super) mirror: &'a Inner,
-    pub(super) stream: &'a TcpStream,
+struct Talk<'a> {
+    mirror: &'a Inner,
+    stream: &'a TcpStream,
 }
 
 impl Service for Talk<'_> {
@@ -111,7 +112,7 @@ impl Talk<'_> {
     }
 
     /// Replies with an object of this node.
-    pub(super) async fn own(
+    async fn own(
         &self,
         object: &ObjectRef,
         own: Object,
@@ -152,12 +153,7 @@ impl Talk<'_> {
     }
 
     /// Leaves a request to containerd's next host.
-    pub(super) async fn miss(
-        &self,
-        kind: Kind,
-        request: &Request,
-        connection: Connection,
-    ) -> Connection {
+    async fn miss(&self, kind: Kind, request: &Request, connection: Connection) -> Connection {
         self.count(Some(kind), Outcome::Miss);
         let (code, text) = match kind {
             Kind::Manifest => ("MANIFEST_UNKNOWN", "no node is known to have the manifest"),
@@ -168,7 +164,7 @@ impl Talk<'_> {
     }
 
     /// Says that an object has no such part.
-    pub(super) async fn range(&self, kind: Kind, size: u64, connection: Connection) -> Connection {
+    async fn range(&self, kind: Kind, size: u64, connection: Connection) -> Connection {
         self.count(Some(kind), Outcome::Range);
         let reply = Reply::new(416)
             .field("Content-Range", format_args!("bytes */{size}"))
@@ -176,7 +172,7 @@ impl Talk<'_> {
         self.say(&reply.end(connection), connection).await
     }
 
-    pub(super) fn count(&self, kind: Option<Kind>, outcome: Outcome) {
+    fn count(&self, kind: Option<Kind>, outcome: Outcome) {
         self.mirror.counts.request(kind, outcome);
     }
 
@@ -192,5 +188,115 @@ impl Talk<'_> {
             return self.miss(object.kind, request, connection).await;
         }
         self.fetched(object, digest, request, connection).await
+    }
+
+    /// Asks the peers and replies with what they have.
+    async fn fetched(
+        &self,
+        object: &ObjectRef,
+        digest: &Digest,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        let want = want(object, digest);
+        let fetcher = &self.mirror.fetcher;
+        match fetcher.fetch(&want, request.method, request.range).await {
+            Fetched::Own(own) => self.own(object, own, request, connection).await,
+            Fetched::Small(small) => self.small(&want, &small, request, connection).await,
+            Fetched::Large(transfer) => {
+                self.large(object.kind, digest, *transfer, request, connection)
+                    .await
+            }
+            Fetched::Size(size) => {
+                self.count(Some(object.kind), Outcome::Peer);
+                let reply = Reply::new(200)
+                    .field("Accept-Ranges", "bytes")
+                    .field("Content-Length", size);
+                let head = own::describe(reply, digest, None).end(connection);
+                self.say(&head, connection).await
+            }
+            Fetched::Unsatisfiable(size) => self.range(object.kind, size, connection).await,
+            Fetched::Nowhere => {
+                self.mirror.content.missed(digest, request.range);
+                self.miss(object.kind, request, connection).await
+            }
+        }
+    }
+
+    async fn small(
+        &self,
+        want: &Want,
+        small: &Small,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        let media_type = match want.kind {
+            Kind::Blob => None,
+            Kind::Manifest => match small.media_type() {
+                Some(media_type) => Some(media_type),
+                None => return self.miss(want.kind, request, connection).await,
+            },
+        };
+        let size = u64::try_from(small.bytes.len()).unwrap_or(u64::MAX);
+        let (span, partial) = match own::part(request, size) {
+            Ok(part) => part,
+            Err(Unfit::Range(size, _)) => return self.range(want.kind, size, connection).await,
+            Err(_) => return self.miss(want.kind, request, connection).await,
+        };
+        let reply = Reply::object(span, size, partial);
+        let mut bytes = own::describe(reply, &want.digest, media_type.as_deref()).end(connection);
+        if request.method == Method::Get {
+            bytes.extend_from_slice(span.of(&small.bytes).unwrap_or_default());
+            self.mirror.counts.peer_bytes.increment(span.len());
+        }
+        if want.kind == Kind::Manifest {
+            self.mirror.fetcher.expect_children(want, &small.bytes);
+        }
+        self.count(Some(want.kind), Outcome::Peer);
+        self.say(&bytes, connection).await
+    }
+
+    async fn large(
+        &self,
+        kind: Kind,
+        digest: &Digest,
+        transfer: Transfer,
+        request: &Request,
+        connection: Connection,
+    ) -> Connection {
+        let reply = Reply::object(transfer.span(), transfer.total(), request.range.is_some());
+        let head = own::describe(reply, digest, None).end(connection);
+        if self.say(&head, Connection::KeepAlive).await == Connection::Close {
+            self.count(Some(kind), Outcome::Gone);
+            return Connection::Close;
+        }
+        let count = |bytes| self.mirror.counts.peer_bytes.increment(bytes);
+        let delivery = transfer.deliver(self.stream, count).await;
+        match delivery {
+            Delivery::Complete => {
+                self.count(Some(kind), Outcome::Peer);
+                connection
+            }
+            // Ended with FIN, upon which containerd asks for the rest.
+            Delivery::Short => {
+                self.count(Some(kind), Outcome::Short);
+                Connection::Close
+            }
+            Delivery::Gone => {
+                self.count(Some(kind), Outcome::Gone);
+                Connection::Close
+            }
+        }
+    }
+}
+
+/// What is asked for, by its digest.
+fn want(object: &ObjectRef, digest: &Digest) -> Want {
+    Want {
+        digest: digest.clone(),
+        kind: object.kind,
+        registry: object.registry.clone(),
+        repository: object.repository.clone(),
+        size: None,
     }
 }

@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-use super::Watched;
+use super::watch::Watched;
 
 /// Most peers that are told apart. Further ones share the entry of the unspecified address.
 const MOST_PEERS: usize = 8192;
