@@ -12,8 +12,8 @@ use crate::network::Host;
 use crate::process::Process;
 use crate::run::Run;
 
-mod config;
-mod pause;
+pub(crate) mod config;
+pub(crate) mod pause;
 mod release;
 
 pub use release::Release;
@@ -53,8 +53,8 @@ impl Containerd {
         ] {
             fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
         }
-        fs::write(containerd.config_file(), config::text(&containerd)?)
-            .context("writing containerd's settings")?;
+        let settings = config::text(&containerd.places(), &containerd.directory)?;
+        fs::write(containerd.config_file(), settings).context("writing containerd's settings")?;
         Ok(containerd)
     }
 
@@ -179,6 +179,17 @@ impl Containerd {
     /// When it cannot be run.
     pub fn version(&self) -> Result<String> {
         exec::run(std::process::Command::new(&self.program).arg("--version"))
+    }
+
+    fn places(&self) -> config::Places {
+        config::Places {
+            root: self.root(),
+            state: self.state(),
+            socket: self.socket(),
+            ttrpc: self.directory.join("t.sock"),
+            cni: self.directory.join("cni"),
+            hosts: self.hosts_directory(),
+        }
     }
 
     fn root(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Runs the command and gives its standard output; a failure carries its standard error.
+/// Runs the command and gives its standard output; a failure carries all that it wrote.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     let output = command
@@ -14,8 +14,9 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
         .with_context(|| format!("running `{shown}`"))?;
     ensure!(
         output.status.success(),
-        "`{shown}` failed ({}): {}",
+        "`{shown}` failed ({}): {}{}",
         output.status,
+        String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -9,7 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache;
 
+mod archive;
 mod files;
+mod grown;
 mod layer;
 mod manifest;
 

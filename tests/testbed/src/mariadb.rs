@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -13,11 +13,14 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{cache, exec::run, rights::is_root, wait::wait_until};
+use crate::{
+    cache, exec::run, network::Host, process::Process, rights::is_root, run::Run, wait::wait_until,
+};
 
 /// Ends the server with the program that started it, and removes its files.
 const KEEP: &str = include_str!("mariadb/keep.sh");
 
+const PORT: u16 = 3306;
 const START: Duration = Duration::from_secs(30);
 
 /// A MariaDB server on a loopback port with data of its own. Dropping it kills it and removes the
@@ -220,6 +223,44 @@ impl Drop for MariaDb {
     fn drop(&mut self) {
         self.running = None;
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl MariaDb {
+    /// Starts one on a host of the bed, for whoever reaches it there, as part of the run. Gives
+    /// the URL of a database that is new.
+    ///
+    /// # Errors
+    ///
+    /// When MariaDB is not installed or does not come up.
+    pub fn serve(run_of: &Run, host: &Host) -> Result<(Process, String)> {
+        let template = cache::directory("mariadb-data", install)?;
+        let directory = run_of.make_directory(&host.name)?;
+        run(Command::new("cp")
+            .args(["-r", "--sparse=always"])
+            .args([template.join("data"), directory.join("data")]))?;
+        let first = directory.join("first.sql");
+        let sql = "CREATE DATABASE piccolo;\nCREATE USER piccolo@'%' IDENTIFIED BY 'of-the-bed';\n\
+                   GRANT ALL ON piccolo.* TO piccolo@'%';\n";
+        fs::write(&first, sql).context("writing the database's first statements")?;
+        let at = |name: &str| directory.join(name).display().to_string();
+        let arguments = [
+            "--no-defaults".to_owned(),
+            format!("--datadir={}", at("data")),
+            format!("--socket={}", at("socket")),
+            format!("--pid-file={}", at("pid")),
+            format!("--init-file={}", first.display()),
+            "--bind-address=0.0.0.0".to_owned(),
+            "--skip-name-resolve".to_owned(),
+            "--innodb-buffer-pool-size=32M".to_owned(),
+            "--user=root".to_owned(),
+        ];
+        let (program, address) = (Path::new("mariadbd"), SocketAddr::new(host.address, PORT));
+        let mut process = Process::start(run_of, &host.netns, &host.name, program, arguments)?;
+        let turn = Duration::from_secs(1);
+        process.wait_ready(START, || Ok(host.netns.connect(address, turn).is_ok()))?;
+        let url = format!("mysql://piccolo:of-the-bed@{address}/piccolo");
+        Ok((process, url))
     }
 }
 

@@ -5,6 +5,7 @@
 //! 198.18.0.0/24 for the core, 198.18.R.0/24 for rack R.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
@@ -63,6 +64,19 @@ impl Host {
     /// When `ip` refuses.
     pub fn add_address(&self, address: Ipv4Addr) -> Result<()> {
         ip(&self.netns, &format!("addr add {address}/32 dev lo"))
+    }
+
+    /// Has it send packets to some addresses by way of another host, and pass on what is not for
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` or the kernel refuse.
+    pub fn route(&self, addresses: &str, via: IpAddr) -> Result<()> {
+        ip(&self.netns, &format!("route replace {addresses} via {via}"))?;
+        self.netns.inside(|| {
+            fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("having packets passed on")
+        })
     }
 
     /// Has whatever it sends to an address get lost on the way, without a word to it.
@@ -143,6 +157,24 @@ impl Network {
         )
     }
 
+    /// Pulls the plug of a host's only link: packets from and to it get lost without a word.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn unplug(&self, host: &Host) -> Result<()> {
+        ip(&self.fabric, &format!("link set {} down", port(&host.name)))
+    }
+
+    /// Puts the plug back after [`Network::unplug`].
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn plug(&self, host: &Host) -> Result<()> {
+        ip(&self.fabric, &format!("link set {} up", port(&host.name)))
+    }
+
     /// Makes the way from one rack to another slower than the racks' own links, or as fast as they
     /// are again. Racks are numbered from 1.
     ///
@@ -211,7 +243,7 @@ impl Network {
         rate: Option<Rate>,
     ) -> Result<Host> {
         let netns = Netns::create(&self.run, name)?;
-        let port = format!("p-{name}");
+        let port = port(name);
         let peer = netns.name();
         ip(
             &self.fabric,
@@ -230,6 +262,11 @@ impl Network {
             netns,
         })
     }
+}
+
+/// A host's port on its bridge.
+fn port(host: &str) -> String {
+    format!("p-{host}")
 }
 
 fn add_bridge(netns: &Netns, name: &str) -> Result<()> {

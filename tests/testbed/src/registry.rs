@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -20,6 +20,8 @@ mod push;
 pub use log::AccessEntry;
 
 const PORT: u16 = 5000;
+/// Where a registry is expected whose name is all that is known of it.
+const TLS_PORT: u16 = 443;
 /// An answer is logged long before this has passed.
 const QUIET: Duration = Duration::from_millis(300);
 const START: Duration = Duration::from_secs(20);
@@ -28,7 +30,18 @@ const START: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Registry {
     host: Host,
+    storage: PathBuf,
     process: Process,
+    with_tls: Option<Process>,
+}
+
+/// What a TLS listener shows of itself.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate, in PEM.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 impl Registry {
@@ -40,7 +53,11 @@ impl Registry {
     pub fn start(run: &Run, host: &Host) -> Result<Self> {
         let storage = run.make_directory(&format!("{}-storage", host.name))?;
         let config = run.directory().join(format!("{}.yml", host.name));
-        fs::write(&config, configuration(&storage)).context("writing the registry's settings")?;
+        fs::write(
+            &config,
+            configuration(&storage, &format!("addr: 0.0.0.0:{PORT}")),
+        )
+        .context("writing the registry's settings")?;
         let program = Path::new("docker-registry");
         let arguments = ["serve".as_ref(), config.as_os_str()];
         let mut process = Process::start(run, &host.netns, &host.name, program, arguments)?;
@@ -50,8 +67,39 @@ impl Registry {
         })?;
         Ok(Self {
             host: host.clone(),
+            storage,
             process,
+            with_tls: None,
         })
+    }
+
+    /// Has it answer on port 443 as well, with TLS, as a public registry does.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn serve_tls(&mut self, run: &Run, identity: &Identity) -> Result<()> {
+        let name = format!("{}-tls", self.host.name);
+        let listener = format!(
+            "addr: 0.0.0.0:{TLS_PORT}\n  tls:\n    certificate: {}\n    key: {}",
+            identity.certificate.display(),
+            identity.key.display()
+        );
+        let config = run.directory().join(format!("{name}.yml"));
+        fs::write(&config, configuration(&self.storage, &listener))
+            .context("writing the registry's settings")?;
+        let arguments = ["serve".as_ref(), config.as_os_str()];
+        let (program, netns) = (Path::new("docker-registry"), &self.host.netns);
+        let mut process = Process::start(run, netns, &name, program, arguments)?;
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), TLS_PORT);
+        process.wait_ready(START, || Ok(netns.connect(address, START).is_ok()))?;
+        self.with_tls = Some(process);
+        Ok(())
+    }
+
+    /// Its address.
+    pub fn address(&self) -> IpAddr {
+        self.host.address
     }
 
     /// Where nodes reach it.
@@ -90,9 +138,12 @@ impl Registry {
         })
     }
 
-    /// What it has answered so far, oldest first.
+    /// What it has answered so far, oldest first, and after that what it has answered with TLS.
     pub fn access_log(&self) -> Vec<AccessEntry> {
-        log::parse(&self.process.log())
+        let mut entries = log::parse(&self.process.log());
+        let with_tls = self.with_tls.as_ref().map(Process::log);
+        entries.extend(log::parse(&with_tls.unwrap_or_default()));
+        entries
     }
 
     /// The bytes of all bodies sent to a client so far.
@@ -118,7 +169,7 @@ fn local() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT)
 }
 
-fn configuration(storage: &Path) -> String {
+fn configuration(storage: &Path, listener: &str) -> String {
     format!(
         "version: 0.1
 log:
@@ -130,7 +181,7 @@ storage:
   filesystem:
     rootdirectory: {storage}
 http:
-  addr: 0.0.0.0:{PORT}
+  {listener}
   secret: testbed
 ",
         storage = storage.display()

@@ -1,10 +1,10 @@
 //! The settings of a containerd that keeps to its own directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Containerd, pause};
+use super::pause;
 
 /// Plugins that would use directories outside, or report that their file system is missing.
 const DISABLED: &str = r#"[
@@ -18,8 +18,19 @@ const DISABLED: &str = r#"[
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAYFS: u64 = 0x794c_7630;
 
-/// Settings of version 2, which 1.6 to 2.x read.
-pub(super) fn text(containerd: &Containerd) -> Result<String> {
+/// Where a containerd has what is its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub(crate) root: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) ttrpc: PathBuf,
+    pub(crate) cni: PathBuf,
+    pub(crate) hosts: PathBuf,
+}
+
+/// Settings of version 2, which 1.6 to 2.x read. Content will lie on the file system of `disk`.
+pub(crate) fn text(places: &Places, disk: &Path) -> Result<String> {
     Ok(format!(
         r#"version = 2
 root = "{root}"
@@ -51,13 +62,13 @@ conf_dir = "{cni}"
 config_path = "{hosts}"
 "#,
         pause = pause::NAME,
-        root = containerd.root().display(),
-        state = containerd.state().display(),
-        socket = containerd.socket().display(),
-        ttrpc = containerd.directory.join("t.sock").display(),
-        snapshotter = snapshotter(&containerd.directory)?,
-        cni = containerd.directory.join("cni").display(),
-        hosts = containerd.hosts_directory().display(),
+        root = places.root.display(),
+        state = places.state.display(),
+        socket = places.socket.display(),
+        ttrpc = places.ttrpc.display(),
+        snapshotter = snapshotter(disk)?,
+        cni = places.cni.display(),
+        hosts = places.hosts.display(),
     ))
 }
 

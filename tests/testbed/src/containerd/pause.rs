@@ -13,7 +13,7 @@ use crate::exec::run;
 use crate::image::host_architecture;
 
 /// As containerd's settings name it.
-pub(super) const NAME: &str = "registry.test/lib/pause:v1";
+pub(crate) const NAME: &str = "registry.test/lib/pause:v1";
 
 /// As the first of a namespace it would not be ended by a signal that it does not handle.
 const PROGRAM: &str = "#include <signal.h>
@@ -27,7 +27,7 @@ int main(void) {
 ";
 
 /// Gives the image as an archive, made before or now.
-pub(super) fn archive() -> Result<PathBuf> {
+pub(crate) fn archive() -> Result<PathBuf> {
     let directory = cache::directory("pause", |directory| {
         make(directory).context("making the image of pods' first process")
     })?;

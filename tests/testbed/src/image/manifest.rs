@@ -12,8 +12,8 @@ use super::layer::{self, Packed};
 use super::{Blob, ImageSpec, Variant, blob_path};
 
 const CREATED: &str = "2024-01-01T00:00:00Z";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Writes all blobs of the image; gives what its tag points at, and its platforms.
@@ -89,11 +89,11 @@ fn write_index(layout: &Path, variants: &[Variant]) -> Result<Blob> {
     write_blob(layout, INDEX, &index)
 }
 
-fn descriptor(blob: &Blob) -> Value {
+pub(super) fn descriptor(blob: &Blob) -> Value {
     json!({"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size})
 }
 
-fn write_blob(layout: &Path, media_type: &str, content: &Value) -> Result<Blob> {
+pub(super) fn write_blob(layout: &Path, media_type: &str, content: &Value) -> Result<Blob> {
     let bytes = serde_json::to_vec_pretty(content).context("encoding a part of an image")?;
     let digest = format!("sha256:{}", hex::encode(Sha256::digest(&bytes)));
     fs::write(blob_path(layout, &digest), &bytes).context("writing a part of an image")?;
