@@ -28,6 +28,8 @@ pub(crate) enum Task {
         unit: bool,
         /// Runs only tests whose names contain one of these.
         filter: Vec<String>,
+        #[command(flatten)]
+        kubernetes: KubernetesOptions,
     },
     /// Everything that a change has to pass: format, house rules, lints, documents, dependencies,
     /// generated files, tests.
@@ -75,6 +77,21 @@ pub(crate) struct Targets {
     /// The architectures to build for.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["x86_64", "aarch64"])]
     pub(crate) arch: Vec<Arch>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KubernetesOptions {
+    /// Tries the chart on a real Kubernetes instead: two nodes, and the programs of this directory
+    /// (kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy, kubelet, kubectl and
+    /// etcd; of Kubernetes 1.20 or later). The filter is one of cases.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) kubernetes: Option<PathBuf>,
+    /// Tries the release images; without it the development build's, which take less long to make.
+    #[arg(long, requires = "kubernetes")]
+    pub(crate) release: bool,
+    /// The images are built: set when the test starts itself again with more rights.
+    #[arg(long, hide = true)]
+    pub(crate) built: bool,
 }
 
 #[derive(Clone, Debug, Args)]

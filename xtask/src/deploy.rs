@@ -19,7 +19,7 @@ use crate::{
     setup::{self, DEPLOY},
     workspace,
 };
-use tools::Tools;
+pub(crate) use tools::Tools;
 
 /// Writes the plain manifests anew from the chart.
 ///

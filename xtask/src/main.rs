@@ -9,6 +9,7 @@ mod dist;
 mod docs;
 mod ebpf;
 mod image;
+mod kubernetes;
 mod layers;
 mod setup;
 mod shell;
@@ -37,11 +38,17 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Demo(options) => demo::run(&options),
         Task::Sweep => testbed::Run::sweep_kept(),
-        Task::Test { unit: true, filter } => tests::run_unit(&filter),
+        Task::Test {
+            unit: true, filter, ..
+        } => tests::run_unit(&filter),
         Task::Test {
             unit: false,
             filter,
+            kubernetes: options,
         } => {
+            if let Some(directory) = &options.kubernetes {
+                return kubernetes::run(directory, &options, &filter);
+            }
             if filter.is_empty() {
                 ebpf::check_where_possible()?;
                 deploy::check()?;

