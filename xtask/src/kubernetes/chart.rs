@@ -33,6 +33,9 @@ const FIELDS: [Field; 2] = [
 /// API versions that an older one has under another name.
 const RENAMED: [(u32, &str, &str); 1] = [(21, "policy/v1", "policy/v1beta1")];
 
+/// What has kinds of its own, which an old API server built with a newer Go cannot take.
+const CUSTOM: [&str; 2] = ["monitoring-monitors.yaml", "monitoring-rules.yaml"];
+
 /// The chart as this Kubernetes takes it, in the run's directory.
 #[derive(Debug)]
 pub(super) struct Chart {
@@ -48,6 +51,7 @@ impl Chart {
             dropped: Vec::new(),
         };
         fitted.copy(chart, Path::new(""), version)?;
+        fitted.dropped.sort();
         fitted.dropped.dedup();
         Ok(fitted)
     }
@@ -67,6 +71,12 @@ impl Chart {
         for entry in fs::read_dir(&from).with_context(|| format!("reading {}", from.display()))? {
             let place = place.join(entry.context("reading the chart")?.file_name());
             let from = chart.join(&place);
+            if !version.takes_custom_objects() && CUSTOM.iter().any(|file| place.ends_with(file)) {
+                let what = "monitors and rules (its API server was built with a Go that is too new for \
+                            it, and ends when it is given custom objects)";
+                self.dropped.push(what.to_owned());
+                continue;
+            }
             if from.is_dir() {
                 self.copy(chart, &place, version)?;
                 continue;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Answer, Image, KubeNode, KubePrograms, Kubernetes, Run, get, wait_until};
+use testbed::{
+    Answer, Image, KubeNode, KubePrograms, KubeVersion, Kubernetes, Run, get, wait_until,
+};
 
 use super::Images;
 use super::chart::Chart;
@@ -248,13 +250,23 @@ impl Stage {
         runtime.unwrap_or_else(|error| format!("{error:#}"))
     }
 
+    /// The version of this Kubernetes.
+    pub(super) fn version(&self) -> &KubeVersion {
+        self.programs.version()
+    }
+
     /// The state of the release, for a report of what failed.
     pub(super) fn describe(&self) -> String {
         let shown = self
             .cluster
             .control
             .kubectl(&["-n", NAMESPACE, "get", "pods", "-o", "wide"]);
-        let pods = shown.unwrap_or_else(|error| format!("{error:#}"));
+        let pods = shown.unwrap_or_else(|error| {
+            format!(
+                "{error:#}\nThe API server's log:\n{}",
+                self.cluster.control.log_tail()
+            )
+        });
         let events = self.cluster.control.kubectl(&[
             "-n",
             NAMESPACE,

@@ -20,7 +20,7 @@ use crate::network::Host;
 use crate::process::Process;
 use crate::run::Run;
 
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(3);
 const API: u16 = 6443;
 const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEER: &str = "http://127.0.0.1:2380";
@@ -49,7 +49,7 @@ pub struct Control {
     _proxy: Process,
     _scheduler: Process,
     _controllers: Process,
-    _apiserver: Process,
+    apiserver: Process,
     _etcd: Process,
 }
 
@@ -82,7 +82,7 @@ impl Control {
             _controllers: starter.controllers(&key)?,
             _scheduler: starter.scheduler()?,
             _proxy: proxy,
-            _apiserver: apiserver,
+            apiserver,
             _etcd: etcd,
             host: host.clone(),
             kubectl: programs.path("kubectl"),
@@ -114,6 +114,11 @@ impl Control {
     /// When it fails, with what it says.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         exec::run(self.command(&self.kubectl).args(arguments))
+    }
+
+    /// The last that the API server has logged.
+    pub fn log_tail(&self) -> String {
+        self.apiserver.log_tail()
     }
 
     /// The file that leads a client to the API as one of its users.

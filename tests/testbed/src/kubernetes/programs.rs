@@ -24,6 +24,10 @@ const ETCD: [&str; 4] = ["etcd/usr/bin/etcd", "bin/etcd", "kb/etcd", "etcd"];
 /// The first that has CRI v1; those before speak v1alpha2, which containerd 2 has no more.
 const CRI_V1: u32 = 23;
 
+/// The first with a library that reads custom objects and works with Go from 1.18 on: reflect2 1.0.2.
+const READS_WITH_NEW_GO: u32 = 24;
+const NEW_GO: u32 = 18;
+
 /// The programs of one Kubernetes, and an etcd.
 #[derive(Clone, Debug)]
 pub struct KubePrograms {
@@ -37,6 +41,8 @@ pub struct KubePrograms {
 pub struct KubeVersion {
     minor: u32,
     text: String,
+    /// The Go 1 that it was built with.
+    go: u32,
 }
 
 /// A containerd that a kubelet can speak with.
@@ -76,7 +82,7 @@ impl KubePrograms {
         let etcd = etcd.with_context(|| {
             format!("{} has no etcd, nor etcd/usr/bin/etcd", programs.display())
         })?;
-        let version = run(Command::new(programs.join("kube-apiserver")).arg("--version"))?;
+        let version = run(Command::new(programs.join("kube-apiserver")).arg("--version=raw"))?;
         Ok(Self {
             version: KubeVersion::parse(&version)?,
             directory: programs,
@@ -104,19 +110,33 @@ impl KubeVersion {
         self.minor >= minor
     }
 
-    /// `Kubernetes v1.20.2`, as each of the programs says.
+    /// Whether its API server takes objects of kinds that it was told of: an old one built with a
+    /// newer Go ends when it is given one.
+    pub fn takes_custom_objects(&self) -> bool {
+        self.is_at_least(READS_WITH_NEW_GO) || self.go < NEW_GO
+    }
+
+    /// `version.Info{... GitVersion:"v1.20.2", ... GoVersion:"go1.19.8", ...}`
     fn parse(said: &str) -> Result<Self> {
-        let text = said
-            .trim()
-            .strip_prefix("Kubernetes v")
-            .with_context(|| format!("{said:?} names no version of Kubernetes"))?;
-        let minor = text
-            .strip_prefix("1.")
-            .and_then(|rest| rest.split('.').next())
-            .and_then(|minor| minor.parse().ok());
+        let context = || format!("{:?} names no version of Kubernetes 1", said.trim());
+        let field = |name: &str| {
+            let (_, rest) = said.split_once(&format!("{name}:\""))?;
+            rest.split('"').next()
+        };
+        let minor_of = |version: &str| {
+            let minor = version
+                .strip_prefix("1.")?
+                .split(['.', '-', '+', ' '])
+                .next();
+            minor?.parse().ok()
+        };
+        let text = field("GitVersion").and_then(|version| version.strip_prefix('v'));
+        let text = text.with_context(context)?;
+        let go = field("GoVersion").and_then(|version| version.strip_prefix("go"));
         Ok(Self {
-            minor: minor.with_context(|| format!("{text:?} is no version of Kubernetes 1"))?,
+            minor: minor_of(text).with_context(context)?,
             text: text.to_owned(),
+            go: go.and_then(minor_of).with_context(context)?,
         })
     }
 }
@@ -162,12 +182,20 @@ mod tests {
 
     #[test]
     fn a_version_is_read_as_the_programs_say_it() {
-        let version = KubeVersion::parse("Kubernetes v1.20.2\n").expect("a version");
+        let said = |version: &str, go: &str| {
+            KubeVersion::parse(&format!(
+                "version.Info{{Major:\"1\", GitVersion:\"{version}\", GoVersion:\"{go}\"}}\n"
+            ))
+        };
+        let version = said("v1.20.2", "go1.19.8").expect("a version");
         assert_eq!(version.to_string(), "1.20.2");
         assert!(version.is_at_least(20) && !version.is_at_least(21));
-        assert!(KubeVersion::parse("Kubernetes v1.36.0-rc.1").is_ok_and(|v| v.is_at_least(36)));
-        for odd in ["", "v1.20.2", "Kubernetes v2.0.0", "Kubernetes v1.x"] {
-            assert!(KubeVersion::parse(odd).is_err(), "{odd}");
+        assert!(!version.takes_custom_objects());
+        assert!(said("v1.20.2", "go1.15.5").is_ok_and(|old| old.takes_custom_objects()));
+        let next = said("v1.36.0-rc.1", "go1.26 X:boringcrypto").expect("a version");
+        assert!(next.is_at_least(36) && next.takes_custom_objects());
+        for odd in ["", "1.20.2", "v2.0.0", "v1.x"] {
+            assert!(said(odd, "go1.26").is_err(), "{odd}");
         }
     }
 }
