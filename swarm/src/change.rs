@@ -1,0 +1,38 @@
+//! What changed, for logs and counters.
+
+use serde::Serialize;
+
+use crate::{Fault, Key, Reason};
+
+/// Something that happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change<A> {
+    pub key: Key,
+    /// To whom; none where it is the key's as a whole.
+    pub node: Option<A>,
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// It may go to the registry.
+    Permitted(Reason),
+    /// It gave its permit back: it has the whole.
+    Returned,
+    /// It lost its permit: it went silent, stalled, left, or a child said that it fails.
+    Lost,
+    /// A child gave it up, and it is not handed out until it is heard of again.
+    Out(Fault),
+    /// It sent what does not fit, and is not handed out for this key any more.
+    Barred,
+    /// It is slow, and feeds nobody any more.
+    Slow,
+    /// It was given another source than it had.
+    Moved,
+    /// Nobody wants the key any more, and its state was dropped.
+    Settled,
+    /// All that is known of the key was dropped, as its bytes were false.
+    Cut,
+}

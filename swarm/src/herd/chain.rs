@@ -1,0 +1,213 @@
+//! The nodes of one rack that take one behind the other.
+//!
+//! A rack has one chain; where it has more nodes than a chain may have, it has several, and those
+//! behind the first take from chains of the same rack.
+
+use std::num::NonZeroU32;
+
+use super::member::MemberId;
+use super::{Herd, State};
+use crate::{Place, Rack, Rules, Zone};
+
+/// A chain, by its number in the herd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ChainId(NonZeroU32);
+
+/// A chain's place in the order of the herd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number {
+    pub(super) epoch: u32,
+    pub(super) rack: u32,
+}
+
+/// A chain from which one more gateway may take: the nearest to the root first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Opening {
+    pub(super) zone: Zone,
+    pub(super) level: u16,
+    pub(super) number: Number,
+    pub(super) chain: ChainId,
+}
+
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) rack: Rack,
+    pub(super) zone: Zone,
+    /// It has one since its gateway first got a source.
+    pub(super) number: Option<Number>,
+    /// Chains between it and the root.
+    pub(super) level: u16,
+    /// In the order of their places.
+    pub(super) members: Vec<MemberId>,
+    next_place: u32,
+    /// Who takes from elsewhere for all.
+    pub(super) gateway: Option<MemberId>,
+    /// The chain that the gateway takes from.
+    pub(super) parent: Option<ChainId>,
+    /// The gateway's sources beside its first.
+    pub(super) stripes: [Option<MemberId>; Rules::MOST_STRIPES - 1],
+    /// How many gateways take from it.
+    pub(super) kids: usize,
+    pub(super) opening: Option<Opening>,
+}
+
+impl ChainId {
+    pub(super) fn new(index: usize) -> Self {
+        let number = u32::try_from(index).unwrap_or(u32::MAX - 1);
+        Self(NonZeroU32::MIN.saturating_add(number))
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0.get() - 1).unwrap_or(usize::MAX)
+    }
+}
+
+impl Chain {
+    pub(super) fn new(place: Place) -> Self {
+        Self {
+            rack: place.rack,
+            zone: place.zone,
+            number: None,
+            level: 0,
+            members: Vec::new(),
+            next_place: 0,
+            gateway: None,
+            parent: None,
+            stripes: [None; Rules::MOST_STRIPES - 1],
+            kids: 0,
+            opening: None,
+        }
+    }
+
+    pub(super) fn take_place(&mut self) -> u32 {
+        let place = self.next_place;
+        self.next_place = self.next_place.saturating_add(1);
+        place
+    }
+
+    /// Places up to that one are taken.
+    pub(super) fn reserve(&mut self, place: u32) {
+        self.next_place = self.next_place.max(place.saturating_add(1));
+    }
+
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.members.capacity() * size_of::<MemberId>()
+    }
+}
+
+impl Herd {
+    /// The chain that a new node of the rack comes into.
+    pub(super) fn chain_for(&mut self, place: Place, rules: &Rules) -> ChainId {
+        let last = self.racks.get(&place.rack).and_then(|chains| chains.last());
+        if let Some(&last) = last
+            && self[last].members.len() < rules.chain
+        {
+            return last;
+        }
+        self.new_chain(place)
+    }
+
+    pub(super) fn new_chain(&mut self, place: Place) -> ChainId {
+        let id = ChainId::new(self.chains.len());
+        self.chains.push(Chain::new(place));
+        self.racks.entry(place.rack).or_default().push(id);
+        if !self.zones.contains(&place.zone) && self.zones.len() < Self::MOST_ZONES {
+            self.zones.push(place.zone);
+        }
+        id
+    }
+
+    /// Zones that are told apart in the search for a parent.
+    const MOST_ZONES: usize = 64;
+
+    /// The chain whose gateway takes from other racks, for all chains of its rack.
+    pub(super) fn head(&self, chain: ChainId) -> ChainId {
+        let chains = self
+            .racks
+            .get(&self[chain].rack)
+            .map_or(&[][..], Vec::as_slice);
+        if chains.len() < 2 {
+            return chain;
+        }
+        let alive = chains.iter().copied().filter(|&chain| self.is_alive(chain));
+        let head = alive.min_by_key(|&chain| {
+            let Chain { number, parent, .. } = self[chain];
+            let is_tied = parent.is_some_and(|parent| self[parent].rack != self[chain].rack);
+            (!is_tied, number.is_none(), number, chain)
+        });
+        let head = head.unwrap_or(chain);
+        // A chain that another instance ranked may be before the one that this instance made the
+        // head. The order does not let it take from there, so it goes on by itself.
+        let is_before = self[chain].number.is_some() && self[chain].number < self[head].number;
+        if is_before { chain } else { head }
+    }
+
+    /// Whether anybody of the chain is there.
+    pub(super) fn is_alive(&self, chain: ChainId) -> bool {
+        let members = self[chain].members.iter();
+        members.into_iter().any(|&id| self[id].state != State::Out)
+    }
+
+    /// Gives the chain its place in the order, behind all that have one, if it has none.
+    pub(super) fn give_rank(&mut self, chain: ChainId, level: u16) {
+        if self[chain].number.is_some() {
+            return;
+        }
+        let number = Number {
+            epoch: self.epoch,
+            rack: self.next,
+        };
+        self.next = self.next.saturating_add(1);
+        self.set_rank(chain, number, level);
+    }
+
+    pub(super) fn set_rank(&mut self, chain: ChainId, number: Number, level: u16) {
+        self[chain].number = Some(number);
+        self[chain].level = level;
+        self.ranked.insert(number, chain);
+        self.reopen(chain);
+    }
+
+    /// Sees to it that the chain stands among those with room exactly if it has room.
+    pub(super) fn reopen(&mut self, chain: ChainId) {
+        if let Some(opening) = self[chain].opening.take() {
+            self.open.remove(&opening);
+        }
+        let Chain {
+            zone,
+            level,
+            number,
+            kids,
+            ..
+        } = self[chain];
+        let Some(number) = number.filter(|_| kids < self.fan) else {
+            return;
+        };
+        let opening = Opening {
+            zone,
+            level,
+            number,
+            chain,
+        };
+        self.open.insert(opening);
+        self[chain].opening = Some(opening);
+    }
+
+    /// The gateway takes from that chain no more.
+    pub(super) fn drop_parent(&mut self, chain: ChainId) {
+        if let Some(parent) = self[chain].parent.take() {
+            self[parent].kids = self[parent].kids.saturating_sub(1);
+            self.reopen(parent);
+        }
+    }
+
+    /// Moves a member that nobody of its chain takes from behind all others of the chain.
+    pub(super) fn move_to_end(&mut self, id: MemberId) {
+        let chain = self[id].chain;
+        let place = self[chain].take_place();
+        self[id].place = place;
+        let members = &mut self[chain].members;
+        members.retain(|&member| member != id);
+        members.push(id);
+    }
+}

@@ -1,0 +1,135 @@
+//! Who fails: sources that were given up, nodes that leave, that are slow, that lie.
+
+use super::member::{MemberId, Ms, Slot, State};
+use super::{Ask, Context, Found, Herd};
+use crate::identity::Node;
+use crate::{Event, Fault};
+
+/// So many sources a member may report within the window, and be believed: a node that nobody can
+/// reach has itself to blame.
+const MOST_BELIEVED: u8 = 3;
+const WINDOW: Ms = 5_000;
+
+impl Herd {
+    /// A member gave up a source. Only those who were sent to a node have a say about it.
+    pub(super) fn report(&mut self, id: MemberId, source: MemberId, fault: Fault, now: Ms) {
+        if !self.takes_from(id, source) {
+            return;
+        }
+        self.unlink_from(id, source);
+        let counts = matches!(fault, Fault::Silent | Fault::Empty | Fault::Wrong);
+        if !counts || !self.is_believed(id, now) {
+            return;
+        }
+        if fault == Fault::Wrong {
+            self.bar(source, now);
+        } else {
+            self.take_out_for(source, fault, now);
+        }
+    }
+
+    /// A report outside of a join.
+    pub(crate) fn reported(&mut self, by: Node, source: Node, fault: Fault, now: Ms) {
+        let ids = (self.index.get(&by), self.index.get(&source));
+        if let (Some(&by), Some(&source)) = ids {
+            self.touched = now;
+            self.report(by, source, fault, now);
+        }
+    }
+
+    fn is_believed(&mut self, id: MemberId, now: Ms) -> bool {
+        let member = &mut self[id];
+        if now.saturating_sub(member.reported) >= WINDOW {
+            (member.reported, member.reports) = (now, 0);
+        }
+        member.reports = member.reports.saturating_add(1);
+        member.reports <= MOST_BELIEVED
+    }
+
+    /// The node goes, or gave up what it wanted.
+    pub(crate) fn leave(&mut self, node: Node, now: Ms) {
+        if let Some(&id) = self.index.get(&node) {
+            self.touched = now;
+            self.take_out(id, now);
+            self.drop_kids(id);
+        }
+    }
+
+    /// Nobody is sent to the node for this key any more.
+    pub(crate) fn bar_node(&mut self, node: Node, now: Ms) {
+        if let Some(&id) = self.index.get(&node) {
+            self.bar(id, now);
+        }
+    }
+
+    fn bar(&mut self, id: MemberId, now: Ms) {
+        if !self[id].barred {
+            self[id].barred = true;
+            self.lose(id, now);
+            self.drop_kids(id);
+            self.say(id, Event::Barred);
+        }
+    }
+
+    /// The node drains slowly: it becomes a leaf at the end of its chain, and the next of the chain
+    /// is given what it took from. It has ended what others take from it.
+    pub(crate) fn slow(&mut self, node: Node, ask: &Ask, context: &mut Context) -> Option<Found> {
+        let id = *self.index.get(&node)?;
+        self.touched = context.now;
+        self.wants_again(id);
+        if !self[id].slow {
+            self.say(id, Event::Slow);
+            self.make_leaf(id, context.now);
+        }
+        Some(self.ask(id, ask, context))
+    }
+
+    fn make_leaf(&mut self, id: MemberId, now: Ms) {
+        let heir = self[id].kids.into_iter().flatten().find(|&kid| {
+            let same_chain = self[kid].chain == self[id].chain;
+            same_chain && !self[kid].slow
+        });
+        self.drop_kids(id);
+        self[id].slow = true;
+        if self[id].permit {
+            // What it takes from the registry goes on, and nobody waits for it.
+            self.lose(id, now);
+        }
+        if let Some(heir) = heir {
+            self.inherit(id, heir, now);
+        } else {
+            self.unlink(id);
+        }
+        self.move_to_end(id);
+    }
+
+    /// Gives one member what another takes from.
+    fn inherit(&mut self, from: MemberId, heir: MemberId, now: Ms) {
+        let chain = self[from].chain;
+        let was_gateway = self[chain].gateway == Some(from);
+        let sources: Vec<_> = self.sources(from).collect();
+        let parent = self[chain].parent;
+        self.unlink(from);
+        let slot = if was_gateway {
+            Slot::Second
+        } else {
+            Slot::Chain
+        };
+        if was_gateway && !sources.is_empty() {
+            self[chain].gateway = Some(heir);
+        }
+        let mut tied = false;
+        for source in sources {
+            tied |= self[source].state != State::Out
+                && self.may_take(heir, source)
+                && self.link(heir, source, slot, now);
+        }
+        if tied {
+            debug_assert_eq!(self[chain].parent, parent, "the chain's parent stays");
+            self.counts.moves += 1;
+            self.say(heir, Event::Moved);
+        } else if self[chain].gateway == Some(heir) {
+            self[chain].gateway = None;
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One node of a herd.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::chain::ChainId;
+use crate::identity::Node;
+
+/// Milliseconds since the herd began; the largest stands for never.
+pub(crate) type Ms = u32;
+
+/// A member, by its number in the herd. None of it takes no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct MemberId(NonZeroU32);
+
+/// What a member is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It has nobody to take from.
+    Waiting,
+    /// It takes from somebody, or from the registry.
+    Fetching,
+    /// It has it all.
+    Done,
+    /// It left, or was given up by those who took from it.
+    Out,
+}
+
+/// One of the places that a member has for those who take from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// The next of its chain.
+    Chain,
+    /// A gateway of another chain, or a stripe of one.
+    Second,
+    /// Nodes that drain slowly, and so take little.
+    Slow,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) node: Node,
+    pub(super) chain: ChainId,
+    pub(super) place: u32,
+    /// Whom it takes from; the further ones of a striping gateway are with its chain.
+    pub(super) source: Option<MemberId>,
+    /// Who takes from it: one in the chain, one elsewhere, two that are slow.
+    pub(super) kids: [Option<MemberId>; 4],
+    pub(super) bytes: u64,
+    /// Since when it has had no new byte, as far as it says.
+    pub(super) since: Ms,
+    /// When it got its source.
+    pub(super) linked: Ms,
+    /// When it had its first bytes, or is presumed to.
+    pub(super) fed_at: Ms,
+    pub(super) heard: Ms,
+    /// When the count of its reports began.
+    pub(super) reported: Ms,
+    pub(super) depth: u16,
+    pub(super) reports: u8,
+    pub(super) state: State,
+    pub(super) permit: bool,
+    /// It had a permit and made nothing of it: it gets none any more.
+    pub(super) stalled: bool,
+    pub(super) slow: bool,
+    /// It sent what does not fit.
+    pub(super) barred: bool,
+    /// Its place in the order is not known, so nobody takes from it.
+    pub(super) leaf: bool,
+}
+
+impl MemberId {
+    pub(super) fn new(index: usize) -> Self {
+        let number = u32::try_from(index).unwrap_or(u32::MAX - 1);
+        Self(NonZeroU32::MIN.saturating_add(number))
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0.get() - 1).unwrap_or(usize::MAX)
+    }
+}
+
+impl Slot {
+    fn range(self) -> std::ops::Range<usize> {
+        match self {
+            Self::Chain => 0..1,
+            Self::Second => 1..2,
+            Self::Slow => 2..4,
+        }
+    }
+}
+
+impl Member {
+    pub(super) fn new(node: Node, chain: ChainId, place: u32, now: Ms) -> Self {
+        Self {
+            node,
+            chain,
+            place,
+            source: None,
+            kids: [None; 4],
+            bytes: 0,
+            since: now,
+            linked: now,
+            fed_at: Ms::MAX,
+            heard: now,
+            reported: 0,
+            depth: 0,
+            reports: 0,
+            state: State::Waiting,
+            permit: false,
+            stalled: false,
+            slow: false,
+            barred: false,
+            leaf: false,
+        }
+    }
+
+    /// Whether it wants the key and does not have it.
+    pub(super) fn is_flying(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Fetching)
+    }
+
+    /// Whether others may be sent to it.
+    pub(super) fn is_usable(&self) -> bool {
+        self.state != State::Out && !self.slow && !self.barred && !self.leaf
+    }
+
+    pub(super) fn has_room(&self, slot: Slot) -> bool {
+        self.kids[slot.range()].iter().any(Option::is_none)
+    }
+
+    /// Gives the child one of the places; whether there was one.
+    pub(super) fn take_in(&mut self, kid: MemberId, slot: Slot) -> bool {
+        let place = self.kids[slot.range()].iter_mut().find(|kid| kid.is_none());
+        place.is_some_and(|place| {
+            *place = Some(kid);
+            true
+        })
+    }
+
+    pub(super) fn let_go(&mut self, kid: MemberId) {
+        for place in &mut self.kids {
+            if *place == Some(kid) {
+                *place = None;
+            }
+        }
+    }
+
+    /// It says that it has so many bytes.
+    pub(super) fn note(&mut self, bytes: u64, now: Ms) {
+        self.heard = now;
+        if bytes > self.bytes {
+            self.bytes = bytes;
+            self.since = now;
+        }
+        if bytes > 0 {
+            self.fed_at = self.fed_at.min(now);
+        }
+    }
+}
+
+/// A duration in whole milliseconds, as long as can be told at most.
+pub(crate) fn ms(duration: Duration) -> Ms {
+    Ms::try_from(duration.as_millis()).unwrap_or(Ms::MAX - 1)
+}

@@ -1,0 +1,128 @@
+//! What an instance learns of nodes that got their places from another, or before its start.
+
+use super::chain::{ChainId, Number};
+use super::member::{Member, MemberId, Ms, State};
+use super::permits::Lease;
+use super::{Context, Herd};
+use crate::identity::Node;
+use crate::{Place, Rank, Reason, Rules};
+
+/// No herd has so many racks or places in one; ranks beyond are invented.
+const MOST: u32 = 1 << 24;
+/// How far the clocks of instances may be apart, in seconds.
+const SKEW: u32 = 300;
+
+impl Herd {
+    /// A member says how far it is. Gives its lease if it holds one, and whether it has lost one.
+    pub(crate) fn progress(
+        &mut self,
+        node: Node,
+        place: Place,
+        (bytes, rank, says_permit): (u64, Option<Rank>, bool),
+        context: &Context,
+    ) -> (Option<Rank>, Option<Ms>, bool) {
+        let Context { now, rules, .. } = *context;
+        self.expire(now, rules);
+        self.touched = now;
+        let id = match self.index.get(&node) {
+            Some(&id) => id,
+            None => self.adopt(node, place, rank, says_permit, context),
+        };
+        let more = bytes > self[id].bytes;
+        self[id].note(bytes, now);
+        if self[id].state == State::Out && more {
+            self.set_state(id, State::Fetching);
+        }
+        let mut lease: Option<Lease> = self.renew(id, now, rules);
+        let chain = self[id].chain;
+        let has_room = now < context.hush || self.turns(self[chain].zone, rules) < rules.permits;
+        let is_new = says_permit && has_room && self[id].is_flying() && !self[id].stalled;
+        if lease.is_none() && is_new {
+            lease = Some(self.adopt_permit(id, now, rules));
+        }
+        let lost = says_permit && lease.is_none();
+        (self.rank(id), lease.map(|lease| lease.until), lost)
+    }
+
+    /// A new member, at the place that it had if it says one that may be.
+    pub(super) fn admit_as(
+        &mut self,
+        node: Node,
+        place: Place,
+        rank: Option<Rank>,
+        context: &Context,
+    ) -> MemberId {
+        let chain = rank.and_then(|rank| Some((rank, self.chain_of(rank, place, context)?)));
+        let Some((Rank { place: at, .. }, chain)) = chain else {
+            return self.admit(node, place, context.now, context.rules);
+        };
+        let is_taken = |herd: &Self, id: &MemberId| herd[*id].place == at;
+        if self[chain].members.iter().any(|id| is_taken(self, id)) {
+            return self.admit(node, place, context.now, context.rules);
+        }
+        let id = self.push(Member::new(node, chain, at, context.now));
+        self.flying += 1;
+        let members = &self[chain].members;
+        let behind = members.partition_point(|&other| self[other].place < at);
+        self[chain].members.insert(behind, id);
+        self[chain].reserve(at);
+        id
+    }
+
+    /// The chain of a rank that another gave, made if it is not there.
+    fn chain_of(&mut self, rank: Rank, place: Place, context: &Context) -> Option<ChainId> {
+        let Rank { epoch, rack, .. } = rank;
+        let latest = context.latest.saturating_add(SKEW);
+        if epoch > latest || rack >= MOST || rank.place >= MOST {
+            return None;
+        }
+        let number = Number { epoch, rack };
+        if let Some(&chain) = self.ranked.get(&number) {
+            let fits = self[chain].rack == place.rack
+                && self[chain].members.len() < context.rules.chain.saturating_mul(2);
+            return fits.then_some(chain);
+        }
+        // Whatever gets its rank from here comes behind all that others gave.
+        if epoch >= self.epoch {
+            if self.ranked.keys().any(|number| number.epoch == self.epoch) && epoch == self.epoch {
+                self.next = self.next.max(rack + 1);
+            } else {
+                (self.epoch, self.next) = (epoch + 1, 0);
+            }
+        }
+        let chain = self.new_chain(place);
+        self.set_rank(chain, number, 0);
+        Some(chain)
+    }
+
+    /// A node of which only its report is known. Without a rank nobody is sent to it, as it may
+    /// itself be taking from whoever would be sent.
+    fn adopt(
+        &mut self,
+        node: Node,
+        place: Place,
+        rank: Option<Rank>,
+        permit: bool,
+        context: &Context,
+    ) -> MemberId {
+        let id = self.admit_as(node, place, rank, context);
+        self.set_state(id, State::Fetching);
+        let chain = self[id].chain;
+        let keeps = rank.is_some() && self.rank(id) == rank;
+        self[id].leaf = !keeps && !permit;
+        if permit {
+            self.give_rank(chain, 0);
+        }
+        id
+    }
+
+    fn adopt_permit(&mut self, id: MemberId, now: Ms, rules: &Rules) -> Lease {
+        self.unlink(id);
+        let chain = self[id].chain;
+        if !self.has_other_gateway(id) {
+            self.drop_parent(chain);
+            self[chain].gateway = Some(id);
+        }
+        self.hold(id, Reason::Turn, now, rules)
+    }
+}

@@ -1,0 +1,69 @@
+//! What nodes say: that they want a key, how far they are, and who failed them.
+
+use serde::Serialize;
+
+use crate::{Rack, Rank, Zone};
+
+/// Where a node stands, as the caller knows it; never as the node itself says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub rack: Rack,
+    pub zone: Zone,
+}
+
+/// A node wants a key, or wants another source for it.
+///
+/// Asking again without anything new gives the same answer again, so a reply that was lost does no
+/// harm.
+#[derive(Debug, Clone, Copy)]
+pub struct Join<'a, A> {
+    pub node: A,
+    pub place: Place,
+    /// Bytes that it has already.
+    pub offset: u64,
+    /// Whom it gave up since it last asked, and why.
+    pub tried: &'a [Tried<A>],
+    /// From how many nodes at once it can take; 1 where it does not stripe.
+    pub sources: usize,
+    /// For how many milliseconds it has been waiting for a byte, as far as it knows itself.
+    pub waited_ms: u32,
+    /// The rank that it was given for this key earlier.
+    pub rank: Option<Rank>,
+}
+
+/// A source that was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried<A> {
+    pub source: A,
+    pub fault: Fault,
+}
+
+/// Why a source was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It cannot be reached, or gives nothing and does not say why.
+    Silent,
+    /// It has nothing to give: its own fetch failed, or it has lost its permit.
+    Empty,
+    /// It says that it drains slowly itself.
+    Slow,
+    /// It has as many to feed as it takes.
+    Busy,
+    /// It sent a chunk that does not fit the list.
+    Wrong,
+}
+
+/// How far a node is. Those with a permit say it each second, and at their first byte; the others
+/// with their signs of life.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<A> {
+    pub node: A,
+    pub place: Place,
+    /// Bytes that it has.
+    pub bytes: u64,
+    /// The rank that it was given for this key.
+    pub rank: Option<Rank>,
+    /// Whether it is taking from the registry by a permit.
+    pub permit: bool,
+}

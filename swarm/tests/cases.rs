@@ -1,0 +1,571 @@
+//! One case for each thing that the rules promise.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use swarm::{
+    Answer, Budget, Event, Fault, Join, Key, MemberView, Phase, Place, Progress, Rack, Rank,
+    Reason, Rules, Standing, Swarm, Tried, Verdict, Why, Zone,
+};
+
+const KEY: Key = Key(42);
+
+/// Nodes 0..100 are in rack 0, 100..200 in rack 1, and so on; ten racks are a zone.
+struct Bed {
+    swarm: Swarm<u32>,
+    now: Duration,
+}
+
+impl Bed {
+    fn new(rules: Rules) -> Self {
+        let mut bed = Self::just_started(rules, 1_000);
+        bed.wait(5_000);
+        bed
+    }
+
+    fn just_started(rules: Rules, epoch: u32) -> Self {
+        let now = Duration::from_secs(70);
+        Self {
+            swarm: Swarm::new(rules, epoch, now),
+            now,
+        }
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now += Duration::from_millis(ms);
+        self.swarm.tick(self.now);
+    }
+
+    fn join(&mut self, node: u32) -> Answer<u32> {
+        self.join_as(node, 0, &[], None)
+    }
+
+    fn give_up(&mut self, node: u32, source: u32, fault: Fault) -> Answer<u32> {
+        self.join_as(node, 0, &[Tried { source, fault }], None)
+    }
+
+    fn join_as(
+        &mut self,
+        node: u32,
+        offset: u64,
+        tried: &[Tried<u32>],
+        rank: Option<Rank>,
+    ) -> Answer<u32> {
+        let place = place(node);
+        let join = Join {
+            node,
+            place,
+            offset,
+            tried,
+            sources: 8,
+            waited_ms: 0,
+            rank,
+        };
+        self.swarm.join(self.now, KEY, &join)
+    }
+
+    fn progress(&mut self, node: u32, bytes: u64, rank: Option<Rank>, permit: bool) -> Standing {
+        let progress = Progress {
+            node,
+            place: place(node),
+            bytes,
+            rank,
+            permit,
+        };
+        self.swarm.progress(self.now, KEY, &progress).standing
+    }
+
+    /// Joins, and waits and joins again while it is told to.
+    fn join_at_last(&mut self, node: u32) -> Answer<u32> {
+        for _ in 0..1_000 {
+            let answer = self.join(node);
+            let Verdict::Wait { until, .. } = answer.verdict else {
+                return answer;
+            };
+            self.now = until;
+        }
+        panic!("{node} waits for ever");
+    }
+
+    fn member(&self, node: u32) -> MemberView<u32> {
+        let found = self.swarm.members(KEY).find(|member| member.node == node);
+        found.expect("the node is known")
+    }
+}
+
+fn place(node: u32) -> Place {
+    let rack = u64::from(node / 100);
+    Place {
+        rack: Rack(rack),
+        zone: Zone(rack / 10),
+    }
+}
+
+fn sources(answer: &Answer<u32>) -> Vec<u32> {
+    match &answer.verdict {
+        Verdict::Take { sources, .. } => sources.iter().map(|source| source.node).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn may_go(answer: &Answer<u32>) -> Option<Reason> {
+    match answer.verdict {
+        Verdict::Permit(permit) => Some(permit.reason),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_first_goes_to_the_registry_and_the_others_chain_behind_it() {
+    let mut bed = Bed::new(Rules::default());
+    assert_eq!(may_go(&bed.join(0)), Some(Reason::Turn));
+    assert_eq!(
+        may_go(&bed.join(0)),
+        Some(Reason::Turn),
+        "a lost reply is given again"
+    );
+    for node in 1..10 {
+        assert_eq!(sources(&bed.join(node)), [node - 1]);
+    }
+    let waits = bed.join(100).verdict;
+    assert!(
+        matches!(
+            waits,
+            Verdict::Wait {
+                why: Why::Permit,
+                ..
+            }
+        ),
+        "{waits:?}"
+    );
+    assert_eq!(
+        sources(&bed.join(101)),
+        [100],
+        "its rack chains behind it all the same"
+    );
+    bed.progress(0, 1 << 20, None, true);
+    assert_eq!(sources(&bed.join(100)).first(), Some(&0));
+    assert_eq!(sources(&bed.join(102)), [101]);
+    let totals = bed.swarm.totals();
+    assert_eq!((totals.turns, totals.permits, totals.wanting), (1, 1, 13));
+}
+
+#[test]
+fn a_gateway_takes_from_one_rack_by_stripes_and_no_node_feeds_two_of_them() {
+    let mut bed = Bed::new(Rules {
+        stripes: 3,
+        ..Rules::default()
+    });
+    for node in 0..7 {
+        bed.join(node);
+    }
+    bed.progress(0, 1 << 20, None, true);
+    bed.wait(100);
+    assert_eq!(sources(&bed.join(100)), [0, 1, 2]);
+    assert_eq!(sources(&bed.join(200)), [3, 4, 5]);
+    let third = bed.join(300);
+    assert_eq!(sources(&third), [6], "what is left");
+    assert!(
+        matches!(third.verdict, Verdict::Take { again: Some(_), .. }),
+        "{third:?}"
+    );
+    bed.join(7);
+    bed.wait(100);
+    assert_eq!(sources(&bed.join(300)), [6, 7], "and what has come since");
+}
+
+#[test]
+fn a_silent_fetcher_is_replaced_by_the_next_in_rank_and_gets_no_permit_again() {
+    let mut bed = Bed::new(Rules::default());
+    for node in [0, 1, 2, 100] {
+        bed.join(node);
+    }
+    bed.progress(0, 1 << 20, None, true);
+    bed.join(100);
+    bed.wait(3_100);
+    assert_eq!(bed.swarm.totals().permits_lost, 1);
+    let waits = bed.give_up(2, 1, Fault::Busy);
+    assert!(
+        matches!(waits.verdict, Verdict::Wait { .. }),
+        "1 is before it: {waits:?}"
+    );
+    let waits = bed.give_up(100, 0, Fault::Silent);
+    assert_eq!(may_go(&waits), None, "rack 0 goes first: {waits:?}");
+    assert_eq!(
+        may_go(&bed.give_up(1, 0, Fault::Silent)),
+        Some(Reason::Turn)
+    );
+    assert_eq!(bed.progress(0, 2 << 20, None, true), Standing::Lost);
+    bed.swarm.leave(bed.now, KEY, 1);
+    bed.swarm.leave(bed.now, KEY, 2);
+    bed.wait(2_000);
+    assert_ne!(may_go(&bed.join(0)), Some(Reason::Turn));
+}
+
+#[test]
+fn a_report_of_a_child_frees_the_permit_at_once() {
+    let mut bed = Bed::new(Rules::default());
+    bed.join(0);
+    bed.join(1);
+    bed.progress(0, 1 << 20, None, true);
+    bed.wait(300);
+    assert_eq!(
+        may_go(&bed.give_up(1, 0, Fault::Silent)),
+        Some(Reason::Turn)
+    );
+}
+
+#[test]
+fn a_fetcher_without_progress_loses_its_permit_and_hears_of_it() {
+    let mut bed = Bed::new(Rules::default());
+    bed.join(0);
+    bed.join(1);
+    let mut standing = Vec::new();
+    for _ in 0..4 {
+        standing.push(bed.progress(0, 5 << 20, None, true));
+        bed.wait(1_000);
+    }
+    assert!(
+        matches!(standing[1], Standing::Permit { .. }),
+        "{standing:?}"
+    );
+    assert_eq!(standing[3], Standing::Lost);
+    // It ends what its child takes, which asks.
+    assert_eq!(may_go(&bed.give_up(1, 0, Fault::Empty)), Some(Reason::Turn));
+    let lost = bed
+        .swarm
+        .changes()
+        .filter(|change| change.event == Event::Lost);
+    assert_eq!(
+        lost.map(|change| change.node).collect::<Vec<_>>(),
+        [Some(0)]
+    );
+}
+
+#[test]
+fn the_next_rack_goes_on_when_nobody_of_the_first_asks() {
+    let mut bed = Bed::new(Rules::default());
+    for node in [0, 1] {
+        bed.join(node);
+    }
+    bed.progress(0, 1 << 20, None, true);
+    bed.join(100);
+    bed.wait(500);
+    let waits = bed.give_up(100, 0, Fault::Silent);
+    assert!(
+        matches!(waits.verdict, Verdict::Take { .. }),
+        "1 has bytes too: {waits:?}"
+    );
+    let waits = bed.give_up(100, 1, Fault::Silent);
+    assert_eq!(
+        may_go(&waits),
+        Some(Reason::Turn),
+        "nobody of rack 0 is left: {waits:?}"
+    );
+}
+
+#[test]
+fn who_dies_in_the_middle_is_replaced_by_whom_it_took_from() {
+    let mut bed = Bed::new(Rules::default());
+    for node in 0..6 {
+        bed.join(node);
+    }
+    assert_eq!(sources(&bed.give_up(3, 2, Fault::Silent)), [1]);
+    assert_eq!(sources(&bed.join(4)), [3]);
+    assert_eq!(bed.member(2).phase, Phase::Out);
+    // It was alive all the same: it comes back at the end.
+    assert_eq!(sources(&bed.join(2)), [5]);
+}
+
+#[test]
+fn a_slow_node_becomes_a_leaf_and_its_child_is_given_its_source() {
+    let mut bed = Bed::new(Rules::default());
+    for node in 0..5 {
+        bed.join(node);
+    }
+    let join = Join {
+        node: 2,
+        place: place(2),
+        offset: 1,
+        tried: &[],
+        sources: 1,
+        waited_ms: 0,
+        rank: None,
+    };
+    let answer = bed.swarm.slow(bed.now, KEY, &join).expect("it is known");
+    assert_eq!(sources(&answer), [4], "at the end of the chain");
+    assert_eq!(bed.member(3).sources, [1]);
+    assert_eq!(sources(&bed.give_up(3, 2, Fault::Slow)), [1]);
+    assert_eq!(sources(&bed.join(5)), [4], "nobody is sent to it");
+}
+
+#[test]
+fn a_slow_gateway_hands_its_sources_to_the_next() {
+    let mut bed = Bed::new(Rules {
+        stripes: 2,
+        ..Rules::default()
+    });
+    for node in [0, 1, 2, 3] {
+        bed.join(node);
+    }
+    bed.progress(0, 1, None, true);
+    bed.wait(100);
+    for node in [100, 101, 102] {
+        bed.join(node);
+    }
+    assert_eq!(bed.member(100).sources, [0, 1]);
+    let join = Join {
+        node: 100,
+        place: place(100),
+        offset: 1,
+        tried: &[],
+        sources: 2,
+        waited_ms: 0,
+        rank: None,
+    };
+    bed.swarm.slow(bed.now, KEY, &join);
+    assert_eq!(bed.member(101).sources, [0, 1]);
+    assert_eq!(bed.member(100).sources, [102]);
+}
+
+#[test]
+fn after_a_start_nobody_gets_a_permit_before_the_holder_was_heard() {
+    let mut bed = Bed::just_started(Rules::default(), 1_000);
+    let rank = Rank {
+        epoch: 900,
+        rack: 0,
+        place: 0,
+    };
+    let early = bed.join(100);
+    assert!(
+        matches!(early.verdict, Verdict::Wait { why: Why::Hush, .. }),
+        "{early:?}"
+    );
+    bed.wait(800);
+    let standing = bed.progress(0, 9, Some(rank), true);
+    assert!(matches!(standing, Standing::Permit { .. }), "{standing:?}");
+    bed.wait(800);
+    assert_eq!(sources(&bed.join(100)), [0]);
+    assert_eq!(bed.swarm.totals().turns, 0);
+}
+
+#[test]
+fn ranks_outlive_the_instance_that_gave_them() {
+    let mut old = Bed::new(Rules::default());
+    let ranks: Vec<_> = (0..4)
+        .map(|node| old.join(node).rank.expect("ranked"))
+        .collect();
+    assert!(ranks.is_sorted());
+    let mut new = Bed::just_started(Rules::default(), 2_000);
+    new.progress(0, 9, Some(ranks[0]), true);
+    new.wait(2_000);
+    // 3 took from 2, which is silent; then 2 asks, and must not be sent to 3.
+    new.progress(0, 10, Some(ranks[0]), true);
+    let third = new.join_as(
+        3,
+        5,
+        &[Tried {
+            source: 2,
+            fault: Fault::Silent,
+        }],
+        Some(ranks[3]),
+    );
+    assert_eq!((sources(&third), third.rank), (vec![0], Some(ranks[3])));
+    let second = new.join_as(2, 6, &[], Some(ranks[2]));
+    assert_eq!(second.rank, Some(ranks[2]));
+    assert!(!sources(&second).contains(&3), "{second:?}");
+    let fresh = new.join_at_last(100);
+    assert!(fresh.rank > Some(ranks[3]), "{fresh:?}");
+}
+
+#[test]
+fn whoever_waited_too_long_goes_by_the_budget_and_no_faster() {
+    let budget = Budget {
+        burst: 3,
+        refill: Duration::from_secs(1),
+    };
+    let mut bed = Bed::new(Rules {
+        budget,
+        ..Rules::default()
+    });
+    for rack in 0..50 {
+        bed.join(rack * 100);
+    }
+    let mut went = 0;
+    for second in 0..20 {
+        bed.wait(1_000);
+        // The holder of the permit lives, and has no byte for anybody.
+        bed.progress(0, second, None, true);
+        for rack in 1..50 {
+            let node = rack * 100;
+            if bed.member(node).permit.is_none() {
+                went += usize::from(may_go(&bed.join(node)) == Some(Reason::Patience));
+            }
+        }
+    }
+    assert!((3..=14).contains(&went), "{went} went");
+}
+
+#[test]
+fn a_rack_of_hundreds_has_one_gateway_and_short_chains() {
+    let mut bed = Bed::new(Rules::default());
+    let rack = Place {
+        rack: Rack(9),
+        zone: Zone(0),
+    };
+    bed.join(100);
+    bed.progress(100, 1, None, true);
+    let mut gateways = BTreeSet::new();
+    for node in 1_000..1_600 {
+        bed.wait(1);
+        bed.progress(100, u64::from(node), None, true);
+        loop {
+            let join = Join {
+                node,
+                place: rack,
+                offset: 0,
+                tried: &[],
+                sources: 1,
+                waited_ms: 0,
+                rank: None,
+            };
+            let answer = bed.swarm.join(bed.now, KEY, &join);
+            match answer.verdict {
+                Verdict::Wait { until, .. } => bed.now = until,
+                Verdict::Take { sources, .. } => {
+                    if sources[0].node < 1_000 {
+                        gateways.insert(node);
+                    }
+                    break;
+                }
+                Verdict::Permit(_) => panic!("{node} has a permit"),
+            }
+        }
+    }
+    assert_eq!(gateways.len(), 1, "{gateways:?}");
+    let deepest = bed.swarm.totals().deepest;
+    assert!(deepest < 200, "{deepest} hops");
+}
+
+#[test]
+fn a_zone_is_entered_once() {
+    let mut bed = Bed::new(Rules {
+        stripes: 1,
+        ..Rules::default()
+    });
+    for node in 0..6 {
+        bed.join(node);
+    }
+    bed.progress(0, 1, None, true);
+    bed.wait(100);
+    let mut crossed = 0;
+    for rack in 10..20 {
+        for node in 0..4 {
+            let answer = bed.join_at_last(rack * 100 + node);
+            crossed += usize::from(sources(&answer)[0] < 1_000);
+        }
+        bed.wait(100);
+        bed.progress(0, u64::from(rack), None, true);
+    }
+    assert_eq!(crossed, 1);
+}
+
+#[test]
+fn a_herd_on_one_holder_chains_behind_it() {
+    let mut bed = Bed::new(Rules::default());
+    bed.swarm.holder(bed.now, KEY, 500, place(500));
+    assert_eq!(sources(&bed.join(100)), [500]);
+    assert_eq!(sources(&bed.join(101)), [100]);
+    let found = sources(&bed.join(200));
+    assert_eq!(found, [100, 101], "the holder feeds one rack");
+    assert_eq!(sources(&bed.join(300)), [200], "nor does it feed a third");
+    assert_eq!(bed.member(500).feeds, [100]);
+    assert_eq!(bed.swarm.totals().turns, 0, "the registry is not asked");
+}
+
+#[test]
+fn what_was_cut_begins_again_without_its_maker() {
+    let mut bed = Bed::new(Rules::default());
+    for node in 0..4 {
+        bed.join(node);
+    }
+    bed.swarm.cut(bed.now, KEY, 0, place(0));
+    assert_eq!(may_go(&bed.join(2)), Some(Reason::Turn));
+    assert_eq!(sources(&bed.join(3)), [2]);
+    assert!(bed.member(0).barred);
+    assert_eq!(sources(&bed.join(0)), [3], "it may have it from others");
+    assert_eq!(sources(&bed.join(1)), [3], "nobody is sent to it");
+}
+
+#[test]
+fn who_sends_what_does_not_fit_is_out_and_those_below_are_not_blamed() {
+    let mut bed = Bed::new(Rules::default());
+    for node in 0..5 {
+        bed.join(node);
+    }
+    assert_eq!(sources(&bed.give_up(3, 2, Fault::Wrong)), [1]);
+    assert!(bed.member(2).barred && !bed.member(3).barred);
+    bed.give_up(4, 0, Fault::Wrong);
+    assert!(
+        !bed.member(0).barred,
+        "only who was sent to a node has a say about it"
+    );
+}
+
+#[test]
+fn whom_nobody_can_reach_is_not_believed_for_long() {
+    let mut bed = Bed::new(Rules::default());
+    for node in 0..20 {
+        bed.join(node);
+    }
+    for _ in 0..20 {
+        let source = bed.member(19).sources.first().copied();
+        if let Some(source) = source {
+            bed.give_up(19, source, Fault::Silent);
+        }
+        bed.wait(100);
+    }
+    let out = bed
+        .swarm
+        .members(KEY)
+        .filter(|member| member.phase == Phase::Out)
+        .count();
+    assert_eq!(out, 3);
+}
+
+#[test]
+fn as_many_may_ask_the_registry_as_the_operator_says_in_each_zone() {
+    let rules = Rules {
+        permits: 2,
+        permits_by_zone: true,
+        ..Rules::default()
+    };
+    let mut bed = Bed::new(rules);
+    let nodes = [0, 100, 200, 1_000, 1_100, 1_200];
+    let went = nodes.map(|node| may_go(&bed.join(node)).is_some());
+    assert_eq!(went, [true, true, false, true, true, false]);
+}
+
+#[test]
+fn a_key_that_has_settled_takes_no_room() {
+    let mut bed = Bed::new(Rules::default());
+    for node in 0..90 {
+        bed.join(node);
+    }
+    let full = bed.swarm.totals().bytes_of_memory;
+    for node in 0..89 {
+        bed.swarm.complete(bed.now, KEY, node);
+    }
+    bed.wait(80_000);
+    assert_eq!(bed.swarm.totals().keys, 1, "somebody wants it still");
+    bed.wait(20_000);
+    bed.wait(20_000);
+    let totals = bed.swarm.totals();
+    assert_eq!((totals.keys, totals.members, totals.settled), (0, 0, 1));
+    assert!(
+        totals.bytes_of_memory < full / 5,
+        "{} of {full}",
+        totals.bytes_of_memory
+    );
+    assert_eq!(totals.copies_saved(), 88);
+}
