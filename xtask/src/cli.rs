@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench::BenchOptions;
 use crate::dist::Arch;
+use crate::simulate::SimulateOptions;
 
 /// Everything that is done to Piccolo while it is developed.
 #[derive(Debug, Parser)]
@@ -36,6 +37,8 @@ pub(crate) enum Task {
     Ci,
     /// Measures something and prints a table.
     Bench(BenchOptions),
+    /// Simulates many nodes that pull one image at once, by the rules of the swarm and by others.
+    Simulate(Box<SimulateOptions>),
     /// Checks the house rules that no other tool knows.
     Tidy,
     /// Writes the references of metrics and settings under `docs/`, as the programs print them.

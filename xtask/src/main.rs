@@ -13,6 +13,7 @@ mod kubernetes;
 mod layers;
 mod setup;
 mod shell;
+mod simulate;
 mod tests;
 mod tidy;
 mod workspace;
@@ -57,6 +58,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         }
         Task::Ci => ci::run_all(),
         Task::Bench(options) => bench::run(&options),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Tidy => tidy::run(),
         Task::Docs { check: true } => docs::check(),
         Task::Docs { check: false } => docs::write(),
