@@ -5,7 +5,7 @@
 //! queue. So does an entry in use: a load in flight may still let it grow, and its bytes have to be
 //! counted here.
 //!
-//! No cache of a library fits: an entry's weight changes while others hold it, from tasks that do not
+//! A library's cache was not taken: an entry's weight changes while others hold it, from tasks that do not
 //! have the lock of the table, and one in use must not be evicted.
 
 use std::{
@@ -27,7 +27,7 @@ pub(crate) struct CacheSize {
 
 #[derive(Debug)]
 pub(super) struct Entries {
-    entries: HashMap<Key, Arc<Entry>, QuickHash>,
+    by_key: HashMap<Key, Arc<Entry>, QuickHash>,
     /// Each entry's key once.
     turns: VecDeque<Key>,
     bytes: usize,
@@ -38,7 +38,7 @@ impl Entries {
     /// Takes about `budget` bytes at most.
     pub(super) fn new(budget: usize) -> Self {
         Self {
-            entries: HashMap::default(),
+            by_key: HashMap::default(),
             turns: VecDeque::new(),
             bytes: 0,
             budget,
@@ -47,12 +47,12 @@ impl Entries {
 
     /// The entry of a key that is requested, made where there is none.
     pub(super) fn entry(&mut self, key: Key) -> Arc<Entry> {
-        if let Some(entry) = self.entries.get(&key) {
+        if let Some(entry) = self.by_key.get(&key) {
             entry.reference();
             return Arc::clone(entry);
         }
         let entry = Arc::new(Entry::default());
-        self.entries.insert(key, Arc::clone(&entry));
+        self.by_key.insert(key, Arc::clone(&entry));
         self.turns.push_back(key);
         self.resize(0, entry.bytes());
         entry
@@ -60,13 +60,13 @@ impl Entries {
 
     /// The entry of a key, if there is one.
     pub(super) fn get(&self, key: Key) -> Option<Arc<Entry>> {
-        self.entries.get(&key).cloned()
+        self.by_key.get(&key).cloned()
     }
 
     pub(super) fn size(&self) -> CacheSize {
         let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
         CacheSize {
-            keys: number(self.entries.len()),
+            keys: number(self.by_key.len()),
             bytes: number(self.bytes),
         }
     }
@@ -86,7 +86,7 @@ impl Entries {
         let Some(key) = self.turns.pop_front() else {
             return;
         };
-        let Some(entry) = self.entries.get(&key) else {
+        let Some(entry) = self.by_key.get(&key) else {
             return;
         };
         if entry.take_referenced() || Arc::strong_count(entry) > 1 {
@@ -94,7 +94,7 @@ impl Entries {
             return;
         }
         self.bytes = self.bytes.saturating_sub(entry.bytes());
-        self.entries.remove(&key);
+        self.by_key.remove(&key);
     }
 }
 
@@ -114,12 +114,12 @@ mod tests {
             table.entry(key(n));
             table.entry(key(7));
             assert!(table.bytes <= 100 * bytes);
-            assert_eq!(table.entries.len(), table.turns.len());
+            assert_eq!(table.by_key.len(), table.turns.len());
         }
         assert!(table.get(key(7)).is_some());
         assert!(table.get(key(999)).is_some());
         assert!(table.get(key(8)).is_none());
-        assert!(table.entries.len() > 90, "{}", table.entries.len());
+        assert!(table.by_key.len() > 90, "{}", table.by_key.len());
     }
 
     #[test]
@@ -127,9 +127,9 @@ mod tests {
         let bytes = Entry::default().bytes();
         let mut table = Entries::new(10 * bytes);
         let used: Vec<_> = (0..20).map(|n| table.entry(key(n))).collect();
-        assert_eq!(table.entries.len(), 20);
+        assert_eq!(table.by_key.len(), 20);
         drop(used);
         table.entry(key(20));
-        assert_eq!(table.entries.len(), 10);
+        assert_eq!(table.by_key.len(), 10);
     }
 }

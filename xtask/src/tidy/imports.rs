@@ -191,7 +191,7 @@ impl Walk<'_> {
                     colons = 0;
                 }
                 TokenTree::Punct(punct) if punct.as_char() == ':' && !names.is_empty() => {
-                    colons += 1
+                    colons += 1;
                 }
                 other => {
                     self.refer(&std::mem::take(&mut names), line);

@@ -224,8 +224,8 @@ fn circle(imports: &Imports) -> Option<Vec<String>> {
 }
 
 /// The modules from `start` to the one before `end`, found in breadth.
-fn shortest_way(imports: &Imports, start: &String, end: &String) -> Option<Vec<String>> {
-    let mut ways = vec![vec![start.clone()]];
+fn shortest_way(imports: &Imports, start: &str, end: &str) -> Option<Vec<String>> {
+    let mut ways = vec![vec![start.to_owned()]];
     let mut seen = BTreeSet::new();
     while !ways.is_empty() {
         let mut longer = Vec::new();

@@ -89,7 +89,7 @@ impl Flat {
 
     /// The numbers of the lines in which a phrase begins that stands for itself.
     fn lines_with(&self, phrase: &str) -> impl Iterator<Item = usize> {
-        let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric());
+        let is_letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         self.text.match_indices(phrase).filter_map(move |(at, _)| {
             let before = self.text.get(..at)?.chars().next_back();
             let behind = self.text.get(at + phrase.len()..)?.chars().next();
