@@ -4,6 +4,7 @@
 //! before the command line is read, so that flags win over the environment, and the environment
 //! over the file.
 
+mod process;
 mod reference;
 
 use std::{fs, io, path::PathBuf};

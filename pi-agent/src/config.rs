@@ -9,11 +9,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use daemon::{
-    log_filter::LogFilter,
-    settings::{self, SettingsError},
-    telemetry::LogFormat,
-};
+use daemon::settings::{self, SettingsError};
 use piccolo_api::Group;
 
 use crate::{
@@ -66,29 +62,7 @@ pub enum Command {
     SettingsDoc,
 }
 
-/// Where the log goes and where settings come from.
-#[derive(Debug, Clone, Args)]
-pub struct Process {
-    /// A TOML file of `flag-name = value` lines; flags and environment win over it.
-    #[arg(long, env = "PI_AGENT_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// What is logged: a level, or `target=level` pairs.
-    #[arg(
-        long,
-        env = "PI_AGENT_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    pub log: LogFilter,
-    /// How log lines are written.
-    #[arg(
-        long,
-        env = "PI_AGENT_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
-    pub log_format: LogFormat,
-}
+daemon::process_settings!("PI_AGENT");
 
 /// The settings of a running agent.
 #[derive(Debug, Clone, Args)]

@@ -7,11 +7,7 @@ mod topology;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use daemon::{
-    log_filter::LogFilter,
-    settings::{self, SettingsError},
-    telemetry::LogFormat,
-};
+use daemon::settings::{self, SettingsError};
 
 pub use self::{
     database::{Address, DatabaseError, GroupDatabase},
@@ -49,24 +45,7 @@ pub enum Command {
     SettingsDoc,
 }
 
-/// Where the log goes and where settings come from.
-#[derive(Debug, Clone, Args)]
-pub struct Process {
-    /// A TOML file of `flag-name = value` lines; flags and environment win over it.
-    #[arg(long, env = "PICCOLO_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// What is logged: a level, or `target=level` pairs.
-    #[arg(
-        long,
-        env = "PICCOLO_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    pub log: LogFilter,
-    /// How log lines are written.
-    #[arg(long, env = "PICCOLO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
-}
+daemon::process_settings!("PICCOLO");
 
 /// Where the data is.
 #[derive(Debug, Clone, Args)]
