@@ -69,9 +69,12 @@ pub(crate) enum Task {
         /// What the images' names begin with.
         #[arg(long, default_value = "localhost")]
         registry: String,
-        /// Packs the development build, for this architecture only: what the system tests run.
-        #[arg(long)]
+        /// Packs the development build, with its libraries, for this architecture only.
+        #[arg(long, conflicts_with = "quick")]
         debug: bool,
+        /// Builds the programs fast, and not optimised: what the tests of the images run.
+        #[arg(long)]
+        quick: bool,
     },
 }
 

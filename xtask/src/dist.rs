@@ -21,7 +21,7 @@ use crate::shell;
 
 pub(crate) use arch::Arch;
 pub(crate) use archive::{Archive, Entry, gzip};
-pub(crate) use build::{PROGRAMS, program};
+pub(crate) use build::{PROGRAMS, Speed, program};
 pub(crate) use facts::Facts;
 pub(crate) use sbom::bill_of_materials;
 
@@ -50,7 +50,7 @@ pub(crate) fn run(arches: &[Arch]) -> Result<()> {
         files.push(pack(&facts, arch)?);
         for program in PROGRAMS {
             let name = format!("{program}-{}-{}.cdx.json", facts.version, arch.name());
-            let bill = bill_of_materials(&facts, program, arch)?;
+            let bill = bill_of_materials(&facts, program, arch, None)?;
             files.push(write(&name, &bill)?);
         }
     }
@@ -94,7 +94,7 @@ fn pack(facts: &Facts, arch: Arch) -> Result<PathBuf> {
     let mut archive = Archive::new(facts.epoch);
     archive.add(&Entry::directory(&stem))?;
     for name in PROGRAMS {
-        let bytes = read(&program(facts, name, arch)?)?;
+        let bytes = read(&program(facts, name, arch, Speed::Release)?)?;
         archive.add(&Entry::program(&format!("{stem}/{name}"), &bytes))?;
     }
     archive.add(&Entry::directory(&format!("{stem}/systemd")))?;

@@ -1,9 +1,9 @@
 //! Small OCI images of the programs, made without a container engine.
 //!
-//! An image is one layer with one static program in it (a development build comes with its
-//! libraries). It is written as an archive that
-//! `ctr images import`, `skopeo copy oci-archive:` and their like take.
+//! An image is one layer with one static program in it (a development build comes with its libraries)
+//! and certificate authorities. It is written as an archive that `ctr images import`, `skopeo copy oci-archive:` and their like take.
 
+mod authorities;
 mod layer;
 mod layout;
 mod libraries;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::{
-    dist::{self, Arch, Facts, bill_of_materials},
+    dist::{self, Arch, Facts, Speed, bill_of_materials},
     workspace,
 };
 
@@ -60,16 +60,7 @@ pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
     let facts = Facts::gather()?;
     let mut files = Vec::new();
     for recipe in RECIPES {
-        let mut layout = Layout::default();
-        for &arch in arches {
-            let program = dist::program(&facts, recipe.program, arch)?;
-            layout.add_image(
-                &facts,
-                recipe,
-                arch,
-                &layer::make(&facts, recipe, &program, &[])?,
-            )?;
-        }
+        let layout = layout(&facts, recipe, arches, Speed::Release)?;
         let file = format!("{}-{}.oci.tar", recipe.program, facts.version);
         files.push(write(&facts, recipe, layout, registry, &file)?);
         for &arch in arches {
@@ -79,7 +70,7 @@ pub(crate) fn run(arches: &[Arch], registry: &str) -> Result<()> {
                 facts.version,
                 arch.name()
             );
-            let bill = bill_of_materials(&facts, recipe.program, arch)?;
+            let bill = bill_of_materials(&facts, recipe.program, arch, Some(authorities::PACKAGE))?;
             files.push(dist::write(&name, &bill)?);
         }
     }
@@ -96,8 +87,7 @@ pub(crate) fn run_debug(registry: &str) -> Result<()> {
     pack_debug(registry)
 }
 
-/// Packs the development build as it is, with the libraries that it loads: what the system tests
-/// run.
+/// Packs the development build as it is, with the libraries that it loads.
 ///
 /// # Errors
 ///
@@ -114,6 +104,32 @@ pub(crate) fn pack_debug(registry: &str) -> Result<()> {
         write(&facts, recipe, layout, registry, &file)?;
     }
     Ok(())
+}
+
+/// The same images with programs that are built fast and are not optimised, for the system tests.
+/// Programs are linked, and images laid out, by the very code that makes a release.
+///
+/// # Errors
+///
+/// When a program does not build or a file cannot be written.
+pub(crate) fn run_quick(arches: &[Arch], registry: &str) -> Result<()> {
+    let facts = Facts::gather()?;
+    for recipe in RECIPES {
+        let layout = layout(&facts, recipe, arches, Speed::Quick)?;
+        let file = format!("{}-quick.oci.tar", recipe.program);
+        write(&facts, recipe, layout, registry, &file)?;
+    }
+    Ok(())
+}
+
+fn layout(facts: &Facts, recipe: Recipe, arches: &[Arch], speed: Speed) -> Result<Layout> {
+    let mut layout = Layout::default();
+    for &arch in arches {
+        let program = dist::program(facts, recipe.program, arch, speed)?;
+        let layer = layer::make(facts, recipe, &program, &[])?;
+        layout.add_image(facts, recipe, arch, &layer)?;
+    }
+    Ok(layout)
 }
 
 fn write(

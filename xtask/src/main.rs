@@ -73,6 +73,12 @@ fn run(task: Task) -> anyhow::Result<()> {
             ..
         } => image::run_debug(&registry),
         Task::Image {
+            registry,
+            targets,
+            quick: true,
+            ..
+        } => image::run_quick(&targets.arch, &registry),
+        Task::Image {
             targets, registry, ..
         } => image::run(&targets.arch, &registry),
     }

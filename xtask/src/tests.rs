@@ -7,6 +7,7 @@ use std::io::{IsTerminal as _, stderr};
 use anyhow::{Context as _, Result};
 use testbed::Release;
 
+use crate::dist::Arch;
 use crate::image;
 use crate::setup::{self, BUILD, DEMO, DEPLOY, NEXTEST, TESTS};
 use crate::shell::{self, say};
@@ -30,6 +31,9 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
         "--no-run",
     ])?)?;
     image::pack_debug("localhost")?;
+    if runs_images(filter)? {
+        image::run_quick(&[Arch::native()?], "localhost")?;
+    }
     let mut nextest = workspace::cargo(&["nextest", "run", "--workspace"])?;
     nextest.args(filter);
     if !setup::is_root() {
@@ -49,6 +53,16 @@ pub(crate) fn run_unit(filter: &[String]) -> Result<()> {
     setup::packages(&[BUILD])?;
     let mut test = workspace::cargo(&["test", "--quiet", "--workspace", "--lib", "--bins", "--"])?;
     shell::run(test.args(filter))
+}
+
+/// Whether one of the tests is run that start the images, whose programs are built apart: that takes
+/// minutes, the first time.
+fn runs_images(filter: &[String]) -> Result<bool> {
+    let mut list = workspace::cargo(&["nextest", "list", "--workspace"])?;
+    list.args(["--message-format", "oneline", "--filterset"])
+        .arg("package(system-tests) & binary(container)")
+        .args(filter);
+    Ok(!shell::output(&mut list)?.trim().is_empty())
 }
 
 fn runner_variable() -> String {

@@ -9,12 +9,14 @@
 mod agent;
 mod alone;
 mod apt;
+mod authority;
 mod bed;
 mod binaries;
 mod cache;
 mod cgroup;
 mod containerd;
 mod cri;
+mod dns;
 mod exec;
 mod hosts;
 mod http;
@@ -35,10 +37,12 @@ mod wait;
 
 pub use agent::{Agent, AgentSetup, PeerBytes};
 pub use alone::Alone;
+pub use authority::{Authority, Certificate};
 pub use bed::{Bed, BedSetup, Node};
 pub use binaries::binary;
 pub use containerd::{Containerd, Release};
 pub use cri::{Container, ContainerSpec, Cri, Executed, ImageRecord, MountSpec, Pod, Rights};
+pub use dns::NameServer;
 pub use hosts::Hosts;
 pub use http::{Answer, get};
 pub use image::{Image, ImageSpec, Layer, Packing};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::authority::Certificate;
 use crate::http;
 use crate::image::Image;
 use crate::network::Host;
@@ -22,6 +23,8 @@ pub use log::AccessEntry;
 const PORT: u16 = 5000;
 /// Where a registry is expected whose name is all that is known of it.
 const TLS_PORT: u16 = 443;
+/// Where one answers whose port is given.
+const PRIVATE_PORT: u16 = 5001;
 /// An answer is logged long before this has passed.
 const QUIET: Duration = Duration::from_millis(300);
 const START: Duration = Duration::from_secs(20);
@@ -116,6 +119,31 @@ impl Registry {
     pub fn push(&self, image: &Image, name: &str) -> Result<()> {
         push::push(&self.host.netns, local(), image, name)
             .with_context(|| format!("pushing {name}"))
+    }
+
+    /// Serves the same content over TLS beside itself, until the process is dropped; gives the port too.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn serve_over_tls(&self, run: &Run, with: &Certificate) -> Result<(Process, u16)> {
+        let name = format!("{}-tls", self.host.name);
+        let config = run.directory().join(format!("{name}.yml"));
+        let storage = run.directory().join(format!("{}-storage", self.host.name));
+        let (certificate, key) = (with.certificate.display(), with.key.display());
+        let listener = format!(
+            "addr: 0.0.0.0:{PRIVATE_PORT}\n  tls:\n    certificate: {certificate}\n    key: {key}"
+        );
+        fs::write(&config, configuration(&storage, &listener))
+            .context("writing the registry's settings")?;
+        let arguments = ["serve".as_ref(), config.as_os_str()];
+        let program = Path::new("docker-registry");
+        let mut process = Process::start(run, &self.host.netns, &name, program, arguments)?;
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PRIVATE_PORT);
+        process.wait_ready(START, || {
+            Ok(self.host.netns.connect(address, QUIET).is_ok())
+        })?;
+        Ok((process, PRIVATE_PORT))
     }
 
     /// Waits until its log stands still: an answer is logged just after it has gone out.

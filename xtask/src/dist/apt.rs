@@ -57,10 +57,7 @@ fn install(packages: &[&str]) -> Result<()> {
     if packages.iter().all(is_there) {
         return Ok(());
     }
-    let mut apt = setup::as_root("apt-get")?;
-    apt.args(["install", "--yes", "--quiet", "--no-install-recommends"])
-        .args(packages);
-    shell::run(apt.env("DEBIAN_FRONTEND", "noninteractive")).context("installing a cross compiler")
+    setup::apt(packages).context("installing a cross compiler")
 }
 
 /// Downloads a package of another architecture and unpacks it.

@@ -13,11 +13,30 @@ use crate::{shell, workspace};
 /// The programs that are given away.
 pub(crate) const PROGRAMS: [&str; 2] = ["pi-agent", "piccolo-server"];
 
+/// How a program is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speed {
+    /// To be fast.
+    Release,
+    /// To be there fast: for tests.
+    Quick,
+}
+
+impl Speed {
+    /// The profile in Cargo.toml, and its directory.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Quick => "quick",
+        }
+    }
+}
+
 /// Builds a program and gives its file.
 ///
 /// The C library is glibc, whose allocator and resolver are the ones the programs are measured
 /// with; since 2.34 its `files` and `dns` name services need no shared library.
-pub(crate) fn program(facts: &Facts, name: &str, arch: Arch) -> Result<PathBuf> {
+pub(crate) fn program(facts: &Facts, name: &str, arch: Arch, speed: Speed) -> Result<PathBuf> {
     let target = arch.target();
     let directory = facts.root.join("target/dist-build");
     let mut flags = vec!["-C target-feature=+crt-static".to_owned()];
@@ -40,7 +59,8 @@ pub(crate) fn program(facts: &Facts, name: &str, arch: Arch) -> Result<PathBuf> 
     cargo.args([
         "build",
         "--locked",
-        "--release",
+        "--profile",
+        speed.profile(),
         "--package",
         name,
         "--target",
@@ -51,13 +71,17 @@ pub(crate) fn program(facts: &Facts, name: &str, arch: Arch) -> Result<PathBuf> 
         .arg(&directory)
         .current_dir(&facts.root);
     cargo.env(variable(&target, "RUSTFLAGS"), flags.join(" "));
-    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    let profile = speed.profile();
+    cargo.env(
+        format!("CARGO_PROFILE_{}_STRIP", profile.to_uppercase()),
+        "symbols",
+    );
     cargo.env(
         "PICCOLO_COMMIT",
         facts.commit.get(..12).unwrap_or(&facts.commit),
     );
     shell::run(&mut cargo).with_context(|| format!("building {name} for {}", arch.name()))?;
-    Ok(directory.join(target).join("release").join(name))
+    Ok(directory.join(target).join(profile).join(name))
 }
 
 /// Flags that keep this machine's directories out of the programs.

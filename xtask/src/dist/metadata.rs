@@ -97,6 +97,12 @@ impl Metadata {
         Ok(linked)
     }
 
+    /// A package by its name.
+    pub(super) fn package(&self, name: &str) -> Result<&Package> {
+        let package = self.packages.iter().find(|package| package.name == name);
+        package.with_context(|| format!("there is no package {name}"))
+    }
+
     /// Where cargo keeps the sources of dependencies.
     pub(super) fn sources(&self) -> Result<PathBuf> {
         let mut foreign = self

@@ -25,14 +25,22 @@ struct Locked {
     checksum: Option<String>,
 }
 
-/// Lists all that is linked into a program, C libraries too.
+/// Lists all that is linked into a program, C libraries too, and a package whose data come with it.
 ///
 /// # Errors
 ///
 /// When cargo's answers are not understood.
-pub(crate) fn bill_of_materials(facts: &Facts, program: &str, arch: Arch) -> Result<Vec<u8>> {
+pub(crate) fn bill_of_materials(
+    facts: &Facts,
+    program: &str,
+    arch: Arch,
+    with: Option<&str>,
+) -> Result<Vec<u8>> {
     let metadata = Metadata::load(arch)?;
-    let linked = metadata.linked_into(program)?;
+    let mut linked = metadata.linked_into(program)?;
+    if let Some(name) = with {
+        linked.push(metadata.package(name)?);
+    }
     let sums = checksums(facts)?;
     let mut components: Vec<_> = linked
         .iter()

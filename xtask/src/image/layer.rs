@@ -9,14 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::Recipe;
+use super::{Recipe, authorities};
 use crate::dist::{Archive, Entry, Facts};
 
 /// glibc would otherwise ask name services that are not there.
 const NAME_SERVICES: &[u8] = b"hosts: files dns\n";
 
-/// Packs the program, its directory, the little that its C library asks for, and the libraries that
-/// it loads, which keep their places. It is not gzipped yet.
+/// Packs the program, its directory, certificate authorities, the little that its C library asks for, and
+/// the libraries that it loads, which keep their places. It is not gzipped yet.
 pub(super) fn make(
     facts: &Facts,
     recipe: Recipe,
@@ -35,6 +35,12 @@ pub(super) fn make(
     layer.add(&Entry::file("etc/nsswitch.conf", NAME_SERVICES))?;
     layer.add(&Entry::file("etc/passwd", users.as_bytes()))?;
     layer.add(&Entry::file("etc/group", groups.as_bytes()))?;
+    layer.add(&Entry::directory("etc/ssl"))?;
+    layer.add(&Entry::directory("etc/ssl/certs"))?;
+    layer.add(&Entry::file(
+        authorities::FILE,
+        authorities::pem().as_bytes(),
+    ))?;
     for directory in directories(recipe.directory) {
         let is_own = recipe.directory.ends_with(directory);
         let owner = if is_own { user } else { 0 };

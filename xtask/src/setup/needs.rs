@@ -95,6 +95,11 @@ pub(crate) const TESTS: &[Need] = &[
         "mariadb-server",
         "is the database of the server's tests beside SQLite",
     ),
+    need(
+        "openssl",
+        "openssl",
+        "certifies a registry of the system tests",
+    ),
 ];
 
 /// To run a Kubernetes, on top of the system tests.

@@ -4,6 +4,8 @@
 
 mod manifest;
 mod rights;
+mod server;
+mod surroundings;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -28,8 +28,17 @@ pub(super) struct PodSandboxConfig {
     pub(super) metadata: Option<PodSandboxMetadata>,
     #[prost(string, tag = "3")]
     pub(super) log_directory: String,
+    #[prost(message, optional, tag = "4")]
+    pub(super) dns_config: Option<DnsConfig>,
     #[prost(message, optional, tag = "8")]
     pub(super) linux: Option<LinuxPodSandboxConfig>,
+}
+
+/// `DNSConfig`
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct DnsConfig {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) servers: Vec<String>,
 }
 
 /// `PodSandboxMetadata`

@@ -102,6 +102,15 @@ impl Pod {
     ///
     /// What containerd says.
     pub fn start(run: &Run, cri: &Cri, name: &str) -> Result<Self> {
+        Self::start_with(run, cri, name, &[])
+    }
+
+    /// [`Pod::start`] with name servers other than the node's.
+    ///
+    /// # Errors
+    ///
+    /// What containerd says.
+    pub fn start_with(run: &Run, cri: &Cri, name: &str, name_servers: &[&str]) -> Result<Self> {
         let logs = run.make_directory(&format!("{name}-logs"))?;
         let namespaces = messages::NamespaceOption {
             network: OF_THE_NODE,
@@ -116,6 +125,12 @@ impl Pod {
                 attempt: 0,
             }),
             log_directory: logs.display().to_string(),
+            dns_config: (!name_servers.is_empty()).then(|| messages::DnsConfig {
+                servers: name_servers
+                    .iter()
+                    .map(|&server| server.to_owned())
+                    .collect(),
+            }),
             linux: Some(messages::LinuxPodSandboxConfig {
                 // Below the run's own group, so that its cleaner finds what is left.
                 cgroup_parent: format!("/{}/pods", run.name()),
