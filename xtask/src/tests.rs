@@ -32,7 +32,7 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     ])?)?;
     image::pack_debug("localhost")?;
     if runs_images(filter)? {
-        image::run_quick(&[Arch::native()?], "localhost")?;
+        image::run_quick(&Arch::ALL, "localhost")?;
     }
     let mut nextest = workspace::cargo(&["nextest", "run", "--workspace"])?;
     nextest.args(filter);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +30,9 @@ pub struct AgentSetup {
     pub group: String,
     /// More flags.
     pub arguments: Vec<String>,
+    /// What starts it, and what comes before its own arguments; nothing for the program of this
+    /// workspace as it was built.
+    pub command: Vec<PathBuf>,
 }
 
 /// A pi-agent on a node. Dropping it kills it.
@@ -81,9 +85,14 @@ impl Agent {
         let usual = arguments
             .iter()
             .filter(|usual| !said.contains(&flag(usual)));
-        let arguments = usual.chain(&setup.arguments);
+        let (program, before) = match setup.command.split_first() {
+            Some((program, before)) => (program.clone(), before),
+            None => (binary("pi-agent")?, &[][..]),
+        };
+        let before = before.iter().map(|path| path.as_os_str());
+        let arguments = before.chain(usual.chain(&setup.arguments).map(AsRef::as_ref));
         let name = format!("{}-agent", host.name);
-        let process = Process::start(run, &host.netns, &name, &binary("pi-agent")?, arguments)?;
+        let process = Process::start(run, &host.netns, &name, &program, arguments)?;
         let mut agent = Self {
             host: host.clone(),
             process,

@@ -1,5 +1,6 @@
 //! The whole bed: network, registry, server, and nodes with containerd and agent.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -139,7 +140,16 @@ impl Bed {
     ///
     /// When it does not come up.
     pub fn start_server(&mut self, arguments: &[&str]) -> Result<()> {
-        let server = Server::start(&self.run, &self.server_host, arguments);
+        self.start_server_by(&[], arguments)
+    }
+
+    /// [`Bed::start_server`] with a program of another build, behind what it takes to run that.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_server_by(&mut self, command: &[PathBuf], arguments: &[&str]) -> Result<()> {
+        let server = Server::start_by(&self.run, &self.server_host, command, arguments);
         self.server = Some(server.context("starting the server")?);
         Ok(())
     }
@@ -160,6 +170,20 @@ impl Bed {
     ///
     /// When there is no such node, or the agent does not come up.
     pub fn start_agent(&mut self, node: usize, arguments: &[&str]) -> Result<()> {
+        self.start_agent_by(node, &[], arguments)
+    }
+
+    /// [`Bed::start_agent`] with a program of another build, behind what it takes to run that.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or the agent does not come up.
+    pub fn start_agent_by(
+        &mut self,
+        node: usize,
+        command: &[PathBuf],
+        arguments: &[&str],
+    ) -> Result<()> {
         let setup = AgentSetup {
             servers: self.server_urls.clone(),
             group: GROUP.to_owned(),
@@ -167,6 +191,7 @@ impl Bed {
                 .iter()
                 .map(|&argument| argument.to_owned())
                 .collect(),
+            command: command.to_vec(),
         };
         let node = self.nodes.get_mut(node).context("no such node")?;
         let agent = Agent::start(&self.run, &node.host, &node.containerd, &setup);

@@ -1,6 +1,7 @@
 //! A running piccolo-server.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -31,9 +32,19 @@ impl Server {
     ///
     /// When it has not been built or does not come up.
     pub fn start(run: &Run, host: &Host, arguments: &[&str]) -> Result<Self> {
+        Self::start_by(run, host, &[], arguments)
+    }
+
+    /// [`Server::start`] with a program of another build, behind what it takes to run that.
+    pub(crate) fn start_by(
+        run: &Run,
+        host: &Host,
+        command: &[PathBuf],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let database = run.directory().join(format!("{}.sqlite", host.name));
         let database = format!("sqlite://{}", database.display());
-        Self::start_over(run, host, &database, arguments)
+        Self::launch(run, host, command, &database, arguments)
     }
 
     /// [`Server::start`] over a database by its URL, which several may share.
@@ -42,6 +53,16 @@ impl Server {
     ///
     /// When it has not been built or does not come up.
     pub fn start_over(run: &Run, host: &Host, database: &str, arguments: &[&str]) -> Result<Self> {
+        Self::launch(run, host, &[], database, arguments)
+    }
+
+    fn launch(
+        run: &Run,
+        host: &Host,
+        command: &[PathBuf],
+        database: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let listen = SocketAddr::new(host.address, API).to_string();
         let admin = SocketAddr::new(host.address, ADMIN).to_string();
         let mut all = vec![
@@ -54,8 +75,13 @@ impl Server {
             database,
         ];
         all.extend(arguments);
-        let program = binary("piccolo-server")?;
-        let process = Process::start(run, &host.netns, &host.name, &program, &all)?;
+        let (program, before) = match command.split_first() {
+            Some((program, before)) => (program.clone(), before),
+            None => (binary("piccolo-server")?, &[][..]),
+        };
+        let before = before.iter().map(|path| path.as_os_str());
+        let all = before.chain(all.iter().map(AsRef::as_ref));
+        let process = Process::start(run, &host.netns, &host.name, &program, all)?;
         let mut server = Self {
             host: host.clone(),
             process,

@@ -14,6 +14,9 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+
     /// As `uname -m` names it.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -96,6 +96,11 @@ pub(crate) const TESTS: &[Need] = &[
         "is the database of the server's tests beside SQLite",
     ),
     need(
+        "qemu-aarch64-static",
+        "qemu-user-static",
+        "runs the programs of the images for ARM",
+    ),
+    need(
         "openssl",
         "openssl",
         "certifies a registry of the system tests",

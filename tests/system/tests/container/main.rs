@@ -2,6 +2,7 @@
 //! it counts as the manifest says, cannot write to containerd's content, gives containerd an image
 //! from a peer, and leaves the node as it was.
 
+mod arm;
 mod manifest;
 mod rights;
 mod server;
