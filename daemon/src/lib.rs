@@ -17,6 +17,7 @@ pub mod retry;
 pub mod scope;
 pub mod serve;
 pub mod settings;
+pub mod spell;
 pub mod telemetry;
 
 /// Version, commit and target, as `--version` prints them.

@@ -15,7 +15,6 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
 };
 use tower::ServiceExt as _;
 use tracing::{Span, debug, warn};
@@ -25,7 +24,7 @@ use self::{
     addresses::{Addresses, Place},
     patient::Patient,
 };
-use crate::scope::Scope;
+use crate::{scope::Scope, spell::Spell};
 
 /// Bounds of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -71,8 +70,6 @@ struct Taken {
 const SEND_BUFFER: usize = 64 << 10;
 /// Bytes of a request's head; a longer one is answered 431.
 const HEAD: usize = 16 << 10;
-/// Between two warnings of addresses with too many connections.
-const WARN: Duration = Duration::from_mins(1);
 
 /// Serves `router` until the scope drains; then connections finish their request and close.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope: Scope) {
@@ -83,20 +80,22 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope:
     if let Err(error) = set_socket_send_buffer_size(&listener, SEND_BUFFER) {
         warn!(%error, "slow clients may be taken for dead");
     }
-    let mut warned: Option<Instant> = None;
+    let crowded = Spell::new("no address has too many connections any more");
+    let failing = Spell::new("connections are accepted again");
     loop {
-        let Some((stream, peer, slot)) = accept(&listener, &slots, &scope).await else {
+        let next = accept(&listener, &slots, &scope, &failing).await;
+        let Some((stream, peer, slot)) = next else {
             return;
         };
         let Some(place) = addresses.take(peer.ip(), limits.per_address) else {
             (limits.dropped)(Dropped::TooMany);
-            if warned.is_none_or(|at| at.elapsed() >= WARN) {
-                let most = limits.per_address;
-                warn!(%peer, most, "connections are closed: their address has too many already");
-                warned = Some(Instant::now());
-            }
+            let most = limits.per_address;
+            crowded.happened(|times| {
+                warn!(%peer, most, times, "connections are closed: their address has too many already");
+            });
             continue;
         };
+        crowded.is_well();
         let taken = Taken {
             _slot: slot,
             _place: place,
@@ -111,6 +110,7 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     scope: &Scope,
+    failing: &Spell,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     loop {
         let next = async {
@@ -122,10 +122,15 @@ async fn accept(
             next = next => next?,
         };
         match accepted {
-            Ok((stream, peer)) => return Some((stream, peer, slot)),
+            Ok((stream, peer)) => {
+                failing.is_well();
+                return Some((stream, peer, slot));
+            }
             Err(error) => {
                 // Out of descriptors, mostly: the listener still works once some are closed.
-                warn!(%error, "a connection could not be accepted");
+                failing.happened(|times| {
+                    warn!(%error, times, "connections cannot be accepted");
+                });
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -6,7 +6,7 @@ pub(crate) use self::session::{Limits, Refused, Service, serve};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use daemon::scope::Scope;
+use daemon::{scope::Scope, spell::Spell};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -38,7 +38,8 @@ pub(crate) async fn accept_all<F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let places = Arc::new(Semaphore::new(most));
-    while let Some(accepted) = accept(listener, &places, scope).await {
+    let failing = Spell::new("connections are accepted again");
+    while let Some(accepted) = accept(listener, &places, scope, &failing).await {
         if let Some(serving) = begin(accepted) {
             scope.task(Span::none(), serving);
         }
@@ -50,6 +51,7 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     scope: &Scope,
+    failing: &Spell,
 ) -> Option<Accepted> {
     loop {
         let next = async {
@@ -62,6 +64,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, remote)) => {
+                failing.is_well();
                 prepare(&stream);
                 return Some(Accepted {
                     stream,
@@ -71,7 +74,9 @@ async fn accept(
             }
             Err(error) => {
                 // Out of descriptors, mostly: the listener still works once some are closed.
-                warn!(%error, "a connection could not be accepted");
+                failing.happened(|times| {
+                    warn!(%error, times, "connections cannot be accepted");
+                });
                 tokio::time::sleep(RETRY).await;
             }
         }

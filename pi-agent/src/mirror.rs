@@ -9,7 +9,7 @@ mod count;
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{beat::beat, scope::Scope};
+use daemon::{beat::beat, scope::Scope, spell::Spell};
 use tokio::net::TcpListener;
 use tracing::Span;
 
@@ -44,6 +44,7 @@ struct Inner {
     fetcher: Fetcher,
     settings: MirrorSettings,
     counts: Counts,
+    unreadable: Spell,
 }
 
 /// How often what is not used any more is let go.
@@ -70,6 +71,7 @@ impl Mirror {
             fetcher,
             settings,
             counts: Counts::new(),
+            unreadable: Spell::new("own content is readable again"),
         }))
     }
 

@@ -22,7 +22,7 @@ pub(crate) use self::{ledger::Meter, sockets::Registered};
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::serve::addresses::Addresses;
+use daemon::{serve::addresses::Addresses, spell::Spell};
 use tokio::net::TcpListener;
 use tracing::debug;
 
@@ -77,6 +77,7 @@ struct Inner {
     slots: Slots,
     alternates: Alternates,
     counts: Counts,
+    unreadable: Spell,
 }
 
 impl Default for PeerSettings {
@@ -119,6 +120,7 @@ impl PeerServer {
             slots,
             alternates: Alternates::default(),
             counts: Counts::new(),
+            unreadable: Spell::new("own content is readable again"),
             settings,
         }))
     }

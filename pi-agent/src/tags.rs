@@ -11,7 +11,7 @@ mod trust;
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use daemon::metric::Metric;
+use daemon::{metric::Metric, spell::Spell};
 use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::Key;
 use tokio::time::Instant;
@@ -61,6 +61,8 @@ struct Inner {
     asker: Asker,
     settings: Settings,
     state: Mutex<State>,
+    /// Of registries, whose names are the requests'.
+    away: Spell,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +85,7 @@ impl Tags {
             asker: Asker::new(settings.authorities.as_deref()),
             settings,
             state: Mutex::default(),
+            away: Spell::new("all registries are reached again"),
         }))
     }
 
@@ -140,16 +143,19 @@ impl Tags {
         let mut state = self.state();
         if matches!(answer, Answer::Away) {
             if away.is_none() {
-                info!(
-                    registry = name.registry,
-                    url, "cannot be reached: tags may be stale"
-                );
+                self.0.away.happened(|times| {
+                    info!(
+                        registry = name.registry,
+                        url, times, "cannot be reached: tags may be stale"
+                    );
+                });
             }
             if state.away.len() < CAPACITY || away.is_some() {
                 state.away.insert(name.registry.clone(), now + AWAY);
             }
         } else {
             state.away.remove(&name.registry);
+            self.0.away.is_well();
         }
         answer
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use daemon::{metric::Metric, scope::Scope, telemetry::chain};
+use daemon::{metric::Metric, scope::Scope, spell::Spell, telemetry::chain};
 use piccolo_api::Key;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, warn};
@@ -69,6 +69,8 @@ pub(crate) struct Tracker {
     candidates: BTreeMap<(Instant, Id), usize>,
     /// Whether the store has been looked at.
     scanned: bool,
+    /// Of manifests of images.
+    unreadable: Spell,
 }
 
 impl Tracker {
@@ -85,6 +87,7 @@ impl Tracker {
             origin,
             candidates: BTreeMap::new(),
             scanned: false,
+            unreadable: Spell::new("manifests can be read again"),
         }
     }
 
@@ -202,11 +205,14 @@ impl Tracker {
                 let digest = wanted.id.digest();
                 match self.content.read_manifest(&digest).await {
                     Ok(bytes) => {
+                        self.unreadable.is_well();
                         let manifest = self.parse(&wanted.id, &digest, bytes.as_deref());
                         self.inventory.learn(wanted, manifest.as_ref());
                     }
                     Err(error) => {
-                        warn!(%digest, error = %chain(&error), "a manifest cannot be read");
+                        self.unreadable.happened(|times| {
+                            warn!(%digest, error = %chain(&error), times, "manifests cannot be read");
+                        });
                         self.inventory.put_off(wanted, Instant::now());
                     }
                 }

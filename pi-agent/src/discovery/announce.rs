@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use daemon::{client::Reply, metric::Metric, retry::Backoff, scope::Scope};
+use daemon::{client::Reply, metric::Metric, retry::Backoff, scope::Scope, spell::Spell};
 use piccolo_api::{
     Ack, AdvertiseRequest, FindRequest, Holder, KeepaliveRequest, Key, LeaveRequest, path,
 };
@@ -85,6 +85,9 @@ pub(super) struct Announcer {
     /// What could not be delivered goes with the next call.
     undelivered: Option<Report>,
     next_keepalive: Instant,
+    /// Of calls that a server refuses, and of sets that it asks for.
+    refused: Spell,
+    resyncs: Spell,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +120,8 @@ impl Announcer {
             untold: Untold::default(),
             undelivered: None,
             next_keepalive: now,
+            refused: Spell::new("the server takes calls again"),
+            resyncs: Spell::new("the server has not asked for the whole set of late"),
         }
     }
 
@@ -144,11 +149,14 @@ impl Announcer {
             };
             match outcome {
                 Outcome::Taken => {
+                    self.resyncs.is_well();
                     self.backoff.reset();
                     self.next_keepalive = Instant::now() + self.jitter.around(KEEPALIVE);
                 }
                 Outcome::Resync => {
-                    info!("the server asks for the whole set");
+                    self.resyncs.happened(|times| {
+                        info!(times, "the server asks for the whole set");
+                    });
                     metrics::counter!(RESYNCS.name).increment(1);
                     self.backoff.reset();
                     self.sync_soon();
@@ -219,7 +227,7 @@ impl Announcer {
         let request = self.request(holder, &set, seq).await;
         self.sent = seq;
         let reply = self.post(path::SYNC, &request, SYNC_DEADLINE).await;
-        let outcome = judge("sync", reply.as_ref());
+        let outcome = judge("sync", reply.as_ref(), &self.refused);
         match outcome {
             Outcome::Taken | Outcome::Resync => {
                 info!(
@@ -264,7 +272,7 @@ impl Announcer {
         let request = self.request(holder, &delta, seq).await;
         self.sent = seq;
         let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
-        let outcome = judge("advertise", reply.as_ref());
+        let outcome = judge("advertise", reply.as_ref(), &self.refused);
         match outcome {
             Outcome::Taken => {
                 debug!(added, removed, seq, "the server took a change");
@@ -293,7 +301,7 @@ impl Announcer {
         let request = self.request(holder, &delta, seq).await;
         self.sent = seq;
         let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
-        let outcome = judge("advertise", reply.as_ref());
+        let outcome = judge("advertise", reply.as_ref(), &self.refused);
         match outcome {
             Outcome::Taken => {
                 self.seq = seq;
@@ -319,7 +327,7 @@ impl Announcer {
             failures: report.failures,
         };
         let reply = self.post(path::KEEPALIVE, &request, DEADLINE).await;
-        let outcome = judge("keepalive", reply.as_ref());
+        let outcome = judge("keepalive", reply.as_ref(), &self.refused);
         if matches!(outcome, Outcome::Failed) {
             self.undelivered = Some(Report {
                 observations: request.observations,
@@ -422,19 +430,24 @@ fn report_of(request: AdvertiseRequest) -> Report {
     }
 }
 
-fn judge(kind: &'static str, reply: Option<&Reply>) -> Outcome {
+fn judge(kind: &'static str, reply: Option<&Reply>, refused: &Spell) -> Outcome {
     let (outcome, label) = match reply {
         None => (Outcome::Failed, "failed"),
         Some(reply) if !reply.status.is_success() => {
             let body = String::from_utf8_lossy(&reply.body);
             let body: String = body.chars().take(200).collect();
-            warn!(kind, status = %reply.status, body, "the server refuses");
+            refused.happened(|times| {
+                warn!(kind, status = %reply.status, body, times, "the server refuses");
+            });
             (Outcome::Failed, "failed")
         }
-        Some(reply) => match reply.json::<Ack>() {
-            Ok(ack) if ack.resync => (Outcome::Resync, "resync"),
-            _ => (Outcome::Taken, "ok"),
-        },
+        Some(reply) => {
+            refused.is_well();
+            match reply.json::<Ack>() {
+                Ok(ack) if ack.resync => (Outcome::Resync, "resync"),
+                _ => (Outcome::Taken, "ok"),
+            }
+        }
     };
     metrics::counter!(CALLS.name, "kind" => kind, "outcome" => label).increment(1);
     outcome

@@ -13,13 +13,14 @@ use daemon::{
     metric::Metric,
     retry::{Admission, Breaker},
     scope::Scope,
+    spell::Spell,
     telemetry::chain,
 };
 use http::StatusCode;
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{sync::Notify, time::Instant};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::{Discovery, flavour::Flavour};
 use crate::jitter::Jitter;
@@ -60,6 +61,9 @@ pub(crate) struct Servers {
 struct Server {
     url: String,
     state: Mutex<State>,
+    /// Of calls that it does not answer, and of replies that make no sense.
+    silent: Spell,
+    nonsense: Spell,
 }
 
 #[derive(Debug)]
@@ -105,6 +109,8 @@ impl Servers {
                     flavour: Flavour::default(),
                     last_error: None,
                 }),
+                silent: Spell::new("the server answers again"),
+                nonsense: Spell::new("the server's replies make sense again"),
             }
         };
         Self {
@@ -188,7 +194,7 @@ impl Usable<'_> {
     pub(crate) fn set_flavour(&self, flavour: Flavour) {
         let before = std::mem::replace(&mut self.server.lock().flavour, flavour);
         if before != flavour {
-            info!(
+            debug!(
                 server = self.server.url,
                 ?flavour,
                 "the kind of server is known"
@@ -218,10 +224,15 @@ impl Usable<'_> {
     /// Reads a reply; `None` when it cannot be understood.
     pub(crate) fn read<T: DeserializeOwned>(&self, reply: &Reply) -> Option<T> {
         match reply.json() {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                self.server.nonsense.is_well();
+                Some(value)
+            }
             Err(error) => {
-                let error = chain(&error).to_string();
-                warn!(server = self.server.url, %error, "the server's reply makes no sense");
+                let (error, server) = (chain(&error).to_string(), &self.server.url);
+                self.server.nonsense.happened(|times| {
+                    warn!(server, %error, times, "the server's reply makes no sense");
+                });
                 self.server.lock().last_error = Some(error);
                 None
             }
@@ -256,26 +267,24 @@ impl Usable<'_> {
         metrics::counter!(CALLS.name, "outcome" => outcome).increment(1);
         let mut state = self.server.lock();
         if state.breaker.failures() > 0 {
-            info!(server = self.server.url, "the server answers again");
             // Another build may have been started in its place.
             state.flavour = Flavour::Unknown;
         }
         state.breaker.succeeded();
         state.last_error = None;
         drop(state);
+        self.server.silent.is_well();
         self.gauge(0.0);
         self.servers.preferred.store(self.place, Ordering::Relaxed);
     }
 
     fn failed(&self, error: String) {
         metrics::counter!(CALLS.name, "outcome" => "failed").increment(1);
+        self.server.silent.happened(|times| {
+            let server = &self.server.url;
+            warn!(server, error, times, "the server does not answer");
+        });
         let mut state = self.server.lock();
-        if state.breaker.failures() == 0 {
-            warn!(
-                server = self.server.url,
-                error, "the server does not answer"
-            );
-        }
         state
             .breaker
             .failed(Instant::now(), self.servers.jitter.next());

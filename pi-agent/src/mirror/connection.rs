@@ -82,10 +82,16 @@ impl Service for Talk<'_> {
             return self.miss(object.kind, request, connection).await;
         };
         match self.mirror.content.open(&digest).await {
-            Ok(Some(own)) => self.own(object, own, request, connection).await,
+            Ok(Some(own)) => {
+                self.mirror.unreadable.is_well();
+                self.own(object, own, request, connection).await
+            }
             Ok(None) => self.fetch(object, &digest, request, connection).await,
             Err(error) => {
-                warn!(error = %daemon::telemetry::chain(&error), "own content is not readable");
+                self.mirror.unreadable.happened(|times| {
+                    let error = daemon::telemetry::chain(&error);
+                    warn!(%error, times, "own content is not readable");
+                });
                 self.fetch(object, &digest, request, connection).await
             }
         }

@@ -108,9 +108,15 @@ impl Talk<'_> {
             return None;
         }
         match content.open(&digest).await {
-            Ok(found) => found,
+            Ok(found) => {
+                self.server.unreadable.is_well();
+                found
+            }
             Err(error) => {
-                warn!(error = %daemon::telemetry::chain(&error), "own content is not readable");
+                self.server.unreadable.happened(|times| {
+                    let error = daemon::telemetry::chain(&error);
+                    warn!(%error, times, "own content is not readable");
+                });
                 None
             }
         }

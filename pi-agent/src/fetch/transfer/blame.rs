@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use daemon::scope::Scope;
+use daemon::{scope::Scope, spell::Spell};
 use parking_lot::Mutex;
 use piccolo_api::Holder;
 use tokio::sync::Semaphore;
@@ -41,6 +41,8 @@ struct Inner {
     /// Bounds the tasks that wait for a verdict.
     waiting: Arc<Semaphore>,
     scope: Scope,
+    /// Of peers that sent wrong bytes.
+    liars: Spell,
 }
 
 /// The senders of each object on which containerd has yet to give its verdict.
@@ -104,6 +106,7 @@ impl Judge {
             unjudged: Unjudged::default(),
             waiting: Arc::new(Semaphore::new(MOST_VERDICTS)),
             scope,
+            liars: Spell::new("no peer has sent wrong bytes of late"),
         }))
     }
 
@@ -136,6 +139,9 @@ impl Judge {
         self.0.scope.task(Span::none(), async move {
             let verdict = judge.verdict(watch, &digest, &senders).await;
             judge.0.unjudged.judged(&digest);
+            if verdict == Verdict::Right {
+                judge.0.liars.is_well();
+            }
             if verdict == Verdict::Wrong {
                 judge.blame(&digest, &senders);
             }
@@ -167,7 +173,9 @@ impl Judge {
     /// them is asked for the object for a while.
     pub(super) fn blame(&self, digest: &Digest, senders: &Senders) {
         let senders = senders.take();
-        warn!(%digest, ?senders, "the bytes of these peers are wrong");
+        self.0.liars.happened(|times| {
+            warn!(%digest, ?senders, times, "the bytes of these peers are wrong");
+        });
         if let [liar] = *senders {
             self.0.peers.failed(liar, digest, &PeerError::WrongBytes);
             return;
