@@ -68,6 +68,7 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
     let timeout = as_ms(evictor.timeout);
     let mut last_round = evictor.clock.now_ms();
     let mut not_before = last_round.saturating_add(timeout);
+    let mut is_away = false;
     loop {
         tokio::select! {
             () = scope.draining() => break,
@@ -81,6 +82,15 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
         if now < not_before {
             continue;
         }
+        // The others have their time from when the database is seen to be back, and not from when it
+        // was last seen to be away.
+        if is_away {
+            if evictor.take_lease(now).await.is_ok() {
+                is_away = false;
+                not_before = evictor.clock.now_ms().saturating_add(timeout.max(GRACE_MS));
+            }
+            continue;
+        }
         let before = now.saturating_sub(timeout.saturating_mul(TIMEOUTS));
         match evictor.round(before, &scope).await {
             Ok(Evicted { nodes: 0, keys: 0 }) => {}
@@ -88,7 +98,7 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
             // A database that is away is told of elsewhere.
             Err(error) => {
                 debug!(error = %telemetry::chain(&error), "silent nodes stay");
-                not_before = evictor.clock.now_ms().saturating_add(timeout.max(GRACE_MS));
+                is_away = true;
             }
         }
     }
@@ -104,15 +114,19 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
 }
 
 impl Evictor {
+    /// Whether this instance is the one that removes nodes for now.
+    async fn take_lease(&self, now: i64) -> Result<bool, StoreError> {
+        let until = Stamp {
+            at: now.saturating_add(LEASE_MS),
+            writer: self.writer,
+        };
+        self.store.lease(LEASE, now, until).await
+    }
+
     async fn round(&self, before: i64, scope: &Scope) -> Result<Evicted, StoreError> {
         let mut all = Evicted::default();
         while !scope.is_draining() {
-            let now = self.clock.now_ms();
-            let until = Stamp {
-                at: now.saturating_add(LEASE_MS),
-                writer: self.writer,
-            };
-            if !self.store.lease(LEASE, now, until).await? {
+            if !self.take_lease(self.clock.now_ms()).await? {
                 break;
             }
             let mut silent = self.store.silent(before, BATCH_NODES).await?;
