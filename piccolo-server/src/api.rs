@@ -27,7 +27,7 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use daemon::{clock::Clock, metric::Metric};
+use daemon::{clock::Clock, metric::Metric, spell::Spell};
 use piccolo_api::path;
 
 pub(crate) use self::{bodies::Bodies, late::late, subject::Foreign};
@@ -51,6 +51,8 @@ pub(crate) struct Api {
     pub(crate) limits: Limits,
     pub(crate) bodies: Bodies,
     pub(crate) foreign: Foreign,
+    /// Of nodes that several peers reported.
+    pub(crate) broken: Spell,
 }
 
 /// How much one call may carry.
@@ -107,6 +109,6 @@ impl Api {
         let is_node = |peer| subject.knows(peer);
         self.bandwidth
             .learn(now, subject.holder.ip(), &report.observations, is_node);
-        subject.accuse(self.now(), &report.failures);
+        subject.accuse(self.now(), &report.failures, &self.broken);
     }
 }

@@ -15,7 +15,9 @@ use daemon::{
     clock::Clock,
     readiness::{Guard, Readiness},
     scope::Scope,
-    serve, telemetry,
+    serve,
+    spell::Spell,
+    telemetry,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket};
@@ -28,7 +30,7 @@ use crate::{
     config::{Migrate, Serve},
     connections,
     database::Common,
-    databases::{self, Opening, is_away},
+    databases::{self, Opening, may_pass},
     finder::Finder,
     store::Writer,
     topology_file::{self, Current},
@@ -142,7 +144,7 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
     let ready = host.readiness.guard("databases");
     let api_router = match builder.open().await {
         Ok(router) => router,
-        Err(error) if is_away(&error) => {
+        Err(error) if may_pass(&error) => {
             warn!(error = %telemetry::chain(error.as_ref()), "a database is away; waiting for it");
             let router = Arc::new(OnceLock::new());
             let later = builder.open_later(Arc::clone(&router), ready);
@@ -214,6 +216,7 @@ impl Builder {
             limits: self.limits,
             bodies: Bodies::new(BODIES, BODIES_OF_ONE),
             foreign: Foreign::default(),
+            broken: Spell::new("no node was taken out of late"),
         })))
     }
 
@@ -231,7 +234,7 @@ impl Builder {
                     drop(ready);
                     break;
                 }
-                Err(error) if is_away(&error) => {}
+                Err(error) if may_pass(&error) => {}
                 Err(error) => {
                     error!(error = %telemetry::chain(error.as_ref()), "a database cannot be used");
                     return;

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, readiness::Readiness, scope::Scope};
+use daemon::{clock::Clock, readiness::Readiness, scope::Scope, spell::Spell};
 use piccolo_api::{Group, Holder};
 use tokio::sync::mpsc;
 
@@ -84,6 +84,7 @@ impl Database {
             clock: common.clock.clone(),
             writer: common.writer,
             bounds: common.bounds,
+            refusals: Arc::new(Spell::new("changes are taken again")),
         };
         for queue in queues {
             scope.service("writer", writer::run(queue, work.clone()));

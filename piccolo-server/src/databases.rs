@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use piccolo_api::Group;
 
-pub(crate) use self::open::{Opening, is_away, store};
+pub(crate) use self::open::{Opening, may_pass, store};
 use crate::database::Database;
 
 /// The databases of all groups.

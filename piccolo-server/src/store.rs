@@ -307,3 +307,6 @@ impl NodeState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

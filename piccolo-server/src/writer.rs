@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use daemon::{clock::Clock, metric::Metric, telemetry};
+use daemon::{clock::Clock, metric::Metric, spell::Spell, telemetry};
 use metrics::{counter, histogram};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::warn;
@@ -89,6 +89,8 @@ pub(crate) struct Work {
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
     pub(crate) bounds: Bounds,
+    /// Batches that the store did not take.
+    pub(crate) refusals: Arc<Spell>,
 }
 
 #[derive(Debug)]
@@ -241,6 +243,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
         .await
     {
         Ok(outcomes) => {
+            work.refusals.is_well();
             count(&outcomes);
             for ((change, (reply, _)), outcome) in changes.iter().zip(replies).zip(outcomes) {
                 if let Outcome::Done(applied) = &outcome {
@@ -264,7 +267,11 @@ async fn commit(batch: Vec<Job>, work: &Work) {
             }
         }
         Err(error) => {
-            warn!(error = %telemetry::chain(&error), changes = changes.len(), "changes are lost");
+            // Nothing is lost: whoever is told so says it again.
+            work.refusals.happened(|times| {
+                let error = telemetry::chain(&error);
+                warn!(%error, changes = changes.len(), times, "changes are refused");
+            });
             // Or not: of a commit whose answer was lost nobody knows.
             work.holders.invalidate();
             let error = Arc::new(error);

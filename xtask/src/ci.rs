@@ -47,7 +47,7 @@ pub(crate) fn run_all() -> Result<()> {
     step("references", docs::check)?;
     step("deployment", deploy::check)?;
     step("kernel program", ebpf::check)?;
-    step("tests", || tests::run(&[]))
+    step("tests", || tests::run(&[], None))
 }
 
 /// Checks the dependencies against the database of known vulnerabilities. That is fetched from its host,

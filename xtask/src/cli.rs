@@ -27,6 +27,10 @@ pub(crate) enum Task {
         /// Runs the unit tests only, which need neither root nor anything that is not needed to build.
         #[arg(long)]
         unit: bool,
+        /// Runs the tests of the server's databases over the MySQL in this directory as well, whose
+        /// programs are DIR/bin/mysqld and DIR/bin/mysql.
+        #[arg(long, value_name = "DIR")]
+        mysql: Option<PathBuf>,
         /// Runs only tests whose names contain one of these.
         filter: Vec<String>,
         #[command(flatten)]

@@ -46,6 +46,8 @@ fn run(task: Task) -> anyhow::Result<()> {
             unit: false,
             filter,
             kubernetes: options,
+            mysql,
+            ..
         } => {
             if let Some(directory) = &options.kubernetes {
                 return kubernetes::run(directory, &options, &filter);
@@ -54,7 +56,7 @@ fn run(task: Task) -> anyhow::Result<()> {
                 ebpf::check_where_possible()?;
                 deploy::check()?;
             }
-            tests::run(&filter)
+            tests::run(&filter, mysql.as_deref())
         }
         Task::Ci => ci::run_all(),
         Task::Bench(options) => bench::run(&options),

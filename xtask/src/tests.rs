@@ -3,9 +3,10 @@
 mod progress;
 
 use std::io::{IsTerminal as _, stderr};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use testbed::Release;
+use testbed::{Product, Release};
 
 use crate::dist::Arch;
 use crate::image;
@@ -13,8 +14,9 @@ use crate::setup::{self, BUILD, DEMO, DEPLOY, NEXTEST, TESTS};
 use crate::shell::{self, say};
 use crate::workspace;
 
-/// Does it all. The runner's summary comes last.
-pub(crate) fn run(filter: &[String]) -> Result<()> {
+/// Does it all. The runner's summary comes last, and before it what was left out.
+pub(crate) fn run(filter: &[String], mysql: Option<&Path>) -> Result<()> {
+    let mysql = mysql.map(whole).transpose()?;
     setup::packages(&[BUILD, DEMO, TESTS, DEPLOY])?;
     setup::install(&NEXTEST)?;
     for release in Release::ALL {
@@ -36,6 +38,12 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     }
     let mut nextest = workspace::cargo(&["nextest", "run", "--workspace"])?;
     nextest.args(filter);
+    match &mysql {
+        Some(directory) => {
+            Product::tell_mysql(&mut nextest, directory);
+        }
+        None => say(NO_MYSQL),
+    }
     if !setup::is_root() {
         // Only what makes namespaces has to be root, but the runner knows no difference.
         nextest.env(runner_variable(), "sudo --preserve-env");
@@ -64,6 +72,17 @@ fn runs_images(filter: &[String]) -> Result<bool> {
         .args(filter);
     Ok(!shell::output(&mut list)?.trim().is_empty())
 }
+
+/// The directory of a MySQL, from the root, with its programs in it.
+fn whole(directory: &Path) -> Result<PathBuf> {
+    let named = || format!("the directory of a MySQL, {}", directory.display());
+    let directory = directory.canonicalize().with_context(named)?;
+    Product::MySql(directory.clone()).check()?;
+    Ok(directory)
+}
+
+const NO_MYSQL: &str = "NOT RUN: the tests of the server over MySQL. --mysql DIR runs them over the MySQL \
+    in that directory (DIR/bin/mysqld, DIR/bin/mysql).";
 
 fn runner_variable() -> String {
     let arch = std::env::consts::ARCH.to_uppercase();

@@ -54,7 +54,7 @@ fn dated(mut response: Response) -> Response {
 
 /// What a call fails with when the store did.
 pub(crate) fn store_status(error: &StoreError) -> StatusCode {
-    if error.is_away() {
+    if error.is_refusal_for_now() {
         StatusCode::SERVICE_UNAVAILABLE
     } else if matches!(error, StoreError::TooManySpaces) {
         StatusCode::BAD_REQUEST

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::response::Response;
-use daemon::metric::Metric;
+use daemon::{metric::Metric, spell::Spell};
 use http::StatusCode;
 use metrics::counter;
 use piccolo_api::{Failure, FailureKind, Group, Holder, HolderError, Key, NameError};
@@ -118,7 +118,8 @@ impl Subject {
 
     /// Takes in which peers failed it. A peer that is busy, or does not have what it was asked
     /// for, is well.
-    pub(crate) fn accuse(&self, now: i64, failures: &[Failure]) {
+    pub(crate) fn accuse(&self, now: i64, failures: &[Failure], broken: &Spell) {
+        broken.is_well();
         let spaces = self.database.spaces(&self.group);
         for failure in failures {
             let counts = match failure.kind {
@@ -134,7 +135,10 @@ impl Subject {
             if let (true, Some(space)) = (counts, spaces.of(holder.family())) {
                 let peer = NodeKey { space, holder };
                 if self.database.nodes().accuse(peer, self.node, now) {
-                    info!(peer = %failure.peer, group = %self.group, "taken out: several peers reported it");
+                    broken.happened(|times| {
+                        let (peer, group) = (failure.peer, &self.group);
+                        info!(%peer, %group, times, "taken out: several peers reported it");
+                    });
                 }
             }
         }

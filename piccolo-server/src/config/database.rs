@@ -1,9 +1,9 @@
 //! `[GROUP=]URL`: a database, and the group that it is for.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
 
 use piccolo_api::Group;
-use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{ConnectOptions as _, mysql::MySqlConnectOptions};
 
 /// A database, for one group or for those that have none of their own.
 #[derive(Debug, Clone)]
@@ -87,6 +87,23 @@ impl FromStr for Address {
             return Err(DatabaseError::NoFile);
         }
         Ok(Self::Sqlite(file.into()))
+    }
+}
+
+impl Address {
+    /// Options of its URL that name files, and the files.
+    pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
+        const OPTIONS: [&str; 3] = ["ssl-ca", "ssl-cert", "ssl-key"];
+        let Self::MySql(options) = self else {
+            return Vec::new();
+        };
+        let url = options.to_url_lossy();
+        let file = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
+            let option = OPTIONS.into_iter().find(|option| *option == name)?;
+            // What has none of these words is the certificate itself.
+            Some((option, value.strip_prefix("file: ")?.to_owned()))
+        };
+        url.query_pairs().filter_map(file).collect()
     }
 }
 

@@ -65,7 +65,7 @@ impl Opening {
     /// Brings the schemas up to date, or checks them, and reads what the databases know.
     ///
     /// # Errors
-    /// When one of them cannot be used. [`is_away`] tells whether it may be later.
+    /// When one of them cannot be used. [`may_pass`] tells whether it may be later.
     pub(crate) async fn open(&self, common: &Common, scope: &Scope) -> anyhow::Result<Databases> {
         for (database, store) in &self.stores {
             let schema = if self.migrate {
@@ -98,10 +98,10 @@ impl Opening {
     }
 }
 
-/// Whether a database cannot be reached now, and may well be later.
-pub(crate) fn is_away(error: &anyhow::Error) -> bool {
+/// Whether a database cannot be used now, and may well be later.
+pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
     let store = error.chain().find_map(|cause| cause.downcast_ref());
-    store.is_some_and(StoreError::is_away)
+    store.is_some_and(StoreError::may_pass)
 }
 
 /// The store at an address. A file is opened, a server is not called yet.
@@ -132,8 +132,10 @@ pub(crate) async fn store(data: &Data, database: &GroupDatabase) -> anyhow::Resu
             Ok(Arc::new(SqlStore::new(engine)))
         }
         Address::MySql(options) => {
+            readable(&database.address).await?;
             let mut servers = Vec::new();
             for replica in replicas {
+                readable(&replica.address).await?;
                 match &replica.address {
                     Address::MySql(options) => servers.push((**options).clone()),
                     Address::Sqlite(_) => bail!(
@@ -147,4 +149,14 @@ pub(crate) async fn store(data: &Data, database: &GroupDatabase) -> anyhow::Resu
             Ok(Arc::new(SqlStore::new(engine)))
         }
     }
+}
+
+/// Whether the files that a URL names can be read: a connection would fail with no word of which.
+async fn readable(address: &Address) -> anyhow::Result<()> {
+    for (option, file) in address.files() {
+        tokio::fs::read(&file)
+            .await
+            .with_context(|| format!("cannot read the file of {option} in {address}: {file}"))?;
+    }
+    Ok(())
 }

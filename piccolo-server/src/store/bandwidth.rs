@@ -18,7 +18,7 @@ pub(super) async fn share<E: Engine>(
     learned: &[BandwidthRow],
     stamp: Stamp,
 ) -> Result<(), StoreError> {
-    let failed = |e| StoreError::Database("share what was learned of bandwidth", e);
+    let failed = |e| StoreError::of("share what was learned of bandwidth", e);
     let head = format!("REPLACE INTO bandwidth ({COLUMNS}) VALUES ");
     let mut work = engine.begin().await.map_err(failed)?;
     for chunk in learned.chunks(ROWS) {
@@ -51,12 +51,12 @@ pub(super) async fn of_others<E: Engine>(
     engine
         .rows(statement, row)
         .await
-        .map_err(|e| StoreError::Database("read what was learned of bandwidth", e))
+        .map_err(|e| StoreError::of("read what was learned of bandwidth", e))
 }
 
 /// Removes what was written before that time.
 pub(super) async fn forget<E: Engine>(engine: &E, before: i64) -> Result<(), StoreError> {
-    let failed = |e| StoreError::Database("forget old bandwidth", e);
+    let failed = |e| StoreError::of("forget old bandwidth", e);
     let mut work = engine.begin().await.map_err(failed)?;
     let statement = Statement::fixed("DELETE FROM bandwidth WHERE stamp < ?", [before.into()]);
     work.execute(statement).await.map_err(failed)?;

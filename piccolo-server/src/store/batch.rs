@@ -29,7 +29,7 @@ pub(super) async fn write<E: Engine>(
 ) -> Result<Vec<Outcome>, StoreError> {
     retried::<E, _, _>(|| attempt(engine, changes, taken))
         .await
-        .map_err(|e| StoreError::Database("take changes", e))
+        .map_err(|e| StoreError::of("take changes", e))
 }
 
 async fn attempt<E: Engine>(

@@ -1,13 +1,24 @@
 //! Why a store did not do what it was asked for.
 
+mod cause;
+mod misfit;
+
 use sqlx::migrate::MigrateError;
+
+pub(super) use self::{
+    cause::{Cause, cause},
+    misfit::Misfit,
+};
 
 /// An operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// The database could not be reached, or broke off.
+    /// The database could not be reached, broke off, or refused.
     #[error("the database did not {0}")]
     Database(&'static str, #[source] sqlx::Error),
+    /// Somebody has to change a setting, here or at the database: no waiting helps.
+    #[error(transparent)]
+    Misfit(Misfit),
     /// The schema could not be brought up to date.
     #[error("the schema could not be brought up to date")]
     Migrate(#[source] MigrateError),
@@ -26,33 +37,42 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database cannot be reached now, and may well be later.
-    pub(crate) fn is_away(&self) -> bool {
-        match self {
-            Self::Database(_, error) | Self::Migrate(MigrateError::Execute(error)) => {
-                is_away(error)
-            }
-            Self::Migrate(_) | Self::Schema { .. } | Self::TooManySpaces => false,
+    /// Of something that the database was to do.
+    pub(super) fn of(what: &'static str, error: sqlx::Error) -> Self {
+        match Misfit::of(&error) {
+            Some(misfit) => Self::Misfit(misfit),
+            None => Self::Database(what, error),
         }
+    }
+
+    /// Of bringing the schema up to date.
+    pub(super) fn migrate(error: MigrateError) -> Self {
+        match executed(&error).and_then(Misfit::of) {
+            Some(misfit) => Self::Misfit(misfit),
+            None => Self::Migrate(error),
+        }
+    }
+
+    /// Whether the same may well succeed later, without anybody's doing.
+    pub(crate) fn may_pass(&self) -> bool {
+        let passes = |error| matches!(cause(error), Cause::Away | Cause::Conflict | Cause::Closed);
+        match self {
+            Self::Database(_, error) => passes(error),
+            Self::Migrate(error) => executed(error).is_some_and(passes),
+            Self::Misfit(_) | Self::Schema { .. } | Self::TooManySpaces => false,
+        }
+    }
+
+    /// Whether callers are told to come again. While a server runs, a setting that does not fit may
+    /// be of one of several database servers, or be mended there.
+    pub(crate) fn is_refusal_for_now(&self) -> bool {
+        matches!(self, Self::Misfit(_)) || self.may_pass()
     }
 }
 
-pub(super) fn is_away(error: &sqlx::Error) -> bool {
+fn executed(error: &MigrateError) -> Option<&sqlx::Error> {
     match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        // It takes no connections now, or ends those that it has: 08 is the SQL standard's class for
-        // that, the numbers are MySQL's own. Or it takes no writes any more: another server does,
-        // and is found by connecting anew.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| code.starts_with("08"))
-                || error
-                    .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-                    .is_some_and(|error| matches!(error.number(), 1040 | 1053 | 1290 | 1836 | 1927))
-        }
-        _ => false,
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Some(error),
+        _ => None,
     }
 }

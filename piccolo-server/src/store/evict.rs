@@ -29,7 +29,7 @@ pub(super) async fn silent<E: Engine>(
     engine
         .rows(Statement::fixed(sql, args), key)
         .await
-        .map_err(|e| StoreError::Database("list silent nodes", e))
+        .map_err(|e| StoreError::of("list silent nodes", e))
 }
 
 /// Under the locks of the nodes' rows, as every change of a set: a node that comes back meanwhile
@@ -42,7 +42,7 @@ pub(super) async fn evict<E: Engine>(
 ) -> Result<Evicted, StoreError> {
     retried::<E, _, _>(|| attempt(engine, nodes, before, keys))
         .await
-        .map_err(|e| StoreError::Database("take away silent nodes", e))
+        .map_err(|e| StoreError::of("take away silent nodes", e))
 }
 
 async fn attempt<E: Engine>(

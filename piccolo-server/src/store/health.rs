@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::store::error::is_away;
+use crate::store::error::{Cause, Misfit, cause};
 
 /// A server that did not answer is left alone for this long; then one caller tries.
 const REST: Duration = Duration::from_millis(500);
@@ -19,9 +19,17 @@ const REST: Duration = Duration::from_millis(500);
 /// What is known of a server.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Until when it is left alone, if it did not answer.
-    rest: Mutex<Option<Instant>>,
+    rest: Mutex<Option<Rest>>,
     failures: AtomicU64,
+}
+
+/// Of a server that did not answer, or lets nobody in.
+#[derive(Debug)]
+struct Rest {
+    /// Until when it is left alone.
+    until: Instant,
+    /// What does not fit: those who are not let through are told as well.
+    misfit: Option<Misfit>,
 }
 
 impl Health {
@@ -31,12 +39,10 @@ impl Health {
         deadline: Duration,
         something: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        if self.rests() {
-            return Err(away(
-                "the database is away; it is tried again within a second",
-            ));
+        match self.refuses() {
+            Some(error) => Err(error),
+            None => self.waited(deadline, something).await,
         }
-        self.waited(deadline, something).await
     }
 
     /// Goes on with what the server began, and not for longer than the deadline.
@@ -49,9 +55,14 @@ impl Health {
             Ok(result) => result,
             Err(_) => Err(away("the database did not answer in time")),
         };
-        let failed = result.as_ref().is_err_and(is_away);
-        *self.rest() = failed.then(|| Instant::now() + REST);
-        if failed {
+        let error = result.as_ref().err();
+        let failed =
+            error.filter(|e| matches!(cause(e), Cause::Away | Cause::Misfit | Cause::Closed));
+        *self.rest() = failed.map(|error| Rest {
+            until: Instant::now() + REST,
+            misfit: Misfit::of(error),
+        });
+        if failed.is_some() {
             self.failures.fetch_add(1, Relaxed);
         }
         result
@@ -70,24 +81,28 @@ impl Health {
 
     /// Whether it was away lately.
     pub(super) fn is_away(&self) -> bool {
-        self.rest().is_some_and(|until| Instant::now() < until)
+        let rest = self.rest();
+        rest.as_ref()
+            .is_some_and(|rest| Instant::now() < rest.until)
     }
 
-    /// Whether it is left alone. Of those who ask at the end of its rest, the first is told no.
-    fn rests(&self) -> bool {
+    /// Why nobody calls it, while it is left alone. Of those who ask at the end of its rest, the
+    /// first may.
+    fn refuses(&self) -> Option<sqlx::Error> {
         let mut rest = self.rest();
+        let rest = rest.as_mut()?;
         let now = Instant::now();
-        match *rest {
-            None => false,
-            Some(until) if now < until => true,
-            Some(_) => {
-                *rest = Some(now + REST);
-                false
-            }
+        if now >= rest.until {
+            rest.until = now + REST;
+            return None;
         }
+        Some(match &rest.misfit {
+            Some(misfit) => misfit.clone().into_error(),
+            None => away("the database is away; it is tried again within a second"),
+        })
     }
 
-    fn rest(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    fn rest(&self) -> std::sync::MutexGuard<'_, Option<Rest>> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

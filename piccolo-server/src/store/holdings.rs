@@ -31,7 +31,7 @@ pub(super) async fn nearest<E: Engine>(
     };
     let query = Statement::fixed(E::DIALECT.nearest, side()).with(side());
     let holders = read(engine, around.family(), query, u32::MAX).await;
-    let mut holders = holders.map_err(|e| StoreError::Database("find a key's holders", e))?;
+    let mut holders = holders.map_err(|e| StoreError::of("find a key's holders", e))?;
     holders.sort_unstable();
     let above = holders.split_off(holders.partition_point(|holder| *holder < around));
     holders.reverse();
@@ -60,7 +60,7 @@ pub(super) async fn page<E: Engine>(
         Arg::Int(limit.into()),
     ];
     let holders = read(engine, family, Statement::fixed(SQL, args), limit).await;
-    let mut holders = holders.map_err(|e| StoreError::Database("list a key's holders", e))?;
+    let mut holders = holders.map_err(|e| StoreError::of("list a key's holders", e))?;
     // In one value the database promises no order, and keeps it mostly.
     holders.sort_unstable();
     Ok(holders)
@@ -124,5 +124,5 @@ pub(super) async fn within<E: Engine>(
     }
     let most = each.saturating_mul(u32::try_from(wanted * 2).unwrap_or(u32::MAX));
     let holders = read(engine, last.begin.family(), statement, most).await;
-    holders.map_err(|e| StoreError::Database("find holders in certain racks", e))
+    holders.map_err(|e| StoreError::of("find holders in certain racks", e))
 }

@@ -17,7 +17,7 @@ pub(super) async fn take<E: Engine>(
 ) -> Result<bool, StoreError> {
     retried::<E, _, _>(|| attempt(engine, name, now, until))
         .await
-        .map_err(|e| StoreError::Database("take a lease", e))
+        .map_err(|e| StoreError::of("take a lease", e))
 }
 
 async fn attempt<E: Engine>(

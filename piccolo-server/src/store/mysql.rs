@@ -1,29 +1,40 @@
 //! MySQL, MariaDB, and what speaks their protocol.
 
+mod link;
+mod session;
+
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{
-    AssertSqlSafe, Executor as _, MySql as Db, MySqlPool, Row as _, Transaction,
+    AssertSqlSafe, MySql as Db, Row as _, Transaction,
     migrate::{MigrateError, Migrator},
-    mysql::{MySqlArguments, MySqlConnectOptions, MySqlPoolOptions, MySqlRow},
+    mysql::{MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySqlRow},
     query::Query,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
+use self::link::{Link, all};
 use crate::store::{
     Connections,
     engine::{Columns, Dialect, Engine, InOne, Map, Work},
+    error::{Cause, cause},
     health::Health,
     statement::{Arg, Sql, Statement},
     timing::timed,
+};
+
+/// What is sent to the server beside the statements.
+#[cfg(test)]
+pub(super) const BESIDE_STATEMENTS: [&str; 5] = {
+    let [level, wait, length] = session::SET_UP;
+    [level, wait, length, session::LOCK, session::UNLOCK]
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
@@ -38,21 +49,6 @@ pub(crate) struct MySql {
     turn: AtomicUsize,
 }
 
-/// Connections to one server, and whether it answers.
-#[derive(Debug)]
-struct Link {
-    options: MySqlConnectOptions,
-    connections: u32,
-    /// Is replaced whenever the server failed: see [`Link::pool`].
-    pool: RwLock<MySqlPool>,
-    /// One for each connection. Waiting for one of these says that there is much to do; waiting for
-    /// the pool, that the server is away.
-    turns: Arc<Semaphore>,
-    health: Arc<Health>,
-    /// The server's failures before the pool was made.
-    failures: AtomicU64,
-}
-
 #[derive(Debug)]
 pub(crate) struct MySqlWork {
     transaction: Transaction<'static, Db>,
@@ -62,12 +58,6 @@ pub(crate) struct MySqlWork {
 
 /// Connections for transactions.
 const WORK: u32 = 4;
-/// Longest wait for one's turn.
-const TURN: Duration = Duration::from_secs(2);
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(1);
-/// Longest wait for an answer, or for the next row of a long one.
-const ANSWER: Duration = Duration::from_secs(5);
 /// Longest wait for a write, which may have to wait for another one's locks.
 const WRITE: Duration = Duration::from_secs(10);
 
@@ -97,156 +87,6 @@ impl MySql {
         from.iter()
             .chain(before)
             .find(|link| !link.health.is_away())
-    }
-}
-
-impl Link {
-    fn new(options: MySqlConnectOptions, connections: u32, health: Arc<Health>) -> Self {
-        let options = options.statement_cache_capacity(256);
-        Self {
-            pool: RwLock::new(pool(&options, connections)),
-            options,
-            connections,
-            turns: Arc::new(Semaphore::new(
-                usize::try_from(connections).unwrap_or(usize::MAX),
-            )),
-            health,
-            failures: AtomicU64::new(0),
-        }
-    }
-
-    /// The pool, or a new one after a failure. Connections from before may be dead, or lead to a
-    /// server that is not the primary any more. And the pool asks each connection that is given back
-    /// for a sign of life, which it awaits for as long as the kernel does: after the network lost
-    /// them without a word their places stay taken for many minutes.
-    fn pool(&self) -> MySqlPool {
-        let failures = self.health.failures();
-        if self.failures.swap(failures, Relaxed) != failures {
-            let new = pool(&self.options, self.connections);
-            *self.pool.write().unwrap_or_else(PoisonError::into_inner) = new;
-        }
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        pool.clone()
-    }
-
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
-        let turn = Arc::clone(&self.turns).acquire_owned();
-        match tokio::time::timeout(TURN, turn).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
-        }
-    }
-
-    async fn rows<T: Send>(
-        &self,
-        statement: Statement,
-        map: Map<T>,
-    ) -> Result<Vec<T>, sqlx::Error> {
-        let _turn = self.turn().await?;
-        match self.rows_once(statement.clone(), map).await {
-            Err(error) if is_broken(&error) => {
-                self.reconnect();
-                self.rows_once(statement, map).await
-            }
-            done => done,
-        }
-    }
-
-    async fn rows_once<T: Send>(
-        &self,
-        statement: Statement,
-        map: Map<T>,
-    ) -> Result<Vec<T>, sqlx::Error> {
-        let connection = Box::pin(self.pool().acquire());
-        let mut connection = self.health.guarded(CONNECT, connection).await?;
-        let verb = statement.verb();
-        let rows = query(statement).fetch(&mut *connection);
-        timed(verb, all(&self.health, rows, map)).await
-    }
-
-    async fn begin(&self) -> Result<Transaction<'static, Db>, sqlx::Error> {
-        let begin = || {
-            let pool = self.pool();
-            Box::pin(async move { timed("begin", pool.begin()).await })
-        };
-        match self.health.guarded(CONNECT + ANSWER, begin()).await {
-            Err(error) if is_broken(&error) => {
-                self.reconnect();
-                self.health.guarded(CONNECT + ANSWER, begin()).await
-            }
-            done => done,
-        }
-    }
-
-    /// Where a connection has turned out to be cut, the server was started anew and the others are
-    /// cut as well. The next one shows whether it is there.
-    fn reconnect(&self) {
-        self.health.forget();
-    }
-}
-
-fn pool(options: &MySqlConnectOptions, connections: u32) -> MySqlPool {
-    MySqlPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(CONNECT)
-        .idle_timeout(Duration::from_mins(5))
-        .max_lifetime(Duration::from_hours(1))
-        .test_before_acquire(false)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                // Rows that are read and not found must not be locked: every row that is
-                // written is guarded by its node's row.
-                connection
-                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                    .await?;
-                // Shorter than what an answer may take: a row that somebody holds is another
-                // thing than a server that is away.
-                connection
-                    .execute("SET SESSION innodb_lock_wait_timeout = 3")
-                    .await?;
-                connection
-                    .execute("SET SESSION group_concat_max_len = 1048576")
-                    .await?;
-                Ok(())
-            })
-        })
-        .connect_lazy_with(options.clone())
-}
-
-/// Whether the connection was cut, rather than nobody there or nobody answering.
-fn is_broken(error: &sqlx::Error) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    let cut = [
-        BrokenPipe,
-        ConnectionAborted,
-        ConnectionReset,
-        UnexpectedEof,
-    ];
-    matches!(error, sqlx::Error::Io(error) if cut.contains(&error.kind()))
-}
-
-/// All rows, as long as some of them come within [`ANSWER`].
-async fn all<T>(
-    health: &Health,
-    mut rows: impl Stream<Item = Result<MySqlRow, sqlx::Error>> + Unpin,
-    map: Map<T>,
-) -> Result<Vec<T>, sqlx::Error> {
-    const SOME: usize = 1024;
-    let mut all = Vec::new();
-    loop {
-        let some = async {
-            let end = all.len() + SOME;
-            while all.len() < end {
-                match rows.try_next().await? {
-                    Some(row) => all.push(map(&row)?),
-                    None => return Ok(true),
-                }
-            }
-            Ok(false)
-        };
-        if health.waited(ANSWER, some).await? {
-            return Ok(all);
-        }
     }
 }
 
@@ -322,31 +162,29 @@ impl Engine for MySql {
     }
 
     async fn migrate(&self) -> Result<(), MigrateError> {
-        // To MariaDB, the migrator's own lock is none: it waits for less than no time.
         let pool = self.primary.pool();
         let mut connection = pool.acquire().await?;
-        let lock = "SELECT GET_LOCK(CONCAT('piccolo-', MD5(DATABASE())), 60) = 1";
-        if !sqlx::query_scalar(lock).fetch_one(&mut *connection).await? {
+        let locked: i64 = sqlx::query_scalar(session::LOCK)
+            .fetch_one(&mut *connection)
+            .await?;
+        if locked != 1 {
             return Err(MigrateError::Execute(sqlx::Error::PoolTimedOut));
         }
         let done = MIGRATIONS.run(&pool).await;
-        let unlock = "SELECT RELEASE_LOCK(CONCAT('piccolo-', MD5(DATABASE())))";
-        sqlx::query(unlock).execute(&mut *connection).await?;
+        sqlx::query(session::UNLOCK)
+            .execute(&mut *connection)
+            .await?;
         done
     }
 
     fn is_conflict(error: &sqlx::Error) -> bool {
-        // A deadlock, and a lock that was waited for too long.
-        error
-            .as_database_error()
-            .and_then(|e| e.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
-            .is_some_and(|e| matches!(e.number(), 1213 | 1205))
+        cause(error) == Cause::Conflict
     }
 
     fn is_no_table(error: &sqlx::Error) -> bool {
         error
             .as_database_error()
-            .and_then(|e| e.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
+            .and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>())
             .is_some_and(|e| e.number() == 1146)
     }
 }

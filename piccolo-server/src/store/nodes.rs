@@ -14,7 +14,7 @@ const ROWS: usize = 512;
 pub(super) async fn all<E: Engine>(engine: &E) -> Result<Vec<NodeRow>, StoreError> {
     let sql = ["SELECT ", rows::NODE, " FROM node"].concat();
     let rows = engine.rows(Statement::built(sql, []), rows::node).await;
-    rows.map_err(|e| StoreError::Database("list the nodes", e))
+    rows.map_err(|e| StoreError::of("list the nodes", e))
 }
 
 pub(super) async fn of_others<E: Engine>(
@@ -32,7 +32,7 @@ pub(super) async fn of_others<E: Engine>(
     engine
         .rows(statement, rows::node)
         .await
-        .map_err(|e| StoreError::Database("list the nodes", e))
+        .map_err(|e| StoreError::of("list the nodes", e))
 }
 
 pub(super) async fn one<E: Engine>(
@@ -49,7 +49,7 @@ pub(super) async fn one<E: Engine>(
     let mut found = engine
         .rows(statement, rows::node)
         .await
-        .map_err(|e| StoreError::Database("look up a node", e))?;
+        .map_err(|e| StoreError::of("look up a node", e))?;
     Ok(found.pop())
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn touch<E: Engine>(
     for chunk in seen.chunks(ROWS) {
         retried::<E, _, _>(|| touch_some(engine, chunk, stamp))
             .await
-            .map_err(|e| StoreError::Database("take signs of life", e))?;
+            .map_err(|e| StoreError::of("take signs of life", e))?;
     }
     Ok(())
 }

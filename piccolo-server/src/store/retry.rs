@@ -1,8 +1,12 @@
 //! Transactions that another one was in the way of.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher as _, RandomState},
+    time::Duration,
+};
 
-use daemon::metric::Metric;
+use daemon::{metric::Metric, retry::Backoff};
 
 use crate::store::engine::Engine;
 
@@ -15,25 +19,34 @@ pub(super) const METRIC: Metric = Metric::counter(
 );
 
 /// How often a transaction is tried.
-const TRIES: u32 = 8;
+const TRIES: u32 = 10;
+/// The first pause, and the longest. Several members of a cluster that take writes of the same rows
+/// learn of each other's only after a while.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
 
-/// Runs a transaction again while it fails because of another one; each time after twice as long a
-/// pause, so that the other one gets done.
+/// Runs a transaction again while it fails because of another one; each time after about twice as
+/// long a pause, so that the other one gets done. Not the same for two instances, or they would meet
+/// again.
 pub(super) async fn retried<E, T, F>(mut attempt: impl FnMut() -> F) -> Result<T, sqlx::Error>
 where
     E: Engine,
     F: Future<Output = Result<T, sqlx::Error>>,
 {
-    let mut pause = Duration::from_millis(1);
+    let mut pause = Backoff::new(PAUSES.0, PAUSES.1);
     for _ in 1..TRIES {
         match attempt().await {
             Err(error) if E::is_conflict(&error) => {
                 metrics::counter!(CONFLICTS).increment(1);
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+                tokio::time::sleep(pause.delay(random())).await;
             }
             done => return done,
         }
     }
     attempt().await
+}
+
+/// From 0 to 1: the standard library seeds its hash maps with random numbers.
+fn random() -> f64 {
+    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default();
+    f64::from(bits) / f64::from(u32::MAX)
 }

@@ -12,7 +12,7 @@ pub(super) async fn check<E: Engine>(engine: &E) -> Result<(), StoreError> {
     let version = |row: &dyn Columns| row.int(0);
     let applied = match engine.rows(Statement::fixed(sql, []), version).await {
         Err(error) if E::is_no_table(&error) => Vec::new(),
-        other => other.map_err(|e| StoreError::Database("tell its schema's version", e))?,
+        other => other.map_err(|e| StoreError::of("tell its schema's version", e))?,
     };
     let missing = E::migrations()
         .iter()

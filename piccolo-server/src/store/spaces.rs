@@ -20,7 +20,7 @@ pub(super) async fn all<E: Engine>(engine: &E) -> Result<Vec<SpaceRow>, StoreErr
     engine
         .rows(statement, row)
         .await
-        .map_err(|e| StoreError::Database("list the groups", e))
+        .map_err(|e| StoreError::of("list the groups", e))
 }
 
 pub(super) async fn intern<E: Engine>(
@@ -28,7 +28,7 @@ pub(super) async fn intern<E: Engine>(
     group: &Group,
     family: Family,
 ) -> Result<SpaceId, StoreError> {
-    let failed = |e| StoreError::Database("take a group", e);
+    let failed = |e| StoreError::of("take a group", e);
     let args = || {
         [
             Arg::Text(group.as_str().to_owned()),

@@ -26,7 +26,7 @@ impl<E: Engine> SqlStore<E> {
 
 impl<E: Engine> Store for SqlStore<E> {
     fn migrate(&self) -> Reply<'_, ()> {
-        Box::pin(async { self.engine.migrate().await.map_err(StoreError::Migrate) })
+        Box::pin(async { self.engine.migrate().await.map_err(StoreError::migrate) })
     }
 
     fn lanes(&self) -> usize {

@@ -9,8 +9,9 @@ use std::{
 
 use daemon::access::{Need, Obstacle, obstacle};
 use futures_util::{Stream, TryStreamExt as _};
+use log::LevelFilter;
 use sqlx::{
-    AssertSqlSafe, Row as _, Sqlite as Db, SqlitePool, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Row as _, Sqlite as Db, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     query::Query,
     sqlite::{
@@ -72,6 +73,8 @@ impl Sqlite {
             // A commit is on the disk before it is acknowledged; many changes share one.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
+            // How long statements take is measured, and under load many are slow.
+            .log_slow_statements(LevelFilter::Debug, Duration::from_secs(5))
             .statement_cache_capacity(256)
             .row_buffer_size(512)
             // The rest is read through the kernel's cache. Not mapped: whenever something was written,
@@ -80,12 +83,14 @@ impl Sqlite {
             .pragma("wal_autocheckpoint", "4000");
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            .acquire_slow_level(LevelFilter::Debug)
             .max_lifetime(None)
             .idle_timeout(None)
             .connect_with(options.clone().pragma("cache_size", "-16384"))
             .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(readers)
+            .acquire_slow_level(LevelFilter::Debug)
             .max_lifetime(None)
             .idle_timeout(None)
             .test_before_acquire(false)

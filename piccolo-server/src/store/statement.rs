@@ -11,6 +11,9 @@ use crate::{
 pub(crate) struct Statement {
     pub(super) sql: Sql,
     pub(super) args: Vec<Arg>,
+    /// The line that made it: so a test knows whether it has seen all.
+    #[cfg(test)]
+    pub(super) made_at: &'static std::panic::Location<'static>,
 }
 
 #[derive(Debug, Clone)]
@@ -30,25 +33,32 @@ pub(crate) enum Arg {
 }
 
 impl Statement {
-    pub(super) fn fixed<const N: usize>(sql: &'static str, args: [Arg; N]) -> Self {
+    #[track_caller]
+    fn new(sql: Sql, args: Vec<Arg>) -> Self {
         Self {
-            sql: Sql::Fixed(sql),
-            args: args.into(),
+            sql,
+            args,
+            #[cfg(test)]
+            made_at: std::panic::Location::caller(),
         }
     }
 
+    #[track_caller]
+    pub(super) fn fixed<const N: usize>(sql: &'static str, args: [Arg; N]) -> Self {
+        Self::new(Sql::Fixed(sql), args.into())
+    }
+
     /// `sql` made of fixed parts.
+    #[track_caller]
     pub(super) fn built<const N: usize>(sql: String, args: [Arg; N]) -> Self {
-        Self {
-            sql: Sql::Built(sql),
-            args: args.into(),
-        }
+        Self::new(Sql::Built(sql), args.into())
     }
 
     /// `head`, then `row` once for each of `rows` with commas between, then `tail`.
     ///
     /// Rounds the number of rows up to one of a few by repeating the last, so that a few prepared
     /// statements serve every number; `rows` must not mind to be there twice.
+    #[track_caller]
     pub(super) fn repeated<const N: usize>(
         head: &str,
         row: &str,
@@ -70,17 +80,14 @@ impl Statement {
         while args.len() < wanted * N && args.len() >= N {
             args.extend_from_within(args.len() - N..);
         }
-        Self {
-            sql: Sql::Built(sql),
-            args,
-        }
+        Self::new(Sql::Built(sql), args)
     }
 
     /// Something that has no arguments of its own round a query.
     pub(super) fn between(self, before: &str, after: &str) -> Self {
         Self {
             sql: Sql::Built([before, self.text(), after].concat()),
-            args: self.args,
+            ..self
         }
     }
 
@@ -98,6 +105,7 @@ impl Statement {
 
     /// `query` once for each of `rows` with UNION ALL between, rounded up as in
     /// [`repeated`](Self::repeated).
+    #[track_caller]
     pub(super) fn union(query: &str, count: usize, rows: impl Iterator<Item = Vec<Arg>>) -> Self {
         let wanted = rounded(count);
         let mut args = Vec::new();
@@ -109,10 +117,7 @@ impl Statement {
         for _ in count..wanted {
             args.extend_from_slice(&last);
         }
-        Self {
-            sql: Sql::Built(vec![query; wanted].join(" UNION ALL ")),
-            args,
-        }
+        Self::new(Sql::Built(vec![query; wanted].join(" UNION ALL ")), args)
     }
 
     /// With arguments before those that it has.
@@ -188,6 +193,7 @@ pub(super) fn node_args(node: NodeKey) -> [Arg; 2] {
 ///
 /// A list of pairs would do for several spaces, but the databases do not always look pairs up by
 /// the index.
+#[track_caller]
 pub(super) fn in_space(head: &str, nodes: &[NodeKey], tail: &str) -> Statement {
     let holders = nodes.iter().map(|node| [Arg::from(node.holder)]);
     let space = nodes.first().map_or(SpaceId(0), |node| node.space);

@@ -4,35 +4,41 @@ use std::time::{Duration, Instant};
 
 use piccolo_api::path;
 use serde_json::{Value, json};
-use testbed::MariaDb;
+use testbed::{Product, SqlServer};
 
 use crate::{
-    engine::{Engine, on_both_engines},
+    engine::{Engine, on_engines},
     process::{Process, program},
     proxy::Proxy,
     raw::exchange,
     server::{Server, eventually},
 };
 
-on_both_engines!(migrations_are_left_to_the_command);
-
-fn mariadb() -> (MariaDb, String) {
-    let mariadb = MariaDb::start().expect("MariaDB starts");
-    let url = mariadb.create("piccolo").expect("a database");
-    (mariadb, url)
-}
+on_engines!(
+    all: migrations_are_left_to_the_command;
+    servers: finds_go_on_from_memory_and_writes_are_refused,
+    an_outage_removes_no_node_that_lives,
+    a_database_that_hangs_is_not_waited_for,
+    connections_that_are_lost_without_a_word_are_replaced,
+    connections_that_were_idle_for_too_long_are_replaced,
+    a_server_that_takes_no_writes_any_more_is_left,
+    what_waits_for_the_database_is_bounded,
+    it_waits_for_a_database_that_is_not_there_yet,
+    it_ends_in_time_without_its_database,
+    finds_are_answered_by_replicas,
+    an_outage_is_told_of_once,
+);
 
 fn advertise(key: &str) -> Value {
     json!({"holder": "10.0.0.1:1", "keys": [key], "group": "g"})
 }
 
-#[tokio::test]
-async fn finds_go_on_from_memory_and_writes_are_refused() {
-    let (mut mariadb, url) = mariadb();
+async fn finds_go_on_from_memory_and_writes_are_refused(engine: Engine) {
+    let (mut database, url) = engine.server();
     let server = Server::start(&["--database", &url]).await;
     server.advertise("10.0.0.1:1", &["k"]).await;
     assert_eq!(server.holders("k", "10.0.0.9").await, ["10.0.0.1:1"]);
-    mariadb.kill();
+    database.kill();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     // Known holders are found, and known nodes live.
     assert_eq!(server.holders("k", "10.0.0.9").await, ["10.0.0.1:1"]);
@@ -57,7 +63,7 @@ async fn finds_go_on_from_memory_and_writes_are_refused() {
         status == 200 && page.contains("[!]database default degraded: ")
     })
     .await;
-    mariadb.resume().expect("MariaDB starts again");
+    database.resume().expect("it starts again");
     eventually("it goes on by itself", async || {
         server.post(path::ADVERTISE, &advertise("l")).await.0 == 201
     })
@@ -71,10 +77,9 @@ async fn finds_go_on_from_memory_and_writes_are_refused() {
 }
 
 /// The one instance may not take for silent whom only the other one hears, and cannot tell it of.
-#[tokio::test]
-async fn an_outage_removes_no_node_that_lives() {
+async fn an_outage_removes_no_node_that_lives(engine: Engine) {
     const HOSTS: usize = 20;
-    let (mut mariadb, url) = mariadb();
+    let (mut database, url) = engine.server();
     let flags = ["--database", url.as_str(), "--node-timeout", "1s"];
     // The first one has the lease, and hears of no node.
     let first = Process::start(&flags);
@@ -83,7 +88,7 @@ async fn an_outage_removes_no_node_that_lives() {
     })
     .await;
     let rows = |table: &str| {
-        let count = mariadb.execute(&format!("SELECT COUNT(*) FROM piccolo.{table}"));
+        let count = database.execute(&format!("SELECT COUNT(*) FROM piccolo.{table}"));
         count.expect("an answer").trim().to_owned()
     };
     eventually("the first one removes what is silent", async || {
@@ -108,9 +113,9 @@ async fn an_outage_removes_no_node_that_lives() {
         }
     };
     live(Duration::from_secs(1)).await;
-    mariadb.kill();
+    database.kill();
     live(Duration::from_secs(6)).await;
-    mariadb.resume().expect("MariaDB starts again");
+    database.resume().expect("it starts again");
     eventually("there is somebody to be removed", async || {
         live(Duration::ZERO).await;
         second.advertise("10.0.1.1:1", "k").await == Some(201)
@@ -119,21 +124,20 @@ async fn an_outage_removes_no_node_that_lives() {
     eventually("the first one removes what is silent", async || {
         live(Duration::from_millis(1)).await;
         let count =
-            mariadb.execute("SELECT COUNT(*) FROM piccolo.node WHERE holder = x'0A0001010001'");
+            database.execute("SELECT COUNT(*) FROM piccolo.node WHERE holder = x'0A0001010001'");
         count.expect("an answer").trim() == "0"
     })
     .await;
-    let count = mariadb.execute("SELECT COUNT(*) FROM piccolo.holding");
+    let count = database.execute("SELECT COUNT(*) FROM piccolo.holding");
     assert_eq!(count.expect("an answer").trim(), (HOSTS * 3).to_string());
     drop(first);
 }
 
-#[tokio::test]
-async fn a_database_that_hangs_is_not_waited_for() {
-    let (mariadb, url) = mariadb();
+async fn a_database_that_hangs_is_not_waited_for(engine: Engine) {
+    let (database, url) = engine.server();
     let server = Server::start(&["--database", &url]).await;
     server.advertise("10.0.0.1:1", &["k"]).await;
-    mariadb.freeze().expect("it halts");
+    database.freeze().expect("it halts");
     let (status, _) = server.post(path::ADVERTISE, &advertise("l")).await;
     assert_eq!(status, 503);
     // From then on nobody waits.
@@ -147,7 +151,7 @@ async fn a_database_that_hangs_is_not_waited_for() {
         "{:?}",
         begin.elapsed()
     );
-    mariadb.thaw().expect("it goes on");
+    database.thaw().expect("it goes on");
     eventually("it goes on by itself", async || {
         server.post(path::ADVERTISE, &advertise("l")).await.0 == 201
     })
@@ -155,10 +159,9 @@ async fn a_database_that_hangs_is_not_waited_for() {
 }
 
 /// Neither end of a connection is told that it is lost; all those that may read are.
-#[tokio::test]
-async fn connections_that_are_lost_without_a_word_are_replaced() {
-    let (mariadb, _) = mariadb();
-    let proxy = Proxy::start(([127, 0, 0, 1], mariadb.port()).into()).await;
+async fn connections_that_are_lost_without_a_word_are_replaced(engine: Engine) {
+    let (database, _) = engine.server();
+    let proxy = Proxy::start(([127, 0, 0, 1], database.port()).into()).await;
     let url = format!("mysql://root@{}/piccolo", proxy.address);
     let flags = ["--database-connections", "2", "--find-cache-ttl", "0"];
     let flags: Vec<_> = ["--database", &url].into_iter().chain(flags).collect();
@@ -188,27 +191,86 @@ async fn connections_that_are_lost_without_a_word_are_replaced() {
     .await;
 }
 
+/// MariaDB closes them without a word; MySQL answers the next statement with a reason.
+async fn connections_that_were_idle_for_too_long_are_replaced(engine: Engine) {
+    let (database, url) = engine.server();
+    let idle = "SET GLOBAL wait_timeout = 2";
+    database.execute(idle).expect("it is set");
+    let flags = ["--database", &url, "--find-cache-ttl", "0"];
+    let server = Server::start(&flags).await;
+    let find = "/api/v1/distribution/findkey?key=k&group=g&request_host=10.0.0.9";
+    for _ in 0..2 {
+        server.advertise("10.0.0.1:1", &["k"]).await;
+        // At once, so that there are several connections.
+        let finds = (0..8).map(|_| server.get(find));
+        for (status, reply) in futures_util::future::join_all(finds).await {
+            assert_eq!(status, 200, "{reply}");
+        }
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    }
+    server.advertise("10.0.0.1:1", &["l"]).await;
+}
+
+/// However many calls are refused meanwhile.
+async fn an_outage_is_told_of_once(engine: Engine) {
+    let (mut database, url) = engine.server();
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    server.log();
+    database.kill();
+    for n in 0..200 {
+        let refused = server.advertise("10.0.0.1:1", &n.to_string()).await;
+        assert_eq!(refused, Some(503));
+    }
+    let lines = server.log();
+    let is_own = |line: &&String| line.contains("WARN") && line.contains(" piccolo_server::");
+    let own: Vec<_> = lines.iter().filter(is_own).collect();
+    let refusals = own
+        .iter()
+        .filter(|line| line.contains("changes are refused"));
+    assert_eq!(refusals.count(), 1, "{lines:#?}");
+    // Signs of life, and what is learned of bandwidth, are not shared either.
+    assert!(own.len() <= 3, "{lines:#?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("lost")),
+        "{lines:#?}"
+    );
+    database.resume().expect("it starts again");
+    let mut text = String::new();
+    eventually(
+        "it says that it is over, and how often it happened",
+        async || {
+            server.advertise("10.0.0.1:1", "l").await;
+            text += &server.log().join("\n");
+            text.contains("changes are taken again")
+        },
+    )
+    .await;
+    let (_, times) = text.rsplit_once(" times=").expect("a number of times");
+    let times = times.split(' ').next().unwrap_or_default();
+    assert!(times.parse::<u32>().expect("a number") >= 200, "{text}");
+}
+
 /// The primary of before: it takes no writes any more, and nobody has ended its connections.
-#[tokio::test]
-async fn a_server_that_takes_no_writes_any_more_is_left() {
-    let (mariadb, url) = mariadb();
+async fn a_server_that_takes_no_writes_any_more_is_left(engine: Engine) {
+    let (database, url) = engine.server();
     let server = Server::start(&["--database", &url]).await;
     server.advertise("10.0.0.1:1", &["k"]).await;
     // As an operator may, root can write all the same.
     let user = "CREATE USER agent@'127.0.0.1'; GRANT ALL ON piccolo.* TO agent@'127.0.0.1'";
-    mariadb.execute(user).expect("a user");
+    database.execute(user).expect("a user");
     let url = url.replace("root@", "agent@");
     let server = Server::start(&["--database", &url]).await;
     server.advertise("10.0.0.1:1", &["l"]).await;
     let connections = "SELECT COALESCE(MAX(id), 0) FROM information_schema.processlist \
         WHERE user = 'agent'";
-    let before = mariadb.execute(connections).expect("an answer");
-    mariadb
+    let before = database.execute(connections).expect("an answer");
+    database
         .execute("SET GLOBAL read_only = 1")
         .expect("it is set");
     let (status, reply) = server.post(path::ADVERTISE, &advertise("m")).await;
     assert_eq!(status, 503, "{reply}");
-    mariadb
+    database
         .execute("SET GLOBAL read_only = 0")
         .expect("it is set");
     eventually("it goes on", async || {
@@ -224,17 +286,16 @@ async fn a_server_that_takes_no_writes_any_more_is_left() {
         server
             .get("/api/v1/distribution/findkey?key=new&group=g")
             .await;
-        mariadb.execute(&older).expect("an answer").trim() == "0"
+        database.execute(&older).expect("an answer").trim() == "0"
     })
     .await;
 }
 
-#[tokio::test]
-async fn what_waits_for_the_database_is_bounded() {
-    let (mariadb, url) = mariadb();
+async fn what_waits_for_the_database_is_bounded(engine: Engine) {
+    let (database, url) = engine.server();
     let server = Server::start(&["--database", &url]).await;
     server.advertise("10.0.0.1:1", &["k"]).await;
-    mariadb.freeze().expect("it halts");
+    database.freeze().expect("it halts");
     let sync = |host: usize| {
         let keys: Vec<String> = (0..20_000).map(|n| format!("{n}")).collect();
         json!({"holder": format!("10.0.0.{host}:1"), "keys": keys, "group": "g"})
@@ -252,13 +313,12 @@ async fn what_waits_for_the_database_is_bounded() {
     // 2^20 keys may wait.
     let refused = replies.iter().filter(full).count();
     assert!((20..=40).contains(&refused), "{refused}");
-    mariadb.thaw().expect("it goes on");
+    database.thaw().expect("it goes on");
 }
 
-#[tokio::test]
-async fn it_waits_for_a_database_that_is_not_there_yet() {
-    let (mut mariadb, url) = mariadb();
-    mariadb.kill();
+async fn it_waits_for_a_database_that_is_not_there_yet(engine: Engine) {
+    let (mut database, url) = engine.server();
+    database.kill();
     let server = Process::start(&["--database", &url]);
     let (status, page) = server.admin("/readyz").await;
     assert_eq!(status, 503);
@@ -268,7 +328,7 @@ async fn it_waits_for_a_database_that_is_not_there_yet() {
     assert!(reply.contains("its database is not there yet"), "{reply}");
     let counted = "piccolo_server_requests_total{route=\"advertise\",status=\"503\"} 1";
     assert!(server.admin("/metrics").await.1.contains(counted));
-    mariadb.resume().expect("MariaDB starts");
+    database.resume().expect("it starts");
     eventually("it is ready", async || {
         server.admin("/readyz").await.0 == 200
     })
@@ -276,12 +336,11 @@ async fn it_waits_for_a_database_that_is_not_there_yet() {
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
 }
 
-#[tokio::test]
-async fn it_ends_in_time_without_its_database() {
-    let (mut mariadb, url) = mariadb();
+async fn it_ends_in_time_without_its_database(engine: Engine) {
+    let (mut database, url) = engine.server();
     let server = Process::start(&["--database", &url]);
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
-    mariadb.kill();
+    database.kill();
     let begin = Instant::now();
     assert!(server.terminate().success());
     assert!(begin.elapsed() < Duration::from_secs(10));
@@ -305,25 +364,28 @@ async fn migrations_are_left_to_the_command(engine: Engine) {
 }
 
 /// Finds are answered by a real replica, and by the primary when there is none.
-#[tokio::test]
-async fn finds_are_answered_by_replicas() {
+async fn finds_are_answered_by_replicas(engine: Engine) {
     let settings = [
         "--innodb-buffer-pool-size=32M",
         "--log-bin",
         "--server-id=1",
     ];
-    let primary = MariaDb::start_with(&settings).expect("MariaDB starts");
+    let settings: Vec<_> = settings
+        .into_iter()
+        .chain(gtids(engine).iter().copied())
+        .collect();
+    let primary = SqlServer::start_with(engine.product(), &settings).expect("it starts");
     let settings = [
         "--innodb-buffer-pool-size=32M",
         "--server-id=2",
-        "--skip-slave-start",
+        "--log-bin",
     ];
-    let mut replica = MariaDb::start_with(&settings).expect("MariaDB starts");
-    let follow = format!(
-        "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='root', \
-            MASTER_USE_GTID=slave_pos; START SLAVE",
-        primary.port()
-    );
+    let settings: Vec<_> = settings
+        .into_iter()
+        .chain(gtids(engine).iter().copied())
+        .collect();
+    let mut replica = SqlServer::start_with(engine.product(), &settings).expect("it starts");
+    let (follow, stop) = follow(&primary);
     replica.execute(&follow).expect("it follows");
     let url = primary.create("piccolo").expect("a database");
     let second = replica.url("piccolo");
@@ -348,19 +410,48 @@ async fn finds_are_answered_by_replicas() {
     })
     .await;
     assert_eq!(finds("k").await, 200);
-    replica.execute("STOP SLAVE").expect("it stops");
+    replica.execute(stop).expect("it stops");
     server.advertise("10.0.0.1:1", &["l"]).await;
     assert_eq!(finds("l").await, 404);
     replica.kill();
     eventually("the primary is asked", async || finds("l").await == 200).await;
     // It is asked again when it is back, and still has not heard of the last key.
-    replica.resume().expect("MariaDB starts again");
+    replica.resume().expect("it starts again");
     eventually("the replica is asked", async || finds("l").await == 404).await;
+}
+
+/// What makes a server number its changes, where it does not by itself.
+fn gtids(engine: Engine) -> &'static [&'static str] {
+    match engine.product() {
+        Product::MariaDb => &[],
+        Product::MySql(_) => &["--gtid-mode=ON", "--enforce-gtid-consistency=ON"],
+    }
+}
+
+/// What makes a replica follow a server, and what ends that.
+fn follow(primary: &SqlServer) -> (String, &'static str) {
+    let port = primary.port();
+    match primary.product() {
+        Product::MariaDb => (
+            format!(
+                "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={port}, \
+                 MASTER_USER='root', MASTER_USE_GTID=slave_pos; START SLAVE"
+            ),
+            "STOP SLAVE",
+        ),
+        Product::MySql(_) => (
+            format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={port}, \
+                 SOURCE_USER='root', SOURCE_AUTO_POSITION=1; START REPLICA"
+            ),
+            "STOP REPLICA",
+        ),
+    }
 }
 
 #[tokio::test]
 async fn contradicting_databases_are_refused() {
-    let (_mariadb, url) = mariadb();
+    let url = "mysql://root@127.0.0.1:1/piccolo".to_owned();
     let directory = tempfile::tempdir().expect("a directory");
     let file = format!("sqlite:{}", directory.path().join("db").display());
     for (flags, says) in [

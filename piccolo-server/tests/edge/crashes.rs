@@ -17,16 +17,17 @@ use serde_json::json;
 use tracing::Span;
 
 use crate::{
-    engine::{Database, Engine, on_both_engines},
+    engine::{Database, Engine, on_engines},
     process::Process,
     server::eventually,
 };
 
-on_both_engines!(
+on_engines!(all:
     killing_the_server_loses_nothing,
     killing_one_of_two_servers_loses_nothing,
     it_ends_in_time_and_writes_down_the_last_signs_of_life,
-    two_servers_write_the_same_nodes,
+    two_servers_write_the_same_nodes;
+    servers: killing_the_database_loses_nothing,
 );
 
 const CALLERS: usize = 1000;
@@ -262,20 +263,19 @@ async fn killing_one_of_two_servers_loses_nothing(engine: Engine) {
     assert_eq!(database.query(WRONG_COUNTS).trim(), "0");
 }
 
-#[tokio::test]
-async fn killing_the_database_loses_nothing() {
-    let mut database = Engine::MariaDb.database();
+async fn killing_the_database_loses_nothing(engine: Engine) {
+    let mut database = engine.database();
     let url = database.url();
     let servers = [0, 1].map(|_| Arc::new(Process::start(&["--database", &url])));
     let storm = Storm::begin(&servers);
     for _ in 0..2 {
         storm.moment().await;
-        let Database::MariaDb(mariadb) = &mut database else {
+        let Database::Server(server) = &mut database else {
             panic!("it was asked for");
         };
-        mariadb.kill();
+        server.kill();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        mariadb.resume().expect("MariaDB starts again");
+        server.resume().expect("it starts again");
     }
     // They take keys again by themselves, in the middle of the same calls.
     storm.moment().await;

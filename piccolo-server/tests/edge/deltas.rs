@@ -4,7 +4,7 @@ use piccolo_api::path;
 use serde_json::{Value, json};
 
 use crate::{
-    engine::{Engine, on_both_engines},
+    engine::{Engine, on_engines},
     server::Server,
 };
 
@@ -41,7 +41,7 @@ async fn held(server: &Server) -> String {
     held
 }
 
-on_both_engines!(
+on_engines!(all:
     a_very_large_set_is_replaced,
     deltas_continue_a_sync,
     a_gap_asks_for_a_sync_and_changes_nothing,

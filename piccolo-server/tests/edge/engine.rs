@@ -3,59 +3,103 @@
 use std::process::Command;
 
 use tempfile::TempDir;
-use testbed::MariaDb;
+use testbed::{Product, SqlServer};
 
 use crate::server::Server;
 
-/// Makes one test for each engine out of each function that takes an [`Engine`]. The server has threads
-/// of its own: a test that waits for a database's shell would otherwise keep the server from ending
-/// the transaction that the shell waits for.
-macro_rules! on_both_engines {
-    ($($test:ident),+ $(,)?) => {
+/// Makes one test for each engine out of each function that takes an [`Engine`]; of those after
+/// `servers:` only for the engines that are servers of their own. MySQL is one where it is given. The
+/// server has threads of its own: a test that waits for a database's shell would otherwise keep the
+/// server from ending the transaction that the shell waits for.
+macro_rules! on_engines {
+    (all: $($all:ident),+ $(,)?) => {
+        $crate::engine::on_engines!(all: $($all),+; servers:);
+    };
+    (servers: $($server:ident),+ $(,)?) => {
+        $crate::engine::on_engines!(all:; servers: $($server),+);
+    };
+    (all: $($all:ident),* $(,)?; servers: $($server:ident),* $(,)?) => {
         mod sqlite {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    super::$test($crate::engine::Engine::Sqlite).await;
+                async fn $all() {
+                    super::$all($crate::engine::Engine::Sqlite).await;
                 }
-            )+
+            )*
         }
         mod mariadb {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    super::$test($crate::engine::Engine::MariaDb).await;
-                }
-            )+
+            $crate::engine::on_engines!(tests MariaDb: $($all,)* $($server,)*);
+        }
+        mod mysql {
+            $crate::engine::on_engines!(tests MySql: $($all,)* $($server,)*);
         }
     };
+    (tests $engine:ident: $($test:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let engine = $crate::engine::Engine::$engine;
+                if engine.is_there() {
+                    super::$test(engine).await;
+                }
+            }
+        )*
+    };
 }
-pub(crate) use on_both_engines;
+pub(crate) use on_engines;
 
 /// A kind of database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Engine {
     Sqlite,
     MariaDb,
+    MySql,
 }
 
 /// A database; dropping it removes it.
 #[derive(Debug)]
 pub(crate) enum Database {
     Sqlite(TempDir),
-    MariaDb(MariaDb),
+    Server(SqlServer),
 }
 
 impl Engine {
+    /// Whether there is one to run over. Says so where there is none.
+    pub(crate) fn is_there(self) -> bool {
+        let mysql = match self {
+            Self::Sqlite | Self::MariaDb => return true,
+            Self::MySql => Product::mysql(),
+        };
+        match &mysql {
+            Some(mysql) => mysql.check().expect("the programs of MySQL"),
+            None => eprintln!(
+                "NOT RUN, for want of a MySQL: PICCOLO_TEST_MYSQL=DIR names one with DIR/bin/mysqld"
+            ),
+        }
+        mysql.is_some()
+    }
+
     /// An empty database.
     pub(crate) fn database(self) -> Database {
         match self {
             Self::Sqlite => Database::Sqlite(tempfile::tempdir().expect("a directory")),
-            Self::MariaDb => {
-                let server = MariaDb::start().expect("MariaDB starts");
-                server.create("piccolo").expect("a database");
-                Database::MariaDb(server)
-            }
+            Self::MariaDb | Self::MySql => Database::Server(self.server().0),
+        }
+    }
+
+    /// A database server with an empty database, and the database's URL.
+    pub(crate) fn server(self) -> (SqlServer, String) {
+        let server = SqlServer::start(self.product()).expect("the database server starts");
+        let url = server.create("piccolo").expect("a database");
+        (server, url)
+    }
+
+    /// What its servers are.
+    pub(crate) fn product(self) -> Product {
+        match self {
+            Self::Sqlite => panic!("SQLite is no server"),
+            Self::MariaDb => Product::MariaDb,
+            Self::MySql => Product::mysql().expect("a MySQL"),
         }
     }
 
@@ -76,7 +120,7 @@ impl Database {
             Self::Sqlite(directory) => {
                 format!("sqlite:{}", directory.path().join("db").display())
             }
-            Self::MariaDb(server) => server.url("piccolo"),
+            Self::Server(server) => server.url("piccolo"),
         }
     }
 
@@ -99,7 +143,7 @@ impl Database {
                 assert!(output.status.success(), "{output:?}");
                 String::from_utf8(output.stdout).expect("text")
             }
-            Self::MariaDb(server) => {
+            Self::Server(server) => {
                 let sql = format!("USE piccolo; {sql}");
                 server.execute(&sql).expect("an answer")
             }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use piccolo_api::path;
 use serde_json::json;
 
-use crate::engine::{Engine, on_both_engines};
+use crate::engine::{Engine, on_engines};
 
-on_both_engines!(
+on_engines!(all:
     the_nearest_of_many_are_found,
     equal_holders_are_not_always_in_the_same_order,
     many_dead_neighbours_do_not_hide_the_living,

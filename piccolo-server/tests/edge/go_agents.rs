@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    engine::{Engine, on_both_engines},
+    engine::{Engine, on_engines},
     raw::exchange,
     server::texts,
 };
@@ -17,7 +17,7 @@ fn find(key: &str, host: &str) -> String {
     format!("/api/v1/distribution/findkey?key={key}&group=g&count=100&request_host={host}")
 }
 
-on_both_engines!(
+on_engines!(all:
     what_is_advertised_is_found,
     nobody_is_404,
     the_requester_is_left_out,

@@ -4,11 +4,11 @@ use piccolo_api::path;
 use serde_json::json;
 
 use crate::{
-    engine::{Engine, on_both_engines},
+    engine::{Engine, on_engines},
     server::Server,
 };
 
-on_both_engines!(
+on_engines!(all:
     groups_are_kept_in_their_own_databases,
     groups_without_a_database_are_refused,
 );

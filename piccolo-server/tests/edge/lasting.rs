@@ -5,11 +5,11 @@ use std::time::Duration;
 use daemon::clock::Clock;
 
 use crate::{
-    engine::{Database, Engine, on_both_engines},
+    engine::{Database, Engine, on_engines},
     server::{Server, eventually},
 };
 
-on_both_engines!(
+on_engines!(all:
     a_list_lasts_until_somebody_else_writes,
     what_another_instance_stores_is_found_soon,
     a_change_that_this_instance_writes_over_is_found_too,

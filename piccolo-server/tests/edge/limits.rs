@@ -14,13 +14,13 @@ use tokio::{
 };
 
 use crate::{
-    engine::{Database, Engine, on_both_engines},
+    engine::{Database, Engine, on_engines},
     process::Process,
     raw::{answer, exchange},
     server::{Server, eventually},
 };
 
-on_both_engines!(
+on_engines!(all:
     too_much_is_told_how_much,
     only_the_own_address_is_taken_if_so_asked
 );

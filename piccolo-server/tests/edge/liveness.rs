@@ -7,11 +7,11 @@ use piccolo_api::path;
 use serde_json::{Value, json};
 
 use crate::{
-    engine::{Database, Engine, on_both_engines},
+    engine::{Database, Engine, on_engines},
     server::{Server, eventually},
 };
 
-on_both_engines!(
+on_engines!(all:
     instances_share_signs_of_life,
     a_node_that_left_one_instance_is_soon_gone_from_the_other,
     several_peers_take_a_node_out_and_a_keepalive_brings_it_back,

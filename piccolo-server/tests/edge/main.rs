@@ -20,3 +20,5 @@ mod proxy;
 mod raw;
 mod reports;
 mod server;
+mod sql;
+mod tls;

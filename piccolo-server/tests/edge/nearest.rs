@@ -13,11 +13,11 @@ use serde_json::json;
 use topology::common_prefix_bits;
 
 use crate::{
-    engine::{Database, Engine, on_both_engines},
+    engine::{Database, Engine, on_engines},
     server::{Server, eventually},
 };
 
-on_both_engines!(
+on_engines!(all:
     the_nearest_ipv4_holders_are_found,
     the_nearest_ipv6_holders_are_found,
     fast_racks_are_found_wherever_they_are,

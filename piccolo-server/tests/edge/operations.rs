@@ -10,12 +10,12 @@ use piccolo_api::path;
 use serde_json::{Value, json};
 
 use crate::{
-    engine::{Engine, on_both_engines},
+    engine::{Engine, on_engines},
     process::{Process, program},
     server::eventually,
 };
 
-on_both_engines!(metrics_say_what_happened);
+on_engines!(all: metrics_say_what_happened);
 
 /// Series, and the least that each comes to.
 const MOVED: [(&str, f64); 21] = [
@@ -153,8 +153,7 @@ async fn a_log_for_machines_is_a_json_object_a_line() {
 
 #[tokio::test]
 async fn metrics_say_that_the_database_is_away() {
-    let mut mariadb = testbed::MariaDb::start().expect("MariaDB starts");
-    let url = mariadb.create("piccolo").expect("a database");
+    let (mut mariadb, url) = Engine::MariaDb.server();
     let server = Process::start(&["--database", &url]);
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
     mariadb.kill();

@@ -8,33 +8,35 @@ use std::{
 
 use piccolo_api::path;
 use serde_json::json;
-use testbed::MariaDb;
+use testbed::SqlServer;
 
-use crate::{operations::page, process::Process, raw::exchange, server::eventually};
+use crate::{
+    engine::{Engine, on_engines},
+    operations::page,
+    process::Process,
+    raw::exchange,
+    server::eventually,
+};
+
+on_engines!(servers:
+    a_change_waits_for_a_lock_and_is_tried_again,
+    more_than_may_wait_is_refused_and_counted,
+    calls_under_way_are_answered_before_it_ends,
+);
 
 /// A transaction that holds the row of the only node; dropping it ends its client.
 struct Lock(Child);
 
 impl Lock {
-    async fn take(mariadb: &MariaDb, seconds: u32) -> Self {
-        let sql = format!("BEGIN; SELECT seen FROM node FOR UPDATE; DO SLEEP({seconds}); ROLLBACK");
-        let client = Command::new("mariadb")
-            .args([
-                "--no-defaults",
-                "--user=root",
-                "--host=127.0.0.1",
-                "piccolo",
-            ])
-            .args([
-                format!("--port={}", mariadb.port()),
-                format!("--execute={sql}"),
-            ])
-            .stdout(Stdio::null())
-            .spawn();
+    async fn take(database: &SqlServer, seconds: u32) -> Self {
+        let sql = format!(
+            "USE piccolo; BEGIN; SELECT seen FROM node FOR UPDATE; DO SLEEP({seconds}); ROLLBACK"
+        );
+        let client = database.client(&sql).stdout(Stdio::null()).spawn();
         let lock = Self(client.expect("the client runs"));
         let free = "SELECT seen FROM piccolo.node FOR UPDATE SKIP LOCKED";
         eventually("the row is locked", async || {
-            mariadb.execute(free).expect("an answer").trim().is_empty()
+            database.execute(free).expect("an answer").trim().is_empty()
         })
         .await;
         lock
@@ -53,34 +55,30 @@ async fn counted(server: &Process, name: &str) -> f64 {
     page(server).await.get(name).copied().unwrap_or_default()
 }
 
-#[tokio::test]
-async fn a_change_waits_for_a_lock_and_is_tried_again() {
-    let mariadb = MariaDb::start().expect("MariaDB starts");
-    let url = mariadb.create("piccolo").expect("a database");
+async fn a_change_waits_for_a_lock_and_is_tried_again(engine: Engine) {
+    let (database, url) = engine.server();
     let server = Process::start(&["--database", &url]);
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
     let conflicts = "piccolo_server_transaction_conflicts_total";
     assert!(counted(&server, conflicts).await < 1.0);
-    let _lock = Lock::take(&mariadb, 5).await;
+    let _lock = Lock::take(&database, 5).await;
     assert_eq!(server.advertise("10.0.0.1:1", "l").await, Some(201));
     assert!(counted(&server, conflicts).await >= 1.0);
     assert_eq!(server.find("l").await, Some(200));
 }
 
-#[tokio::test]
-async fn more_than_may_wait_is_refused_and_counted() {
-    let mariadb = MariaDb::start().expect("MariaDB starts");
-    let url = mariadb.create("piccolo").expect("a database");
+async fn more_than_may_wait_is_refused_and_counted(engine: Engine) {
+    let (database, url) = engine.server();
     let server = Process::start(&["--database", &url]);
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
-    let _lock = Lock::take(&mariadb, 60).await;
+    let _lock = Lock::take(&database, 60).await;
     let waiting = call("10.0.0.1:1", &["l".to_owned()]);
     let waiting = Box::pin(exchange(server.api, &waiting));
     // The first one of all is in the transaction that waits for the row.
     let mut waiting = futures_util::future::maybe_done(waiting);
     eventually("the change waits", async || {
         let _ = futures_util::poll!(&mut waiting);
-        somebody_waits(&mariadb)
+        somebody_waits(&database)
     })
     .await;
     too_many_are_refused(&server).await;
@@ -97,22 +95,20 @@ async fn more_than_may_wait_for_the_file_is_refused_and_counted() {
     too_many_are_refused(&server).await;
 }
 
-#[tokio::test]
-async fn calls_under_way_are_answered_before_it_ends() {
-    let mariadb = MariaDb::start().expect("MariaDB starts");
-    let url = mariadb.create("piccolo").expect("a database");
+async fn calls_under_way_are_answered_before_it_ends(engine: Engine) {
+    let (database, url) = engine.server();
     let server = Process::start(&["--database", &url]);
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
-    let _lock = Lock::take(&mariadb, 3).await;
+    let _lock = Lock::take(&database, 3).await;
     let waiting = call("10.0.0.1:1", &["l".to_owned()]);
     let ask = async {
-        eventually("the change waits", async || somebody_waits(&mariadb)).await;
+        eventually("the change waits", async || somebody_waits(&database)).await;
         server.ask_to_end();
     };
     let (reply, ()) = tokio::join!(exchange(server.api, &waiting), ask);
     assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
     assert!(server.end().success());
-    let held = mariadb.execute("SELECT COUNT(*) FROM piccolo.holding");
+    let held = database.execute("SELECT COUNT(*) FROM piccolo.holding");
     assert_eq!(held.expect("an answer").trim(), "2");
 }
 
@@ -127,9 +123,9 @@ fn call(holder: &str, keys: &[String]) -> String {
 }
 
 /// Whether a transaction waits for another one's row.
-fn somebody_waits(mariadb: &MariaDb) -> bool {
+fn somebody_waits(database: &SqlServer) -> bool {
     let waits = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'";
-    let waits = mariadb.execute(waits).expect("an answer");
+    let waits = database.execute(waits).expect("an answer");
     waits.trim().ends_with("\t1")
 }
 

@@ -4,6 +4,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -19,6 +20,8 @@ pub(crate) struct Process {
     pub(crate) admin: SocketAddr,
     child: Child,
     pub(crate) client: JsonClient,
+    /// Lines of its log that were not taken yet.
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 /// The program with these arguments.
@@ -41,13 +44,26 @@ impl Process {
         log.read_line(&mut line).expect("a first line");
         let (api, admin) = (address(&line, "api="), address(&line, "admin="));
         // What is not read would stop the server one day.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                kept.lock().expect("the lines").push(line);
+            }
+        });
         Self {
             api,
             admin,
             child,
             client: JsonClient::new(DEADLINE),
+            lines,
         }
+    }
+
+    /// What it has logged since the last time.
+    pub(crate) fn log(&self) -> Vec<String> {
+        std::mem::take(&mut self.lines.lock().expect("the lines"))
     }
 
     /// The process id.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testbed::MariaDb;
+use testbed::{Product, SqlServer};
 
 use crate::program::{Program, pause};
 
@@ -11,7 +11,7 @@ const STALE: &str = "piccolo_server_find_cache_total{outcome=\"stale\"}";
 #[tokio::test]
 async fn finds_of_known_keys_do_not_fail_while_the_database_is_restarted() {
     let state = tempfile::tempdir().unwrap();
-    let mut database = MariaDb::start().unwrap();
+    let mut database = SqlServer::start(Product::MariaDb).unwrap();
     database.create("piccolo").unwrap();
     let flag = format!("--database={}", database.url("piccolo"));
     let server = Program::start(state.path(), &[&flag, "--find-cache-ttl=50ms"])

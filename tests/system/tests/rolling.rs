@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use system_tests::{PULL, node};
 use testbed::{
-    Agent, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, MariaDb, Packing, Plan, Rate,
-    Release, Run, Server, wait_until,
+    Agent, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, Packing, Plan, Product, Rate,
+    Release, Run, Server, SqlServer, wait_until,
 };
 
 const IMAGES: [&str; 3] = ["lib/red:v1", "lib/green:v1", "lib/blue:v1"];
@@ -92,7 +92,7 @@ fn a_killed_server_and_a_killed_database_under_a_pull_storm() -> Result<()> {
 /// Two servers over one database, the older one first.
 struct Pair {
     run: Run,
-    database: MariaDb,
+    database: SqlServer,
     servers: VecDeque<(Host, Server)>,
     /// Where the one was that was taken.
     free: Option<Host>,
@@ -130,7 +130,7 @@ impl Pair {
 /// A bed whose agents ask either of two servers.
 fn start_over_two_servers() -> Result<(Bed, Pair)> {
     let mut bed = start(&[2, 1])?;
-    let database = MariaDb::start()?;
+    let database = SqlServer::start(Product::MariaDb)?;
     database.execute("CREATE DATABASE piccolo")?;
     let mut pair = Pair {
         run: bed.run().clone(),

@@ -3,7 +3,7 @@
 mod cases;
 mod database;
 mod instance;
-mod mariadb;
+mod sql_server;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -48,9 +48,12 @@ pub(super) struct Options {
 /// A database with keys in it.
 #[derive(Debug, Args)]
 pub(super) struct Filled {
-    /// The database.
-    #[arg(long, value_enum, default_value_t = Engine::Sqlite)]
-    engine: Engine,
+    /// The database; where several may be named, they are measured in turns.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite")]
+    engine: Vec<Engine>,
+    /// The directory of a MySQL, with its programs in DIR/bin.
+    #[arg(long, value_name = "DIR")]
+    mysql: Option<PathBuf>,
     /// Leaves the database in this directory, and uses one that is there already.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -66,33 +69,29 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
         keys: Dataset::KEYS,
     };
     let program = programs.join("piccolo-server");
-    let database = options.filled.open(&dataset, &measure, &programs)?;
-    let cached = Instance::start(&program, &database, "server", &[])?;
-    let uncached = if instance::knows(&program, "--find-cache-ttl")? {
-        let off = ["--find-cache-ttl", "0s"];
-        Some(Instance::start(&program, &database, "uncached", &off)?)
-    } else {
-        None
-    };
-    let seed = Cell::new(seed()?);
-    let cases: Vec<_> = CASES
+    let databases = options.filled.open_all(&dataset, &measure, &programs)?;
+    let subjects: Vec<_> = databases
         .iter()
-        .filter(|case| options.wants(case) && (case.cached || uncached.is_some()))
+        .map(|database| Subject::start(&program, database))
+        .collect::<Result<_>>()?;
+    let seed = Cell::new(seed()?);
+    let cases: Vec<_> = CASES.iter().filter(|case| options.wants(case)).collect();
+    let pairs: Vec<_> = cases
+        .iter()
+        .flat_map(|case| subjects.iter().map(move |subject| (*case, subject)))
+        .filter(|(case, subject)| case.cached || subject.uncached.is_some())
         .collect();
     ensure!(
-        !cases.is_empty(),
+        !pairs.is_empty(),
         "no case's name contains any of {:?}",
         options.only
     );
-    let mut sides: Vec<_> = cases
+    let mut sides: Vec<_> = pairs
         .iter()
-        .map(|case| {
-            let instance = uncached
-                .as_ref()
-                .filter(|_| !case.cached)
-                .unwrap_or(&cached);
-            Side::new(case.name, || {
+        .map(|(case, subject)| {
+            Side::new(side(case, subject.database), || {
                 seed.set(seed.get() + 1);
+                let instance = subject.instance(case);
                 let plan = LoadPlan {
                     server: instance.api,
                     dataset: dataset.clone(),
@@ -102,25 +101,68 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
                     warm_up: case.warm_up,
                     seed: seed.get(),
                 };
-                load(&measure, instance, &database, plan)
+                load(&measure, instance, subject.database, plan)
             })
         })
         .collect();
     let comparison = Comparison::run(METRICS, options.rounds, &mut sides)?;
     drop(sides);
-    let mut table = calls(&cases, &comparison, options);
-    let memory = process::resident(cached.pid());
-    table.note(format!(
-        "server: {} MiB resident, {} MiB at most",
-        memory.now >> 20,
-        memory.peak >> 20
-    ));
-    drop((cached, uncached));
-    table.note(format!(
-        "{database}: {} MiB on disk",
-        database.bytes()? >> 20
-    ));
+    let mut table = calls(&pairs, &comparison, options);
+    let memory = subjects.iter().map(|subject| {
+        let memory = process::resident(subject.cached.pid());
+        let (now, peak) = (memory.now >> 20, memory.peak >> 20);
+        format!(
+            "server over {}: {now} MiB resident, {peak} MiB at most",
+            subject.database
+        )
+    });
+    for note in memory.collect::<Vec<_>>() {
+        table.note(note);
+    }
+    drop(pairs);
+    drop(subjects);
+    for database in &databases {
+        table.note(format!(
+            "{database}: {} MiB on disk",
+            database.bytes()? >> 20
+        ));
+    }
     Ok(vec![table])
+}
+
+/// The servers over one database.
+struct Subject<'a> {
+    database: &'a Database,
+    cached: Instance,
+    /// One that remembers no answers, where the program can do without.
+    uncached: Option<Instance>,
+}
+
+impl<'a> Subject<'a> {
+    fn start(program: &Path, database: &'a Database) -> Result<Self> {
+        let cached = Instance::start(program, database, "server", &[])?;
+        let uncached = if instance::knows(program, "--find-cache-ttl")? {
+            let off = ["--find-cache-ttl", "0s"];
+            Some(Instance::start(program, database, "uncached", &off)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            database,
+            cached,
+            uncached,
+        })
+    }
+
+    fn instance(&self, case: &Case) -> &Instance {
+        let uncached = self.uncached.as_ref().filter(|_| !case.cached);
+        uncached.unwrap_or(&self.cached)
+    }
+}
+
+/// A case over a database.
+fn side(case: &Case, database: &Database) -> String {
+    format!("{}, {database}", case.name)
 }
 
 /// Installs and builds what the benches of the server need.
@@ -153,24 +195,26 @@ fn load(
     ])
 }
 
-fn calls(cases: &[&Case], comparison: &Comparison<6>, options: &Options) -> Table {
+fn calls(pairs: &[(&Case, &Subject<'_>)], comparison: &Comparison<6>, options: &Options) -> Table {
     let title = format!(
         "{} rows, {} connections, {} s each, median of {} rounds",
         options.rows, options.connections, options.seconds, options.rounds
     );
     let columns = [
-        "", "req/s", "±%", "p50 ms", "p99 ms", "server", "database", "refused", "Go req/s",
+        "", "over", "req/s", "±%", "p50 ms", "p99 ms", "server", "database", "refused", "Go req/s",
         "Go p99", "Go CPU", "ours/Go",
     ];
     let mut table = Table::new(title, columns);
-    for case in cases {
-        let median = |metric| comparison.median(case.name, metric);
-        let spread = comparison.spread(case.name, "req/s");
+    for (case, subject) in pairs {
+        let name = side(case, subject.database);
+        let median = |metric| comparison.median(&name, metric);
+        let spread = comparison.spread(&name, "req/s");
         let ratio = median("req/s")
             .zip(case.go)
             .map(|(ours, go)| ours / go.per_second);
         table.row([
             table::Cell::from(case.name),
+            subject.database.to_string().into(),
             median("req/s").into(),
             spread.map(|spread| (spread * 100.0).round()).into(),
             median("p50").into(),
@@ -203,24 +247,44 @@ impl Options {
 }
 
 impl Filled {
-    /// Opens or makes it. Without a directory to keep it in, it lies beside the programs.
+    /// Opens or makes the one that is named.
     pub(super) fn open(
         &self,
         dataset: &Dataset,
         measure: &Measure,
         programs: &Path,
     ) -> Result<Database> {
-        let temporary = programs.with_file_name("bench");
-        let filling = Filling {
-            engine: self.engine,
-            dataset,
-            measure,
-            server: &programs.join("piccolo-server"),
+        let mut databases = self.open_all(dataset, measure, programs)?;
+        ensure!(databases.len() == 1, "this bench takes one --engine");
+        databases.pop().context("an engine")
+    }
+
+    /// Opens or makes each. Without a directory to keep them in, they lie beside the programs.
+    fn open_all(
+        &self,
+        dataset: &Dataset,
+        measure: &Measure,
+        programs: &Path,
+    ) -> Result<Vec<Database>> {
+        let open = |engine: &Engine| {
+            let filling = Filling {
+                engine: *engine,
+                mysql: self.mysql.as_deref(),
+                dataset,
+                measure,
+                server: &programs.join("piccolo-server"),
+            };
+            // Each has a directory of its own, where there are several.
+            let own = |directory: &Path| match self.engine.as_slice() {
+                [_] => directory.to_owned(),
+                _ => directory.join(engine.name()),
+            };
+            match &self.keep {
+                Some(directory) => Database::keep(&own(directory), &filling),
+                None => Database::temporary(&own(&programs.with_file_name("bench")), &filling),
+            }
         };
-        match &self.keep {
-            Some(directory) => Database::keep(directory, &filling),
-            None => Database::temporary(&temporary, &filling),
-        }
+        self.engine.iter().map(open).collect()
     }
 }
 

@@ -103,7 +103,7 @@ pub(crate) const TESTS: &[Need] = &[
     need(
         "openssl",
         "openssl",
-        "certifies a registry of the system tests",
+        "makes the certificates that registries and databases of the tests show",
     ),
 ];
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use measure::{Dataset, Dialect, RowsPlan, Task};
+use testbed::Product;
 
-use super::{mariadb::MariaDb, now};
+use super::{now, sql_server::SqlServer};
 use crate::bench::process;
 use crate::bench::programs::Measure;
 use crate::shell::{self, say};
@@ -20,8 +21,21 @@ use crate::shell::{self, say};
 pub(in crate::bench) enum Engine {
     /// A file.
     Sqlite,
-    /// MariaDB, started for the bench with a pool of 4 GiB.
+    /// The MariaDB that is installed, started for the bench with a pool of 4 GiB.
+    Mariadb,
+    /// The same with the MySQL of `--mysql`.
     Mysql,
+}
+
+impl Engine {
+    /// As on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Mariadb => "mariadb",
+            Self::Mysql => "mysql",
+        }
+    }
 }
 
 /// A filled database in a directory, which is removed at the end unless it is to be kept.
@@ -29,13 +43,16 @@ pub(in crate::bench) enum Engine {
 pub(in crate::bench) struct Database {
     directory: PathBuf,
     keep: bool,
-    mariadb: Option<MariaDb>,
+    engine: Engine,
+    sql_server: Option<SqlServer>,
 }
 
 /// What a database is filled with, and by what.
 #[derive(Debug)]
 pub(super) struct Filling<'a> {
     pub(super) engine: Engine,
+    /// Where MySQL is.
+    pub(super) mysql: Option<&'a Path>,
     pub(super) dataset: &'a Dataset,
     pub(super) measure: &'a Measure,
     /// The program that makes the tables.
@@ -50,7 +67,7 @@ impl Database {
     /// Makes one that is removed at the end. What an interrupted bench left there goes.
     pub(super) fn temporary(directory: &Path, filling: &Filling<'_>) -> Result<Self> {
         clear(directory)?;
-        let database = Self::start(directory, false, filling.engine)?;
+        let database = Self::start(directory, false, filling)?;
         database.fill(filling)?;
         Ok(database)
     }
@@ -68,7 +85,7 @@ impl Database {
             );
             clear(directory)?;
         }
-        let database = Self::start(directory, true, filling.engine)?;
+        let database = Self::start(directory, true, filling)?;
         if found == wanted {
             // Nobody was there to keep the nodes alive meanwhile.
             database.sql(&format!("UPDATE node SET seen = {};", millis()?))?;
@@ -79,16 +96,23 @@ impl Database {
         Ok(database)
     }
 
-    fn start(directory: &Path, keep: bool, engine: Engine) -> Result<Self> {
+    fn start(directory: &Path, keep: bool, filling: &Filling<'_>) -> Result<Self> {
         let directory = directory.canonicalize().context("naming the directory")?;
-        let mariadb = match engine {
+        let product = match filling.engine {
             Engine::Sqlite => None,
-            Engine::Mysql => Some(MariaDb::start(&directory)?),
+            Engine::Mariadb => Some(Product::MariaDb),
+            Engine::Mysql => {
+                let mysql = filling.mysql.context("--engine mysql needs --mysql DIR")?;
+                Some(Product::MySql(mysql.to_owned()))
+            }
         };
+        let start = |product| SqlServer::start(&directory, product);
+        let sql_server = product.map(start).transpose()?;
         Ok(Self {
             directory,
             keep,
-            mariadb,
+            engine: filling.engine,
+            sql_server,
         })
     }
 
@@ -101,7 +125,7 @@ impl Database {
         let plan = RowsPlan {
             dataset: filling.dataset.clone(),
             dialect: self
-                .mariadb
+                .sql_server
                 .as_ref()
                 .map_or(Dialect::Sqlite, |_| Dialect::MySql),
             seen: millis()?,
@@ -144,8 +168,8 @@ impl Database {
     }
 
     fn client(&self) -> Command {
-        if let Some(mariadb) = &self.mariadb {
-            return mariadb.client();
+        if let Some(server) = &self.sql_server {
+            return server.client();
         }
         let mut client = Command::new("sqlite3");
         client
@@ -160,8 +184,8 @@ impl Database {
     }
 
     pub(super) fn url(&self) -> String {
-        match &self.mariadb {
-            Some(mariadb) => mariadb.url(),
+        match &self.sql_server {
+            Some(server) => server.url(),
             None => format!("sqlite:{}", self.file().display()),
         }
     }
@@ -177,13 +201,13 @@ impl Database {
 
     /// Its own process, where it has one.
     pub(in crate::bench) fn pid(&self) -> Option<u32> {
-        self.mariadb.as_ref().map(MariaDb::pid)
+        self.sql_server.as_ref().map(SqlServer::pid)
     }
 
     /// Bytes of the tables' files.
     pub(super) fn bytes(&self) -> Result<u64> {
-        let directory = match self.mariadb {
-            Some(_) => MariaDb::tables(&self.directory),
+        let directory = match self.sql_server {
+            Some(_) => SqlServer::tables(&self.directory),
             None => self.directory.clone(),
         };
         let mut bytes = 0;
@@ -202,7 +226,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // The server has to be gone before its files are.
-        self.mariadb = None;
+        self.sql_server = None;
         if !self.keep {
             let _ = fs::remove_dir_all(&self.directory);
         }
@@ -232,9 +256,10 @@ fn millis() -> Result<i64> {
 
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.mariadb {
-            Some(_) => "MariaDB",
-            None => "SQLite",
+        f.write_str(match self.engine {
+            Engine::Sqlite => "SQLite",
+            Engine::Mariadb => "MariaDB",
+            Engine::Mysql => "MySQL",
         })
     }
 }

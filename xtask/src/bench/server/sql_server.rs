@@ -1,4 +1,4 @@
-//! A MariaDB of its own for the bench.
+//! A MariaDB or MySQL of its own for the bench.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
+use testbed::Product;
 
 use crate::bench::running::{Running, free_address};
 use crate::{setup, shell};
 
 /// A database server over a directory.
 #[derive(Debug)]
-pub(super) struct MariaDb {
+pub(super) struct SqlServer {
+    product: Product,
     address: SocketAddr,
     socket: PathBuf,
     running: Running,
@@ -20,11 +22,13 @@ pub(super) struct MariaDb {
 
 const START: Duration = Duration::from_mins(2);
 const NAME: &str = "piccolo";
+const DATA: &str = "data";
 
-impl MariaDb {
+impl SqlServer {
     /// Starts one whose files are in `directory`, and makes them where there are none.
-    pub(super) fn start(directory: &Path) -> Result<Self> {
-        let data = directory.join("mariadb");
+    pub(super) fn start(directory: &Path, product: Product) -> Result<Self> {
+        product.check()?;
+        let data = directory.join(DATA);
         let datadir = format!("--datadir={}", data.display());
         let user: &[&str] = if setup::is_root() {
             &["--user=root"]
@@ -33,16 +37,15 @@ impl MariaDb {
         };
         let is_new = !data.exists();
         if is_new {
-            let mut install = Command::new("mariadb-install-db");
-            install.args(["--no-defaults", "--skip-test-db", &datadir]);
-            install
-                .args(["--auth-root-authentication-method=normal"])
-                .args(user);
-            shell::output(&mut install)?;
+            product.install(&data)?;
         }
         let address = free_address()?;
         let socket = data.join("socket");
-        let mut command = Command::new("mariadbd");
+        let log_size = match product {
+            Product::MariaDb => "--innodb-log-file-size=1G",
+            Product::MySql(_) => "--innodb-redo-log-capacity=1G",
+        };
+        let mut command = Command::new(product.program());
         command
             .env("PATH", path())
             .args([
@@ -53,11 +56,12 @@ impl MariaDb {
             ])
             .arg(format!("--port={}", address.port()))
             .arg(format!("--socket={}", socket.display()))
-            .args(["--innodb-buffer-pool-size=4G", "--innodb-log-file-size=1G"])
+            .args(product.settings())
+            .args(["--innodb-buffer-pool-size=4G", log_size])
             .args(["--max-connections=200"])
             .args(user);
-        let mut running = Running::start("mariadb", directory, &mut command)?;
-        let client = || client(&socket);
+        let mut running = Running::start("database", directory, &mut command)?;
+        let client = || client(&product, &socket);
         running.wait_ready(START, || {
             let mut ask = client();
             let asked = ask.args(["--execute", "SELECT 1"]).output();
@@ -65,14 +69,15 @@ impl MariaDb {
         })?;
         if is_new {
             let sql = format!(
-                "CREATE DATABASE {NAME}; CREATE USER {NAME}@'127.0.0.1' IDENTIFIED BY '{NAME}'; \
-                 CREATE USER {NAME}@'localhost' IDENTIFIED BY '{NAME}'; \
+                "CREATE DATABASE {NAME}; CREATE USER {NAME}@'127.0.0.1' IDENTIFIED BY ''; \
+                 CREATE USER {NAME}@'localhost' IDENTIFIED BY ''; \
                  GRANT ALL ON {NAME}.* TO {NAME}@'127.0.0.1'; \
                  GRANT ALL ON {NAME}.* TO {NAME}@'localhost';"
             );
             shell::output(client().args(["--execute", &sql]))?;
         }
         Ok(Self {
+            product,
             address,
             socket,
             running,
@@ -80,7 +85,8 @@ impl MariaDb {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("mysql://{NAME}:{NAME}@{}/{NAME}", self.address)
+        // Without TLS, which MySQL has as it is installed and MariaDB has not before 11.4.
+        format!("mysql://{NAME}@{}/{NAME}?ssl-mode=DISABLED", self.address)
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -89,19 +95,19 @@ impl MariaDb {
 
     /// A client that takes statements from its standard input.
     pub(super) fn client(&self) -> Command {
-        let mut client = client(&self.socket);
+        let mut client = client(&self.product, &self.socket);
         client.args(["--database", NAME]);
         client
     }
 
     /// Where the tables' files are.
     pub(super) fn tables(directory: &Path) -> PathBuf {
-        directory.join("mariadb").join(NAME)
+        directory.join(DATA).join(NAME)
     }
 }
 
-fn client(socket: &Path) -> Command {
-    let mut client = Command::new("mariadb");
+fn client(product: &Product, socket: &Path) -> Command {
+    let mut client = Command::new(product.client());
     client
         .args([
             "--no-defaults",

@@ -1,11 +1,13 @@
-//! A MariaDB server of the tests' own.
+//! A MariaDB or MySQL server of the tests' own.
+
+mod product;
 
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -13,22 +15,24 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
+pub use self::product::Product;
 use crate::{
     cache, exec::run, network::Host, process::Process, rights::is_root, run::Run, wait::wait_until,
 };
 
 /// Ends the server with the program that started it, and removes its files.
-const KEEP: &str = include_str!("mariadb/keep.sh");
+const KEEP: &str = include_str!("sql_server/keep.sh");
 
 const PORT: u16 = 3306;
 const START: Duration = Duration::from_secs(30);
 
-/// A MariaDB server on a loopback port with data of its own. Dropping it kills it and removes the
+/// A database server on a loopback port with data of its own. Dropping it kills it and removes the
 /// data; so does the end of the program that started it, however it comes about.
 ///
 /// It needs no privilege: the server runs as whoever runs the test.
 #[derive(Debug)]
-pub struct MariaDb {
+pub struct SqlServer {
+    product: Product,
     directory: PathBuf,
     port: u16,
     settings: Vec<String>,
@@ -41,29 +45,32 @@ struct Running {
     server: Pid,
 }
 
-impl MariaDb {
+impl SqlServer {
     /// Starts a server with small buffers.
     ///
     /// # Errors
     ///
-    /// When MariaDB is not installed or does not come up.
-    pub fn start() -> Result<Self> {
-        Self::start_with(&["--innodb-buffer-pool-size=32M"])
+    /// When it is not installed or does not come up.
+    pub fn start(product: Product) -> Result<Self> {
+        Self::start_with(product, &["--innodb-buffer-pool-size=32M"])
     }
 
-    /// Starts a server with these settings of `mariadbd`.
+    /// Starts a server with these settings of its program.
     ///
     /// # Errors
     ///
-    /// When MariaDB is not installed or does not come up.
-    pub fn start_with(settings: &[&str]) -> Result<Self> {
-        let template = cache::directory("mariadb-data", install)?;
+    /// When it is not installed or does not come up.
+    pub fn start_with(product: Product, settings: &[&str]) -> Result<Self> {
+        let template = cache::directory(&product.template()?, |directory| {
+            product.install(&directory.join("data"))
+        })?;
         let directory = claim_directory()?;
         let data = directory.join("data");
         run(Command::new("cp")
             .args(["-r", "--reflink=auto", "--sparse=always"])
             .args([template.join("data").as_path(), data.as_path()]))?;
         let mut server = Self {
+            product,
             directory,
             port: free_port()?,
             settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
@@ -105,11 +112,39 @@ impl MariaDb {
     ///
     /// When the server refuses it.
     pub fn execute(&self, sql: &str) -> Result<String> {
-        run(Command::new("mariadb")
+        run(&mut self.client(sql))
+    }
+
+    /// A client that executes SQL when it is started, as root and in no database.
+    pub fn client(&self, sql: &str) -> Command {
+        let mut client = Command::new(self.product.client());
+        client
             .args(["--no-defaults", "--user=root", "--host=127.0.0.1"])
             .args(["--batch", "--raw", "--skip-column-names"])
             .arg(format!("--port={}", self.port))
-            .arg(format!("--execute={sql}")))
+            .arg(format!("--execute={sql}"));
+        client
+    }
+
+    /// What it is.
+    pub fn product(&self) -> &Product {
+        &self.product
+    }
+
+    /// The directory of its data.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// Starts it anew with these settings.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn restart_with(&mut self, settings: &[&str]) -> Result<()> {
+        self.kill();
+        self.settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        self.resume()
     }
 
     /// Kills the server as a crash would. Its data stays.
@@ -132,7 +167,7 @@ impl MariaDb {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on after [`MariaDb::freeze`].
+    /// Lets it go on after [`SqlServer::freeze`].
     ///
     /// # Errors
     ///
@@ -141,7 +176,7 @@ impl MariaDb {
         self.signal(Signal::CONT)
     }
 
-    /// Starts it again after [`MariaDb::kill`], on the same port with the same data.
+    /// Starts it again after [`SqlServer::kill`], on the same port with the same data.
     ///
     /// # Errors
     ///
@@ -151,23 +186,25 @@ impl MariaDb {
             .create(true)
             .append(true)
             .open(self.log())
-            .context("opening MariaDB's log")?;
+            .context("opening the database server's log")?;
         let mut command = Command::new("sh");
         command
             .args(["-c", KEEP, "keep"])
             .arg(&self.directory)
-            .arg("mariadbd")
+            .arg(self.product.program())
             .args(self.arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             // An interrupt at the terminal is the test's to handle.
             .process_group(0);
-        let mut keeper = command.spawn().context("starting MariaDB's keeper")?;
+        let mut keeper = command
+            .spawn()
+            .context("starting the database server's keeper")?;
         let server = first_line(&mut keeper)?;
         self.running = Some(Running { keeper, server });
         let port = self.port;
-        wait_until("MariaDB to listen", START, || {
+        wait_until("the database server to listen", START, || {
             Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port))
                 .is_ok()
                 .then_some(()))
@@ -186,6 +223,7 @@ impl MariaDb {
             "--bind-address=127.0.0.1".to_owned(),
             "--skip-name-resolve".to_owned(),
         ];
+        arguments.extend(self.product.settings());
         if is_root() {
             arguments.push("--user=root".to_owned());
         }
@@ -194,9 +232,12 @@ impl MariaDb {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let running = self.running.as_ref().context("MariaDB does not run")?;
+        let running = self
+            .running
+            .as_ref()
+            .context("the database server does not run")?;
         kill_process(running.server, signal)
-            .with_context(|| format!("sending {signal:?} to MariaDB"))
+            .with_context(|| format!("sending {signal:?} to the database server"))
     }
 
     fn log(&self) -> PathBuf {
@@ -219,7 +260,7 @@ impl Drop for Running {
     }
 }
 
-impl Drop for MariaDb {
+impl Drop for SqlServer {
     fn drop(&mut self) {
         self.running = None;
         let _ = fs::remove_dir_all(&self.directory);
@@ -269,30 +310,16 @@ fn first_line(keeper: &mut Child) -> Result<Pid> {
     let mut line = String::new();
     BufReader::new(output)
         .read_line(&mut line)
-        .context("reading MariaDB's process id")?;
+        .context("reading the database server's process id")?;
     let id = line.trim().parse().ok().and_then(Pid::from_raw);
     id.with_context(|| format!("{line:?} is no process id"))
-}
-
-/// Makes the system tables, which takes longer than all else.
-fn install(directory: &Path) -> Result<()> {
-    let mut command = Command::new("mariadb-install-db");
-    command
-        .args(["--no-defaults", "--auth-root-authentication-method=normal"])
-        .args(["--skip-test-db", "--skip-name-resolve"])
-        .args(["--innodb-log-file-size=16M"])
-        .arg(format!("--datadir={}", directory.join("data").display()));
-    if is_root() {
-        command.arg("--user=root");
-    }
-    run(&mut command).map(|_| ())
 }
 
 /// Not in /tmp, which often lives in memory.
 fn claim_directory() -> Result<PathBuf> {
     let process = std::process::id();
     for counter in 0..1000 {
-        let directory = PathBuf::from(format!("/var/tmp/piccolo-mariadb-{process}x{counter}"));
+        let directory = PathBuf::from(format!("/var/tmp/piccolo-database-{process}x{counter}"));
         match fs::create_dir(&directory) {
             Ok(()) => return Ok(directory),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
