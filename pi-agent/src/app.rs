@@ -28,13 +28,14 @@ use tracing::{info, warn};
 use self::listeners::{Bound, Listeners};
 use crate::{
     admin::{self, Admin},
-    config::Run,
+    config::{HostsMode, Run},
     containerd::Containerd,
     content::{self, Content, TagSharing, Tracking},
     datapath::Pace,
     discovery::{self, Discovery},
     ebpf::{self, Accounting},
     fetch::{FetchSettings, Fetcher, Parts},
+    hosts::release::Release,
     instance::Instance,
     jitter::Jitter,
     keeper::{self, Duty, Keeper, Report},
@@ -99,6 +100,8 @@ struct Working {
     bytes: PeerBytes,
     outside: Outside,
     readiness: Readiness,
+    /// containerd's release, where the mirror files depend on it and it is known.
+    release: Option<Release>,
 }
 
 impl App {
@@ -108,6 +111,13 @@ impl App {
     /// When an address is taken, no address to advertise is found, or a setting makes no sense.
     pub async fn build(outside: Outside) -> Result<Self> {
         let settings = &outside.settings;
+        // Before anything waits for this agent.
+        let release = match settings.hosts_mode {
+            HostsMode::Off => None,
+            HostsMode::Watch | HostsMode::Write => {
+                Containerd::release(&settings.containerd.containerd_socket).await
+            }
+        };
         let bound = Bound::new(settings)?;
         let addresses = bound.addresses();
         info!(
@@ -131,7 +141,8 @@ impl App {
             .context("peers cannot be counted")?;
         let (scope, deaths) = Scope::new();
         let drain = Duration::from_secs(settings.drain);
-        let parts = Working::new(outside, holder, accounting, scope.clone())?;
+        let mut parts = Working::new(outside, holder, accounting, scope.clone())?;
+        parts.release = release;
         Ok(Self {
             addresses,
             listeners,
@@ -222,6 +233,7 @@ impl Working {
             bytes,
             outside,
             readiness,
+            release: None,
         })
     }
 
@@ -264,7 +276,8 @@ impl Working {
             self.peers.clone().serve(listeners.peer, scope.clone()),
         );
         let duty = Duty::from(settings.hosts_mode);
-        let entries = settings.hosts.entries(settings.tags.resolve_tags);
+        let mut entries = settings.hosts.entries(settings.tags.resolve_tags);
+        entries.release = self.release;
         let report = Report::new(duty, entries.registries.len(), self.readiness.clone());
         notifier.ready();
         let keeper = Keeper::new(keeper::Settings {

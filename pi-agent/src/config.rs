@@ -303,6 +303,10 @@ pub struct Configure {
     /// Takes the agent out again and restores each file as it was.
     #[arg(long)]
     pub remove: bool,
+    /// containerd's gRPC socket: its release decides which files it reads.
+    #[arg(long, env = "PI_AGENT_CONTAINERD_SOCKET", value_name = "PATH")]
+    #[arg(default_value = "/run/containerd/containerd.sock")]
+    pub containerd_socket: PathBuf,
     /// Writes nothing, and says what would be written or why nothing can be.
     #[arg(long, conflicts_with_all = ["remove", "force"])]
     pub check: bool,
@@ -319,6 +323,10 @@ pub struct KeepHosts {
     pub process: Process,
     #[command(flatten)]
     pub hosts: Hosts,
+    /// containerd's gRPC socket: its release decides which files it reads.
+    #[arg(long, env = "PI_AGENT_CONTAINERD_SOCKET", value_name = "PATH")]
+    #[arg(default_value = "/run/containerd/containerd.sock")]
+    pub containerd_socket: PathBuf,
     /// Lets containerd resolve tags at the agent too (for agents with `--resolve-tags`).
     #[arg(long, env = "PI_AGENT_RESOLVE_TAGS")]
     pub resolve_tags: bool,

@@ -30,6 +30,8 @@ use daemon::{
 };
 use hyper_util::rt::TokioIo;
 
+use crate::hosts::release::Release;
+
 pub use self::{
     blobs::{BlobInfo, Chunks},
     events::{Event, Events},
@@ -138,6 +140,12 @@ impl Containerd {
         let mut client = VersionClient::new(self.channel());
         let reply = within(client.version(())).await?;
         Ok(reply.version)
+    }
+
+    /// The release of the containerd behind `socket`, where it answers and says one.
+    pub async fn release(socket: &Path) -> Option<Release> {
+        let version = Self::new(socket, &[]).ok()?.version().await.ok()?;
+        version.parse().ok()
     }
 
     /// Where containerd says that its content store is.

@@ -6,7 +6,11 @@ pub mod certs;
 pub mod config;
 pub mod default;
 pub mod entries;
+pub mod misplaced;
 pub mod place;
+pub mod reach;
+pub mod release;
+pub mod search;
 
 /// Whether containerd asks the agent which digest a tag has, or only for content by digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,10 +48,11 @@ impl Bed {
     fn run(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_pi-agent"))
             .arg("configure")
-            .arg("--hosts-dir")
-            .arg(self.dir())
+            .env("PI_AGENT_HOSTS_DIR", self.dir())
             .arg("--containerd-config")
             .arg(self.root.path().join("config.toml"))
+            .arg("--containerd-socket")
+            .arg(self.root.path().join("none.sock"))
             .args(arguments)
             .output()
             .unwrap()
@@ -194,6 +195,68 @@ fn refuses_where_containerd_would_not_look() {
     assert!(bed.tree().is_empty());
     bed.succeed(&["--force"]);
     assert!(bed.file("_default").exists());
+}
+
+/// A `config_path` of two directories, as EKS has it; the operator's registry is in the second.
+#[test]
+fn with_two_directories_no_registry_of_the_operators_is_hidden() {
+    let bed = Bed::new();
+    let second = bed.root.path().join("docker");
+    let list = format!("{}:{}", bed.dir().display(), second.display());
+    let text = format!(
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nmax_concurrent_downloads = 5\n\
+         registry = {{ config_path = {list:?} }}\n"
+    );
+    fs::write(bed.root.path().join("config.toml"), text).unwrap();
+    bed.succeed(&[]);
+    assert!(bed.file("_default").exists());
+    // Whoever comes later is not hidden either: the entry goes.
+    let registry = second.join("registry.corp");
+    fs::create_dir_all(&registry).unwrap();
+    fs::write(registry.join("ca.crt"), "pem").unwrap();
+    let output = bed.run(&[]);
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    let hidden = registry.display().to_string();
+    assert!(message.contains(&hidden), "{message}");
+    assert!(!bed.file("_default").exists(), "{message}");
+    // What it says does it.
+    let advice = format!("give --hosts-dir {}", second.display());
+    assert!(message.contains(&advice), "{message}");
+    let second = second.display().to_string();
+    let both = [
+        "--hosts-dir",
+        &second,
+        "--registry",
+        "_default,registry.corp",
+    ];
+    bed.succeed(&both);
+    let text = fs::read_to_string(registry.join("hosts.toml")).unwrap();
+    assert!(
+        text.starts_with("ca = [") && text.contains("127.0.0.1:7788"),
+        "{text}"
+    );
+    // Nobody would look there behind a _default in the first.
+    bed.write("_default", OPERATORS);
+    let output = bed.run(&both);
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("would never ask the agent"), "{message}");
+}
+
+/// Only containerd itself says which release it is.
+#[test]
+fn says_when_it_cannot_tell_whether_a_list_is_read() {
+    let bed = Bed::new();
+    let list = format!("{}:/nowhere", bed.dir().display());
+    let text = format!(
+        "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry]\nconfig_path = {list:?}\n"
+    );
+    fs::write(bed.root.path().join("config.toml"), text).unwrap();
+    let output = bed.run(&[]);
+    assert!(output.status.success());
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("If it is 2.1 or later"), "{told}");
 }
 
 #[test]

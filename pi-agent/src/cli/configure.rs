@@ -7,9 +7,11 @@ use daemon::telemetry::chain;
 
 use crate::{
     config::Configure,
+    containerd::Containerd,
     hosts::{
         entries::{Entries, Outcome},
         place::Done,
+        reach::Reach,
     },
     keeper::{self, Answer},
 };
@@ -24,12 +26,14 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// When containerd would not read the files, when another program than an agent would be asked, or
 /// when one of them could not be brought into shape.
 pub async fn run(settings: &Configure) -> Result<ExitCode> {
-    let entries = settings.hosts.entries(settings.resolve_tags);
+    let mut entries = settings.hosts.entries(settings.resolve_tags);
     if settings.remove {
         return finish(entries.withdraw(), describe);
     }
-    if let Err(error) = entries.check() {
-        object(settings, &chain(&error).to_string())?;
+    entries.release = Containerd::release(&settings.containerd_socket).await;
+    match entries.check() {
+        Ok(reach) => warn(&reach)?,
+        Err(error) => object(settings, &chain(&error).to_string())?,
     }
     answered(settings, &entries).await?;
     if settings.check {
@@ -37,6 +41,22 @@ pub async fn run(settings: &Configure) -> Result<ExitCode> {
     } else {
         finish(entries.publish(), describe)
     }
+}
+
+/// What is not as it should be, and does not stand in the way.
+fn warn(reach: &Reach) -> Result<()> {
+    if reach.discards() {
+        super::print(
+            "warning: containerd discards layers after unpacking, so that this node has nothing for \
+             its peers: set discard_unpacked_layers = false, see docs/distributions.md\n",
+        )?;
+    }
+    if let Some(doubt) = reach.doubt() {
+        super::print(&format!(
+            "warning: containerd did not say its release. If it is 2.1 or later: {doubt}\n"
+        ))?;
+    }
+    Ok(())
 }
 
 /// Makes sure that no other program has the mirror's port: a pull might wait for it.

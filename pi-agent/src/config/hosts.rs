@@ -61,11 +61,12 @@ pub enum HostsMode {
 }
 
 impl Hosts {
-    /// The entries that these settings ask for.
+    /// The entries that these settings ask for, for a containerd of a release that is not known.
     pub fn entries(&self, resolve_tags: bool) -> Entries {
         Entries {
             hosts_dir: self.hosts_dir.clone(),
             containerd_config: self.containerd_config.clone(),
+            release: None,
             registries: self.registry.clone(),
             mirror: Mirror {
                 url: self.mirror_url.clone(),

@@ -1,5 +1,7 @@
 //! containerd's own configuration, as far as it says where mirror files are read from.
 
+mod pulls;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -8,10 +10,17 @@ use std::{
 use daemon::access::{Need, explain};
 use toml_edit::{Document, Item, TableLike};
 
+pub use self::pulls::Pulls;
+use super::release::Release;
+
 /// Files that one configuration imports at most.
 const MAX_IMPORTS: usize = 64;
 /// The setting that names the directories of mirror files.
 const KEY: &str = "config_path";
+/// The plugin of containerd 2.x that pulls.
+const IMAGES: &str = "io.containerd.cri.v1.images";
+/// The newest form of the file.
+const NEWEST: i64 = 3;
 
 /// What a configuration says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +29,16 @@ pub struct ContainerdConfig {
     pub path: PathBuf,
     /// 1, 2 or 3.
     pub version: i64,
-    /// The directories that mirror files are read from.
-    pub config_path: Vec<PathBuf>,
+    /// What it says of the directories that mirror files are read from; empty where it says nothing.
+    pub config_path: String,
+    /// The same in the section of containerd 2.x, in a file of version 2 that has both.
+    pub images_config_path: String,
     /// The line of the section that holds `config_path`, where the file has it.
     pub section_line: Option<usize>,
     /// Whether mirrors are set in the old way, which excludes `config_path`.
     pub old_mirrors: bool,
+    /// How it pulls, and what it keeps of it.
+    pub pulls: Pulls,
 }
 
 /// Why containerd does not read the mirror files.
@@ -66,15 +79,29 @@ pub enum ConfigError {
     NotSet(Advice),
     /// `config_path` names other directories.
     #[error(
-        "containerd reads mirror files from {}, not from {}: give --hosts-dir {}",
-        configured.display(), wanted.display(), configured.display()
+        "containerd reads mirror files from {configured}, not from {}: give --hosts-dir {}",
+        wanted.display(), first.display()
     )]
     Elsewhere {
-        /// What the configuration names.
-        configured: PathBuf,
+        /// What the configuration says.
+        configured: String,
+        /// The first directory that it names.
+        first: PathBuf,
         /// What was asked for.
         wanted: PathBuf,
     },
+    /// `config_path` names several directories, and the transfer service takes them for one.
+    #[error("{}", .0)]
+    Whole(Whole),
+}
+
+/// How to make the transfer service read mirror files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    path: PathBuf,
+    config_path: String,
+    section: &'static str,
+    line: String,
 }
 
 /// How to make containerd read mirror files.
@@ -115,10 +142,17 @@ impl ContainerdConfig {
                 continue;
             };
             let imported = Self::parse(&import, &text)?;
-            if !imported.config_path.is_empty() {
-                config.config_path = imported.config_path;
+            let later = [
+                (imported.config_path, &mut config.config_path),
+                (imported.images_config_path, &mut config.images_config_path),
+            ];
+            for (imported, path) in later {
+                if !imported.is_empty() {
+                    *path = imported;
+                }
             }
             config.old_mirrors |= imported.old_mirrors;
+            config.pulls.overlay(imported.pulls);
         }
         Ok(config)
     }
@@ -148,62 +182,74 @@ impl ContainerdConfig {
                 .and_then(Item::as_table_like);
             item.is_some_and(|item| !item.is_empty())
         };
-        let value = table
-            .and_then(|table| table.get(KEY))
-            .and_then(Item::as_str);
-        let config_path = value
-            .unwrap_or_default()
-            .split(':')
-            .filter(|part| !part.is_empty())
-            .map(PathBuf::from)
-            .collect();
+        let value = |table: Option<&dyn TableLike>| {
+            let value = table.and_then(|table| table.get(KEY));
+            value.and_then(Item::as_str).unwrap_or_default().to_owned()
+        };
+        let images = (version == 2).then(|| images(document.as_table()));
         Ok(Self {
             path: path.to_owned(),
             version,
-            config_path,
+            config_path: value(table),
+            images_config_path: value(images.flatten()),
             section_line: line,
             old_mirrors: has("mirrors"),
+            pulls: Pulls::read(document.as_table(), version),
         })
     }
 
-    /// Whether containerd reads mirror files from `hosts_dir`.
-    ///
-    /// # Errors
-    /// When it does not: the error says what to write where.
-    pub fn check(&self, hosts_dir: &Path) -> Result<(), ConfigError> {
-        if self.config_path.iter().any(|path| same(path, hosts_dir)) {
-            return Ok(());
+    /// The value of `config_path` that counts for a release; empty where none is set.
+    pub(super) fn roots(&self, release: Option<Release>) -> &str {
+        let older = release.is_some_and(|release| release < Release::IMAGES_PLUGIN);
+        if self.config_path.is_empty() && !older {
+            &self.images_config_path
+        } else {
+            &self.config_path
         }
-        match self.config_path.first() {
-            Some(configured) => Err(ConfigError::Elsewhere {
-                configured: configured.clone(),
-                wanted: hosts_dir.to_owned(),
-            }),
-            None => Err(ConfigError::NotSet(Advice {
-                path: self.path.clone(),
-                version: self.version,
-                section: section_name(self.version),
-                section_line: self.section_line,
-                line: assignment(hosts_dir),
-                old_mirrors: self.old_mirrors,
-            })),
+    }
+
+    /// What containerd runs with where there is no file.
+    pub(super) fn absent(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            version: NEWEST,
+            config_path: String::new(),
+            images_config_path: String::new(),
+            section_line: None,
+            old_mirrors: false,
+            pulls: Pulls::default(),
+        }
+    }
+
+    /// That `config_path` is not set, and how to set it to `hosts_dir`.
+    pub(super) fn not_set(&self, hosts_dir: &Path) -> ConfigError {
+        ConfigError::NotSet(Advice {
+            path: self.path.clone(),
+            version: self.version,
+            section: section_name(self.version),
+            section_line: self.section_line,
+            line: assignment(hosts_dir),
+            old_mirrors: self.old_mirrors,
+        })
+    }
+
+    /// That the transfer service takes `config_path` for one directory, and how to mend it.
+    pub(super) fn whole(&self, config_path: &str, hosts_dir: &Path) -> Whole {
+        Whole {
+            path: self.path.clone(),
+            config_path: config_path.to_owned(),
+            section: section_name(self.version),
+            line: assignment(hosts_dir),
         }
     }
 }
 
-/// Reads containerd's configuration and makes sure that it leads to `hosts_dir`.
-///
-/// # Errors
-/// When it does not: the error says what to write where.
-pub fn check(path: &Path, hosts_dir: &Path) -> Result<(), ConfigError> {
-    match ContainerdConfig::load(path) {
-        Ok(config) => config.check(hosts_dir),
-        Err(ConfigError::Missing { path, .. }) => {
-            let line = assignment(hosts_dir);
-            let text = format!("version = 2\n\n{}\n  {line}\n", section_name(2));
-            Err(ConfigError::Missing { path, text })
-        }
-        Err(error) => Err(error),
+/// The file that makes containerd read mirror files, where it has none.
+pub(super) fn missing(path: &Path, hosts_dir: &Path) -> ConfigError {
+    let line = assignment(hosts_dir);
+    ConfigError::Missing {
+        path: path.to_owned(),
+        text: format!("version = 2\n\n{}\n  {line}\n", section_name(2)),
     }
 }
 
@@ -219,11 +265,18 @@ fn section_name(version: i64) -> &'static str {
     }
 }
 
+/// The section of registries that containerd 2.x has.
+fn images(root: &toml_edit::Table) -> Option<&dyn TableLike> {
+    let plugins = root.get("plugins")?.as_table_like()?;
+    let images = plugins.get(IMAGES)?.as_table_like()?;
+    images.get("registry")?.as_table_like()
+}
+
 fn section(root: &toml_edit::Table, version: i64) -> Option<&Item> {
     let plugin = match version {
         i64::MIN..=1 => "cri",
         2 => "io.containerd.grpc.v1.cri",
-        _ => "io.containerd.cri.v1.images",
+        _ => IMAGES,
     };
     let table = |item: &'static str, from: &'_ dyn TableLike| from.contains_key(item);
     let plugins = root.get("plugins")?.as_table_like()?;
@@ -279,11 +332,6 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn same(a: &Path, b: &Path) -> bool {
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    a == b || real(a) == real(b)
-}
-
 impl std::fmt::Display for Advice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -316,6 +364,26 @@ impl std::fmt::Display for Advice {
             )?;
         }
         write!(f, "Then restart containerd; running containers go on.")
+    }
+}
+
+impl std::fmt::Display for Whole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            path,
+            config_path,
+            section,
+            line,
+        } = self;
+        write!(
+            f,
+            "containerd pulls by its transfer service, which takes {KEY} = {config_path:?} for the \
+             name of one directory: it asks no mirror.\nIn {} let it name one directory,\n\n\
+             {section}\n  {line}\n\nand move there what the others hold; or have the CRI plugin \
+             pull, which reads all of them:\n\n[plugins.{IMAGES:?}]\n  use_local_image_pull = \
+             true\n\nThen restart containerd; running containers go on.",
+            path.display()
+        )
     }
 }
 

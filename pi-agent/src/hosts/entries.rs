@@ -8,8 +8,11 @@ use std::{
 
 use super::{
     block::Mirror,
-    config::{self, ConfigError},
+    config::ConfigError,
+    misplaced::Misplaced,
     place::{Done, Place, PlaceError},
+    reach::Reach,
+    release::Release,
 };
 use crate::registry::RegistryName;
 
@@ -20,6 +23,8 @@ pub struct Entries {
     pub hosts_dir: PathBuf,
     /// containerd's own configuration.
     pub containerd_config: PathBuf,
+    /// containerd's release, where it is known.
+    pub release: Option<Release>,
     /// The registries that are mirrored.
     pub registries: Vec<RegistryName>,
     /// The host that the files name first.
@@ -36,35 +41,52 @@ pub struct Outcome {
 }
 
 impl Entries {
-    /// Makes sure that containerd reads the files.
+    /// Makes sure that containerd reads the files, and says how.
     ///
     /// # Errors
     /// When its configuration does not lead to them: the error says what to write where.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        config::check(&self.containerd_config, &self.hosts_dir)
+    pub fn check(&self) -> Result<Reach, ConfigError> {
+        Reach::read(&self.containerd_config, &self.hosts_dir, self.release)
     }
 
     /// Makes the agent the first host of each file. One that cannot be written does not keep the
-    /// others from it.
+    /// others from it. An entry that has come to hide what somebody else put there is taken out.
     pub fn publish(&self) -> Vec<Outcome> {
-        self.each(|place| place.add(&self.mirror))
+        self.each(|place| match place {
+            Ok(place) => place.add(&self.mirror),
+            Err((own, error)) => {
+                if matches!(error, Misplaced::Hides { .. }) && own.is_ours() {
+                    own.remove()?;
+                }
+                Err(error.into())
+            }
+        })
     }
 
     /// What [`Entries::publish`] would do; nothing is written.
     pub fn rehearse(&self) -> Vec<Outcome> {
-        self.each(|place| place.rehearse(&self.mirror))
+        self.each(|place| match place {
+            Ok(place) => place.rehearse(&self.mirror),
+            Err((_, error)) => Err(error.into()),
+        })
     }
 
     /// Takes the agent out of each file.
     pub fn withdraw(&self) -> Vec<Outcome> {
-        self.each(Place::remove)
+        self.each(|place| match place {
+            Ok(place) | Err((place, _)) => place.remove(),
+        })
     }
 
     /// Why containerd would not ask the agent first, a sentence for each such registry.
     pub fn missing(&self) -> Vec<String> {
         let url = &self.mirror.url;
+        let reach = self.check().ok();
         let missing = self.registries.iter().filter_map(|registry| {
-            let place = Place::new(&self.hosts_dir, registry);
+            let place = match self.place(reach.as_ref(), registry) {
+                Ok(place) => place,
+                Err((_, error)) => return Some(daemon::telemetry::chain(&error).to_string()),
+            };
             let file = place.file();
             match place.asks_first(url) {
                 Ok(true) => None,
@@ -93,14 +115,29 @@ impl Entries {
         found
     }
 
-    fn each(&self, work: impl Fn(&Place) -> Result<Done, PlaceError>) -> Vec<Outcome> {
-        let one = |registry| {
-            let place = Place::new(&self.hosts_dir, registry);
-            Outcome {
-                file: place.file(),
-                result: work(&place),
-            }
+    fn each(
+        &self,
+        work: impl Fn(Result<Place, (Place, Misplaced)>) -> Result<Done, PlaceError>,
+    ) -> Vec<Outcome> {
+        let reach = self.check().ok();
+        let one = |registry| Outcome {
+            file: Place::new(&self.hosts_dir, registry).file(),
+            result: work(self.place(reach.as_ref(), registry)),
         };
         self.registries.iter().map(one).collect()
+    }
+
+    /// The place of a registry's entry; where there is none that would do, the one that was asked for
+    /// and why not. Without a way from containerd's configuration, the one that was asked for.
+    fn place(
+        &self,
+        reach: Option<&Reach>,
+        registry: &RegistryName,
+    ) -> Result<Place, (Place, Misplaced)> {
+        let own = Place::new(&self.hosts_dir, registry);
+        match reach.map(|reach| reach.place(registry)) {
+            None => Ok(own),
+            Some(place) => place.map_err(|error| (own, error)),
+        }
     }
 }

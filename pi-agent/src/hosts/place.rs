@@ -14,11 +14,12 @@ use super::{
     block::{self, Added, Before, BlockError, Mirror, Removed},
     certs,
     default::{self, DefaultError},
+    misplaced::Misplaced,
+    search::{DEFAULT, own},
 };
 use crate::registry::RegistryName;
 
 const FILE: &str = "hosts.toml";
-const DEFAULT: &str = "_default";
 const TEMPORARY: &str = ".hosts.toml.pi-agent";
 
 /// The place of one registry's hosts.toml.
@@ -72,6 +73,9 @@ pub enum PlaceError {
         #[source]
         source: BlockError,
     },
+    /// It would not do there.
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
     /// A file for one registry would switch off what is set for all.
     #[error("{} is not made", path.display())]
     Default {
@@ -84,19 +88,54 @@ pub enum PlaceError {
 }
 
 impl Place {
-    /// The place for a registry under containerd's `config_path`. containerd prefers the
-    /// directory `host_port_` to `host:port` where both are there.
+    /// The place for a registry under a directory of containerd's `config_path`. containerd prefers
+    /// the directory `host_port_` to `host:port` where both are there.
     pub fn new(hosts_dir: &Path, registry: &RegistryName) -> Self {
-        let escaped = registry
-            .as_str()
-            .rsplit_once(':')
-            .map(|(host, port)| hosts_dir.join(format!("{host}_{port}_")))
-            .filter(|directory| directory.is_dir());
-        let directory = escaped.unwrap_or_else(|| hosts_dir.join(registry.as_str()));
+        let mut own = own(hosts_dir, registry.as_str());
+        let there = own.iter().position(|directory| directory.is_dir());
+        let directory = match there {
+            Some(there) => own.swap_remove(there),
+            None => own.pop().unwrap_or_default(),
+        };
         Self {
             directory,
             default: hosts_dir.join(DEFAULT),
         }
+    }
+
+    /// The place for all registries under a directory of containerd's `config_path`.
+    pub fn all(hosts_dir: &Path) -> Self {
+        let default = hosts_dir.join(DEFAULT);
+        Self {
+            directory: default.clone(),
+            default,
+        }
+    }
+
+    /// The same with another directory for registries that have none.
+    pub fn with_default(self, default: PathBuf) -> Self {
+        Self { default, ..self }
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether the directory is there for the agent alone: it would be gone with the agent's block.
+    pub fn is_ours(&self) -> bool {
+        let Ok(Some(text)) = self.read() else {
+            return false;
+        };
+        let Ok(removed) = self.removed(&text) else {
+            return false;
+        };
+        let ours = match removed.before {
+            Some(Before::Nothing) => removed.text.trim().is_empty(),
+            Some(Before::Copied(_)) => removed.is_copy(),
+            _ => false,
+        };
+        ours && fs::read_dir(&self.directory).is_ok_and(|entries| entries.count() == 1)
     }
 
     /// The file.

@@ -53,7 +53,7 @@ impl Files {
                 return Pass::default();
             }
             match entries.check() {
-                Ok(()) => Pass::of(entries.publish()),
+                Ok(_) => Pass::of(entries.publish()),
                 Err(error) => Pass {
                     failures: vec![chain(&error).to_string()],
                     ..Pass::default()
@@ -84,7 +84,7 @@ impl Files {
         let look = move || {
             // Files that nobody reads are not in force.
             match inner.entries.check() {
-                Ok(()) => inner.entries.missing(),
+                Ok(_) => inner.entries.missing(),
                 Err(error) => vec![chain(&error).to_string()],
             }
         };

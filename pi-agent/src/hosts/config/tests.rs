@@ -2,15 +2,21 @@
 
 use std::{fs, path::Path};
 
-use super::{ConfigError, ContainerdConfig, check};
+use super::{ConfigError, ContainerdConfig};
+use crate::hosts::{reach::Reach, release::Release};
 
 const DIR: &str = "/etc/containerd/certs.d";
 
 fn outcome(text: &str) -> Result<(), String> {
-    let config = ContainerdConfig::parse(Path::new("/etc/containerd/config.toml"), text).unwrap();
-    config
-        .check(Path::new(DIR))
-        .map_err(|error| error.to_string())
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("config.toml");
+    fs::write(&file, text).unwrap();
+    let reach = Reach::read(&file, Path::new(DIR), Some(Release::new(2, 0, 5)));
+    reach.map(drop).map_err(|error| error.to_string())
+}
+
+fn check(path: &Path, hosts_dir: &Path) -> Result<(), ConfigError> {
+    Reach::read(path, hosts_dir, None).map(drop)
 }
 
 #[test]
