@@ -1,8 +1,9 @@
 //! Helm's own judgement of the chart, and that its schema refuses what cannot work.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use super::tools::{self, Outcome, Tools};
 
@@ -10,8 +11,14 @@ use super::tools::{self, Outcome, Tools};
 const MOST_LINES: usize = 150;
 
 /// Sets of values that have to lint.
-pub(super) const GOOD: [&[&str]; 11] = [
+pub(super) const GOOD: [&[&str]; 14] = [
     &[],
+    &["agent.containerd.distribution=k3s"],
+    &["agent.containerd.distribution=eks"],
+    &[
+        "agent.containerd.distribution=bottlerocket",
+        "agent.hosts.mode=off",
+    ],
     &[
         "agent.accounting=capabilities",
         "agent.capabilities={BPF,NET_ADMIN,SYS_RESOURCE}",
@@ -63,7 +70,12 @@ pub(super) const GOOD: [&[&str]; 11] = [
 ];
 
 /// Values that have to be refused, and a word of the reason.
-const BAD: [(&[&str], &str); 8] = [
+const BAD: [(&[&str], &str); 10] = [
+    (&["agent.containerd.distribution=k4s"], "distribution"),
+    (
+        &["agent.containerd.distribution=bottlerocket"],
+        "agent.hosts.mode=off",
+    ),
     (&["agent.accounting=ebpf"], "accounting"),
     (&["agent.acounting=off"], "acounting"),
     (&["server.replicas=2"], "database.secret"),
@@ -109,5 +121,67 @@ pub(super) fn check(tools: &Tools, root: &Path) -> Result<()> {
             "{values:?} is refused without {reason:?}: {stderr}"
         );
     }
+    distributions(tools, &chart)
+}
+
+/// Renders the chart for each distribution of its table, and wants the table's paths in it; single paths
+/// win over them.
+fn distributions(tools: &Tools, chart: &Path) -> Result<()> {
+    let table = std::fs::read(chart.join("files/distributions.json"))?;
+    let table: BTreeMap<String, BTreeMap<String, Value>> =
+        serde_json::from_slice(&table).context("distributions.json")?;
+    let paths = [
+        (
+            "socket",
+            "agent.containerd.socket",
+            "PI_AGENT_CONTAINERD_SOCKET",
+        ),
+        (
+            "content",
+            "agent.containerd.content",
+            "PI_AGENT_CONTENT_PATH",
+        ),
+        ("hosts", "agent.hosts.directory", "PI_AGENT_HOSTS_DIR"),
+        (
+            "config",
+            "agent.containerd.config",
+            "PI_AGENT_CONTAINERD_CONFIG",
+        ),
+    ];
+    for (name, distribution) in &table {
+        // Not every one lets a pod write.
+        let usual = [
+            format!("agent.containerd.distribution={name}"),
+            "agent.hosts.mode=off".to_owned(),
+        ];
+        let rendered = render(tools, chart, &usual)?;
+        for (key, value, variable) in paths {
+            let path = distribution.get(key).and_then(Value::as_str);
+            let path = path.with_context(|| format!("{name} has no {key}"))?;
+            let line = format!("{{name: {variable}, value: {path:?}}}");
+            ensure!(rendered.contains(&line), "{name}: no {line}");
+            let single = render(
+                tools,
+                chart,
+                &[&usual[..], &[format!("{value}=/own/p")]].concat(),
+            )?;
+            let line = format!("{{name: {variable}, value: \"/own/p\"}}");
+            ensure!(single.contains(&line), "{name}, {value}: no {line}");
+        }
+        let more = distribution.get("moreHosts").and_then(Value::as_array);
+        for path in more.into_iter().flatten().filter_map(Value::as_str) {
+            let mount = format!("mountPath: {path}, readOnly: true");
+            ensure!(rendered.contains(&mount), "{name}: no {mount}");
+        }
+    }
     Ok(())
+}
+
+fn render(tools: &Tools, chart: &Path, values: &[String]) -> Result<String> {
+    let mut helm = tools.helm();
+    helm.args(["template", "piccolo"]).arg(chart);
+    helm.args(values.iter().flat_map(|value| ["--set", value]));
+    let Outcome { ok, stdout, stderr } = tools::outcome(&mut helm)?;
+    ensure!(ok, "{values:?}: {stderr}");
+    Ok(stdout)
 }
