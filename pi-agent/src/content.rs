@@ -46,12 +46,26 @@ pub use self::{
 };
 
 /// What is counted here.
-pub const METRICS: &[Metric] = &[IMAGES, BLOBS, STORED, SHARED, missed::BYTES, track::BROKEN];
+pub const METRICS: &[Metric] = &[
+    IMAGES,
+    WITHOUT,
+    BLOBS,
+    STORED,
+    SHARED,
+    missed::BYTES,
+    track::BROKEN,
+];
 
 const IMAGES: Metric = Metric::gauge(
     "piccolo_agent_images",
     &[],
     "Images in the namespaces that are shared.",
+);
+const WITHOUT: Metric = Metric::gauge(
+    "piccolo_agent_images_without_layers",
+    &[],
+    "Images that are shared and whose layers are not all here: containerd discards layers after \
+     unpacking, or fetches them piece by piece. Peers get nothing of them.",
 );
 const BLOBS: Metric = Metric::gauge(
     "piccolo_agent_blobs",
@@ -359,6 +373,7 @@ impl Content {
         )]
         {
             metrics::gauge!(IMAGES.name).set(overview.images as f64);
+            metrics::gauge!(WITHOUT.name).set(overview.images_without_layers as f64);
             metrics::gauge!(BLOBS.name).set(overview.blobs as f64);
             metrics::gauge!(STORED.name).set(overview.bytes as f64);
             metrics::gauge!(SHARED.name).set((objects + tags) as f64);

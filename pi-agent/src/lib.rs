@@ -13,6 +13,7 @@ pub mod datapath;
 pub mod digest;
 pub mod discovery;
 mod disk;
+pub mod distribution;
 pub mod ebpf;
 pub mod fetch;
 pub mod hosts;

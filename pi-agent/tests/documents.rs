@@ -21,9 +21,39 @@ fn every_flag_is_explained_and_can_be_set_in_the_environment() -> Result<()> {
     }
     for (flag, cells) in reference::rows(&settings) {
         assert!(flag.starts_with("--"), "{flag}");
-        let one_off = ["--json", "--once", "--remove", "--force"].contains(&flag.as_str());
+        let one_off = [
+            "--json",
+            "--once",
+            "--remove",
+            "--force",
+            "--check",
+            "--end-silent-agent",
+        ]
+        .contains(&flag.as_str());
         assert_eq!(cells[0].is_empty(), one_off, "{flag}: {cells:?}");
         assert!(cells[2].len() > 10, "{flag}: {cells:?}");
+    }
+    Ok(())
+}
+
+/// The table of the page is the one that the chart and the agent use.
+#[test]
+fn the_page_of_distributions_has_the_paths_that_are_used() -> Result<()> {
+    let page = std::fs::read_to_string(Path::new(DOCS).join("distributions.md"))?;
+    for (name, d) in pi_agent::distribution::all() {
+        let paths = [&d.socket, &d.content, &d.hosts, &d.config];
+        let cells: Vec<_> = paths
+            .iter()
+            .map(|path| format!("`{}`", path.display()))
+            .collect();
+        let row = format!("| `{name}` | {} |\n", cells.join(" | "));
+        assert!(page.contains(&row), "no {row}");
+        let says = |what: &str| {
+            page.lines()
+                .any(|line| line.starts_with(&format!("| `{name}` |")) && line.contains(what))
+        };
+        assert_eq!(says("| **yes** |"), d.discards, "{name}");
+        assert_eq!(says("no pod may"), !d.writes, "{name}");
     }
     Ok(())
 }

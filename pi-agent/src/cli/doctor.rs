@@ -46,7 +46,7 @@ pub async fn run(settings: &config::Doctor) -> Result<ExitCode> {
     let status = query::status(&settings.query).await;
     let mut checks = agent::checks(&status).await;
     let status = status.ok();
-    checks.extend(containerd::checks(&settings.containerd, status.as_ref()).await);
+    checks.extend(containerd::checks(settings, status.as_ref()).await);
     checks.extend(mirrors::checks(settings).await);
     checks.extend(server::checks(settings, status.as_ref(), &Clock::system()).await);
     checks.extend(kernel::checks(status.as_ref()));

@@ -3,6 +3,8 @@
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::inventory::Layers;
+
 /// How the content store is seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +41,12 @@ pub struct Overview {
     pub shared_objects: usize,
     /// Tags that peers may have.
     pub shared_tags: usize,
+    /// Images whose layers are not all here, so that peers get nothing whole of them.
+    #[serde(default)]
+    pub images_without_layers: usize,
+    /// Whether that is so of most images: containerd discards layers after unpacking.
+    #[serde(default)]
+    pub layers_discarded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +59,14 @@ impl Facts {
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Overview)) {
         change(&mut self.0.lock());
+    }
+
+    /// Notes how many images can be handed on; whether that is another state of the node.
+    pub(crate) fn set_layers(&self, layers: Layers) -> bool {
+        let mut overview = self.0.lock();
+        overview.images_without_layers = layers.without;
+        let discarded = layers.are_discarded();
+        std::mem::replace(&mut overview.layers_discarded, discarded) != discarded
     }
 
     /// Notes how the store is seen; whether that is new.

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::{facts::Facts, listing::Listing, track::Change};
 use crate::{
     containerd::{Containerd, ContainerdError, Event, Events, Namespace, RECONNECTS},
+    distribution,
     jitter::Jitter,
 };
 
@@ -52,7 +53,8 @@ impl ImageWatch {
             let result = self.connection(&mut backoff).await;
             let error = match &result {
                 Ok(()) => "the event stream ended".to_owned(),
-                Err(error) => chain(error).to_string(),
+                Err(error) => distribution::elsewhere(self.containerd.socket())
+                    .unwrap_or_else(|| chain(error).to_string()),
             };
             let was_connected = self.facts.overview().containerd_connected;
             if was_connected || !told {

@@ -4,6 +4,8 @@
 //! and present makes the table. A manifest that was committed just now counts as a root for a
 //! while: the image that a pull makes of it is recorded only when the pull is over.
 
+mod layers;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -17,6 +19,8 @@ use super::{
     manifest::{Manifest, Role},
 };
 use crate::{containerd::Image, policy::Policy, reference::Reference};
+
+pub(crate) use self::layers::Layers;
 
 /// How long a pull may take from its first manifest to its image record.
 const FRESH: Duration = Duration::from_hours(1);

@@ -10,7 +10,7 @@ use std::{
 use daemon::{metric::Metric, scope::Scope, spell::Spell, telemetry::chain};
 use piccolo_api::Key;
 use tokio::{sync::mpsc, time::Instant};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Content,
@@ -225,11 +225,35 @@ impl Tracker {
             o.blobs = blobs;
             o.bytes = bytes;
         });
+        self.tell_layers();
         let difference = self.content.replace(table);
         if !difference.is_empty() {
             let (added, removed) = (difference.added.len(), difference.removed.len());
             debug!(added, removed, "what is shared has changed");
             self.discovery.changed(difference.added, difference.removed);
+        }
+    }
+
+    /// Says once when the node turns out to keep no layers, and once when it keeps them again.
+    fn tell_layers(&self) {
+        let layers = self.inventory.layers();
+        if !self.content.facts().set_layers(layers) {
+            return;
+        }
+        let (images, without) = (layers.images, layers.without);
+        if layers.are_discarded() {
+            warn!(
+                images,
+                without,
+                "this node keeps no layers of its images and has nothing for its peers: containerd \
+                 discards them after unpacking; set discard_unpacked_layers = false, see \
+                 docs/distributions.md"
+            );
+        } else {
+            info!(
+                images,
+                without, "this node keeps the layers of its images again"
+            );
         }
     }
 

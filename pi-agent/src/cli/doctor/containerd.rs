@@ -5,9 +5,17 @@ use std::{fs, io, path::Path};
 use daemon::telemetry::chain;
 
 use super::{Check, Verdict};
-use crate::{config::ContainerdArgs, containerd::Containerd, content::Access, status::Status};
+use crate::{
+    config::{ContainerdArgs, Doctor},
+    containerd::Containerd,
+    content::Access,
+    distribution,
+    hosts::{config::ContainerdConfig, release::Release},
+    status::Status,
+};
 
-pub(super) async fn checks(settings: &ContainerdArgs, status: Option<&Status>) -> Vec<Check> {
+pub(super) async fn checks(doctor: &Doctor, status: Option<&Status>) -> Vec<Check> {
+    let settings = &doctor.containerd;
     let socket = &settings.containerd_socket;
     let client = Containerd::new(socket, &settings.containerd_namespace);
     let containerd = match client {
@@ -27,6 +35,8 @@ pub(super) async fn checks(settings: &ContainerdArgs, status: Option<&Status>) -
         content_path(&containerd, settings).await,
     ];
     checks.push(images(&containerd).await);
+    let release = Containerd::release(socket).await;
+    checks.push(layers(doctor, release, status));
     if let Some(status) = status {
         checks.push(followed(status));
     }
@@ -38,12 +48,15 @@ async fn answers(containerd: &Containerd) -> Check {
     match containerd.version().await {
         Ok(version) => Check::good("containerd", format!("{version} answers on {socket}")),
         Err(error) => {
+            let elsewhere = distribution::elsewhere(containerd.socket());
             let remedy = match fs::metadata(containerd.socket()) {
+                _ if elsewhere.is_some() => elsewhere.unwrap_or_default(),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     "there is no such socket: start containerd, or name the right one with \
-                     --containerd-socket (k3s: /run/k3s/containerd/containerd.sock)"
+                     --containerd-socket (docs/distributions.md has those of the usual distributions)"
+                        .to_owned()
                 }
-                _ => "run as root, or start containerd again (systemctl restart containerd)",
+                _ => "run as root, or start containerd again (systemctl restart containerd)".to_owned(),
             };
             let found = format!("{socket}: {}", chain(&error));
             Check::new("containerd", Verdict::Bad, found, remedy)
@@ -128,6 +141,33 @@ async fn images(containerd: &Containerd) -> Check {
         format!("none ({})", text.join(", ")),
         "normal on a new node; otherwise name the namespace of the images with \
          --containerd-namespace (Kubernetes uses k8s.io)",
+    )
+}
+
+/// Whether layers stay after unpacking, by what the agent sees and by containerd's configuration.
+fn layers(doctor: &Doctor, release: Option<Release>, status: Option<&Status>) -> Check {
+    let content = status.map(|status| &status.content);
+    let without = content.map_or(0, |content| content.images_without_layers);
+    let seen = content.is_some_and(|content| content.layers_discarded);
+    let file = &doctor.containerd_config;
+    let set = ContainerdConfig::load(file).is_ok_and(|config| config.pulls.discards(release));
+    let found = match (seen, set) {
+        (true, _) => format!("{without} images have none here: the node has nothing for its peers"),
+        (false, true) => format!(
+            "{} has containerd discard them after unpacking: the node has nothing for its peers",
+            file.display()
+        ),
+        (false, false) => {
+            let found = format!("kept; {without} images have none");
+            return Check::good("layers", found);
+        }
+    };
+    Check::new(
+        "layers",
+        Verdict::Warning,
+        found,
+        "set discard_unpacked_layers = false where your distribution has it (docs/distributions.md), \
+         and restart containerd; images that are here stay without layers until they are pulled anew",
     )
 }
 

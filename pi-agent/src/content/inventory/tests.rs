@@ -198,3 +198,34 @@ fn a_manifest_that_cannot_be_read_is_tried_again() {
     assert_eq!(shared(&settle(&mut inventory, &content)), [1, 10]);
     assert_eq!(inventory.next_expiry(), None);
 }
+
+/// (images with a manifest, those without their layers)
+fn layers(inventory: &Inventory) -> (usize, usize) {
+    let layers = inventory.layers();
+    (layers.images, layers.without)
+}
+
+#[test]
+fn images_whose_layers_were_discarded_are_counted() {
+    let k8s: Arc<str> = "k8s.io".into();
+    let content = HashMap::from([(id(1), manifest(&[2, 3])), (id(4), index(&[1, 9]))]);
+    let mut inventory = Inventory::new(Policy::default());
+    // One image with three names, as CRI has it; the other platform was never fetched.
+    for name in ["r.io/a:v1", "r.io/a@sha256:1", "sha256:2"] {
+        inventory.image_put(&k8s, image(name, 4));
+    }
+    assert_eq!(layers(&inventory), (0, 0), "nothing is known yet");
+    for blob in [1, 2, 3, 4] {
+        inventory.put(id(blob), 1);
+    }
+    settle(&mut inventory, &content);
+    assert_eq!(layers(&inventory), (1, 0));
+    assert!(!inventory.layers().are_discarded());
+    inventory.gone(&id(3));
+    settle(&mut inventory, &content);
+    assert_eq!(layers(&inventory), (1, 1));
+    assert!(inventory.layers().are_discarded());
+    inventory.put(id(3), 1);
+    settle(&mut inventory, &content);
+    assert_eq!(layers(&inventory), (1, 0));
+}
