@@ -361,6 +361,15 @@ pub struct Peers {
     pub once: bool,
 }
 
+/// Where the agent's settings are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Manager {
+    /// On the node: flags, environment, settings file.
+    Host,
+    /// In the values of the Helm chart.
+    Chart,
+}
+
 /// The settings of `doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct Doctor {
@@ -402,6 +411,22 @@ pub struct Doctor {
     )]
     #[arg(value_parser = server_url)]
     pub mirror_url: String,
+    /// How the bytes of each peer are to be counted, for when no agent runs that could tell.
+    #[arg(
+        long,
+        env = "PI_AGENT_ACCOUNTING",
+        value_name = "MODE",
+        default_value = "auto"
+    )]
+    pub accounting: Choice,
+    /// Where settings are changed, so that the advice is of use there.
+    #[arg(
+        long,
+        env = "PI_AGENT_MANAGED_BY",
+        value_name = "WHO",
+        default_value = "host"
+    )]
+    pub managed_by: Manager,
 }
 
 /// Two listeners that cannot both have what they want.

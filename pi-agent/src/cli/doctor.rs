@@ -1,6 +1,7 @@
 //! `pi-agent doctor`: checks of this node, each with how to mend it.
 
 mod agent;
+mod chart;
 mod containerd;
 mod kernel;
 mod mirrors;
@@ -13,7 +14,7 @@ use daemon::clock::Clock;
 use serde::Serialize;
 
 use super::{json, print, query};
-use crate::config;
+use crate::config::{self, Manager};
 
 /// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,7 +50,12 @@ pub async fn run(settings: &config::Doctor) -> Result<ExitCode> {
     checks.extend(containerd::checks(settings, status.as_ref()).await);
     checks.extend(mirrors::checks(settings).await);
     checks.extend(server::checks(settings, status.as_ref(), &Clock::system()).await);
-    checks.extend(kernel::checks(status.as_ref()));
+    checks.extend(kernel::checks(settings, status.as_ref()));
+    if settings.managed_by == Manager::Chart {
+        for check in &mut checks {
+            check.remedy = chart::advice(&check.remedy);
+        }
+    }
     let worst = checks.iter().map(|check| check.verdict).max();
     print(&if settings.query.json {
         json(&checks)?

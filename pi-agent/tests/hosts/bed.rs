@@ -110,6 +110,24 @@ impl Bed {
         self.command("configure").args(arguments).output().unwrap()
     }
 
+    /// The checks of `pi-agent doctor`.
+    pub(crate) fn doctor(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self
+            .command("doctor")
+            .env_remove("PI_AGENT_REGISTRY")
+            .arg(format!("--admin={}:{ADMIN}", self.ip))
+            .arg(format!(
+                "--containerd-socket={}",
+                self.path("c.sock").display()
+            ))
+            .arg(format!("--content-path={}", self.path("content").display()))
+            .args(["--server=http://127.0.0.1:1", "--json"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// Starts an agent, and waits until it serves.
     pub(crate) fn agent(&self, arguments: &[&str]) -> Process {
         let ip = self.ip;

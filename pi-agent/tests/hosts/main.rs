@@ -7,6 +7,7 @@
 )]
 
 mod bed;
+mod doctor;
 
 use std::{
     fs,

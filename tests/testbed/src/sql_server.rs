@@ -267,8 +267,8 @@ impl Drop for SqlServer {
     }
 }
 
-impl MariaDb {
-    /// Starts one on a host of the bed, for whoever reaches it there, as part of the run. Gives
+impl SqlServer {
+    /// Starts a MariaDB on a host of the bed, for whoever reaches it there, as part of the run. Gives
     /// the URL of a database that is new.
     ///
     /// # Errors

@@ -2,11 +2,23 @@
 
 use super::{Check, Verdict};
 use crate::{
-    ebpf::{InForce, Reason, needs},
+    config::Doctor,
+    ebpf::{Choice, InForce, Reason, needs},
     status::Status,
 };
 
-pub(super) fn checks(status: Option<&Status>) -> Vec<Check> {
+pub(super) fn checks(settings: &Doctor, status: Option<&Status>) -> Vec<Check> {
+    // Whoever asked for another way needs nothing of this.
+    let without = match status {
+        Some(status) => {
+            let mode = &status.accounting;
+            (mode.reason, mode.in_force != InForce::Ebpf) == (Reason::Asked, true)
+        }
+        None => matches!(settings.accounting, Choice::TcpInfo | Choice::Off),
+    };
+    if without {
+        return status.map(accounting).into_iter().collect();
+    }
     // The agent has other rights than whoever asks, and in a container another control group. Where
     // none runs, this process stands for it.
     let told = status.map(|status| status.accounting_needs.clone());
