@@ -111,6 +111,10 @@ pub struct Standing {
     pub syncs: u64,
     /// Changes that wait to be sent.
     pub pending: usize,
+    /// What the server said when it last refused what this node says of itself, until it takes
+    /// that again.
+    #[serde(default)]
+    pub refused: Option<String>,
 }
 
 impl Discovery {

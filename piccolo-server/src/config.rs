@@ -138,8 +138,10 @@ pub struct Serve {
         value_parser = duration::parse
     )]
     pub node_timeout: Duration,
-    /// Refuses what is said of a holder that is no address of the caller. Without it such calls are
-    /// taken and warned of: agents behind address translation call from another address.
+    /// Refuses what is said of a holder that is no address of the caller. For networks without address
+    /// translation between agents and servers: not for a server in a pod, which sees the agent of its
+    /// own node at its bridge's address. Without it such calls are taken, and warned of where another
+    /// node's address makes them.
     #[arg(long, env = "PICCOLO_BIND_HOLDER")]
     pub bind_holder: bool,
     /// The topology file, as in docs/topology.md; it is read again when it changes, and on SIGHUP.

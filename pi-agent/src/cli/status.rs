@@ -70,10 +70,10 @@ fn content(status: &Status) -> Vec<Line> {
         bytes(content.bytes),
         access(content.access)
     );
-    let synced = if standing.synced {
-        "known to the server"
-    } else {
-        "not yet known to the server"
+    let synced = match &standing.refused {
+        Some(refused) => format!("REFUSED by the server: {refused}"),
+        None if standing.synced => "known to the server".to_owned(),
+        None => "not yet known to the server".to_owned(),
     };
     let announced = format!(
         "{synced} (change {}, {} waiting)",

@@ -373,6 +373,10 @@ impl Announcer {
     ) -> Option<Reply> {
         for server in self.discovery.0.servers.usable() {
             if let Some(reply) = server.post(path, body, deadline).await {
+                // A Go server does not know every path.
+                if !Flavour::lacks_path(reply.status) {
+                    self.standing().refused = refusal(&reply);
+                }
                 return Some(reply);
             }
         }
@@ -434,8 +438,7 @@ fn judge(kind: &'static str, reply: Option<&Reply>, refused: &Spell) -> Outcome 
     let (outcome, label) = match reply {
         None => (Outcome::Failed, "failed"),
         Some(reply) if !reply.status.is_success() => {
-            let body = String::from_utf8_lossy(&reply.body);
-            let body: String = body.chars().take(200).collect();
+            let body = text(reply);
             refused.happened(|times| {
                 warn!(kind, status = %reply.status, body, times, "the server refuses");
             });
@@ -451,6 +454,18 @@ fn judge(kind: &'static str, reply: Option<&Reply>, refused: &Spell) -> Outcome 
     };
     metrics::counter!(CALLS.name, "kind" => kind, "outcome" => label).increment(1);
     outcome
+}
+
+/// What a server says that does not take what it was told.
+fn refusal(reply: &Reply) -> Option<String> {
+    let refused = !reply.status.is_success();
+    refused.then(|| format!("{}: {}", reply.status, text(reply)))
+}
+
+/// The beginning of a reply.
+fn text(reply: &Reply) -> String {
+    let body = String::from_utf8_lossy(&reply.body);
+    body.chars().take(200).collect()
 }
 
 async fn at(time: Option<Instant>) {

@@ -1,5 +1,10 @@
 //! What the doctor says of an agent that runs, by the place where it runs.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+};
+
 use serde_json::Value;
 
 use crate::bed::{Bed, until};
@@ -8,6 +13,41 @@ fn check<'a>(checks: &'a Value, name: &str) -> &'a Value {
     let mut all = checks.as_array().unwrap().iter();
     let found = all.find(|check| check["name"] == name);
     found.unwrap_or_else(|| panic!("no {name} in {checks:#}"))
+}
+
+/// A server that refuses whatever it is told of a node, as one with `--bind-holder` does.
+fn refusing_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // One call for each connection.
+            let mut buffer = [0; 4096];
+            let _ = stream.read(&mut buffer);
+            let body = "{\"error\":\"holder is not an address of the caller, 10.88.0.1\"}";
+            let length = body.len();
+            let head = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n";
+            let reply =
+                format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+            let _ = stream.write_all(reply.as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_refuses_this_node_is_called_that() {
+    let bed = Bed::new();
+    let server = format!("--server={}", refusing_server());
+    let _agent = bed.agent(&[&server]);
+    until("the refusal", || bed.admin("/status").contains("10.88.0.1"));
+    let checks = bed.doctor(&[&server]);
+    let announced = check(&checks, "announced");
+    assert_eq!(announced["verdict"], "bad", "{announced:#}");
+    assert!(announced["found"].as_str().unwrap().contains("10.88.0.1"));
+    let remedy = announced["remedy"].as_str().unwrap();
+    assert!(remedy.contains("--bind-holder"), "{remedy}");
+    assert!(!remedy.contains("within seconds"), "{remedy}");
 }
 
 #[test]

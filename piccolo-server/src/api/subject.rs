@@ -85,29 +85,35 @@ impl Subject {
     ) -> Result<Self, SubjectError> {
         let group: Group = group.parse()?;
         let holder: Holder = holder.parse()?;
-        if let Some(caller) = caller.map(|caller| caller.ip().to_canonical())
-            && caller != holder.ip()
-        {
+        let caller = caller.map(|caller| caller.ip().to_canonical());
+        let foreign = caller.filter(|caller| *caller != holder.ip());
+        if let Some(caller) = foreign {
             // Every agent would be sent to services of its own host.
             if is_local(holder.ip()) && !caller.is_loopback() {
                 return Err(SubjectError::Local(holder));
             }
             counter!(FOREIGN).increment(1);
             if api.limits.bind_holder {
+                api.foreign.refused(api.now(), holder, caller);
                 return Err(SubjectError::Foreign { holder, caller });
             }
-            api.foreign.warn(api.now(), holder, caller);
         }
         let database = api.databases.of(&group);
         let unknown = || SubjectError::UnknownGroup(group.clone());
         let database = Arc::clone(database.ok_or_else(unknown)?);
         let node = database.node_key(&group, holder).await?;
-        Ok(Self {
+        let subject = Self {
             database,
             group,
             node,
             holder,
-        })
+        };
+        // A bridge or a gateway speaks for agents behind it, which is as it should be; another node
+        // has no business to.
+        if let Some(caller) = foreign.filter(|caller| subject.knows(*caller)) {
+            api.foreign.taken(api.now(), holder, caller);
+        }
+        Ok(subject)
     }
 
     /// Whether some node of its group is, or was of late, at an address.
@@ -158,14 +164,28 @@ fn is_local(ip: IpAddr) -> bool {
 pub(crate) struct Foreign(AtomicI64);
 
 impl Foreign {
-    fn warn(&self, now: i64, holder: Holder, caller: IpAddr) {
-        let last = self.0.load(Relaxed);
-        if now - last >= WARN_MS && self.0.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
+    fn taken(&self, now: i64, holder: Holder, caller: IpAddr) {
+        if self.is_due(now) {
             warn!(
                 %holder, %caller,
-                "a call for another host's address was taken; --bind-holder would refuse it"
+                "one node's address spoke for another node: an agent that pretends, or address \
+                 translation between nodes"
             );
         }
+    }
+
+    fn refused(&self, now: i64, holder: Holder, caller: IpAddr) {
+        if self.is_due(now) {
+            warn!(
+                %holder, %caller,
+                "a call for another address than the caller's was refused (--bind-holder)"
+            );
+        }
+    }
+
+    fn is_due(&self, now: i64) -> bool {
+        let last = self.0.load(Relaxed);
+        now - last >= WARN_MS && self.0.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
     }
 }
 

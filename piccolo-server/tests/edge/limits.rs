@@ -105,6 +105,37 @@ async fn only_the_own_address_is_taken_if_so_asked(engine: Engine) {
     assert_eq!(database.count("node"), 1);
 }
 
+/// A bridge or a gateway between agents and server is nothing to warn of.
+#[tokio::test]
+async fn only_a_node_that_speaks_for_another_is_warned_of() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let database = format!("sqlite:{}", scratch.path().join("db").display());
+    let log = scratch.path().join("log");
+    let server = Process::start_logging(&["--database", &database], &log);
+    let say = async |from: &str, holder: &str| {
+        let call = json!({"holder": holder, "keys": ["k"], "group": "g"}).to_string();
+        let head = format!("POST {} HTTP/1.1\r\nhost: x\r\n", path::ADVERTISE);
+        let kind = "content-type: application/json\r\nconnection: close\r\n";
+        let length = call.len();
+        let text = format!("{head}{kind}content-length: {length}\r\n\r\n{call}");
+        let reply = call_from(from, server.api, &text).await;
+        assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+    };
+    let warned = || {
+        let log = std::fs::read_to_string(&log).expect("a log");
+        log.matches("spoke for another node").count()
+    };
+    say("127.88.0.1", "10.0.0.1:1").await;
+    say("127.88.0.1", "10.0.0.2:1").await;
+    assert_eq!(warned(), 0, "no node is at the bridge's address");
+    say("127.0.0.9", "127.0.0.9:1").await;
+    assert_eq!(warned(), 0);
+    say("127.0.0.9", "10.0.0.1:1").await;
+    assert_eq!(warned(), 1);
+    say("127.0.0.9", "10.0.0.2:1").await;
+    assert_eq!(warned(), 1, "and not of each call");
+}
+
 #[tokio::test]
 async fn slow_callers_stand_in_nobodys_way() {
     let (server, _database) = Engine::Sqlite.fresh().await;
@@ -156,10 +187,14 @@ async fn unfinished(server: &Server, from: &str) -> TcpStream {
 
 /// What comes back for a call from that address.
 async fn from(address: &str, server: &Server, call: &str) -> String {
+    call_from(address, server.api, call).await
+}
+
+async fn call_from(address: &str, server: SocketAddr, call: &str) -> String {
     let socket = TcpSocket::new_v4().expect("a socket");
     let address = format!("{address}:0").parse().expect("an address");
     socket.bind(address).expect("an address of this host");
-    let mut stream = socket.connect(server.api).await.expect("a connection");
+    let mut stream = socket.connect(server).await.expect("a connection");
     // What the server refuses half-way it closes.
     let _ = stream.write_all(call.as_bytes()).await;
     answer(&mut stream).await

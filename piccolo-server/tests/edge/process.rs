@@ -1,11 +1,13 @@
 //! The server's own process, for what only a process can suffer.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use daemon::client::JsonClient;
@@ -64,6 +66,32 @@ impl Process {
     /// What it has logged since the last time.
     pub(crate) fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock().expect("the lines"))
+    }
+
+    /// [`Process::start`], with its log in a file.
+    pub(crate) fn start_logging(flags: &[&str], log: &Path) -> Self {
+        let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let child = program(&listen)
+            .args(flags)
+            .stderr(File::create(log).expect("a file"))
+            .spawn()
+            .expect("the server starts");
+        let begin = Instant::now();
+        let line = loop {
+            let text = std::fs::read_to_string(log).expect("the log");
+            if let Some((line, _)) = text.split_once('\n') {
+                break line.to_owned();
+            }
+            assert!(begin.elapsed() < DEADLINE, "the server says nothing");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        Self {
+            api: address(&line, "api="),
+            admin: address(&line, "admin="),
+            child,
+            client: JsonClient::new(DEADLINE),
+            lines: Arc::default(),
+        }
     }
 
     /// The process id.

@@ -110,7 +110,18 @@ fn standing(status: &Status) -> Check {
         "change {} of {} shared objects, {} waiting",
         standing.seq, status.content.shared_objects, standing.pending
     );
-    if standing.synced {
+    if let Some(refused) = &standing.refused {
+        let remedy = if refused.starts_with("403") {
+            "the server runs with --bind-holder, and this node's calls reach it from another address \
+             than peers are told: the option is for networks without address translation between \
+             agents and servers (a pod's bridge on the server's own node is such a translation). Take \
+             it off, or give --advertise-address the address that the server sees"
+        } else {
+            "it stays so until the settings of the agent or of the server change"
+        };
+        let found = format!("{found}; the server refuses it: {refused}");
+        Check::new("announced", Verdict::Bad, found, remedy)
+    } else if standing.synced {
         Check::good("announced", found)
     } else {
         let remedy = "it is done within seconds of the server's answer; see server above";
