@@ -7,7 +7,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -275,7 +275,10 @@ impl SqlServer {
     ///
     /// When MariaDB is not installed or does not come up.
     pub fn serve(run_of: &Run, host: &Host) -> Result<(Process, String)> {
-        let template = cache::directory("mariadb-data", install)?;
+        let product = Product::MariaDb;
+        let template = cache::directory(&product.template()?, |directory| {
+            product.install(&directory.join("data"))
+        })?;
         let directory = run_of.make_directory(&host.name)?;
         run(Command::new("cp")
             .args(["-r", "--sparse=always"])

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{MariaDb, get, wait_until};
+use testbed::{SqlServer, get, wait_until};
 
 use super::super::objects;
 use super::super::operator::names_agent;
@@ -178,7 +178,7 @@ fn define_monitoring_kinds(stage: &Stage) -> Result<()> {
 
 pub(super) fn servers(stage: &mut Stage) -> Result<Vec<String>> {
     let host = stage.cluster.add_host("database")?;
-    let (database, url) = MariaDb::serve(stage.cluster.run(), &host)?;
+    let (database, url) = SqlServer::serve(stage.cluster.run(), &host)?;
     let path = format!("/api/v1/namespaces/{}/secrets", objects::NAMESPACE);
     let secret = objects::secret("piccolo-database", "url", &url);
     stage.cluster.api().create(&path, &secret)?;
