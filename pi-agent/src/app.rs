@@ -216,6 +216,7 @@ impl Working {
         let fetching = FetchSettings {
             own: Some(holder),
             verify: settings.verify.into(),
+            swarm: settings.swarm.into(),
             floor: FetchSettings::floor(settings.rate_floor),
             ..FetchSettings::default()
         };

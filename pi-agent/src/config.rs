@@ -15,7 +15,7 @@ use piccolo_api::Group;
 use crate::{
     containerd::{Namespace, NamespaceError},
     ebpf::Choice,
-    fetch::Verify,
+    fetch::{Swarm, Verify},
     policy::Pattern,
     registry::{RegistryUrl, names_host},
 };
@@ -153,6 +153,15 @@ pub struct Run {
         default_value_t = crate::datapath::RATE_FLOOR
     )]
     pub rate_floor: u64,
+    /// Whether nodes that pull the same layer at the same time take it from each other while it
+    /// grows, as the server says, so that one of them asks the registry.
+    #[arg(
+        long,
+        env = "PI_AGENT_SWARM",
+        value_name = "MODE",
+        default_value = "off"
+    )]
+    pub swarm: SwarmMode,
     #[command(flatten)]
     pub tags: Tags,
     #[command(flatten)]
@@ -280,6 +289,24 @@ pub enum VerifyMode {
     Always,
     /// Small objects only.
     Small,
+}
+
+/// Whether this node takes part in crowds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SwarmMode {
+    /// It does.
+    On,
+    /// It takes from nodes that have all of a layer, and from the registry.
+    Off,
+}
+
+impl From<SwarmMode> for Swarm {
+    fn from(mode: SwarmMode) -> Self {
+        match mode {
+            SwarmMode::On => Self::On,
+            SwarmMode::Off => Self::Off,
+        }
+    }
 }
 
 impl From<VerifyMode> for Verify {

@@ -2,6 +2,7 @@
 
 mod expected;
 mod facts;
+mod growth;
 mod id;
 mod images;
 mod ingest;
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 
 use self::{
     facts::Facts,
+    growth::Growth,
     id::Id,
     images::ImageWatch,
     inventory::{Inventory, Table},
@@ -40,8 +42,10 @@ use crate::{
     policy::Policy,
 };
 
+pub(crate) use self::growth::{Asked, Ended};
 pub use self::{
     facts::{Access, Overview},
+    growth::Growing,
     remote::Remote,
 };
 
@@ -98,6 +102,7 @@ struct Inner {
     shared: Shared,
     facts: Arc<Facts>,
     missed: Missed,
+    growth: Growth,
 }
 
 /// What peers may have.
@@ -156,6 +161,8 @@ pub enum Source {
     File(File),
     /// containerd, which hands the bytes over piece by piece.
     Remote(Remote),
+    /// An ingest that containerd is still writing.
+    Growing(Arc<Growing>),
 }
 
 /// A failure of this node's own store.
@@ -178,8 +185,10 @@ impl Content {
     /// The content store whose plugin directory is `root` (the one that holds `blobs` and
     /// `ingest`), all of it shared and none of it followed.
     pub fn new(root: PathBuf) -> Self {
+        let store = Store::new(root);
         Self(Arc::new(Inner {
-            store: Store::new(root),
+            growth: Growth::new(store.clone(), Policy::default()),
+            store,
             containerd: None,
             listing: None,
             shared: Shared::All,
@@ -190,8 +199,10 @@ impl Content {
 
     /// The content of the images of one containerd. It knows of nothing until it is followed.
     pub fn of_images(settings: Settings) -> (Self, Tracking) {
+        let store = Store::new(settings.path.clone());
         let content = Self(Arc::new(Inner {
-            store: Store::new(settings.path.clone()),
+            growth: Growth::new(store.clone(), settings.policy.clone()),
+            store,
             containerd: Some(settings.containerd.clone()),
             listing: Some(Listing::new(settings.containerd.clone())),
             shared: Shared::Images {
@@ -261,6 +272,27 @@ impl Content {
     /// Whether peers may have an object: whether an image of this node refers to it and is shared.
     pub fn may_serve(&self, digest: &Digest) -> bool {
         self.has_shared(&Id::from(digest))
+    }
+
+    /// Follows a blob that containerd asked its mirror for, so that peers may have it while it is
+    /// pulled; `None` where they may not, or where it cannot be followed.
+    pub(crate) async fn follow(&self, digest: &Digest, asked: Asked<'_>) -> Option<Arc<Growing>> {
+        self.0.growth.follow(digest, asked).await
+    }
+
+    /// A blob that is followed while it is pulled.
+    pub(crate) fn growing(&self, digest: &Digest) -> Option<Arc<Growing>> {
+        self.0.growth.get(digest)
+    }
+
+    /// Lets go of blobs whose pulls ended a while ago.
+    pub(crate) fn tidy(&self) {
+        self.0.growth.tidy();
+    }
+
+    /// Follows blobs while they are pulled, as a service of `scope`.
+    pub fn follow_growth(&self, scope: &Scope) {
+        scope.service("growth", self.0.growth.clone().run(scope.clone()));
     }
 
     /// The digest that a tag stands for on this node, where tags are shared.
@@ -408,6 +440,7 @@ impl Tracking {
     /// Follows containerd as services of `scope`, and tells `discovery` what changes.
     pub fn start(self, scope: &Scope, discovery: Discovery, clock: Clock, jitter: Jitter) {
         let Self { content, settings } = self;
+        content.follow_growth(scope);
         let (changes, queue) = mpsc::channel(QUEUE);
         let watch = Watch {
             store: content.0.store.clone(),

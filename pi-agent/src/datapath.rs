@@ -20,7 +20,7 @@ pub(crate) use self::{
     copy::{Tap, copy},
     finish::finish,
     relay::relay,
-    send::{read_exact, write_all, write_judged},
+    send::{Grows, read_exact, send_growing, write_all, write_judged},
     tally::Tally,
     wait::Patience,
 };

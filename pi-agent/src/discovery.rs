@@ -5,6 +5,7 @@ mod cache;
 mod delta;
 mod failures;
 mod flavour;
+mod join;
 mod pending;
 mod prefetch;
 mod racks;
@@ -266,12 +267,7 @@ impl Discovery {
         keys: &[Key],
         deadline: Duration,
     ) -> Option<Vec<Found>> {
-        let request = FindRequest {
-            keys: keys.iter().map(|key| key.as_str().to_owned()).collect(),
-            group: self.0.group.clone(),
-            count: Some(HOLDERS),
-            request_host: Some(self.0.address),
-        };
+        let request = self.request(keys);
         let reply = server
             .post(piccolo_api::path::FIND, &request, deadline)
             .await?;
@@ -287,6 +283,16 @@ impl Discovery {
                 .map(|found| self.without_self(found))
                 .collect(),
         )
+    }
+
+    fn request(&self, keys: &[Key]) -> FindRequest {
+        FindRequest {
+            keys: keys.iter().map(|key| key.as_str().to_owned()).collect(),
+            group: self.0.group.clone(),
+            count: Some(HOLDERS),
+            request_host: Some(self.0.address),
+            ..FindRequest::default()
+        }
     }
 
     /// A Go server answers one key at a time.
@@ -308,7 +314,11 @@ impl Discovery {
                 flavour::peers(server.read::<FindKeyReply>(&reply)?)
             };
             let key = key.as_str().to_owned();
-            all.push(self.without_self(Found { key, peers }));
+            all.push(self.without_self(Found {
+                key,
+                peers,
+                swarm: None,
+            }));
         }
         Some(all)
     }

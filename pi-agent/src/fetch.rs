@@ -9,8 +9,8 @@ mod transfer;
 mod want;
 
 pub use self::{
-    peers::{Finder, Quarantine},
-    settings::{FetchSettings, Verify},
+    peers::{Finder, Joined, Quarantine},
+    settings::{FetchSettings, Swarm, Verify},
 };
 pub(crate) use self::{
     transfer::{Delivery, Small, Transfer},
@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     content::{
-        Content, Object,
+        Asked, Content, Growing, Object,
         manifest::{Descriptor, Manifest},
         verdict::Verdicts,
     },
@@ -47,6 +47,9 @@ pub const METRICS: &[Metric] = &[
     peers::QUARANTINES,
     peers::QUARANTINED,
     transfer::FIRST_BYTE,
+    peers::TURNS,
+    peers::HANDED_OVER,
+    peers::LOST,
 ];
 
 /// Gets objects from peers. Clones are the same.
@@ -84,6 +87,8 @@ struct Inner {
 
 /// How long a manifest of this node may be kept back for a look at its children.
 const A_MOMENT: Duration = Duration::from_secs(1);
+/// Objects up to this size are not worth a crowd: each node asks the registry for them.
+const ALONE: u64 = 64 << 10;
 
 /// What a fetch for containerd comes to.
 #[derive(Debug)]
@@ -112,7 +117,7 @@ impl Fetcher {
             sockets,
             scope,
         } = parts;
-        let peers = Arc::new(Peers::new(finder, settings.own));
+        let peers = Arc::new(Peers::new(finder, settings, &scope));
         let exchanges = Exchanges::new(sockets, settings);
         let opener = Arc::new(Opener::new(exchanges, settings));
         let smalls = Arc::new(Smalls::new(Arc::clone(&opener), settings));
@@ -179,17 +184,42 @@ impl Fetcher {
             size: want.size.or_else(|| inner.hints.size(&want.digest)),
             ..want.clone()
         };
+        let is_small = want.kind == Kind::Manifest || want.size.is_some_and(fits);
+        if want.kind == Kind::Blob
+            && want.size.is_none_or(|size| size > ALONE)
+            && inner.peers.has_crowds()
+            && let Some(growing) = self.follow(want, range).await
+        {
+            let start = growing_from(range);
+            let mut candidates = inner.peers.join(&growing, start).await?;
+            if is_small {
+                let small = inner.smalls.fetch(want, &mut candidates).await;
+                return small.map(Fetched::Small);
+            }
+            let range = range.filter(|_| start > 0);
+            let begun = inner.transfers.begin(want, range, candidates, place).await;
+            return begun.map(Fetched::from);
+        }
         let mut candidates = inner.peers.find(&want.digest).await;
         if want.kind == Kind::Manifest || want.size.is_some_and(fits) {
             let small = inner.smalls.fetch(want, &mut candidates).await;
             return small.map(Fetched::Small);
         }
         let begun = inner.transfers.begin(want, range, candidates, place).await;
-        begun.map(|begun| match begun {
-            Begun::Small(small) => Fetched::Small(small),
-            Begun::Large(transfer) => Fetched::Large(transfer),
-            Begun::Unsatisfiable(size) => Fetched::Unsatisfiable(size),
-        })
+        begun.map(Fetched::from)
+    }
+
+    /// Follows the blob while containerd gets it, where others may take it from here meanwhile.
+    async fn follow(&self, want: &Want, range: Option<ByteRange>) -> Option<Arc<Growing>> {
+        if matches!(range, Some(ByteRange::Between(..) | ByteRange::Last(_))) {
+            return None;
+        }
+        let asked = Asked {
+            registry: want.registry.as_deref(),
+            repository: &want.repository,
+            start: growing_from(range),
+        };
+        self.0.content.follow(&want.digest, asked).await
     }
 
     /// A manifest was given out under the name of `want`: its children will be asked for next.
@@ -251,5 +281,23 @@ impl Fetcher {
     /// Peers that are not trusted now.
     pub fn quarantines(&self) -> Vec<Quarantine> {
         self.0.peers.quarantines()
+    }
+}
+
+impl From<Begun> for Fetched {
+    fn from(begun: Begun) -> Self {
+        match begun {
+            Begun::Small(small) => Self::Small(small),
+            Begun::Large(transfer) => Self::Large(transfer),
+            Begun::Unsatisfiable(size) => Self::Unsatisfiable(size),
+        }
+    }
+}
+
+/// Where an object or the rest of one begins.
+fn growing_from(range: Option<ByteRange>) -> u64 {
+    match range {
+        Some(ByteRange::From(start)) => start,
+        Some(ByteRange::Between(..) | ByteRange::Last(_)) | None => 0,
     }
 }

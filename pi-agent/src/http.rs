@@ -34,6 +34,14 @@ const MAX_FIELDS: usize = 64;
 pub(crate) const AGENT_FIELD: &str = "Piccolo-Agent";
 /// The reply field by which a busy agent names others that have the same object.
 pub(crate) const ALTERNATES_FIELD: &str = "Piccolo-Alternates";
+/// The reply field by which an agent says that it is still getting the object itself.
+pub(crate) const STATE_FIELD: &str = "Piccolo-State";
+/// Its value for such an object.
+pub(crate) const GROWING: &str = "growing";
+/// The reply field that says how many bytes of a growing object are there.
+pub(crate) const REACHED_FIELD: &str = "Piccolo-Reached";
+/// The reply field that says how many milliseconds ago the last of them came.
+pub(crate) const SILENT_FIELD: &str = "Piccolo-Silent-Ms";
 /// Set by Go agents on requests to their peers.
 pub(crate) const MIRRORED_FIELD: &str = "X-Spegel-Mirrored";
 

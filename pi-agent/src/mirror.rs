@@ -77,13 +77,16 @@ impl Mirror {
 
     /// Serves until the scope drains; replies under way are finished.
     pub async fn serve(self, listener: TcpListener, scope: Scope) {
-        let fetcher = self.0.fetcher.clone();
+        let (fetcher, content) = (self.0.fetcher.clone(), self.0.content.clone());
         let tidier = scope.clone();
         scope.task(Span::none(), async move {
             loop {
                 tokio::select! {
                     () = tidier.draining() => return,
-                    () = beat(TIDY) => fetcher.tidy(),
+                    () = beat(TIDY) => {
+                        fetcher.tidy();
+                        content.tidy();
+                    }
                 }
             }
         });

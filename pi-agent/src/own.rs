@@ -1,24 +1,35 @@
 //! Replies with an object of this node's content store, to containerd and to peers alike.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use crate::{
     content::{
-        Object, Remote, Source,
+        Growing, Object, Remote, Source,
         manifest::{MAX_MANIFEST, Manifest, ManifestError},
     },
-    datapath::{Pace, Patience, Receiver, SendError, send_file, write_all, write_judged},
+    datapath::{
+        Grows, Pace, Patience, Receiver, SendError, send_file, send_growing, write_all,
+        write_judged,
+    },
     digest::Digest,
     disk,
-    http::{Connection, Kind, Method, Reply, Request, Span, Unsatisfiable},
+    http::{
+        Connection, GROWING, Kind, Method, REACHED_FIELD, Reply, Request, SILENT_FIELD,
+        STATE_FIELD, Span, Unsatisfiable,
+    },
 };
 
 /// Objects up to this size go out together with their head in one write.
 const SMALL: u64 = 64 << 10;
 /// The media type of a blob, which nobody reads.
 const BLOB_TYPE: &str = "application/octet-stream";
+/// How long an upload of a growing object waits for its next byte.
+const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// A reply that is ready to be sent.
 #[derive(Debug)]
@@ -92,11 +103,23 @@ pub(crate) async fn prepare(
         },
     };
     let reply = Reply::object(span, object.size, partial);
-    let mut head = describe(reply, &object.digest, media_type.as_deref()).end(connection);
+    let mut reply = describe(reply, &object.digest, media_type.as_deref());
+    let is_growing = match &object.source {
+        Source::Growing(growing) => {
+            let reached = growing.reached();
+            reply = reply
+                .field(STATE_FIELD, GROWING)
+                .field(REACHED_FIELD, reached.bytes)
+                .field(SILENT_FIELD, reached.at.elapsed().as_millis());
+            true
+        }
+        Source::File(_) | Source::Remote(_) => false,
+    };
+    let mut head = reply.end(connection);
     let head_len = head.len();
     let mut rest = None;
     if request.method == Method::Get {
-        if span.len() <= SMALL {
+        if span.len() <= SMALL && !is_growing {
             let read = read_into(&mut head, &object.source, span).await;
             read.map_err(Unfit::Read)?;
         } else {
@@ -116,9 +139,13 @@ impl Prepared {
         self.rest.is_some()
     }
 
-    /// Bytes of the body beyond what is sent together with the head.
-    pub(crate) fn rest_len(&self) -> u64 {
-        self.rest.as_ref().map_or(0, |(_, span)| span.len())
+    /// Bytes of the body beyond what is sent together with the head, as far as they are certain to
+    /// be sent.
+    pub(crate) fn certain(&self) -> u64 {
+        match &self.rest {
+            Some((Source::File(_) | Source::Remote(_), span)) => span.len(),
+            Some((Source::Growing(_), _)) | None => 0,
+        }
     }
 
     /// Sends it. `moved` is told of the body's bytes as they go.
@@ -152,9 +179,24 @@ impl Prepared {
             Some((Source::Remote(remote), span)) => {
                 sent.result = send_remote(socket, remote, *span, pace, receiver, count).await;
             }
+            Some((Source::Growing(growing), span)) => {
+                let (data, growing) = (growing.data(), growing.as_ref());
+                sent.result =
+                    send_growing(socket, data, *span, pace, receiver, growing, count).await;
+            }
             None => {}
         }
         sent
+    }
+}
+
+impl Grows for Growing {
+    async fn beyond(&self, offset: u64) -> u64 {
+        match timeout(STANDSTILL, Self::beyond(self, offset)).await {
+            Ok(reached) if reached.withdrawn => offset,
+            Ok(reached) => reached.bytes,
+            Err(_) => offset,
+        }
     }
 }
 
@@ -209,6 +251,7 @@ async fn read_into(bytes: &mut Vec<u8>, source: &Source, span: Span) -> io::Resu
             let read = remote.read_into(bytes, span).await;
             return read.map_err(io::Error::other);
         }
+        Source::Growing(growing) => growing.data(),
     };
     let length = usize::try_from(span.len()).unwrap_or(usize::MAX);
     let before = bytes.len();

@@ -57,6 +57,8 @@ pub struct PeerSettings {
     pub idle: Duration,
     /// How long a head may take from its first byte to its last.
     pub head: Duration,
+    /// How long a peer waits for the first byte of an object that this node is still getting.
+    pub first_byte: Duration,
     /// What a peer has to do to be sent more of a body.
     pub receiver: Receiver,
     /// Connections of one address at once; further ones are closed.
@@ -89,6 +91,7 @@ impl Default for PeerSettings {
             queue_time: Duration::from_millis(500),
             idle: Duration::from_mins(1),
             head: Duration::from_secs(5),
+            first_byte: Duration::from_secs(5),
             receiver: Self::receiver(RATE_FLOOR),
             per_address: 256,
             pace: Pace::free(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Holder, Load, Observation, blank, lenient};
+use crate::{Failure, Fetch, Holder, Intent, Load, Observation, Turn, blank, lenient};
 
 /// Body of [`ADVERTISE`](crate::path::ADVERTISE) and [`SYNC`](crate::path::SYNC).
 ///
@@ -115,7 +115,7 @@ pub enum PeerState {
 }
 
 /// Body of [`FIND`](crate::path::FIND): several keys in one round trip.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindRequest {
     /// The keys that are looked for.
     pub keys: Vec<String>,
@@ -127,6 +127,27 @@ pub struct FindRequest {
     /// The requester's address; the caller's where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_host: Option<IpAddr>,
+    /// What the find is for, where it is for more than knowing.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub intent: Option<Intent>,
+    /// Where an asker that is about to fetch serves its peers.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub holder: Option<Holder>,
+    /// How an asker that is about to fetch stands with each key, in the keys' order.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "lenient::list"
+    )]
+    pub fetches: Vec<Fetch>,
 }
 
 /// Reply of [`FIND`](crate::path::FIND).
@@ -146,4 +167,12 @@ pub struct Found {
     pub key: String,
     /// Holders, best first.
     pub peers: Vec<Peer>,
+    /// What an asker that is about to fetch is to do; where it is not said, it takes from the
+    /// holders, or lets containerd ask the registry.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub swarm: Option<Turn>,
 }

@@ -12,6 +12,7 @@ mod lenient;
 mod names;
 mod node;
 mod report;
+mod swarm;
 
 pub use self::{
     case::from_any_case,
@@ -23,6 +24,10 @@ pub use self::{
     names::{Group, Key, MAX_GROUP_LEN, MAX_KEY_LEN, NameError},
     node::{Ack, ErrorReply, HealthReply, KeepaliveRequest, LeaveRequest, MessageReply},
     report::{Failure, FailureKind, Flow, Load, Observation},
+    swarm::{
+        End, Fault, Fetch, Intent, Progress, ProgressReply, ProgressRequest, Rank, Source,
+        Standing, Tried, Turn, Verdict,
+    },
 };
 
 /// Paths of the API, relative to the server's base URL.
@@ -35,6 +40,8 @@ pub mod path {
     pub const FIND_KEY: &str = "/api/v1/distribution/findkey";
     /// Holders of several keys in one round trip.
     pub const FIND: &str = "/api/v1/distribution/find";
+    /// How far a node is with what it fetches.
+    pub const PROGRESS: &str = "/api/v1/distribution/progress";
     /// A sign of life.
     pub const KEEPALIVE: &str = "/api/v1/keepalive";
     /// The agent is going down and is not handed out any more.

@@ -15,6 +15,7 @@ mod leave;
 mod lookup;
 mod measured;
 mod peers;
+mod progress;
 mod reply;
 mod subject;
 mod sync;
@@ -33,8 +34,8 @@ use piccolo_api::path;
 pub(crate) use self::{bodies::Bodies, late::late, subject::Foreign};
 use self::{measured::measured, subject::Subject};
 use crate::{
-    bandwidth::Bandwidth, connections, databases::Databases, finder::Finder, reports::Report,
-    topology_file::Current,
+    bandwidth::Bandwidth, connections, crowd::Crowd, databases::Databases, finder::Finder,
+    reports::Report, topology_file::Current,
 };
 
 /// What this module counts.
@@ -53,6 +54,8 @@ pub(crate) struct Api {
     pub(crate) foreign: Foreign,
     /// Of nodes that several peers reported.
     pub(crate) broken: Spell,
+    /// Who fetches together; `None` where that is off.
+    pub(crate) crowd: Option<Arc<Crowd>>,
 }
 
 /// How much one call may carry.
@@ -82,6 +85,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         )
         .route(path::FIND_KEY, measured("findkey", get(find_key::handle)))
         .route(path::FIND, measured("find", post(find::handle)))
+        .route(path::PROGRESS, measured("progress", post(progress::handle)))
         .route(
             path::KEEPALIVE,
             connections::few(measured("keepalive", post(keepalive::handle))),

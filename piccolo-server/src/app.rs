@@ -29,6 +29,7 @@ use crate::{
     bandwidth,
     config::{Migrate, Serve},
     connections,
+    crowd::Crowd,
     database::Common,
     databases::{self, Opening, may_pass},
     finder::Finder,
@@ -139,6 +140,7 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
             ..LIMITS
         },
         current,
+        swarm: settings.swarm.rules(),
         scope: host.scope.clone(),
     };
     let ready = host.readiness.guard("databases");
@@ -187,6 +189,8 @@ struct Builder {
     common: Common,
     limits: Limits,
     current: Arc<Current>,
+    /// The rules of flash crowds; `None` where they are off.
+    swarm: Option<swarm::Rules>,
     scope: Scope,
 }
 
@@ -207,7 +211,15 @@ impl Builder {
             Arc::clone(&self.current),
             Arc::clone(&bandwidth),
         );
+        let crowd = self.swarm.clone().map(|rules| {
+            let crowd = Arc::new(Crowd::new(rules, &clock));
+            let (running, scope) = (Arc::clone(&crowd), self.scope.clone());
+            let run = async move { running.run(scope).await };
+            self.scope.service("swarm", run);
+            crowd
+        });
         Ok(api::router(Arc::new(Api {
+            crowd,
             databases,
             finder,
             current: Arc::clone(&self.current),

@@ -2,6 +2,7 @@
 
 mod database;
 mod duration;
+mod swarm;
 mod topology;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
@@ -11,6 +12,7 @@ use daemon::settings::{self, SettingsError};
 
 pub use self::{
     database::{Address, DatabaseError, GroupDatabase},
+    swarm::{Swarm, Switch},
     topology::{Color, Explain, Server, Source, TopologyCommand},
 };
 
@@ -102,6 +104,9 @@ pub struct Serve {
     /// `piccolo-server migrate` is run before.
     #[arg(long, env = "PICCOLO_NO_MIGRATE")]
     pub no_migrate: bool,
+    /// Flash crowds.
+    #[command(flatten)]
+    pub swarm: Swarm,
     /// Where agents call.
     #[arg(
         long,

@@ -9,6 +9,7 @@ pub mod config;
 mod api;
 mod bandwidth;
 mod connections;
+mod crowd;
 mod database;
 mod databases;
 mod evictor;

@@ -21,7 +21,8 @@ pub(super) fn read(scrape: &str) -> MirrorTotals {
         let has = |label: &str| labels.contains(label);
         match name {
             BYTES if has(r#"source="own""#) => totals.own_bytes = value,
-            BYTES if has(r#"source="peer""#) => totals.peer_bytes = value,
+            // Those of crowds have a name that begins alike.
+            BYTES if has(r#"source="peer"#) => totals.peer_bytes += value,
             REQUESTS if has(r#"outcome="own""#) => totals.own += value,
             REQUESTS if has(r#"outcome="peer""#) => totals.peer += value,
             REQUESTS if has(r#"outcome="miss""#) => totals.misses += value,
@@ -49,7 +50,8 @@ mod tests {
         let totals = read(
             "# TYPE piccolo_agent_mirror_bytes_total counter\n\
              piccolo_agent_mirror_bytes_total{source=\"own\"} 7\n\
-             piccolo_agent_mirror_bytes_total{source=\"peer\"} 9\n\
+             piccolo_agent_mirror_bytes_total{source=\"peer\"} 4\n\
+             piccolo_agent_mirror_bytes_total{source=\"peer-growing\"} 5\n\
              piccolo_agent_mirror_requests_total{kind=\"blob\",outcome=\"peer\"} 3\n\
              piccolo_agent_mirror_requests_total{kind=\"manifest\",outcome=\"miss\"} 1\n\
              piccolo_agent_missed_bytes_total 48\n\

@@ -32,11 +32,12 @@ const MAX_REF: u64 = 4096;
 
 /// An ingest of containerd: a blob on its way in.
 #[derive(Debug)]
-struct Ingest {
-    directory: PathBuf,
+pub(crate) struct Ingest {
+    pub(crate) directory: PathBuf,
     /// Open, so that its size can be told when it is gone.
-    data: Option<File>,
-    total: Option<u64>,
+    pub(crate) data: Option<File>,
+    /// Size of the whole blob, where containerd was told it.
+    pub(crate) total: Option<u64>,
 }
 
 /// What is watched of one object.
@@ -115,7 +116,11 @@ impl Watched {
 }
 
 impl Ingest {
-    fn find(store: &Store, digest: &Digest) -> io::Result<Option<Self>> {
+    /// The ingest of a blob. Reads the name of each ingest there is, and may wait for the disk.
+    ///
+    /// # Errors
+    /// When the ingests cannot be listed.
+    pub(crate) fn find(store: &Store, digest: &Digest) -> io::Result<Option<Self>> {
         for entry in fs::read_dir(store.ingests())? {
             let directory = entry?.path();
             // Ingests come and go; one that cannot be read now is not the one.
@@ -152,17 +157,18 @@ impl Ingest {
         }
     }
 
+    /// Bytes in its data file, also after it is gone.
+    pub(crate) fn size(&self) -> Option<u64> {
+        Some(self.data.as_ref()?.metadata().ok()?.len())
+    }
+
     /// What the ingest's end says, once it has ended.
     fn look(&mut self) -> Option<Verdict> {
         if self.directory.exists() {
             self.open();
             return None;
         }
-        let size = self
-            .data
-            .as_ref()
-            .and_then(|data| Some(data.metadata().ok()?.len()));
-        match (size, self.total) {
+        match (self.size(), self.total) {
             (Some(size), Some(total)) if size >= total => Some(Verdict::Wrong),
             // It was given up before its end, or it is not known whether it came to it.
             _ => Some(Verdict::Unknown),

@@ -46,20 +46,73 @@ pub async fn send_file(
     while offset < span.end() {
         let most = (span.end() - offset).min(pace.turn());
         judge.pause(pace.take(most).await);
-        let end = offset + most;
-        let mut looked: Option<Instant> = None;
-        while offset < end {
-            let rest = Span::new(offset, end);
-            if looked.is_none_or(|at| at.elapsed() > MEMORY) {
-                judge.pause(disk::load(file, rest).await.map_err(SendError::Io)?);
-                looked = Some(Instant::now());
-            }
-            let count = send_some(socket, file, rest, &mut judge).await?;
-            sent(count);
-            offset += count;
-        }
-        tokio::task::coop::consume_budget().await;
+        let part = Span::new(offset, offset + most);
+        send_part(socket, file, part, &mut judge, &mut sent).await?;
+        offset += most;
     }
+    Ok(())
+}
+
+/// A file that is still being written.
+pub(crate) trait Grows: Sync {
+    /// Waits until the file goes on beyond `offset`, and gives up to where it goes by then: no
+    /// further than `offset`, if it will not go on.
+    fn beyond(&self, offset: u64) -> impl Future<Output = u64> + Send;
+}
+
+/// [`send_file`] of a file that grows.
+///
+/// # Errors
+/// As those of [`send_file`]; [`SendError::Short`] when the file will not go on.
+pub(crate) async fn send_growing(
+    socket: &TcpStream,
+    file: &File,
+    span: Span,
+    pace: &Pace,
+    receiver: Receiver,
+    growth: &impl Grows,
+    mut sent: impl FnMut(u64),
+) -> Result<(), SendError> {
+    let mut judge = receiver.judge();
+    let mut offset = span.start();
+    while offset < span.end() {
+        let since = Instant::now();
+        let end = growth.beyond(offset).await.min(span.end());
+        // Nothing was there to take.
+        judge.pause(since.elapsed());
+        if end <= offset {
+            return Err(SendError::Short);
+        }
+        let most = (end - offset).min(pace.turn());
+        judge.pause(pace.take(most).await);
+        let part = Span::new(offset, offset + most);
+        send_part(socket, file, part, &mut judge, &mut sent).await?;
+        offset += most;
+    }
+    Ok(())
+}
+
+/// Sends a part that the pace allows.
+async fn send_part(
+    socket: &TcpStream,
+    file: &File,
+    part: Span,
+    judge: &mut Judge,
+    sent: &mut impl FnMut(u64),
+) -> Result<(), SendError> {
+    let mut offset = part.start();
+    let mut looked: Option<Instant> = None;
+    while offset < part.end() {
+        let rest = Span::new(offset, part.end());
+        if looked.is_none_or(|at| at.elapsed() > MEMORY) {
+            judge.pause(disk::load(file, rest).await.map_err(SendError::Io)?);
+            looked = Some(Instant::now());
+        }
+        let count = send_some(socket, file, rest, judge).await?;
+        sent(count);
+        offset += count;
+    }
+    tokio::task::coop::consume_budget().await;
     Ok(())
 }
 

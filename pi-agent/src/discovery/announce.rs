@@ -400,6 +400,7 @@ impl Announcer {
             group: self.discovery.0.group.clone(),
             count: None,
             request_host: Some(self.discovery.0.address),
+            ..FindRequest::default()
         };
         if let Some(reply) = server.post(path::FIND, &request, DEADLINE).await {
             let go = Flavour::lacks_path(reply.status);

@@ -43,7 +43,7 @@ impl Cache {
 
     pub(crate) fn put(&self, found: Vec<Found>, now: Instant) {
         let mut answers = self.0.lock();
-        for Found { key, peers } in found {
+        for Found { key, peers, .. } in found {
             let Ok(key) = key.parse() else {
                 continue;
             };

@@ -25,6 +25,16 @@ use crate::{
 
 /// Longest body of an error that is read for the sake of the connection.
 const MAX_ERROR_BODY: u64 = 4 << 10;
+/// How long a peer that is still getting the object may take to its first byte. It answers sooner
+/// that there will be none.
+const GROWING_HEAD: Duration = Duration::from_secs(10);
+/// After such a silence a peer that is still getting the object is asked whether it lives.
+const SILENCE: RateFloor = RateFloor {
+    bytes: 1,
+    window: Duration::from_millis(800),
+};
+/// Between two such questions before the first byte, and how long the answer may take.
+const PROBE: Duration = Duration::from_millis(500);
 
 /// Asks peers, on connections that it keeps.
 #[derive(Debug)]
@@ -44,6 +54,8 @@ pub(super) struct Question<'a> {
     pub(super) want: &'a Want,
     pub(super) ask: Ask,
     pub(super) method: Method,
+    /// Whether whoever is asked may still be getting the object, and so answers later.
+    pub(super) crowd: bool,
 }
 
 /// A peer that is about to send a body.
@@ -54,6 +66,8 @@ pub(super) struct Upstream {
     pub(super) body: Body,
     /// Offset of the next byte that comes.
     pub(super) next: u64,
+    /// Whether the peer is still getting the object itself, and so may have to wait.
+    pub(super) growing: bool,
     /// The least rate at which it has to send.
     least: RateFloor,
     /// Whether the connection outlives the body.
@@ -91,6 +105,34 @@ impl Exchanges {
         self.converse(question, link, &request).await
     }
 
+    /// Asks whether a peer that says nothing is still getting the object.
+    pub(super) async fn is_alive(&self, question: Question<'_>, holder: Holder) -> bool {
+        let question = Question {
+            ask: Ask::WHOLE,
+            method: Method::Head,
+            crowd: false,
+            ..question
+        };
+        let asked = timeout(PROBE, self.ask(question, holder)).await;
+        match asked {
+            Ok(Ok(upstream)) => {
+                self.done(upstream);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends when a peer that was asked for its first byte does not live any more.
+    pub(super) async fn death(&self, question: Question<'_>, holder: Holder) {
+        let mut silent = 0;
+        while silent < 2 {
+            tokio::time::sleep(PROBE).await;
+            let is_alive = self.is_alive(question, holder).await;
+            silent = if is_alive { 0 } else { silent + 1 };
+        }
+    }
+
     /// The body of `upstream` was read to its end.
     pub(super) fn done(&self, upstream: Upstream) {
         if upstream.keep_alive {
@@ -114,12 +156,22 @@ impl Exchanges {
             .await
             .map_err(PeerError::Request)?;
         link.meter().sent_head(request.len());
-        let response = self.read_head(&mut link).await?;
+        let patience = if question.crowd {
+            GROWING_HEAD
+        } else {
+            self.first_byte
+        };
+        let response = self.read_head(&mut link, patience).await?;
         match accept(&response, question.want, question.ask) {
             Ok(body) => Ok(Upstream {
                 next: body.span.start(),
                 body,
-                least: self.floor,
+                growing: response.growing,
+                least: if response.growing {
+                    SILENCE
+                } else {
+                    self.floor
+                },
                 keep_alive: response.keep_alive,
                 link,
             }),
@@ -132,9 +184,9 @@ impl Exchanges {
         }
     }
 
-    async fn read_head(&self, link: &mut Link) -> Result<Response, PeerError> {
+    async fn read_head(&self, link: &mut Link, patience: Duration) -> Result<Response, PeerError> {
         let head = link.inbox.head(&link.stream, Response::parse);
-        match timeout(self.first_byte, head).await {
+        match timeout(patience, head).await {
             Ok(Ok((response, length))) => {
                 link.meter().received_head(length);
                 Ok(response)
@@ -169,7 +221,9 @@ impl Exchanges {
 impl Question<'_> {
     /// The request to `holder`, from the node that peers know as `own`.
     fn head(&self, holder: Holder, own: Option<Holder>) -> Vec<u8> {
-        let Self { want, ask, method } = self;
+        let Self {
+            want, ask, method, ..
+        } = self;
         let method = match method {
             Method::Head => "HEAD",
             Method::Get | Method::Other => "GET",

@@ -2,47 +2,69 @@
 
 mod candidates;
 mod count;
+mod crowd;
 mod finder;
 mod health;
 mod hints;
 mod named;
+mod seat;
 
 pub(super) use self::{
     candidates::Candidates,
-    count::{FAILURES, QUARANTINED, QUARANTINES},
+    count::{FAILURES, HANDED_OVER, LOST, QUARANTINED, QUARANTINES, TURNS},
     hints::Hints,
 };
-pub use self::{finder::Finder, health::Quarantine};
+pub use self::{
+    finder::{Finder, Joined},
+    health::Quarantine,
+};
 
 use std::sync::Arc;
 
+use daemon::scope::Scope;
 use piccolo_api::{Holder, PeerState};
 use tokio::time::Instant;
 use tracing::debug;
 
 use self::{
     count::Counts,
+    crowd::Crowds,
     health::{Health, Standing},
+    seat::Seat,
 };
-use super::exchange::PeerError;
-use crate::{content::manifest::Descriptor, digest::Digest};
+use super::{
+    exchange::PeerError,
+    settings::{FetchSettings, Swarm},
+};
+use crate::{
+    content::{Growing, manifest::Descriptor},
+    digest::Digest,
+};
 
 /// The peers as this node knows them.
 #[derive(Debug)]
 pub(super) struct Peers {
     /// This node, which is never asked.
     own: Option<Holder>,
-    finder: Box<dyn Finder>,
+    finder: Arc<dyn Finder>,
+    /// The crowds that this node is in; `None` where it takes no part in any.
+    crowds: Option<Crowds>,
     health: Health,
     counts: Counts,
 }
 
 impl Peers {
-    /// Peers that `finder` names; `own` is never asked.
-    pub(super) fn new(finder: Box<dyn Finder>, own: Option<Holder>) -> Self {
+    /// Peers that `finder` names, of which this node itself is never asked.
+    pub(super) fn new(finder: Box<dyn Finder>, settings: &FetchSettings, scope: &Scope) -> Self {
+        let finder: Arc<dyn Finder> = finder.into();
+        let crowds = match settings.swarm {
+            Swarm::On => Some(Crowds::new(Arc::clone(&finder), scope.clone())),
+            Swarm::Off => None,
+        };
         Self {
-            own,
+            own: settings.own,
             finder,
+            crowds,
             health: Health::default(),
             counts: Counts::new(),
         }
@@ -55,6 +77,26 @@ impl Peers {
         let mut candidates = Candidates::new(Arc::clone(self), digest.clone());
         candidates.add(complete.map(|p| p.addr));
         candidates
+    }
+
+    /// Whether this node takes part in crowds.
+    pub(super) fn has_crowds(&self) -> bool {
+        self.crowds.is_some()
+    }
+
+    /// Asks whom to take a blob from that this node is about to get from byte `at` on, together with
+    /// others; `None` where it is left to the registry.
+    pub(super) async fn join(
+        self: &Arc<Self>,
+        growing: &Arc<Growing>,
+        at: u64,
+    ) -> Option<Candidates> {
+        let mut candidates = Candidates::new(Arc::clone(self), growing.digest().clone());
+        let crowds = self.crowds.as_ref()?;
+        let member = crowds.member(growing);
+        let finder = Arc::clone(&self.finder);
+        candidates.sit(Seat::new(finder, member, growing.digest().clone()));
+        candidates.ask_again(at).await.then_some(candidates)
     }
 
     /// The objects will be looked for soon. Returns at once.

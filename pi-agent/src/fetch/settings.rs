@@ -29,6 +29,17 @@ pub struct FetchSettings {
     pub patience: Duration,
     /// What is hashed on its way.
     pub verify: Verify,
+    /// Whether this node takes part in crowds.
+    pub swarm: Swarm,
+}
+
+/// Whether nodes that fetch the same blob at the same time take it from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swarm {
+    /// They do, as the server says.
+    On,
+    /// This one does not.
+    Off,
 }
 
 /// Which large objects are hashed on their way. Small ones always are.
@@ -63,6 +74,7 @@ impl Default for FetchSettings {
             floor: Self::floor(RATE_FLOOR),
             patience: Duration::from_mins(2),
             verify: Verify::Auto,
+            swarm: Swarm::Off,
         }
     }
 }

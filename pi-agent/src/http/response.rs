@@ -2,7 +2,9 @@
 
 use piccolo_api::Holder;
 
-use super::{ALTERNATES_FIELD, ContentRange, MAX_FIELDS, has_token, number, text};
+use super::{
+    ALTERNATES_FIELD, ContentRange, GROWING, MAX_FIELDS, STATE_FIELD, has_token, number, text,
+};
 
 /// Most alternates that are taken from one response.
 const MAX_ALTERNATES: usize = 8;
@@ -24,6 +26,8 @@ pub struct Response {
     pub encoded: bool,
     /// Whether another request may follow on the connection.
     pub keep_alive: bool,
+    /// Whether the peer is still getting the object itself.
+    pub growing: bool,
     /// Other agents that have the object, named by one that is busy.
     pub alternates: Vec<Holder>,
 }
@@ -63,6 +67,7 @@ impl Response {
             digest: None,
             encoded: false,
             keep_alive: head.version == Some(1),
+            growing: false,
             alternates: Vec::new(),
         };
         for field in head.headers {
@@ -98,6 +103,8 @@ impl Response {
             || name.eq_ignore_ascii_case("content-encoding")
         {
             self.encoded |= !value.eq_ignore_ascii_case("identity");
+        } else if name.eq_ignore_ascii_case(STATE_FIELD) {
+            self.growing = value.eq_ignore_ascii_case(GROWING);
         } else if name.eq_ignore_ascii_case(ALTERNATES_FIELD) {
             self.alternates = value
                 .split(',')

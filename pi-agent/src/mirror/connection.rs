@@ -270,13 +270,20 @@ impl Talk<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        let reply = Reply::object(transfer.span(), transfer.total(), request.range.is_some());
+        let partial = request.range.is_some() && !transfer.is_one_stream();
+        let reply = Reply::object(transfer.span(), transfer.total(), partial);
         let head = own::describe(reply, digest, None).end(connection);
         if self.say(&head, Connection::KeepAlive).await == Connection::Close {
             self.count(Some(kind), Outcome::Gone);
             return Connection::Close;
         }
-        let count = |bytes| self.mirror.counts.peer_bytes.increment(bytes);
+        let counts = &self.mirror.counts;
+        let counter = if transfer.is_crowd() {
+            &counts.crowd_bytes
+        } else {
+            &counts.peer_bytes
+        };
+        let count = |bytes| counter.increment(bytes);
         let delivery = transfer.deliver(self.stream, count).await;
         match delivery {
             Delivery::Complete => {

@@ -17,8 +17,9 @@ pub const METRICS: &[Metric] = &[
     ),
     Metric::counter(
         "piccolo_agent_mirror_bytes_total",
-        &[("source", "own, peer")],
-        "Bytes of objects given to containerd, by where they came from.",
+        &[("source", "own, peer, peer-growing")],
+        "Bytes of objects given to containerd, by where they came from; peer-growing is what was \
+         fetched together with other nodes.",
     ),
 ];
 
@@ -27,6 +28,7 @@ pub const METRICS: &[Metric] = &[
 pub(super) struct Counts {
     pub(super) own_bytes: Counter,
     pub(super) peer_bytes: Counter,
+    pub(super) crowd_bytes: Counter,
     requests: [[Counter; 7]; 3],
 }
 
@@ -67,6 +69,7 @@ impl Counts {
         Self {
             own_bytes: bytes("own"),
             peer_bytes: bytes("peer"),
+            crowd_bytes: bytes("peer-growing"),
             requests: ["manifest", "blob", "other"]
                 .map(|kind| OUTCOMES.map(|outcome| request(kind, outcome.word()))),
         }

@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 
 use daemon::scope::Scope;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tracing::{debug, warn};
 
 use super::{Inner, Meter, count::Outcome, unknown};
 use crate::{
-    content::Object,
+    content::{Object, Source},
     digest::Digest,
-    http::{ALTERNATES_FIELD, Answer, Connection, Method, ObjectRef, Reference, Reply, Request},
+    http::{
+        ALTERNATES_FIELD, Answer, ByteRange, Connection, Kind, Method, ObjectRef, Reference, Reply,
+        Request,
+    },
     listen::{self, Accepted, Limits, Refused, Service},
     own::{self, Prepared, Unfit},
 };
@@ -85,7 +88,7 @@ impl Service for Talk<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        match self.find(object).await {
+        match self.find(object, request).await {
             Some(found) => self.give(object, found, request, connection).await,
             None => {
                 self.missing(object, request.method.answer(), connection)
@@ -96,7 +99,7 @@ impl Service for Talk<'_> {
 }
 
 impl Talk<'_> {
-    async fn find(&self, object: &ObjectRef) -> Option<Object> {
+    async fn find(&self, object: &ObjectRef, request: &Request) -> Option<Object> {
         let content = &self.server.content;
         let digest = match &object.reference {
             Reference::Digest(digest) => digest.clone(),
@@ -104,10 +107,21 @@ impl Talk<'_> {
                 content.resolve(object.registry.as_deref()?, &object.repository, tag)?
             }
         };
-        if !content.may_serve(&digest) {
-            return None;
+        let found = if content.may_serve(&digest) {
+            self.own(&digest).await
+        } else {
+            None
+        };
+        match found {
+            Some(found) => Some(found),
+            None if object.kind == Kind::Blob => self.growing(&digest, request).await,
+            None => None,
         }
-        match content.open(&digest).await {
+    }
+
+    /// An object that this node has.
+    async fn own(&self, digest: &Digest) -> Option<Object> {
+        match self.server.content.open(digest).await {
             Ok(found) => {
                 self.server.unreadable.is_well();
                 found
@@ -120,6 +134,29 @@ impl Talk<'_> {
                 None
             }
         }
+    }
+
+    /// A blob that this node is still getting, once the first byte that is asked for is there.
+    async fn growing(&self, digest: &Digest, request: &Request) -> Option<Object> {
+        let growing = self.server.content.growing(digest)?;
+        if request.method == Method::Get {
+            let start = match request.range {
+                Some(ByteRange::From(start) | ByteRange::Between(start, _)) => start,
+                Some(ByteRange::Last(count)) => growing.total().saturating_sub(count),
+                None => 0,
+            };
+            let first = growing.beyond(start);
+            let reached = timeout(self.server.settings.first_byte, first).await.ok()?;
+            if reached.bytes <= start || reached.withdrawn {
+                return None;
+            }
+        }
+        Some(Object {
+            digest: digest.clone(),
+            size: growing.total(),
+            media_type: None,
+            source: Source::Growing(growing),
+        })
     }
 
     async fn missing(
@@ -178,7 +215,7 @@ impl Talk<'_> {
         };
         let settings = &server.settings;
         let stream = self.stream;
-        self.meter.will_send(stream, prepared.rest_len());
+        self.meter.will_send(stream, prepared.certain());
         let sent = prepared
             .send(stream, &settings.pace, settings.receiver, |bytes| {
                 self.meter.sent_body(bytes);

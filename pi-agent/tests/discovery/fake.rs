@@ -188,6 +188,7 @@ async fn leave(State(s): State<FakeServer>, Json(b): Json<serde_json::Value>) ->
 async fn find(State(s): State<FakeServer>, Json(b): Json<FindRequest>) -> impl IntoResponse {
     s.note(Call::Find(b.keys.clone()));
     let found = |key: String| Found {
+        swarm: None,
         key,
         peers: s.peers(),
     };

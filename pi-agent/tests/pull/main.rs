@@ -6,6 +6,7 @@ mod bed;
 mod client;
 mod conformance;
 mod counted;
+mod crowd;
 mod fake;
 mod faults;
 mod joining;

@@ -8,13 +8,19 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
-use piccolo_api::{FindRequest, Group, Key};
+use piccolo_api::{Fetch, FindRequest, Group, Holder, Intent, Key};
 
-use crate::api::{
-    Api,
-    body::{self, BodyError},
-    lookup::{self, FindError},
-    peers, reply,
+use crate::{
+    api::{
+        Api,
+        body::{self, BodyError},
+        lookup::{self, FindError},
+        peers, reply,
+        subject::{self, SubjectError},
+    },
+    crowd,
+    finder::Found,
+    key_hash::KeyHash,
 };
 
 /// Keys of one call that the database is asked for at the same time.
@@ -29,6 +35,8 @@ enum FindManyError {
     Body(#[from] BodyError),
     #[error(transparent)]
     Find(#[from] FindError),
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
 }
 
 pub(crate) async fn handle(
@@ -40,6 +48,7 @@ pub(crate) async fn handle(
         Ok(body) => reply::written(StatusCode::OK, body),
         Err(FindManyError::Body(error)) => reply::failed(error.status(), error.to_string()),
         Err(FindManyError::Find(error)) => error.reply(),
+        Err(FindManyError::Subject(error)) => error.reply(),
     }
 }
 
@@ -57,6 +66,7 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
     let (database, spaces) = lookup::place(api, &group)?;
     let mut asker = lookup::asker(api, call.request_host, caller, call.count);
     asker.count = asker.count.min(share(call.keys.len()));
+    let fetching = Fetching::of(api, caller, &call, &group)?;
     let mut out = Vec::with_capacity(128 + call.keys.len() * 256);
     out.extend_from_slice(b"{\"Group\":");
     peers::text(&mut out, &call.group);
@@ -78,11 +88,68 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
         out.extend_from_slice(b"{\"key\":");
         peers::text(&mut out, key.as_str());
         out.extend_from_slice(b",\"peers\":");
-        peers::described(&mut out, &found.map_err(FindError::Store)?);
+        let found = found.map_err(FindError::Store)?;
+        peers::described(&mut out, &found);
+        if let Some(fetching) = &fetching {
+            fetching.join(&mut out, (n, key), &found);
+        }
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");
     Ok(out)
+}
+
+/// A find of a node that is about to fetch.
+struct Fetching<'a> {
+    crowd: &'a crowd::Crowd,
+    group: &'a Group,
+    holder: Holder,
+    fetches: &'a [Fetch],
+}
+
+impl<'a> Fetching<'a> {
+    /// Reads it out of a call; `None` where nothing is to be fetched, or crowds are off.
+    fn of(
+        api: &'a Api,
+        caller: SocketAddr,
+        call: &'a FindRequest,
+        group: &'a Group,
+    ) -> Result<Option<Self>, FindManyError> {
+        let (Some(crowd), Some(Intent::Fetch), Some(holder)) =
+            (&api.crowd, call.intent, call.holder)
+        else {
+            return Ok(None);
+        };
+        subject::check(api, Some(caller), holder)?;
+        // An entry that could not be read is left out, and then nobody knows whose the others are.
+        let fetches = if call.fetches.len() == call.keys.len() {
+            &*call.fetches
+        } else {
+            &[]
+        };
+        Ok(Some(Self {
+            crowd,
+            group,
+            holder,
+            fetches,
+        }))
+    }
+
+    /// Writes what the node is to do.
+    fn join(&self, out: &mut Vec<u8>, (n, key): (usize, &Key), found: &Found) {
+        let who = crowd::Fetcher {
+            group: self.group,
+            holder: self.holder,
+            topology: &found.topology,
+        };
+        let new = Fetch::default();
+        let fetch = self.fetches.get(n).unwrap_or(&new);
+        let turn = self
+            .crowd
+            .join(who, &KeyHash::of(key.as_str()), fetch, found);
+        out.extend_from_slice(b",\"swarm\":");
+        peers::json(out, &turn);
+    }
 }
 
 /// Holders that each of so many keys may have.

@@ -37,7 +37,11 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
     let caller = body::caller(&request);
     let call: LeaveRequest = body::read(api, request).await?;
-    let Subject { database, node, .. } = Subject::new(api, caller, &call.group, &call.host).await?;
+    let subject = Subject::new(api, caller, &call.group, &call.host).await?;
+    if let Some(crowd) = &api.crowd {
+        crowd.gone(subject.holder);
+    }
+    let Subject { database, node, .. } = subject;
     database
         .apply(Change {
             node,

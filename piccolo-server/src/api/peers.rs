@@ -103,6 +103,11 @@ impl Racks {
     }
 }
 
+/// Any value.
+pub(crate) fn json(out: &mut Vec<u8>, written: &impl Serialize) {
+    value(out, written);
+}
+
 /// A quoted and escaped string.
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     value(out, text);

@@ -85,19 +85,7 @@ impl Subject {
     ) -> Result<Self, SubjectError> {
         let group: Group = group.parse()?;
         let holder: Holder = holder.parse()?;
-        let caller = caller.map(|caller| caller.ip().to_canonical());
-        let foreign = caller.filter(|caller| *caller != holder.ip());
-        if let Some(caller) = foreign {
-            // Every agent would be sent to services of its own host.
-            if is_local(holder.ip()) && !caller.is_loopback() {
-                return Err(SubjectError::Local(holder));
-            }
-            counter!(FOREIGN).increment(1);
-            if api.limits.bind_holder {
-                api.foreign.refused(api.now(), holder, caller);
-                return Err(SubjectError::Foreign { holder, caller });
-            }
-        }
+        let foreign = check(api, caller, holder)?;
         let database = api.databases.of(&group);
         let unknown = || SubjectError::UnknownGroup(group.clone());
         let database = Arc::clone(database.ok_or_else(unknown)?);
@@ -149,6 +137,28 @@ impl Subject {
             }
         }
     }
+}
+
+/// Whether a caller may speak of `holder`; gives the caller where it is another host.
+pub(crate) fn check(
+    api: &Api,
+    caller: Option<SocketAddr>,
+    holder: Holder,
+) -> Result<Option<IpAddr>, SubjectError> {
+    let caller = caller.map(|caller| caller.ip().to_canonical());
+    let foreign = caller.filter(|caller| *caller != holder.ip());
+    if let Some(caller) = foreign {
+        // Every agent would be sent to services of its own host.
+        if is_local(holder.ip()) && !caller.is_loopback() {
+            return Err(SubjectError::Local(holder));
+        }
+        counter!(FOREIGN).increment(1);
+        if api.limits.bind_holder {
+            api.foreign.refused(api.now(), holder, caller);
+            return Err(SubjectError::Foreign { holder, caller });
+        }
+    }
+    Ok(foreign)
 }
 
 /// Whether another host would reach itself, or whatever is on its link, at this address.

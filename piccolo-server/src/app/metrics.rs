@@ -7,6 +7,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
     let tables = [
         crate::bandwidth::METRICS,
         crate::connections::METRICS,
+        crate::crowd::METRICS,
         crate::evictor::METRICS,
         crate::finder::METRICS,
         crate::flusher::METRICS,

@@ -68,6 +68,11 @@ impl PeerError {
         }
     }
 
+    /// Whether there is no way to the peer.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Dial(_) | Self::DialDeadline)
+    }
+
     /// Whether the connection, not the peer, may be to blame: it had been closed before the
     /// request came.
     pub(crate) fn is_stale(&self) -> bool {

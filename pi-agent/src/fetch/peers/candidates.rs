@@ -5,7 +5,12 @@ use std::{collections::VecDeque, sync::Arc};
 use piccolo_api::Holder;
 use tokio::time::Instant;
 
-use super::{Peers, health::Standing, named::may_be_asked};
+use super::{
+    Peers,
+    health::Standing,
+    named::may_be_asked,
+    seat::{Course, Seat},
+};
 use crate::{digest::Digest, fetch::exchange::PeerError};
 
 /// Most peers that are asked for one object.
@@ -18,6 +23,10 @@ pub(crate) struct Candidates {
     digest: Digest,
     waiting: VecDeque<Holder>,
     seen: Vec<Holder>,
+    /// In a crowd, whom to ask is told one by one.
+    seat: Option<Seat>,
+    /// Whether peers were looked for a second time.
+    found_again: bool,
 }
 
 impl Candidates {
@@ -28,12 +37,57 @@ impl Candidates {
             digest,
             waiting: VecDeque::new(),
             seen: Vec::new(),
+            seat: None,
+            found_again: false,
         }
     }
 
-    /// Asks again who has the object: who was found before may not be all who have it by now.
-    pub(crate) async fn find_again(&mut self) {
+    /// From now on whom to ask is told one by one.
+    pub(super) fn sit(&mut self, seat: Seat) {
+        self.seat = Some(seat);
+    }
+
+    /// Whether it is a crowd that this node fetches in.
+    pub(crate) fn is_crowd(&self) -> bool {
+        self.seat.is_some()
+    }
+
+    /// Asks again who has the byte at `at`, once all who were named have failed. Gives whether there
+    /// is somebody to try.
+    pub(crate) async fn ask_again(&mut self, at: u64) -> bool {
+        let Some(seat) = &mut self.seat else {
+            return self.find_again().await;
+        };
+        match seat.ask(at).await {
+            Course::Peers(peers) => {
+                self.seat = None;
+                self.found_again = true;
+                self.add(peers);
+            }
+            Course::Source(source) => {
+                self.waiting.clear();
+                self.waiting.push_back(source);
+            }
+            Course::Registry => return false,
+        }
+        true
+    }
+
+    /// Who was found before may not be all who have it by now.
+    async fn find_again(&mut self) -> bool {
+        if self.found_again {
+            return false;
+        }
         *self = self.peers.find(&self.digest).await;
+        self.found_again = true;
+        true
+    }
+
+    /// Bytes came from whoever was asked last.
+    pub(crate) fn moved(&mut self) {
+        if let Some(seat) = &mut self.seat {
+            seat.moved();
+        }
     }
 
     /// Adds peers behind those that wait. Slow ones go last.
@@ -58,6 +112,10 @@ impl Candidates {
 
     /// The next one. Who failed another request since it was put here is left out.
     pub(crate) fn next(&mut self) -> Option<Holder> {
+        if self.seat.is_some() {
+            // Whom the server names in a crowd is asked whatever it did before: there is nobody else.
+            return self.waiting.pop_front();
+        }
         loop {
             let peer = self.waiting.pop_front()?;
             if self.peers.standing(peer, &self.digest) != Standing::Out {
@@ -88,6 +146,14 @@ impl Candidates {
 
     /// A peer did not deliver. Whom a busy one names in its place is asked behind those that wait.
     pub(crate) fn failed(&mut self, peer: Holder, error: PeerError) {
+        if let Some(seat) = &mut self.seat {
+            // Who is still getting the object itself is not to blame for what it does not have.
+            seat.failed(peer, &error);
+            if error.is_unreachable() {
+                self.peers.failed(peer, &self.digest, &error);
+            }
+            return;
+        }
         self.peers.failed(peer, &self.digest, &error);
         if let PeerError::Busy(mut others) = error {
             others.retain(|other| may_be_asked(*other, peer, self.peers.own));

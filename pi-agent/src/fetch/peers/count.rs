@@ -30,6 +30,38 @@ pub(crate) const QUARANTINED: Metric = Metric::gauge(
     "Quarantines that have not ended yet.",
 );
 
+/// What the server said to fetches in crowds.
+pub(crate) const TURNS: Metric = Metric::counter(
+    "piccolo_agent_swarm_turns_total",
+    &[("verdict", "take, permit, wait, alone")],
+    "What the server said to fetches of what others may be fetching too: take it from a node, have \
+     containerd ask the registry, wait, or nothing beyond who has it all.",
+);
+
+/// Sources that were given up.
+pub(crate) const HANDED_OVER: Metric = Metric::counter(
+    "piccolo_agent_swarm_handovers_total",
+    &[("fault", "silent, empty, busy, wrong")],
+    "Sources in crowds that were given up for another, by what was the matter.",
+);
+
+/// Permits that were lost.
+pub(crate) const LOST: Metric = Metric::counter(
+    "piccolo_agent_swarm_permits_lost_total",
+    &[],
+    "Permits to ask the registry that the server took back, since it gave too little here.",
+);
+
+/// The server said what to do.
+pub(super) fn turn(verdict: &'static str) {
+    counter!(TURNS.name, "verdict" => verdict).increment(1);
+}
+
+/// A source was given up.
+pub(super) fn handed_over(fault: &'static str) {
+    counter!(HANDED_OVER.name, "fault" => fault).increment(1);
+}
+
 /// Handles of the counters.
 #[derive(Debug)]
 pub(super) struct Counts {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use piccolo_api::{FailureKind, Holder, Key, Peer};
+use piccolo_api::{FailureKind, Fetch, Holder, Key, Peer, Progress, Standing, Turn};
 
 use crate::{content::manifest::Descriptor, digest::Digest, discovery::Discovery};
 
@@ -15,6 +15,27 @@ pub trait Finder: Send + Sync + fmt::Debug {
     fn prefetch(&self, children: &[Descriptor]);
     /// A peer did not deliver.
     fn failed(&self, peer: Holder, kind: FailureKind);
+    /// Asks whom to take an object from that others may be fetching at the same time.
+    fn join<'a>(&'a self, digest: &'a Digest, _fetch: Fetch) -> BoxFuture<'a, Joined> {
+        Box::pin(async move {
+            let peers = self.find(digest).await;
+            Joined { peers, turn: None }
+        })
+    }
+    /// Tells how far this node is with what it fetches together with others; `None` where nobody
+    /// heard it.
+    fn progress(&self, _progress: Progress) -> BoxFuture<'_, Option<Standing>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+/// What a node that is about to fetch is told.
+#[derive(Debug, Clone, Default)]
+pub struct Joined {
+    /// Peers that have all of it, best first.
+    pub peers: Vec<Peer>,
+    /// What to do; `None` where the peers are all that is known.
+    pub turn: Option<Turn>,
 }
 
 impl Finder for Discovery {
@@ -34,5 +55,19 @@ impl Finder for Discovery {
 
     fn failed(&self, peer: Holder, kind: FailureKind) {
         Self::failed(self, peer, kind);
+    }
+
+    fn join<'a>(&'a self, digest: &'a Digest, fetch: Fetch) -> BoxFuture<'a, Joined> {
+        Box::pin(async move {
+            let Ok(key) = digest.as_str().parse::<Key>() else {
+                return Joined::default();
+            };
+            let (peers, turn) = Self::join(self, &key, fetch).await;
+            Joined { peers, turn }
+        })
+    }
+
+    fn progress(&self, progress: Progress) -> BoxFuture<'_, Option<Standing>> {
+        Box::pin(Self::progress(self, progress))
     }
 }

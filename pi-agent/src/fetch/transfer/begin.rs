@@ -89,11 +89,13 @@ impl Transfers {
             Located::Part(range, _) => Some(range),
             Located::Whole => None,
         };
-        let first = First::new(range, hash, &place);
+        let whole = candidates.is_crowd();
+        let first = First::new(range, hash, &place, whole);
         let question = Question {
             want,
             ask: first.ask,
             method: Method::Get,
+            crowd: candidates.is_crowd(),
         };
         let end = self.opener.deadline();
         loop {
@@ -191,6 +193,7 @@ impl Transfers {
             want,
             ask: Ask::WHOLE,
             method: Method::Head,
+            crowd: false,
         };
         let upstream = self.opener.open(question, candidates).await?;
         let total = upstream.body.total;
@@ -209,9 +212,10 @@ impl Transfers {
 }
 
 impl First {
-    fn new(range: Option<ByteRange>, hash: bool, place: &Place) -> Self {
+    fn new(range: Option<ByteRange>, hash: bool, place: &Place, whole: bool) -> Self {
         let mut parts = None;
         let ask = match range {
+            Some(ByteRange::From(start)) if whole => Ask { start, end: None },
             Some(ByteRange::From(start)) => Ask {
                 start,
                 end: Some(parts.insert(Parts::new(start)).next(start, place.flight())),

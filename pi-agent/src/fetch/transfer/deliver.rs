@@ -34,6 +34,8 @@ use crate::{
 
 /// When nothing moved for as long, others may fetch the same object.
 const HELD_UP: Duration = Duration::from_secs(1);
+/// Looks at a silent peer until it is given up though it lives: ten seconds of them.
+const SILENT: u32 = 10;
 
 /// A large object, or a part of one, that a peer is ready to send.
 #[derive(Debug)]
@@ -64,8 +66,8 @@ pub(crate) struct Transfer {
 pub(super) struct Progress {
     /// Whether the last peer failed, and left it to another one to go on.
     broken: bool,
-    /// Whether peers were looked for a second time.
-    refound: bool,
+    /// For how many looks in a row a peer that is still getting the object sent nothing.
+    silent: u32,
 }
 
 /// How a transfer ended.
@@ -83,6 +85,17 @@ impl Transfer {
     /// The bytes that will be sent.
     pub(crate) fn span(&self) -> Span {
         self.span
+    }
+
+    /// Whether it is fetched together with other nodes.
+    pub(crate) fn is_crowd(&self) -> bool {
+        self.candidates.is_crowd()
+    }
+
+    /// Whether it is sent as one stream, whatever ranges it was asked for in. A client that was given
+    /// a part would ask only here for the other parts, and fail where nobody is left.
+    pub(crate) fn is_one_stream(&self) -> bool {
+        self.span.start() == 0 && self.candidates.is_crowd()
     }
 
     /// Size of the whole object.
@@ -123,6 +136,10 @@ impl Transfer {
             let until = upstream.body.span.end().min(self.span.end());
             let Pumped { relayed, wrong } = self.move_to(&mut upstream, client, until, moved).await;
             at += relayed.moved;
+            if relayed.moved > 0 {
+                self.progress.silent = 0;
+                self.candidates.moved();
+            }
             if relayed.moved > 0 || wrong {
                 self.senders.add(peer);
             }
@@ -132,7 +149,11 @@ impl Transfer {
                     self.judge.blame(&self.want.digest, &self.senders);
                     return Delivery::Short;
                 }
+                End::Source(error) if self.is_worth_waiting_for(&upstream, &error).await => {
+                    self.upstream = Some(upstream);
+                }
                 End::Source(error) => {
+                    self.progress.silent = 0;
                     self.fail(peer, error);
                     self.progress.broken = at > self.span.start();
                 }
@@ -232,13 +253,27 @@ impl Transfer {
             want: &self.want,
             ask: Ask { start: at, end },
             method: Method::Get,
+            crowd: self.candidates.is_crowd(),
         };
         let opened = self.opener.open(question, &mut self.candidates).await;
-        if opened.is_some() || self.progress.refound {
+        if opened.is_some() || question.crowd || !self.candidates.ask_again(at).await {
             return opened;
         }
-        self.progress.refound = true;
-        self.candidates.find_again().await;
         self.opener.open(question, &mut self.candidates).await
+    }
+
+    /// Whether a peer that sends nothing is to be waited for: it waits itself, and is alive.
+    async fn is_worth_waiting_for(&mut self, upstream: &Upstream, error: &SourceError) -> bool {
+        if !upstream.growing || !matches!(error, SourceError::Stalled) {
+            return false;
+        }
+        self.progress.silent += 1;
+        let question = Question {
+            want: &self.want,
+            ask: Ask::WHOLE,
+            method: Method::Head,
+            crowd: false,
+        };
+        self.progress.silent < SILENT && self.opener.is_alive(question, upstream.peer()).await
     }
 }

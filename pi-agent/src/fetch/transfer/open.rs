@@ -53,8 +53,28 @@ impl Opener {
         question: Question<'_>,
         candidates: &mut Candidates,
     ) -> Option<Upstream> {
-        let race = self.race(question, candidates);
-        timeout(self.within, race).await.ok().flatten()
+        loop {
+            let race = self.race(question, candidates);
+            if !question.crowd {
+                return timeout(self.within, race).await.ok().flatten();
+            }
+            // Each of them has its own deadline, and there is one at a time.
+            if let Some(upstream) = race.await {
+                return Some(upstream);
+            }
+            if !candidates.ask_again(question.ask.start).await {
+                return None;
+            }
+            if !candidates.is_crowd() {
+                let race = self.race(question, candidates);
+                return timeout(self.within, race).await.ok().flatten();
+            }
+        }
+    }
+
+    /// Whether a peer that sends nothing is still getting the object.
+    pub(super) async fn is_alive(&self, question: Question<'_>, peer: Holder) -> bool {
+        self.exchanges.is_alive(question, peer).await
     }
 
     /// The body of `upstream` was read to its end.
@@ -124,8 +144,15 @@ impl Opener {
         peer: Holder,
     ) -> (Holder, Result<Upstream, PeerError>) {
         let since = Instant::now();
-        let result = self.exchanges.ask(question, peer).await;
-        if result.is_ok() {
+        let result = if question.crowd {
+            tokio::select! {
+                result = self.exchanges.ask(question, peer) => result,
+                () = self.exchanges.death(question, peer) => Err(PeerError::HeadDeadline),
+            }
+        } else {
+            self.exchanges.ask(question, peer).await
+        };
+        if result.is_ok() && !question.crowd {
             let time = since.elapsed();
             self.first_bytes.add(time);
             self.counts.first_byte.record(time.as_secs_f64());

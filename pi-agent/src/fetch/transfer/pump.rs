@@ -68,7 +68,9 @@ impl<F: FnMut(u64) + Send> Pump<'_, F> {
         tally.went(total);
         let length = free - upstream.next - total;
         let source = &upstream.link.stream;
-        tally.meter.will_receive(source, length);
+        if !upstream.growing {
+            tally.meter.will_receive(source, length);
+        }
         let (client, patience) = (self.client, self.patience);
         let relayed = match &mut *self.hasher {
             Some(hasher) => {

@@ -84,6 +84,7 @@ impl Smalls {
             want,
             ask: Ask::WHOLE,
             method: Method::Get,
+            crowd: candidates.is_crowd(),
         };
         let end = self.opener.deadline();
         loop {

@@ -1,0 +1,376 @@
+//! Blobs that containerd is still pulling, followed while they grow, so that peers can be given what
+//! is there already.
+//!
+//! containerd writes an ingest in order and in steps of a mebibyte, whoever feeds it: a peer through
+//! this node's mirror, or the registry. The file that is opened here outlives both commit and
+//! deletion of the ingest. Its bytes are not verified by containerd before the commit.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use daemon::{scope::Scope, telemetry::chain};
+use parking_lot::{Mutex, MutexGuard};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::{Semaphore, watch},
+    time::Instant,
+};
+use tracing::{debug, warn};
+
+use super::{ingest::Ingest, store::Store};
+use crate::{digest::Digest, disk, policy::Policy};
+
+/// Blobs that are followed at once. A pull has a few under way; beyond, a node is no source of what
+/// it is still getting.
+const MOST: usize = 256;
+/// For how long a blob is served from its ingest after the commit: until the content store's own
+/// watch has it among what an image refers to.
+const KEPT: Duration = Duration::from_secs(30);
+/// How long the disk may take to show the ingest. containerd has made it before it asks for bytes.
+const FIND: Duration = Duration::from_millis(500);
+/// Threads that look for ingests at the same time.
+static FINDING: Semaphore = Semaphore::const_new(4);
+
+/// The blobs that this node's containerd is pulling. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Growth(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    policy: Policy,
+    /// Tells of each write to an ingest; `None` where the kernel has no more of them.
+    inotify: Option<OwnedFd>,
+    table: Mutex<Followed>,
+}
+
+#[derive(Debug, Default)]
+struct Followed {
+    blobs: HashMap<Digest, Arc<Growing>>,
+    watches: HashMap<i32, Arc<Growing>>,
+}
+
+/// A blob on its way in.
+#[derive(Debug)]
+pub struct Growing {
+    digest: Digest,
+    data: File,
+    total: u64,
+    reached: watch::Sender<Reached>,
+}
+
+/// How far a blob has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// Bytes from its start on that are there.
+    pub(crate) bytes: u64,
+    /// When the last of them came.
+    pub(crate) at: Instant,
+    /// How it ended, once it has.
+    pub(crate) end: Option<Ended>,
+    /// Whether peers are to have no more of it.
+    pub(crate) withdrawn: bool,
+}
+
+/// How a pull of a blob ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// containerd has verified and committed it.
+    Committed,
+    /// containerd gave it up.
+    Vanished,
+}
+
+/// Under which name this node's containerd asked for a blob, and from which byte on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) registry: Option<&'a str>,
+    pub(crate) repository: &'a str,
+    pub(crate) start: u64,
+}
+
+impl Growth {
+    pub(crate) fn new(store: Store, policy: Policy) -> Self {
+        let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
+        let inotify = inotify::init(flags)
+            .inspect_err(|error| {
+                warn!(%error, "blobs cannot be shared while they are pulled: no inotify");
+            })
+            .ok();
+        Self(Arc::new(Inner {
+            store,
+            policy,
+            inotify,
+            table: Mutex::default(),
+        }))
+    }
+
+    /// Follows the blob that containerd asked its mirror for, if peers may have it. Call it before
+    /// the request is answered: what is written later than this is what the answer brought.
+    ///
+    /// `None` where the client is not the containerd of this node, where its ingest has bytes that
+    /// the request did not speak of (a writer that could not resume left them), and where the size
+    /// of the whole is not known.
+    pub(crate) async fn follow(&self, digest: &Digest, asked: Asked<'_>) -> Option<Arc<Growing>> {
+        let inotify = self.0.inotify.as_ref()?;
+        let shared = match asked.registry {
+            Some(registry) => self.0.policy.shares(registry, asked.repository),
+            None => self.0.policy.shares_all(),
+        };
+        if !shared {
+            return None;
+        }
+        if let Some(growing) = self.get(digest)
+            && growing.reached().end.is_none()
+        {
+            return Some(growing);
+        }
+        let (store, wanted) = (self.0.store.clone(), digest.clone());
+        let find = move || Ingest::find(&store, &wanted);
+        let ingest = disk::apart(&FINDING, FIND, find).await.ok()??;
+        let size = ingest.size()?;
+        if size > asked.start {
+            return None;
+        }
+        let total = ingest.total?;
+        let growing = Arc::new(Growing {
+            digest: digest.clone(),
+            data: ingest.data?,
+            total,
+            reached: watch::Sender::new(Reached {
+                bytes: size,
+                at: Instant::now(),
+                end: None,
+                withdrawn: false,
+            }),
+        });
+        let mut table = self.lock();
+        table.tidy(Instant::now());
+        if table.blobs.len() >= MOST {
+            return None;
+        }
+        let events = WatchFlags::MODIFY
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::ONLYDIR;
+        let watch = inotify::add_watch(inotify, &ingest.directory, events).ok()?;
+        table.watches.insert(watch, Arc::clone(&growing));
+        table.blobs.insert(digest.clone(), Arc::clone(&growing));
+        drop(table);
+        // What came between the look and the watch.
+        growing.grow();
+        Some(growing)
+    }
+
+    /// The blob, where it is followed.
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<Growing>> {
+        self.lock().blobs.get(digest).cloned()
+    }
+
+    /// All that are followed and have not ended.
+    pub(crate) fn under_way(&self) -> Vec<Arc<Growing>> {
+        let table = self.lock();
+        let growing = table.blobs.values().filter(|g| g.reached().end.is_none());
+        growing.cloned().collect()
+    }
+
+    /// Forgets what ended a while ago.
+    pub(crate) fn tidy(&self) {
+        self.lock().tidy(Instant::now());
+    }
+
+    /// Follows what is to be followed until the scope drains.
+    pub(crate) async fn run(self, scope: Scope) {
+        let events = async {
+            if let Some(error) = self.events().await.err() {
+                warn!(error = %chain(&error), "blobs that are pulled cannot be followed any more");
+                self.lock().give_up();
+            }
+            scope.draining().await;
+        };
+        tokio::select! {
+            () = scope.draining() => {}
+            () = events => {}
+        }
+    }
+
+    async fn events(&self) -> io::Result<()> {
+        let Some(inotify) = &self.0.inotify else {
+            return Ok(());
+        };
+        let inotify = inotify.try_clone()?;
+        #[expect(
+            deprecated,
+            reason = "an OwnedFd keeps its descriptor, which is all that the unsafe successor asks"
+        )]
+        let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
+        loop {
+            let mut ready = inotify.readable().await?;
+            self.read(inotify.get_ref())?;
+            ready.clear_ready();
+        }
+    }
+
+    /// Reads the events that wait.
+    fn read(&self, inotify: &OwnedFd) -> io::Result<()> {
+        let mut buffer = [MaybeUninit::uninit(); 4 << 10];
+        let mut reader = inotify::Reader::new(inotify.as_fd(), &mut buffer);
+        loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let flags = event.events();
+            if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                self.look_at_all();
+                continue;
+            }
+            let is_data = event.file_name().is_some_and(|name| name == c"data");
+            let mut table = self.lock();
+            let Some(growing) = table.watches.get(&event.wd()).cloned() else {
+                continue;
+            };
+            if flags.contains(ReadFlags::IGNORED) {
+                table.watches.remove(&event.wd());
+            }
+            drop(table);
+            growing.take(flags, is_data);
+        }
+    }
+
+    /// Events were lost.
+    fn look_at_all(&self) {
+        for growing in self.under_way() {
+            growing.grow();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Followed> {
+        self.0.table.lock()
+    }
+}
+
+impl Followed {
+    fn tidy(&mut self, now: Instant) {
+        self.blobs.retain(|_, growing| {
+            let reached = growing.reached();
+            match reached.end {
+                None => true,
+                Some(Ended::Committed) => now - reached.at < KEPT,
+                Some(Ended::Vanished) => false,
+            }
+        });
+    }
+
+    fn give_up(&mut self) {
+        for growing in self.blobs.values() {
+            growing.end(Ended::Vanished);
+        }
+        self.blobs.clear();
+        self.watches.clear();
+    }
+}
+
+impl Growing {
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The file that it grows in.
+    pub(crate) fn data(&self) -> &File {
+        &self.data
+    }
+
+    /// Size of the whole.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// How far it is.
+    pub(crate) fn reached(&self) -> Reached {
+        *self.reached.borrow()
+    }
+
+    /// Waits until there is a byte at `offset`, or there will be none.
+    pub(crate) async fn beyond(&self, offset: u64) -> Reached {
+        let mut reached = self.reached.subscribe();
+        let there = |r: &Reached| r.bytes > offset || r.end.is_some() || r.withdrawn;
+        match reached.wait_for(there).await {
+            Ok(reached) => *reached,
+            // The sender lives as long as `self`.
+            Err(_) => self.reached(),
+        }
+    }
+
+    /// Peers are to have no more of it: others are faster. It goes on for this node's containerd.
+    pub(crate) fn withdraw(&self) {
+        self.reached.send_modify(|reached| reached.withdrawn = true);
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&self) -> Ended {
+        let mut reached = self.reached.subscribe();
+        match reached.wait_for(|r| r.end.is_some()).await {
+            Ok(reached) => reached.end.unwrap_or(Ended::Vanished),
+            Err(_) => Ended::Vanished,
+        }
+    }
+
+    fn take(&self, flags: ReadFlags, is_data: bool) {
+        if is_data && flags.contains(ReadFlags::MODIFY) {
+            self.grow();
+        }
+        if is_data && flags.contains(ReadFlags::MOVED_FROM) {
+            self.grow();
+            self.end(Ended::Committed);
+        }
+        let gone = ReadFlags::DELETE_SELF | ReadFlags::IGNORED;
+        if flags.intersects(gone) || (is_data && flags.contains(ReadFlags::DELETE)) {
+            self.end(Ended::Vanished);
+        }
+    }
+
+    /// Looks how large it is. It never shrinks: what was truncated is another pull's.
+    fn grow(&self) {
+        let Ok(size) = self.data.metadata().map(|data| data.len()) else {
+            return;
+        };
+        self.reached.send_if_modified(|reached| {
+            let grown = size > reached.bytes && reached.end.is_none();
+            if grown {
+                reached.bytes = size.min(self.total);
+                reached.at = Instant::now();
+            }
+            grown
+        });
+    }
+
+    /// The first end counts: a commit is followed by the ingest's removal.
+    fn end(&self, end: Ended) {
+        let is_new = self.reached.send_if_modified(|reached| {
+            let is_new = reached.end.is_none();
+            if is_new {
+                reached.end = Some(end);
+                reached.at = Instant::now();
+            }
+            is_new
+        });
+        if is_new {
+            debug!(digest = %self.digest, ?end, "a pull of a blob has ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

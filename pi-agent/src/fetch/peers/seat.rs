@@ -1,0 +1,113 @@
+//! A request's place in a crowd: it is told whom to take from, one after the other, until it is told
+//! to leave the rest to the registry.
+
+use std::{sync::Arc, time::Duration};
+
+use piccolo_api::{Fault, Fetch, Holder, Tried, Verdict};
+use tokio::time::Instant;
+
+use super::{Finder, count, crowd::Member};
+use crate::{digest::Digest, fetch::exchange::PeerError};
+
+/// How long a request waits in all for somebody to take from. The server lets it go to the registry
+/// sooner, as far as the registry's budget goes.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Answers that are followed for one byte.
+const MOST: usize = 32;
+
+/// A request in a crowd.
+#[derive(Debug)]
+pub(super) struct Seat {
+    finder: Arc<dyn Finder>,
+    member: Arc<Member>,
+    digest: Digest,
+    /// Since when no byte came.
+    since: Instant,
+    asked: usize,
+}
+
+/// What a request is to do.
+#[derive(Debug)]
+pub(super) enum Course {
+    /// Take from any of these, which have it all.
+    Peers(Vec<Holder>),
+    /// Take from this one, which may be getting it itself.
+    Source(Holder),
+    /// Leave it to the registry.
+    Registry,
+}
+
+impl Seat {
+    pub(super) fn new(finder: Arc<dyn Finder>, member: Arc<Member>, digest: Digest) -> Self {
+        Self {
+            finder,
+            member,
+            digest,
+            since: Instant::now(),
+            asked: 0,
+        }
+    }
+
+    /// Asks what to do about the byte at `offset`, and waits as long as that is the answer.
+    pub(super) async fn ask(&mut self, offset: u64) -> Course {
+        while self.asked < MOST {
+            self.asked += 1;
+            let waited = self.since.elapsed();
+            let fetch = Fetch {
+                offset,
+                tried: self.member.take_tried(),
+                waited_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX),
+                rank: self.member.rank(),
+            };
+            let joined = self.finder.join(&self.digest, fetch).await;
+            let Some(turn) = joined.turn else {
+                count::turn("alone");
+                let peers = joined.peers.into_iter();
+                return Course::Peers(peers.map(|peer| peer.addr).collect());
+            };
+            self.member.ranked(turn.rank);
+            match turn.verdict {
+                Verdict::Permit { .. } => {
+                    count::turn("permit");
+                    self.member.permitted();
+                    return Course::Registry;
+                }
+                Verdict::Take { sources } => {
+                    let Some(source) = sources.first() else {
+                        return Course::Registry;
+                    };
+                    count::turn("take");
+                    self.member.takes();
+                    return Course::Source(source.addr);
+                }
+                Verdict::Wait { wait_ms } => {
+                    count::turn("wait");
+                    let wait = Duration::from_millis(wait_ms.max(10).into());
+                    if self.since.elapsed() + wait > PATIENCE {
+                        return Course::Registry;
+                    }
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+        Course::Registry
+    }
+
+    /// Bytes came.
+    pub(super) fn moved(&mut self) {
+        self.since = Instant::now();
+        self.asked = 0;
+    }
+
+    /// A source did not deliver.
+    pub(super) fn failed(&mut self, source: Holder, error: &PeerError) {
+        let (fault, name) = match error {
+            PeerError::Missing | PeerError::Body(_) => (Fault::Empty, "empty"),
+            PeerError::Busy(_) => (Fault::Busy, "busy"),
+            PeerError::WrongBytes => (Fault::Wrong, "wrong"),
+            _ => (Fault::Silent, "silent"),
+        };
+        count::handed_over(name);
+        self.member.gave_up(Tried { source, fault });
+    }
+}

@@ -1,0 +1,46 @@
+//! The settings of flash crowds.
+
+use clap::{Args, ValueEnum};
+use swarm::Rules;
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// Flags of flash crowds.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Swarm {
+    /// Whether nodes that fetch the same blob at the same time are told to take it from each other
+    /// while it grows, so that one of them asks the registry. Agents take part by their own flag.
+    #[arg(long, env = "PICCOLO_SWARM", value_enum, default_value_t = Switch::On)]
+    pub swarm: Switch,
+    /// How many nodes may ask the registry for a blob at a time.
+    #[arg(
+        long,
+        env = "PICCOLO_ORIGIN_PERMITS",
+        value_name = "NUMBER",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=1000)
+    )]
+    pub origin_permits: u16,
+}
+
+impl Swarm {
+    /// The rules; `None` where it is off.
+    pub fn rules(self) -> Option<Rules> {
+        match self.swarm {
+            Switch::Off => None,
+            Switch::On => Some(Rules {
+                permits: usize::from(self.origin_permits),
+                // Agents take from one source at a time.
+                stripes: 1,
+                ..Rules::default()
+            }),
+        }
+    }
+}

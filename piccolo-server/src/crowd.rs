@@ -1,0 +1,216 @@
+//! The flash crowd: who of those that fetch a key at the same time takes it from whom.
+//!
+//! The rules are `swarm`'s. Here are their clock, what they need to know of nodes and racks, and
+//! their words on the wire. All of it is soft state: after a restart nodes tell what they fetch.
+
+mod count;
+
+use std::{net::IpAddr, time::Duration};
+
+use daemon::{clock::Clock, scope::Scope};
+use parking_lot::Mutex;
+use piccolo_api::{
+    End, Fault, Fetch, Group, Holder, Progress, Rank, Source, Standing, Turn, Verdict,
+};
+use swarm::{Answer, Join, Key, Place, Rack, Rules, Swarm, Tried, Zone};
+use tokio::time::Instant;
+use topology::Topology;
+use tracing::debug;
+
+pub(crate) use self::count::METRICS;
+use crate::{finder::Found, key_hash::KeyHash};
+
+/// Holders that are told to the rules with a join: the best for the asker. Where there are more, the
+/// others are as far away as these, or farther.
+const HOLDERS: usize = 16;
+/// Between two looks at what ran out.
+const TICK: Duration = Duration::from_millis(250);
+
+/// All keys that are being fetched, of all groups.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    started: Instant,
+    swarm: Mutex<Swarm<Holder>>,
+}
+
+/// Who fetches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fetcher<'a> {
+    pub(crate) group: &'a Group,
+    pub(crate) holder: Holder,
+    pub(crate) topology: &'a Topology,
+}
+
+impl Crowd {
+    pub(crate) fn new(rules: Rules, clock: &Clock) -> Self {
+        let epoch = u32::try_from(clock.now().as_secs()).unwrap_or(u32::MAX);
+        Self {
+            started: Instant::now(),
+            swarm: Mutex::new(Swarm::new(rules, epoch, Duration::ZERO)),
+        }
+    }
+
+    /// Ends what ran out, and counts, until the scope drains.
+    pub(crate) async fn run(&self, scope: Scope) {
+        loop {
+            tokio::select! {
+                () = scope.draining() => return,
+                () = tokio::time::sleep(TICK) => {}
+            }
+            let now = self.now();
+            let mut swarm = self.swarm.lock();
+            swarm.tick(now);
+            for change in swarm.changes() {
+                debug!(key = %hex::encode(change.key.0.to_be_bytes()), node = ?change.node, event = ?change.event, "crowd");
+            }
+            count::show(&swarm.totals());
+        }
+    }
+
+    /// A node is about to fetch a key of which `found` are the complete holders.
+    pub(crate) fn join(
+        &self,
+        who: Fetcher<'_>,
+        key: &KeyHash,
+        fetch: &Fetch,
+        found: &Found,
+    ) -> Turn {
+        let key = key_of(who.group, key);
+        let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
+        let join = Join {
+            node: who.holder,
+            place: place(who.topology, who.holder.ip()),
+            offset: fetch.offset,
+            tried: &tried,
+            sources: 1,
+            waited_ms: fetch.waited_ms,
+            rank: fetch.rank.map(rank_in),
+        };
+        let holders: Vec<_> = found
+            .candidates
+            .iter()
+            .take(HOLDERS)
+            .filter_map(|candidate| Holder::new(candidate.holder).ok())
+            .map(|holder| (holder, place(who.topology, holder.ip())))
+            .collect();
+        let now = self.now();
+        let mut swarm = self.swarm.lock();
+        for (holder, place) in holders {
+            let is_given_up = fetch.tried.iter().any(|tried| tried.source == holder);
+            if !is_given_up {
+                swarm.holder(now, key, holder, place);
+            }
+        }
+        let answer = swarm.join(now, key, &join);
+        drop(swarm);
+        turn(answer, now, who.topology)
+    }
+
+    /// A node says how far it is with a key.
+    pub(crate) fn progress(
+        &self,
+        who: Fetcher<'_>,
+        key: &KeyHash,
+        progress: &Progress,
+    ) -> Standing {
+        let key = key_of(who.group, key);
+        let said = swarm::Progress {
+            node: who.holder,
+            place: place(who.topology, who.holder.ip()),
+            bytes: progress.bytes,
+            rank: progress.rank.map(rank_in),
+            permit: progress.permit && progress.end.is_none(),
+        };
+        let now = self.now();
+        let mut swarm = self.swarm.lock();
+        match progress.end {
+            Some(End::Complete) => swarm.complete(now, key, who.holder),
+            Some(End::Failed) => swarm.leave(now, key, who.holder),
+            None => {
+                return match swarm.progress(now, key, &said).standing {
+                    swarm::Standing::Permit { .. } => Standing::Permit,
+                    swarm::Standing::Lost => Standing::Lost,
+                    swarm::Standing::Noted | swarm::Standing::Unknown => Standing::Noted,
+                };
+            }
+        }
+        Standing::Noted
+    }
+
+    /// A node is gone.
+    pub(crate) fn gone(&self, holder: Holder) {
+        self.swarm.lock().gone(self.now(), holder);
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Groups share nothing, so a key is another one in each.
+fn key_of(group: &Group, key: &KeyHash) -> Key {
+    let group = KeyHash::of(group.as_str());
+    Key(u128::from_be_bytes(group.0) ^ u128::from_be_bytes(key.0))
+}
+
+/// Where an address stands, in numbers that are the same on each instance.
+fn place(topology: &Topology, ip: IpAddr) -> Place {
+    let name = topology.rack_name(topology.locate(ip)).into_owned();
+    let [a, b, c, d, e, f, g, h, ..] = KeyHash::of(&name).0;
+    Place {
+        rack: Rack(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        zone: Zone::default(),
+    }
+}
+
+fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
+    let fault = match tried.fault {
+        Fault::Silent | Fault::Other => swarm::Fault::Silent,
+        Fault::Empty => swarm::Fault::Empty,
+        Fault::Slow => swarm::Fault::Slow,
+        Fault::Busy => swarm::Fault::Busy,
+        Fault::Wrong => swarm::Fault::Wrong,
+    };
+    Tried {
+        source: tried.source,
+        fault,
+    }
+}
+
+fn rank_in(rank: Rank) -> swarm::Rank {
+    let Rank { epoch, rack, place } = rank;
+    swarm::Rank { epoch, rack, place }
+}
+
+/// An answer in the words of the wire.
+fn turn(answer: Answer<Holder>, now: Duration, topology: &Topology) -> Turn {
+    let left = |until: Duration| {
+        let left = until.saturating_sub(now).as_millis();
+        u32::try_from(left).unwrap_or(u32::MAX)
+    };
+    let verdict = match answer.verdict {
+        swarm::Verdict::Take { sources, .. } => Verdict::Take {
+            sources: sources
+                .into_iter()
+                .map(|source| Source {
+                    addr: source.node,
+                    rack: topology
+                        .rack_name(topology.locate(source.node.ip()))
+                        .into_owned(),
+                    bytes: source.bytes,
+                    complete: source.complete,
+                })
+                .collect(),
+        },
+        swarm::Verdict::Permit(permit) => Verdict::Permit {
+            lease_ms: left(permit.until),
+        },
+        swarm::Verdict::Wait { until, .. } => Verdict::Wait {
+            wait_ms: left(until),
+        },
+    };
+    let rank = answer
+        .rank
+        .map(|swarm::Rank { epoch, rack, place }| Rank { epoch, rack, place });
+    Turn { rank, verdict }
+}

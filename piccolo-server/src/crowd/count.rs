@@ -1,0 +1,81 @@
+//! What is counted of crowds.
+
+use daemon::metric::Metric;
+use swarm::Totals;
+
+const KEYS: Metric = Metric::gauge(
+    "piccolo_server_swarm_keys",
+    &[],
+    "Keys that nodes are fetching together.",
+);
+const FETCHING: Metric = Metric::gauge(
+    "piccolo_server_swarm_fetching",
+    &[],
+    "Nodes that are fetching, counted once for each key.",
+);
+const PERMITS: Metric = Metric::gauge(
+    "piccolo_server_swarm_permits",
+    &[],
+    "Nodes that may ask the registry now, counted once for each key.",
+);
+const DEPTH: Metric = Metric::gauge(
+    "piccolo_server_swarm_deepest",
+    &[],
+    "The most hops that a node was from the registry or a complete holder, since the start.",
+);
+const BYTES: Metric = Metric::gauge(
+    "piccolo_server_swarm_memory_bytes",
+    &[],
+    "Memory that the state of what is being fetched takes, about.",
+);
+const JOINS: Metric = Metric::counter(
+    "piccolo_server_swarm_joins_total",
+    &[],
+    "Finds of nodes that were about to fetch.",
+);
+const PERMITTED: Metric = Metric::counter(
+    "piccolo_server_swarm_permits_total",
+    &[("reason", "`turn`, `patience` (it had waited too long)")],
+    "Permits to ask the registry: copies that it was asked for, at most.",
+);
+const LOST: Metric = Metric::counter(
+    "piccolo_server_swarm_permits_lost_total",
+    &[],
+    "Permits that were taken away: their holders went silent or stood still.",
+);
+const SAVED: Metric = Metric::counter(
+    "piccolo_server_swarm_copies_saved_total",
+    &[],
+    "Nodes that got a key whole without the registry.",
+);
+const REFUSED: Metric = Metric::counter(
+    "piccolo_server_swarm_refused_total",
+    &[],
+    "Joins and reports for which there was no room.",
+);
+
+/// What this module counts.
+pub(crate) const METRICS: &[Metric] = &[
+    KEYS, FETCHING, PERMITS, DEPTH, BYTES, JOINS, PERMITTED, LOST, SAVED, REFUSED,
+];
+
+/// Shows the sums.
+pub(super) fn show(totals: &Totals) {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::as_conversions,
+        reason = "gauges are floats"
+    )]
+    let gauge = |metric: Metric, value: usize| metrics::gauge!(metric.name).set(value as f64);
+    gauge(KEYS, totals.keys);
+    gauge(FETCHING, totals.wanting);
+    gauge(PERMITS, totals.permits);
+    gauge(DEPTH, usize::from(totals.deepest));
+    gauge(BYTES, totals.bytes_of_memory);
+    metrics::counter!(JOINS.name).absolute(totals.joins);
+    metrics::counter!(PERMITTED.name, "reason" => "turn").absolute(totals.turns);
+    metrics::counter!(PERMITTED.name, "reason" => "patience").absolute(totals.patience);
+    metrics::counter!(LOST.name).absolute(totals.permits_lost);
+    metrics::counter!(SAVED.name).absolute(totals.copies_saved());
+    metrics::counter!(REFUSED.name).absolute(totals.refused);
+}
