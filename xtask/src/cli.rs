@@ -18,7 +18,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Shows four real containerd nodes in two racks sharing an image.
+    /// Shows real containerd nodes in racks pulling one image at the same moment, without Piccolo
+    /// and with it.
     Demo(DemoOptions),
     /// Ends demos that were kept, and removes what dead ones may have left.
     Sweep,
@@ -109,6 +110,12 @@ pub(crate) struct DemoOptions {
     /// Also writes the figures to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// How many nodes pull, 2 to 64.
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=64))]
+    pub(crate) nodes: u8,
+    /// Over how many racks they are spread, 1 to 16.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) racks: u8,
     /// Leaves everything running at the end, and says how to look at it and how to end it.
     #[arg(long)]
     pub(crate) keep: bool,

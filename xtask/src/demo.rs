@@ -1,9 +1,9 @@
-//! `cargo xtask demo`: four real containerd nodes in two shaped racks pull one image, first as they
-//! would without Piccolo, then with it.
+//! `cargo xtask demo`: real containerd nodes in shaped racks pull one image at the same moment, first
+//! as they would without Piccolo, then with it. Nobody has it before.
 
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Packing, Plan, Rate, Release, Run};
 
 use crate::cli::DemoOptions;
@@ -16,16 +16,17 @@ mod pull;
 mod screen;
 mod table;
 
-use figures::{Figures, NodeFigures};
-use pull::{Round, pull_round};
+use figures::{Figures, NodeFigures, copies_into_rack, ratio};
+use pull::pull_round;
 use screen::Screen;
 
 const IMAGE: &str = "lib/demo:v1";
 
-/// The links. Their sum stays below what the slowest containerd can hash on two cores.
-const REGISTRY: Rate = Rate::megabits(200);
-const UPLINK: Rate = Rate::megabits(400);
-const NODE: Rate = Rate::megabits(800);
+/// Megabits per second that all nodes take together at the registry's rate: less than the slowest
+/// containerd hashes on two cores.
+const ALL: u32 = 800;
+/// The registry's rate where few nodes pull.
+const REGISTRY: u32 = 200;
 
 /// Installs, builds, shows, and cleans up.
 pub(crate) fn run(options: &DemoOptions) -> Result<()> {
@@ -40,6 +41,8 @@ pub(crate) fn run(options: &DemoOptions) -> Result<()> {
     let own = std::env::current_exe().context("finding this program")?;
     let mut again = as_root(&own.to_string_lossy())?;
     again.args(["demo", "--built"]);
+    again.arg(format!("--nodes={}", options.nodes));
+    again.arg(format!("--racks={}", options.racks));
     again.args(options.keep.then_some("--keep"));
     if let Some(file) = &options.json {
         again.arg("--json").arg(file);
@@ -53,16 +56,20 @@ fn show(options: &DemoOptions) -> Result<()> {
     let image = spec().build()?;
     let run = Run::start()?;
     run.end_on_signals()?;
+    let racks = racks(options)?;
+    let rate = (ALL / u32::from(options.nodes)).clamp(20, REGISTRY);
+    let [registry, uplink, node] = [1, 2, 4].map(|times| Rate::megabits(rate * times));
     screen.say(&format!(
-        "Building two racks of two nodes ({}); links: registry {REGISTRY}, racks {UPLINK}, nodes \
-         {NODE} ...",
+        "Building {} nodes in racks of {racks:?} ({}); links: registry {registry}, racks {uplink}, \
+         nodes {node} ...",
+        options.nodes,
         run.name()
     ));
     let plan = Plan {
-        racks: vec![2, 2],
-        node: Some(NODE),
-        uplink: Some(UPLINK),
-        registry: Some(REGISTRY),
+        racks,
+        node: Some(node),
+        uplink: Some(uplink),
+        registry: Some(registry),
     };
     let mut bed = Bed::start(
         run.clone(),
@@ -86,6 +93,19 @@ fn show(options: &DemoOptions) -> Result<()> {
     run.end()
 }
 
+/// Nodes spread evenly over racks.
+fn racks(options: &DemoOptions) -> Result<Vec<u8>> {
+    let DemoOptions { nodes, racks, .. } = *options;
+    ensure!(
+        racks <= nodes,
+        "{racks} racks for {nodes} nodes: give each rack a node, with --racks {nodes} or fewer"
+    );
+    let rest = nodes % racks;
+    Ok((0..racks)
+        .map(|rack| nodes / racks + u8::from(rack < rest))
+        .collect())
+}
+
 fn spec() -> ImageSpec {
     let layer = |mebibytes: u32, packing| Layer {
         kibibytes: mebibytes << 10,
@@ -106,9 +126,9 @@ fn spec() -> ImageSpec {
 
 /// Both ways of pulling, one after the other, from empty nodes each time.
 fn compare(bed: &mut Bed, image: &Image, screen: &mut Screen) -> Result<Figures> {
-    screen.say("Without Piccolo: one node pulls, then the other three at once.");
+    screen.say("Without Piccolo: all nodes pull at the same moment.");
     bed.set_hosts(&[bed.registry.url()])?;
-    let without = both_waves(bed, image, screen, |_| Ok(()))?;
+    let without = pull_round(bed, &bed.nodes, image, screen)?;
 
     screen.say("Emptying the nodes, starting piccolo-server and an agent on every node ...");
     for node in &mut bed.nodes {
@@ -116,13 +136,15 @@ fn compare(bed: &mut Bed, image: &Image, screen: &mut Screen) -> Result<Figures>
         node.containerd.start()?;
     }
     bed.start_server(&[])?;
-    bed.start_agents(&[])?;
+    bed.start_agents(&["--swarm=on"])?;
     bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
 
-    screen.say("With Piccolo: one node pulls, then the other three at once.");
-    let with = both_waves(bed, image, screen, |bed| bed.wait_until_shared(image))?;
+    screen.say("With Piccolo (--swarm on): all nodes pull at the same moment.");
+    let with = pull_round(bed, &bed.nodes, image, screen)?;
     let nodes = NodeFigures::gather(bed, &without, &with)?;
     Ok(Figures {
+        registry_copies: ratio(with.registry_bytes(), image.bytes()),
+        copies_into_rack: copies_into_rack(bed, &nodes, image.bytes()),
         registry_bytes_with: with.registry_bytes(),
         registry_bytes_without: without.registry_bytes(),
         image_bytes: image.bytes(),
@@ -130,22 +152,6 @@ fn compare(bed: &mut Bed, image: &Image, screen: &mut Screen) -> Result<Figures>
         seconds_without: without.seconds(),
         nodes,
     })
-}
-
-fn both_waves(
-    bed: &Bed,
-    image: &Image,
-    screen: &mut Screen,
-    between: impl FnOnce(&Bed) -> Result<()>,
-) -> Result<Round> {
-    let (first, others) = bed
-        .nodes
-        .split_at_checked(1)
-        .context("a bed without nodes")?;
-    let mut round = pull_round(bed, first, image, screen)?;
-    between(bed)?;
-    round.add(pull_round(bed, others, image, screen)?);
-    Ok(round)
 }
 
 /// Prints a result, to standard output.

@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
 struct Figures {
+    registry_copies: f64,
+    copies_into_rack: f64,
     registry_bytes_with: u64,
     registry_bytes_without: u64,
     image_bytes: u64,
@@ -40,11 +42,14 @@ fn one_copy_leaves_the_registry() -> Result<()> {
     assert!(output.status.success(), "{table}{said}");
 
     let figures: Figures = serde_json::from_slice(&std::fs::read(&file)?)?;
+    assert!(figures.registry_copies <= 1.05, "{figures:?}");
+    assert!(figures.copies_into_rack <= 1.2, "{figures:?}");
     let Figures {
         registry_bytes_with: with,
         registry_bytes_without: without,
         image_bytes: image,
         nodes,
+        ..
     } = &figures;
     assert!(*image > 190_000_000, "{figures:?}");
     assert!(with * 100 <= image * 105, "{figures:?}");

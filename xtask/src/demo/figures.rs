@@ -13,6 +13,10 @@ use super::pull::Round;
 /// Everything that the demo measures. Bytes are those of HTTP bodies.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
+    /// Copies of the image that the registry sent with Piccolo.
+    pub(super) registry_copies: f64,
+    /// Copies that came into a rack from outside with Piccolo, the most of all racks.
+    pub(super) copies_into_rack: f64,
     pub(super) registry_bytes_with: u64,
     pub(super) registry_bytes_without: u64,
     /// What one node needs: manifests, configuration, layers as packed.
@@ -69,4 +73,29 @@ impl NodeFigures {
                 .collect(),
         })
     }
+}
+
+/// The most copies that came into a rack, from the registry and from other racks.
+pub(super) fn copies_into_rack(bed: &Bed, nodes: &[NodeFigures], image: u64) -> f64 {
+    let mut racks: BTreeMap<&str, u64> = BTreeMap::new();
+    for node in nodes {
+        let is_near = |peer: &str| {
+            let mut all = bed.nodes.iter();
+            all.any(|other| other.host.address.to_string() == peer && other.host.rack == node.rack)
+        };
+        let peers = node.from_peers.iter();
+        let from_far = peers.filter(|(peer, _)| !is_near(peer));
+        let bytes = node.from_registry + from_far.map(|(_, bytes)| bytes).sum::<u64>();
+        *racks.entry(&node.rack).or_default() += bytes;
+    }
+    ratio(racks.into_values().max().unwrap_or_default(), image)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "a ratio for people"
+)]
+pub(super) fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
 }

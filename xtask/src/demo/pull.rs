@@ -40,12 +40,6 @@ impl Round {
     pub(super) fn node(&self, address: IpAddr) -> Option<Pulled> {
         self.nodes.get(&address).copied()
     }
-
-    /// A round that came after this one.
-    pub(super) fn add(&mut self, later: Self) {
-        self.seconds += later.seconds;
-        self.nodes.extend(later.nodes);
-    }
 }
 
 /// Pulls the demo's image on all these nodes at once, and shows how far they are.

@@ -40,6 +40,10 @@ pub(super) fn show(figures: &Figures) -> String {
             megabytes(image)
         ));
     }
+    lines.push(format!(
+        "\nwith Piccolo, into the rack that got most: {:.2} copies",
+        figures.copies_into_rack
+    ));
     lines.join("\n")
 }
 
