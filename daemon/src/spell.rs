@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 /// Between two lines while it lasts. What has not happened for so long is over.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 /// It is over when it has not happened for so long, and all is well.
 const WELL: Duration = Duration::from_secs(5);
 
