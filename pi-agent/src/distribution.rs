@@ -40,6 +40,9 @@ fn yes() -> bool {
 }
 
 /// All of them, by name.
+///
+/// # Panics
+/// Never: the table is a part of the program, and a test reads it.
 pub fn all() -> BTreeMap<String, Distribution> {
     serde_json::from_str(TABLE).expect("the table is part of the program, and a test reads it")
 }

@@ -40,6 +40,12 @@ pub struct Outcome {
     pub result: Result<Done, PlaceError>,
 }
 
+/// The place that was asked for, and why it would not do.
+struct Unfit {
+    own: Place,
+    error: Misplaced,
+}
+
 impl Entries {
     /// Makes sure that containerd reads the files, and says how.
     ///
@@ -54,7 +60,8 @@ impl Entries {
     pub fn publish(&self) -> Vec<Outcome> {
         self.each(|place| match place {
             Ok(place) => place.add(&self.mirror),
-            Err((own, error)) => {
+            Err(unfit) => {
+                let Unfit { own, error } = *unfit;
                 if matches!(error, Misplaced::Hides { .. }) && own.is_ours() {
                     own.remove()?;
                 }
@@ -67,14 +74,15 @@ impl Entries {
     pub fn rehearse(&self) -> Vec<Outcome> {
         self.each(|place| match place {
             Ok(place) => place.rehearse(&self.mirror),
-            Err((_, error)) => Err(error.into()),
+            Err(unfit) => Err(unfit.error.into()),
         })
     }
 
     /// Takes the agent out of each file.
     pub fn withdraw(&self) -> Vec<Outcome> {
         self.each(|place| match place {
-            Ok(place) | Err((place, _)) => place.remove(),
+            Ok(place) => place.remove(),
+            Err(unfit) => unfit.own.remove(),
         })
     }
 
@@ -85,7 +93,7 @@ impl Entries {
         let missing = self.registries.iter().filter_map(|registry| {
             let place = match self.place(reach.as_ref(), registry) {
                 Ok(place) => place,
-                Err((_, error)) => return Some(daemon::telemetry::chain(&error).to_string()),
+                Err(unfit) => return Some(daemon::telemetry::chain(&unfit.error).to_string()),
             };
             let file = place.file();
             match place.asks_first(url) {
@@ -117,7 +125,7 @@ impl Entries {
 
     fn each(
         &self,
-        work: impl Fn(Result<Place, (Place, Misplaced)>) -> Result<Done, PlaceError>,
+        work: impl Fn(Result<Place, Box<Unfit>>) -> Result<Done, PlaceError>,
     ) -> Vec<Outcome> {
         let reach = self.check().ok();
         let one = |registry| Outcome {
@@ -129,15 +137,11 @@ impl Entries {
 
     /// The place of a registry's entry; where there is none that would do, the one that was asked for
     /// and why not. Without a way from containerd's configuration, the one that was asked for.
-    fn place(
-        &self,
-        reach: Option<&Reach>,
-        registry: &RegistryName,
-    ) -> Result<Place, (Place, Misplaced)> {
+    fn place(&self, reach: Option<&Reach>, registry: &RegistryName) -> Result<Place, Box<Unfit>> {
         let own = Place::new(&self.hosts_dir, registry);
         match reach.map(|reach| reach.place(registry)) {
             None => Ok(own),
-            Some(place) => place.map_err(|error| (own, error)),
+            Some(place) => place.map_err(|error| Box::new(Unfit { own, error })),
         }
     }
 }

@@ -113,6 +113,7 @@ impl Place {
     }
 
     /// The same with another directory for registries that have none.
+    #[must_use]
     pub fn with_default(self, default: PathBuf) -> Self {
         Self { default, ..self }
     }

@@ -1,7 +1,7 @@
 //! Images whose layers are not here: containerd has discarded them after unpacking, or fetches them
 //! piece by piece. Such an image runs, and its node has nothing of it for its peers.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::{Id, Inventory, MAX_DEPTH, Node, Role};
 
@@ -36,7 +36,7 @@ impl Inventory {
     pub(crate) fn layers(&self) -> Layers {
         let mut layers = Layers::default();
         let shared = self.images.values().filter(|root| root.shared);
-        for target in shared.map(|root| &root.target).collect::<HashSet<_>>() {
+        for target in shared.map(|root| &root.target).collect::<BTreeSet<_>>() {
             match self.here(target, MAX_DEPTH) {
                 Has::Nothing => {}
                 Has::Part => {

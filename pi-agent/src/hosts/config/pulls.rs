@@ -10,7 +10,7 @@ use crate::hosts::release::Release;
 const DOWNLOADS: i64 = 3;
 
 /// The settings that decide it, as far as they are set.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pulls {
     local: Option<bool>,
     discard: InBoth,

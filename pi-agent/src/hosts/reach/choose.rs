@@ -67,7 +67,7 @@ impl Reach {
 
     /// What a directory of this registry's own would hide, and the root that has it.
     fn hidden_by(&self, registry: &str) -> Result<Option<(PathBuf, PathBuf)>, Misplaced> {
-        if self.has_default(&self.hosts_dir)? {
+        if has_default(&self.hosts_dir)? {
             return Ok(None);
         }
         for root in self.roots().iter().skip(self.place + 1) {
@@ -77,7 +77,7 @@ impl Reach {
                     return Ok(Some((path, root.clone())));
                 }
             }
-            if self.has_default(root)? {
+            if has_default(root)? {
                 return Ok(None);
             }
         }
@@ -106,7 +106,7 @@ impl Reach {
             }
             if there(&root.join(DEFAULT))? {
                 hidden = hidden.or_else(|| Some(root.join(DEFAULT)));
-                better = root.clone();
+                better.clone_from(root);
                 break;
             }
         }
@@ -124,12 +124,6 @@ impl Reach {
         }
     }
 
-    /// Whether a root has a `_default` that is not there for the agent alone.
-    fn has_default(&self, root: &Path) -> Result<bool, Misplaced> {
-        let place = Place::all(root);
-        Ok(there(place.directory())? && !place.is_ours())
-    }
-
     /// Makes sure that a root which is missing here is missing on the node.
     fn see(&self, root: &Path, registry: &str) -> Result<(), Misplaced> {
         if there(root)? || !mounts::mounted_at(&self.hosts_dir) {
@@ -140,6 +134,12 @@ impl Reach {
             root: root.to_owned(),
         })
     }
+}
+
+/// Whether a root has a `_default` that is not there for the agent alone.
+fn has_default(root: &Path) -> Result<bool, Misplaced> {
+    let place = Place::all(root);
+    Ok(there(place.directory())? && !place.is_ours())
 }
 
 fn there(path: &Path) -> Result<bool, Misplaced> {

@@ -4,6 +4,7 @@
 
 mod arm;
 mod manifest;
+mod restarts;
 mod rights;
 mod server;
 mod surroundings;
@@ -57,6 +58,7 @@ struct AgentPod<'a> {
     node: &'a Node,
     pod: Pod,
     agent: Container,
+    hosts: Container,
 }
 
 fn check(
@@ -64,6 +66,26 @@ fn check(
     file: &str,
     rights: impl FnOnce(&AgentPod<'_>) -> Result<()>,
 ) -> Result<()> {
+    let (bed, image) = prepare(release)?;
+    let second = node(&bed, 1)?;
+    let before = hosts_file(second)?;
+    let manifest = Manifest::read(file, second, &bed.server_url(), &agent_image_name(second)?)?;
+    let pod = AgentPod::start(&bed, second, &manifest)?;
+    let first_host = hosts_file(second)?;
+    assert!(first_host.contains(&Agent::mirror_url()), "{first_host}");
+    rights(&pod)?;
+    rights::cannot_write(&pod, &second.containerd.content())?;
+    rights::cannot_write(&pod, &second.containerd.hosts_directory())?;
+    pull_through(&bed, &pod, &image)?;
+
+    pod.leave(&bed, &image)?;
+    assert_eq!(hosts_file(second)?, before, "the node is not as it was");
+    second.containerd.cri().remove(&Bed::image_name(APP))?;
+    pull(second, APP)
+}
+
+/// A server, a node that shares the image, and one that is ready for the agent's pod.
+fn prepare(release: Release) -> Result<(Bed, Image)> {
     let mut bed = bed(release, &[2])?;
     let image = push_app(&bed)?;
     bed.start_server(&[])?;
@@ -71,27 +93,16 @@ fn check(
     // As an operator's file would be before there was a Piccolo.
     bed.set_hosts(&[bed.registry.url()])?;
     share_from_the_first(&bed, &image)?;
-
     let second = node(&bed, 1)?;
-    let hosts_file = second.containerd.hosts_directory().join(manifest::REGISTRY);
-    let hosts_file = hosts_file.join("hosts.toml");
-    let before = fs::read_to_string(&hosts_file).context("reading hosts.toml")?;
     second.containerd.prepare_pods()?;
     second.containerd.import(&agent_image()?)?;
+    Ok((bed, image))
+}
 
-    let manifest = Manifest::read(file, second, &bed.server_url(), &agent_image_name(second)?)?;
-    let pod = AgentPod::start(&bed, second, &manifest)?;
-    let first_host = fs::read_to_string(&hosts_file).context("reading hosts.toml")?;
-    assert!(first_host.contains(&Agent::mirror_url()), "{first_host}");
-    rights(&pod)?;
-    rights::cannot_write(&pod, &second.containerd.content())?;
-    pull_through(&bed, &pod, &image)?;
-
-    pod.leave(&manifest, &bed, &image)?;
-    let after = fs::read_to_string(&hosts_file).context("reading hosts.toml")?;
-    assert_eq!(after, before, "the node is not as it was");
-    second.containerd.cri().remove(&Bed::image_name(APP))?;
-    pull(second, APP)
+/// What a node's hosts.toml says of the bed's registry.
+fn hosts_file(node: &Node) -> Result<String> {
+    let directory = node.containerd.hosts_directory().join(manifest::REGISTRY);
+    fs::read_to_string(directory.join("hosts.toml")).context("reading hosts.toml")
 }
 
 fn share_from_the_first(bed: &Bed, image: &Image) -> Result<()> {
@@ -113,6 +124,10 @@ fn pull_through(bed: &Bed, pod: &AgentPod<'_>, image: &Image) -> Result<()> {
         is_little(from_registry, image),
         "the registry sent {from_registry} bytes"
     );
+    counted(pod, image)
+}
+
+fn counted(pod: &AgentPod<'_>, image: &Image) -> Result<()> {
     wait_until("the agent to have counted the pull", SOON, || {
         let received: u64 = pod
             .status()?
@@ -132,18 +147,32 @@ impl<'a> AgentPod<'a> {
         let code = wait_until("the init container to end", SOON, || pod.exit_code(&init))?;
         ensure!(code == 0, "configure ended with {code}: {}", init.log());
         let agent = pod.run(&manifest.agent)?;
-        let this = Self { node, pod, agent };
+        let hosts = pod.run(&manifest.hosts)?;
+        let this = Self {
+            node,
+            pod,
+            agent,
+            hosts,
+        };
+        this.wait_ready()?;
+        Ok(this)
+    }
+
+    fn wait_ready(&self) -> Result<()> {
         let ready = wait_until("the agent's container to be ready", SOON, || {
-            if let Some(code) = this.pod.exit_code(&this.agent)? {
+            if let Some(code) = self.pod.exit_code(&self.agent)? {
                 anyhow::bail!("it ended with {code}");
             }
-            let answer = get(&this.node.host.netns, ADMIN.parse()?, "/readyz");
+            let answer = get(&self.node.host.netns, ADMIN.parse()?, "/readyz");
             Ok(answer
                 .is_ok_and(|answer| answer.status == 200)
                 .then_some(()))
         });
-        ready.with_context(|| format!("the agent's log:\n{}", this.agent.log()))?;
-        Ok(this)
+        let logs = || {
+            let (agent, hosts) = (self.agent.log(), self.hosts.log());
+            format!("the agent's log:\n{agent}\nkeep-hosts' log:\n{hosts}")
+        };
+        ready.with_context(logs)
     }
 
     fn status(&self) -> Result<Status> {
@@ -162,9 +191,16 @@ impl<'a> AgentPod<'a> {
         self.pod.process(&self.agent)
     }
 
-    /// What the kubelet does at the pod's end: the hook, then a termination request. The server
+    /// Waits for the end of the agent's container; gives its exit code.
+    fn wait_end(&self) -> Result<i32> {
+        wait_until("the agent's container to end", SOON, || {
+            self.pod.exit_code(&self.agent)
+        })
+    }
+
+    /// What the kubelet does at the pod's end: a termination request to each container. The server
     /// must know of the farewell at once.
-    fn leave(self, manifest: &Manifest, bed: &Bed, image: &Image) -> Result<()> {
+    fn leave(self, bed: &Bed, image: &Image) -> Result<()> {
         let server = bed.server.as_ref().context("no server")?;
         let blob = image.native_blobs().next().context("an empty image")?;
         let holders = |wanted| {
@@ -178,8 +214,8 @@ impl<'a> AgentPod<'a> {
             )
         };
         holders(2)?;
-        let hook: Vec<_> = manifest.pre_stop.iter().map(String::as_str).collect();
-        self.pod.execute(&self.agent, &hook)?.success()?;
+        let code = self.pod.stop(&self.hosts)?;
+        assert_eq!(code, 0, "keep-hosts' log:\n{}", self.hosts.log());
         let code = self.pod.stop(&self.agent)?;
         assert_eq!(code, 0, "the agent's log:\n{}", self.agent.log());
         holders(1)

@@ -15,7 +15,8 @@ pub(crate) const REGISTRY: &str = "registry.test";
 pub(crate) struct Manifest {
     pub(crate) init: ContainerSpec,
     pub(crate) agent: ContainerSpec,
-    pub(crate) pre_stop: Vec<String>,
+    /// The one that keeps the mirror files.
+    pub(crate) hosts: ContainerSpec,
 }
 
 impl Manifest {
@@ -40,12 +41,15 @@ impl Manifest {
             let address = node.host.address.to_string();
             specification(pod, container, &address, image)
         };
-        let agent = first(pod, "containers")?;
-        let hook = at(agent, &["lifecycle", "preStop", "exec", "command"])?;
+        let named = |name| {
+            items(pod, "containers")
+                .find(|container| text_at(container, "name") == Some(name))
+                .with_context(|| format!("no container {name}"))
+        };
         Ok(Self {
             init: spec(first(pod, "initContainers")?)?,
-            agent: spec(agent)?,
-            pre_stop: strings(hook),
+            agent: spec(named("agent")?)?,
+            hosts: spec(named("hosts")?)?,
         })
     }
 }
@@ -132,6 +136,8 @@ fn specification(
             .and_then(Yaml::as_str)
             .map_or(Ok(0), mebibytes)?,
         rights: rights(container)?,
+        shares_processes: flag(pod, "shareProcessNamespace"),
+        attempt: 0,
     })
 }
 

@@ -7,6 +7,8 @@ set -eu
 setting() { sed -n "s/^$2=//p" "/etc/systemd/system/$1.service"; }
 
 environment() {
+    setting "$1" Environment >"$UNITS_STATE/$1.Environment"
+    while read -r line; do export "${line?}"; done <"$UNITS_STATE/$1.Environment"
     file=$(setting "$1" EnvironmentFile)
     file=${file#-}
     if [ -f "$file" ]; then

@@ -17,6 +17,7 @@ const STOP_SECONDS: i64 = 20;
 /// The network, process and IPC namespaces of a pod, as the API numbers them.
 const OF_THE_NODE: i32 = 2;
 const OF_THE_POD: i32 = 0;
+const OF_THE_CONTAINER: i32 = 1;
 const EXITED: i32 = 2;
 
 /// What a container is and may do. The names are those of a pod's manifest.
@@ -36,6 +37,10 @@ pub struct ContainerSpec {
     pub memory: i64,
     /// Its rights.
     pub rights: Rights,
+    /// Whether it sees the processes of the pod's other containers.
+    pub shares_processes: bool,
+    /// How often it was started before in this pod.
+    pub attempt: u32,
 }
 
 /// A directory of the node in a container.
@@ -307,7 +312,7 @@ impl ContainerSpec {
         messages::ContainerConfig {
             metadata: Some(messages::ContainerMetadata {
                 name: self.name.clone(),
-                attempt: 0,
+                attempt: self.attempt,
             }),
             image: Some(ImageSpec {
                 image: self.image.clone(),
@@ -320,14 +325,14 @@ impl ContainerSpec {
                 resources: Some(messages::LinuxContainerResources {
                     memory_limit_in_bytes: self.memory,
                 }),
-                security_context: Some(self.rights.message()),
+                security_context: Some(self.rights.message(self.shares_processes)),
             }),
         }
     }
 }
 
 impl Rights {
-    fn message(&self) -> messages::LinuxContainerSecurityContext {
+    fn message(&self, shares_processes: bool) -> messages::LinuxContainerSecurityContext {
         messages::LinuxContainerSecurityContext {
             capabilities: Some(messages::Capability {
                 add: self.add.clone(),
@@ -336,7 +341,11 @@ impl Rights {
             privileged: self.privileged,
             namespace_options: Some(messages::NamespaceOption {
                 network: OF_THE_NODE,
-                pid: OF_THE_POD + 1,
+                pid: if shares_processes {
+                    OF_THE_POD
+                } else {
+                    OF_THE_CONTAINER
+                },
                 ipc: OF_THE_POD,
             }),
             run_as_user: Some(messages::Int64Value { value: self.user }),

@@ -1,0 +1,81 @@
+//! What goes on in the agent's pod without its end: the agent is killed, is stopped, and the node's
+//! mirror files are replaced. Its node's pulls go on, and containerd asks the agent whenever it
+//! answers.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use testbed::ContainerSpec;
+
+use super::*;
+
+/// A pull that meets a stopped agent waits for ten seconds at most (docs/agent.md); the rest is its
+/// own time.
+const HELD: Duration = Duration::from_secs(15);
+/// 128 and the number of SIGKILL.
+const KILLED: i32 = 137;
+
+#[test]
+fn the_mirror_files_follow_the_agent_and_not_its_container() -> Result<()> {
+    let (bed, image) = prepare(Release::V1_7)?;
+    let second = node(&bed, 1)?;
+    let before = hosts_file(second)?;
+    let name = agent_image_name(second)?;
+    let manifest = Manifest::read("piccolo.yaml", second, &bed.server_url(), &name)?;
+    let mut pod = AgentPod::start(&bed, second, &manifest)?;
+    let in_force = || anyhow::Ok(hosts_file(second)?.contains(&Agent::mirror_url()));
+
+    signal(&pod, "KILL")?;
+    pod.wait_end()?;
+    assert!(
+        in_force()?,
+        "a restart of the container is no end of the pod"
+    );
+    pod.agent = pod.pod.run(&again(&manifest.agent, 1))?;
+    pod.wait_ready()?;
+
+    signal(&pod, "STOP")?;
+    let begin = Instant::now();
+    pull(second, APP)?;
+    let took = begin.elapsed();
+    assert!(took < HELD, "the pull took {took:?}");
+    assert!(!in_force()?, "containerd still asks an agent that is away");
+    assert_eq!(pod.wait_end()?, KILLED);
+    second.containerd.cri().remove(&Bed::image_name(APP))?;
+    pod.agent = pod.pod.run(&again(&manifest.agent, 2))?;
+    pod.wait_ready()?;
+    pull(second, APP)?;
+    counted(&pod, &image)?;
+
+    // As k3s does at each of its starts.
+    let directory = second.containerd.hosts_directory();
+    fs::remove_dir_all(&directory)?;
+    bed.set_hosts(&[bed.registry.url()])?;
+    let code = wait_until("keep-hosts to ask for a new mount", SOON, || {
+        pod.pod.exit_code(&pod.hosts)
+    })?;
+    assert_eq!(code, 1, "keep-hosts' log:\n{}", pod.hosts.log());
+    pod.hosts = pod.pod.run(&again(&manifest.hosts, 1))?;
+    wait_until("the agent to be entered again", SOON, || {
+        Ok(in_force()?.then_some(()))
+    })?;
+    pod.wait_ready()?;
+
+    pod.leave(&bed, &image)?;
+    assert_eq!(hosts_file(second)?, before, "the node is not as it was");
+    Ok(())
+}
+
+fn again(spec: &ContainerSpec, attempt: u32) -> ContainerSpec {
+    ContainerSpec {
+        attempt,
+        ..spec.clone()
+    }
+}
+
+fn signal(pod: &AgentPod<'_>, name: &str) -> Result<()> {
+    let id = pod.process()?.to_string();
+    let status = Command::new("kill").args(["-s", name, &id]).status()?;
+    ensure!(status.success(), "the agent could not be signalled");
+    Ok(())
+}
