@@ -13,7 +13,7 @@ use crate::{
 
 /// Its first and third numbers are small: the first sync and the next come soon, however large the
 /// set.
-const SOON: u64 = 2480;
+const SOON: u64 = 459_085;
 
 fn digests(count: u32) -> Vec<String> {
     (0..count).map(|n| format!("sha256:{n:064x}")).collect()
