@@ -156,9 +156,11 @@ fn key_of(group: &Group, key: &KeyHash) -> Key {
 /// Where an address stands, in numbers that are the same on each instance.
 fn place(topology: &Topology, ip: IpAddr) -> Place {
     let name = topology.rack_name(topology.locate(ip)).into_owned();
-    let [a, b, c, d, e, f, g, h, ..] = KeyHash::of(&name).0;
+    let (first, _) = KeyHash::of(&name).0.as_chunks::<8>();
     Place {
-        rack: Rack(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        rack: Rack(u64::from_be_bytes(
+            first.first().copied().unwrap_or_default(),
+        )),
         zone: Zone::default(),
     }
 }

@@ -274,10 +274,9 @@ impl Followed {
     }
 
     fn give_up(&mut self) {
-        for growing in self.blobs.values() {
-            growing.end(Ended::Vanished);
-        }
-        self.blobs.clear();
+        self.blobs
+            .drain()
+            .for_each(|(_, growing)| growing.end(Ended::Vanished));
         self.watches.clear();
     }
 }

@@ -308,10 +308,10 @@ fn check_server(database: &Database, statement: &str) {
         let columns: Vec<&str> = line.split('\t').collect();
         // id, select_type, table, partitions (MySQL's), type, possible_keys, key, key_len, ref, rows,
         // filtered (MySQL's), Extra.
-        let (table, access, extra) = match columns[..] {
-            [_, _, table, access, _, _, _, _, _, extra]
-            | [_, _, table, _, access, _, _, _, _, _, _, extra] => (table, access, extra),
-            _ => panic!("{line}"),
+        let ([_, _, table, access, _, _, _, _, _, extra]
+        | [_, _, table, _, access, _, _, _, _, _, _, extra]) = columns[..]
+        else {
+            panic!("{line}");
         };
         // A row that is not there was looked for by a unique key before the plan was made.
         let is_none = [

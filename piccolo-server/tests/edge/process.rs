@@ -34,6 +34,7 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
 }
 
 impl Process {
+    #[expect(clippy::print_stderr, reason = "the server's log is the test's")]
     pub(crate) fn start(flags: &[&str]) -> Self {
         let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         let mut child = program(&listen)
