@@ -156,7 +156,8 @@ fn key_of(group: &Group, key: &KeyHash) -> Key {
 /// Where an address stands, in numbers that are the same on each instance.
 fn place(topology: &Topology, ip: IpAddr) -> Place {
     let name = topology.rack_name(topology.locate(ip)).into_owned();
-    let (first, _) = KeyHash::of(&name).0.as_chunks::<8>();
+    let hash = KeyHash::of(&name).0;
+    let (first, _) = hash.as_chunks::<8>();
     Place {
         rack: Rack(u64::from_be_bytes(
             first.first().copied().unwrap_or_default(),
