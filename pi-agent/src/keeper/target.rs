@@ -3,7 +3,7 @@
 use std::{fs, os::fd::OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use crate::instance::Instance;
 
@@ -23,31 +23,49 @@ impl Target {
         }
     }
 
-    /// Ends it: whoever waits for its answer then goes on.
+    /// Ends it: whoever waits for its answer then goes on. One that was started since the last answer
+    /// and has not given any is found by its command.
     pub(super) fn kill(&self) {
-        let Some((instance, Some(process))) = &self.0 else {
-            warn!("what does not answer is no process that could be ended from here");
+        let known = self.0.as_ref().and_then(|(_, process)| process.as_ref());
+        if known.is_some_and(end) {
             return;
-        };
-        match pidfd_send_signal(process, Signal::KILL) {
-            Ok(()) => warn!(%instance, "the agent that does not answer is ended"),
-            // It has ended, and its successor is not known yet.
-            Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => {
-                error!(%instance, %error, "the agent that does not answer cannot be ended");
-            }
+        }
+        // In a pod there is one. Among several it could be the wrong one.
+        if !matches!(agents().as_slice(), [one] if end(one)) {
+            warn!("what does not answer is no process that could be ended from here");
         }
     }
 }
 
+/// Whether a process was there to be ended.
+fn end(process: &OwnedFd) -> bool {
+    match pidfd_send_signal(process, Signal::KILL) {
+        Ok(()) => warn!("the agent that does not answer is ended"),
+        Err(rustix::io::Errno::SRCH) => return false,
+        Err(error) => error!(%error, "the agent that does not answer cannot be ended"),
+    }
+    true
+}
+
 /// Without a process namespace in common the number is somebody else's, or nobody's.
 fn find(instance: Instance) -> Option<OwnedFd> {
-    let number = instance.process();
+    agent(instance.process())
+}
+
+/// The agents that are seen from here.
+fn agents() -> Vec<OwnedFd> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter_map(agent).collect()
+}
+
+/// A process, if it runs an agent.
+fn agent(number: u32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(i32::try_from(number).ok()?)?;
-    let found = pidfd_open(pid, PidfdFlags::empty());
-    let process = found
-        .inspect_err(|error| debug!(%instance, %error, "its process is not seen from here"))
-        .ok()?;
+    // First: what is read then is of the process that the descriptor stands for, or of none.
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let name = fs::read_to_string(format!("/proc/{number}/comm")).ok()?;
-    (name.trim_end() == PROGRAM && pid != getpid()).then_some(process)
+    let command = fs::read(format!("/proc/{number}/cmdline")).ok()?;
+    let runs = command.split(|byte| *byte == 0).nth(1) == Some(b"run".as_slice());
+    (name.trim_end() == PROGRAM && runs && pid != getpid()).then_some(process)
 }
