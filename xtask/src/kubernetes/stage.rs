@@ -92,7 +92,10 @@ impl Stage {
         if self.values.as_deref().is_some_and(|have| have == values) {
             return Ok(());
         }
-        if self.volume.is_none() {
+        // Without a claim the next one needs a volume that none has had.
+        let claim =
+            format!("/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims/{RELEASE}-server");
+        if self.cluster.api().find(&claim)?.is_none() {
             self.make_volume()?;
         }
         self.values = None;
@@ -125,10 +128,7 @@ impl Stage {
         wait_until("all pods of the release to be gone", ROLL_OUT, || {
             Ok(self.pods()?.is_empty().then_some(()))
         })?;
-        if let Some(volume) = self.volume.take() {
-            self.api_delete(&format!("/api/v1/persistentvolumes/{volume}"))?;
-        }
-        Ok(())
+        self.remove_volume()
     }
 
     /// What is installed is not known any more.
@@ -147,7 +147,7 @@ impl Stage {
     }
 
     pub(super) fn wait_until_rolled_out(&self) -> Result<()> {
-        let waited = wait_until("the roll-out", ROLL_OUT, || {
+        wait_until("the roll-out", ROLL_OUT, || {
             let (agents, server) = (
                 self.find("daemonsets", "agent")?,
                 self.find("deployments", "server")?,
@@ -160,8 +160,7 @@ impl Stage {
                 .iter()
                 .any(|pod| pod.pointer("/metadata/deletionTimestamp").is_some());
             Ok((is_done && !ending).then_some(()))
-        });
-        waited.with_context(|| self.describe())
+        })
     }
 
     /// Has a workload of the chart have so many replicas.
@@ -290,6 +289,7 @@ impl Stage {
     }
 
     fn make_volume(&mut self) -> Result<()> {
+        self.remove_volume()?;
         self.made += 1;
         let name = format!("volume-{}", self.made);
         let directory = self.node(0)?.place(objects::VOLUME);
@@ -305,8 +305,11 @@ impl Stage {
         Ok(())
     }
 
-    fn api_delete(&self, path: &str) -> Result<()> {
-        self.cluster.api().delete(path)
+    fn remove_volume(&mut self) -> Result<()> {
+        self.volume.take().map_or(Ok(()), |volume| {
+            let path = format!("/api/v1/persistentvolumes/{volume}");
+            self.cluster.api().delete(&path)
+        })
     }
 
     fn helm(&self, arguments: &[String]) -> Result<String> {
