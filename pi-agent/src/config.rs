@@ -1,6 +1,7 @@
 //! What the command line, the environment and the settings file say: the one place that reads them.
 
 mod hosts;
+mod modes;
 
 use std::{
     ffi::OsString,
@@ -15,12 +16,14 @@ use piccolo_api::Group;
 use crate::{
     containerd::{Namespace, NamespaceError},
     ebpf::Choice,
-    fetch::{Swarm, Verify},
     policy::Pattern,
     registry::{RegistryUrl, names_host},
 };
 
-pub use self::hosts::{Hosts, HostsMode};
+pub use self::{
+    hosts::{Hosts, HostsMode},
+    modes::{SwarmMode, VerifyMode},
+};
 
 /// Where containerd keeps its content unless it is told otherwise.
 pub const DEFAULT_CONTENT_PATH: &str = "/var/lib/containerd/io.containerd.content.v1.content";
@@ -277,46 +280,6 @@ pub struct Serving {
         default_value_t = 0
     )]
     pub upload_rate: u64,
-}
-
-/// Which bytes are checked against their digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum VerifyMode {
-    /// Small objects and suspects; all where containerd's verdict cannot be watched, as where its
-    /// directory cannot be read.
-    Auto,
-    /// Every object.
-    Always,
-    /// Small objects only.
-    Small,
-}
-
-/// Whether this node takes part in crowds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SwarmMode {
-    /// It does.
-    On,
-    /// It takes from nodes that have all of a layer, and from the registry.
-    Off,
-}
-
-impl From<SwarmMode> for Swarm {
-    fn from(mode: SwarmMode) -> Self {
-        match mode {
-            SwarmMode::On => Self::On,
-            SwarmMode::Off => Self::Off,
-        }
-    }
-}
-
-impl From<VerifyMode> for Verify {
-    fn from(mode: VerifyMode) -> Self {
-        match mode {
-            VerifyMode::Auto => Self::Auto,
-            VerifyMode::Always => Self::Always,
-            VerifyMode::Small => Self::Small,
-        }
-    }
 }
 
 /// The settings of `configure`.

@@ -6,6 +6,7 @@ mod delta;
 mod failures;
 mod flavour;
 mod join;
+mod leave;
 mod pending;
 mod prefetch;
 mod racks;

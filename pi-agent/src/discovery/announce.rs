@@ -4,9 +4,7 @@
 use std::{fmt, time::Duration};
 
 use daemon::{client::Reply, metric::Metric, retry::Backoff, scope::Scope, spell::Spell};
-use piccolo_api::{
-    Ack, AdvertiseRequest, FindRequest, Holder, KeepaliveRequest, Key, LeaveRequest, path,
-};
+use piccolo_api::{Ack, AdvertiseRequest, FindRequest, Holder, KeepaliveRequest, Key, path};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -61,7 +59,6 @@ const GO_SYNC: Duration = Duration::from_mins(10);
 /// Longest wait for one call; a set of many thousand keys takes the server a moment.
 const DEADLINE: Duration = Duration::from_secs(5);
 const SYNC_DEADLINE: Duration = Duration::from_secs(30);
-const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
 /// Between attempts, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
@@ -473,27 +470,6 @@ async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Discovery {
-    pub(super) async fn say_goodbye(&self) {
-        let Some(holder) = self.0.holder else {
-            return;
-        };
-        let request = LeaveRequest {
-            host: holder.to_string(),
-            group: self.0.group.clone(),
-        };
-        for server in self.0.servers.usable() {
-            if server
-                .post(path::LEAVE, &request, LEAVE_DEADLINE)
-                .await
-                .is_some()
-            {
-                return;
-            }
-        }
     }
 }
 

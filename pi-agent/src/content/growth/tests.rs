@@ -1,3 +1,5 @@
+//! An ingest that the test writes as containerd does.
+
 use std::{fs, io::Write as _, path::PathBuf};
 
 use daemon::scope::{Deaths, Scope};

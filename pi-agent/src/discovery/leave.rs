@@ -1,0 +1,30 @@
+//! The farewell: peers are not sent to this node any more.
+
+use std::time::Duration;
+
+use piccolo_api::{LeaveRequest, path};
+
+use super::Discovery;
+
+const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
+
+impl Discovery {
+    pub(super) async fn say_goodbye(&self) {
+        let Some(holder) = self.0.holder else {
+            return;
+        };
+        let request = LeaveRequest {
+            host: holder.to_string(),
+            group: self.0.group.clone(),
+        };
+        for server in self.0.servers.usable() {
+            if server
+                .post(path::LEAVE, &request, LEAVE_DEADLINE)
+                .await
+                .is_some()
+            {
+                return;
+            }
+        }
+    }
+}
