@@ -163,7 +163,8 @@ impl Keeper {
                 Duty::Watch => self.watch().await,
                 Duty::Write => self.write(call).await,
             };
-            if let Some(ended) = ended {
+            // Also while the agent does not answer, and nothing is written.
+            if let Some(ended) = ended.or_else(|| self.replaced()) {
                 return ended;
             }
             self.wait().await;
@@ -313,6 +314,11 @@ impl Keeper {
             error!(why = complaint, "containerd does not ask this agent first");
             self.state.complaint = complaint;
         }
+        self.replaced()
+    }
+
+    /// Whether the mount leads to a directory that is no longer the node's, which is the end.
+    fn replaced(&self) -> Option<Ended> {
         match self.settings.agent {
             Agent::Beside | Agent::BesideAndEnded if self.files.replaced() => {
                 warn!(

@@ -64,7 +64,8 @@ fn act() -> impl Strategy<Value = Act> {
         10 => (node.clone(), 0_u64..9, prop::option::weighted(0.4, fault()), 1_usize..9)
             .prop_map(|(node, offset, give_up, sources)| Act::Join { node, offset, give_up, sources }),
         1 => (node.clone(), rank).prop_map(|(node, rank)| Act::Claim { node, rank }),
-        4 => (node.clone(), 0_u64..9, any::<bool>())
+        // Who holds a permit says so; who says so without one claims what another instance gave.
+        4 => (node.clone(), 0_u64..9, prop::bool::weighted(0.05))
             .prop_map(|(node, bytes, permit)| Act::Progress { node, bytes, permit }),
         1 => (node.clone(), 0..NODES, fault())
             .prop_map(|(by, source, fault)| Act::Report { by, source, fault }),
@@ -152,7 +153,7 @@ impl World {
                     place: place(node),
                     bytes,
                     rank: None,
-                    permit,
+                    permit: permit || self.has_permit(node),
                 };
                 self.swarm.progress(now, KEY, &progress);
             }
@@ -231,6 +232,22 @@ impl World {
             .expect("it is known")
     }
 
+    /// Whether a node claims a rank or a permit that this instance has not given it.
+    fn is_claim(&self, act: &Act) -> bool {
+        match act {
+            Act::Claim { .. } => true,
+            Act::Progress {
+                node, permit: true, ..
+            } => !self.has_permit(*node),
+            _ => false,
+        }
+    }
+
+    fn has_permit(&self, node: u32) -> bool {
+        let mut members = self.swarm.members(KEY);
+        members.any(|member| member.node == node && member.permit.is_some())
+    }
+
     fn check(&self, claimed: bool) {
         let members: BTreeMap<u32, MemberView<u32>> = self
             .swarm
@@ -254,7 +271,7 @@ impl World {
             }
         }
         for (rack, count) in gateways {
-            // Ranks that another instance gave are kept, also where a rack then has two.
+            // Ranks and permits that another instance gave are kept, also where a rack then has two.
             assert!(claimed || count == 1, "{rack:?} has {count} gateways");
         }
         for node in members.keys() {
@@ -367,11 +384,11 @@ proptest! {
         acts in prop::collection::vec(act(), 1..120),
     ) {
         let mut world = World::new(rules);
-let mut claimed = false;
+        let mut claimed = false;
         for act in &acts {
+            claimed |= world.is_claim(act);
             world.act(act);
-claimed |= matches!(act, Act::Claim { .. });
-world.check(claimed);
+            world.check(claimed);
         }
     }
 
@@ -384,10 +401,11 @@ world.check(claimed);
         dead in prop::collection::btree_set(0..NODES, 0..12),
     ) {
         let mut world = World::new(rules);
+        let mut claimed = false;
         for act in &acts {
+            claimed |= world.is_claim(act);
             world.act(act);
         }
-        let claimed = acts.iter().any(|act| matches!(act, Act::Claim { .. }));
         let living: Vec<u32> = (0..NODES).filter(|node| !dead.contains(node)).collect();
         let mut has: BTreeSet<u32> = BTreeSet::new();
         for round in 0..400 {

@@ -36,6 +36,7 @@ pub(super) const CASES: &[Case] = &[
     case("value-tag-urls", values::tag_urls),
     case("value-extras", values::extras),
     case("value-deny", values::deny),
+    case("value-distribution", values::distribution),
     case("value-topology", values::topology),
     case("value-monitoring", values::monitoring),
     case("value-servers", values::servers),

@@ -76,6 +76,9 @@ impl Place {
         let server = format!("http://{SERVER}:7789");
         let node = self.node()?;
         let manifest = Manifest::of(&rendered, node, &server, &self.image)?;
+        // The agent is ready once containerd asks it first; the container that sees to that is not here.
+        self.bed
+            .set_hosts(&[testbed::Agent::mirror_url(), self.bed.registry.url()])?;
         let cri = node.containerd.cri();
         let pod = Pod::start_with(self.bed.run(), &cri, name, &["127.0.0.1"])?;
         let agent = pod.run(&manifest.agent)?;
@@ -94,8 +97,6 @@ impl Place {
 
     /// Pulls by tag, and gives by whose word the agent knew what that stands for.
     fn pull(&self, agent: &Container) -> Result<String> {
-        self.bed
-            .set_hosts(&[testbed::Agent::mirror_url(), self.bed.registry.url()])?;
         let node = self.node()?;
         pull(node, APP).with_context(|| format!("the agent's log:\n{}", agent.log()))?;
         node.containerd.cri().remove(&Bed::image_name(APP))?;

@@ -84,6 +84,17 @@ pub(super) fn deny(stage: &mut Stage) -> Result<Vec<String>> {
     Ok(vec![stage.check_sharing()?])
 }
 
+/// The paths of a distribution that has them where the bed's nodes do.
+pub(super) fn distribution(stage: &mut Stage) -> Result<Vec<String>> {
+    stage.have(&["agent.containerd.distribution=kind"])?;
+    for node in 0..2 {
+        stage.agent(node)?.wait_until_named(EVERY_REGISTRY, NAMED)?;
+    }
+    let shared = stage.check_sharing()?;
+    stage.have(&[])?;
+    Ok(vec![shared])
+}
+
 /// Writes a file of values, and names it as [`Stage::have`] wants it.
 fn values_file(stage: &Stage, name: &str, values: &Value) -> Result<String> {
     let file = stage.cluster.run().directory().join(format!("{name}.yaml"));
@@ -203,7 +214,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What the cases here, and the modes, upgrade with.
-    const TRIED: [&str; 12] = [
+    const TRIED: [&str; 13] = [
         "agent.accounting",
         "agent.hosts.registries",
         "agent.tags.resolve",
@@ -211,6 +222,7 @@ mod tests {
         "agent.tags.caBundle",
         "agent.deny",
         "agent.allow",
+        "agent.containerd.distribution",
         "agent.extraArgs",
         "server.replicas",
         "server.database.secret",
