@@ -12,8 +12,10 @@ use crate::{digest::Digest, fetch::exchange::PeerError};
 /// How long a request waits in all for somebody to take from. The server lets it go to the registry
 /// sooner, as far as the registry's budget goes.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// Answers that are followed for one byte.
+/// Sources that are tried for one byte.
 const MOST: usize = 32;
+/// Between two questions at least, whatever the server says.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A request in a crowd.
 #[derive(Debug)]
@@ -23,7 +25,8 @@ pub(super) struct Seat {
     digest: Digest,
     /// Since when no byte came.
     since: Instant,
-    asked: usize,
+    /// Sources that were tried since.
+    tried: usize,
 }
 
 /// What a request is to do.
@@ -44,14 +47,13 @@ impl Seat {
             member,
             digest,
             since: Instant::now(),
-            asked: 0,
+            tried: 0,
         }
     }
 
     /// Asks what to do about the byte at `offset`, and waits as long as that is the answer.
     pub(super) async fn ask(&mut self, offset: u64) -> Course {
-        while self.asked < MOST {
-            self.asked += 1;
+        while self.tried < MOST {
             let waited = self.since.elapsed();
             let fetch = Fetch {
                 offset,
@@ -77,12 +79,13 @@ impl Seat {
                         return Course::Registry;
                     };
                     count::turn("take");
+                    self.tried += 1;
                     self.member.takes();
                     return Course::Source(source.addr);
                 }
                 Verdict::Wait { wait_ms } => {
                     count::turn("wait");
-                    let wait = Duration::from_millis(wait_ms.max(10).into());
+                    let wait = Duration::from_millis(wait_ms.into()).max(PAUSE);
                     if self.since.elapsed() + wait > PATIENCE {
                         return Course::Registry;
                     }
@@ -96,7 +99,7 @@ impl Seat {
     /// Bytes came.
     pub(super) fn moved(&mut self) {
         self.since = Instant::now();
-        self.asked = 0;
+        self.tried = 0;
     }
 
     /// A source did not deliver.
