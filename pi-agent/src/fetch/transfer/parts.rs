@@ -12,9 +12,11 @@ use super::turn::Flight;
 /// Size of the first part, and of the largest.
 const FIRST: u64 = 1 << 20;
 const LAST: u64 = 8 << 20;
-/// How long a client is given to break off where it is expected to. It does so once it has read what
-/// is on its way, which takes a busy node a while.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a client is given to break off where its next range begins. It does so once it has
+/// read what is on its way; a node whose disk is busy takes seconds for that.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long it is given where the end is only inferred from the length of its other ranges.
+const GRACE_INFERRED: Duration = Duration::from_secs(1);
 /// How long the other ranges of a client may be behind the first, which begins at the first byte.
 const COMPANY: Duration = Duration::from_millis(200);
 
@@ -57,11 +59,19 @@ impl Parts {
             self.alone = timeout(COMPANY, flight.company()).await.is_err();
         }
         let expected = self.limit(flight).is_some_and(|limit| limit <= at);
-        let wait = if expected { GRACE } else { Duration::ZERO };
+        let wait = match (expected, flight.next_start(self.start)) {
+            (false, _) => Duration::ZERO,
+            (true, Some(_)) => GRACE,
+            (true, None) => GRACE_INFERRED,
+        };
         if let Ok(Ok(0) | Err(_)) = timeout(wait, client.peek(&mut [0])).await {
             return false;
         }
-        self.goes_on |= expected;
+        if expected {
+            self.goes_on = true;
+            // It may yet break off: no more than the first part is wasted then.
+            self.size = FIRST / 2;
+        }
         true
     }
 

@@ -116,15 +116,21 @@ impl Flight {
         starts.len()
     }
 
+    /// Where the next range after the one at `start` begins.
+    pub(super) fn next_start(&self, start: u64) -> Option<u64> {
+        let starts = self.starts.lock();
+        starts.range(start.saturating_add(1)..).next().copied()
+    }
+
     /// Where the range that begins at `start` will be broken off, as far as can be told.
     ///
     /// A client that fetches an object by several open-ended ranges at once, as containerd 2 does,
     /// reads each up to where the next one begins. The last one will be as long as the others.
     pub(super) fn ends(&self, start: u64) -> Option<u64> {
-        let starts = self.starts.lock();
-        if let Some(next) = starts.range(start.saturating_add(1)..).next() {
-            return Some(*next);
+        if let Some(next) = self.next_start(start) {
+            return Some(next);
         }
+        let starts = self.starts.lock();
         let gaps = starts.iter().zip(starts.iter().skip(1));
         let shortest = gaps.map(|(a, b)| b - a).min()?;
         Some(start.saturating_add(shortest))
