@@ -9,6 +9,7 @@ pub mod beat;
 pub mod client;
 pub mod clock;
 pub mod cycle;
+pub mod inotify;
 pub mod log_filter;
 pub mod metric;
 pub mod notify;

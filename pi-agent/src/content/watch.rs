@@ -4,19 +4,15 @@
 //! Each session begins with a look at everything there is, so that whatever went wrong is mended
 //! by beginning a new one.
 
-use std::{collections::HashMap, io, mem::MaybeUninit, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use daemon::{
     access::{Need, explain},
+    inotify::{Event, Inotify, ReadFlags, WatchFlags},
     scope::Scope,
     telemetry::chain,
 };
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    sync::mpsc,
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use super::{
@@ -43,15 +39,16 @@ pub(crate) struct Watch {
 
 /// The directories under watch, by their descriptors.
 struct Watched {
-    inotify: AsyncFd<std::os::fd::OwnedFd>,
+    inotify: Inotify,
     algorithms: HashMap<i32, &'static str>,
 }
 
-/// What a session's events come to.
-enum Seen {
-    Changes(Vec<Change>),
-    /// A directory came or went, or events were lost.
-    Anew,
+/// What events say.
+#[derive(Default)]
+struct Seen {
+    changes: Vec<Change>,
+    /// A directory came or went, or events were lost: everything has to be scanned again.
+    rescan: bool,
 }
 
 impl Watch {
@@ -72,7 +69,7 @@ impl Watch {
         }
     }
 
-    /// One round where inotify is not to be had.
+    /// One round without inotify.
     async fn without_inotify(&self, error: &io::Error) {
         let missing = matches!(
             error.kind(),
@@ -116,8 +113,8 @@ impl Watch {
         }
     }
 
-    /// Neither the directory nor containerd is to be had. What was seen in a directory that is gone
-    /// is gone with it; what containerd listed is there when it comes back.
+    /// Neither the directory nor containerd is available. What was seen in the vanished directory
+    /// is dropped; what containerd listed is there when it comes back.
     async fn nothing(&self, error: &io::Error) -> Access {
         let seen = matches!(
             self.facts.overview().access,
@@ -139,19 +136,17 @@ impl Watch {
         self.tell(Change::Scanned(present)).await;
         let end = Instant::now() + RESCAN;
         loop {
-            let mut ready = tokio::select! {
-                ready = watched.inotify.readable() => ready?,
+            let mut seen = Seen::default();
+            tokio::select! {
+                read = watched.inotify.read(|event| self.see(&watched.algorithms, event, &mut seen)) => read?,
                 () = tokio::time::sleep_until(end) => return Ok(()),
-            };
-            match self.read(&watched)? {
-                Seen::Changes(changes) => {
-                    for change in changes {
-                        self.tell(change).await;
-                    }
-                }
-                Seen::Anew => return Ok(()),
             }
-            ready.clear_ready();
+            if seen.rescan {
+                return Ok(());
+            }
+            for change in seen.changes {
+                self.tell(change).await;
+            }
         }
     }
 
@@ -162,7 +157,7 @@ impl Watch {
     }
 
     fn open(&self) -> io::Result<Watched> {
-        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        let inotify = Inotify::new()?;
         let tree = WatchFlags::CREATE
             | WatchFlags::MOVED_TO
             | WatchFlags::DELETE
@@ -170,64 +165,46 @@ impl Watch {
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR;
-        inotify::add_watch(&inotify, self.store.root(), tree)?;
+        let root = inotify.add(self.store.root(), tree)?;
+        if root.is_none() {
+            return Err(rustix::io::Errno::NOENT.into());
+        }
         let mut algorithms = HashMap::new();
-        match inotify::add_watch(&inotify, self.store.blobs(), tree) {
-            Ok(_) => {
-                for algorithm in ALGORITHMS {
-                    let path = self.store.blobs().join(algorithm);
-                    match inotify::add_watch(&inotify, path, tree) {
-                        Ok(wd) => drop(algorithms.insert(wd, algorithm)),
-                        Err(rustix::io::Errno::NOENT) => {}
-                        Err(error) => return Err(error.into()),
-                    }
+        // There are no blobs before the first commit.
+        if inotify.add(&self.store.blobs(), tree)?.is_some() {
+            for algorithm in ALGORITHMS {
+                let path = self.store.blobs().join(algorithm);
+                if let Some(watch) = inotify.add(&path, tree)? {
+                    algorithms.insert(watch, algorithm);
                 }
             }
-            // There are no blobs before the first commit.
-            Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
         }
-        #[expect(
-            deprecated,
-            reason = "an OwnedFd keeps its descriptor, which is all that the unsafe successor asks"
-        )]
-        let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
         Ok(Watched {
             inotify,
             algorithms,
         })
     }
 
-    /// Reads the events that wait.
-    fn read(&self, watched: &Watched) -> io::Result<Seen> {
-        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
-        let mut reader = inotify::Reader::new(watched.inotify.get_ref(), &mut buffer);
-        let mut changes = Vec::new();
-        loop {
-            let event = match reader.next() {
-                Ok(event) => event,
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Seen::Changes(changes)),
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let flags = event.events();
-            let lost = ReadFlags::QUEUE_OVERFLOW
-                | ReadFlags::IGNORED
-                | ReadFlags::DELETE_SELF
-                | ReadFlags::MOVE_SELF;
-            if flags.intersects(lost) {
-                return Ok(Seen::Anew);
-            }
-            let name = event
-                .file_name()
-                .and_then(|name| name.to_str().ok())
-                .unwrap_or_default();
-            match watched.algorithms.get(&event.wd()) {
-                Some(algorithm) => changes.extend(self.change(algorithm, name, flags)),
-                // A directory came or went: the tree of watches is built anew.
-                None if name == "blobs" || ALGORITHMS.contains(&name) => return Ok(Seen::Anew),
-                None => {}
-            }
+    /// Adds to `seen` what an event says.
+    fn see(&self, algorithms: &HashMap<i32, &'static str>, event: &Event<'_>, seen: &mut Seen) {
+        let flags = event.events();
+        let lost = ReadFlags::QUEUE_OVERFLOW
+            | ReadFlags::IGNORED
+            | ReadFlags::DELETE_SELF
+            | ReadFlags::MOVE_SELF;
+        if flags.intersects(lost) {
+            seen.rescan = true;
+            return;
+        }
+        let name = event
+            .file_name()
+            .and_then(|name| name.to_str().ok())
+            .unwrap_or_default();
+        match algorithms.get(&event.wd()) {
+            Some(algorithm) => seen.changes.extend(self.change(algorithm, name, flags)),
+            // A directory came or went: the tree of watches is built anew.
+            None if name == "blobs" || ALGORITHMS.contains(&name) => seen.rescan = true,
+            None => {}
         }
     }
 

@@ -1,60 +1,34 @@
-//! Noticing that something happens to the mirror files.
+//! Watching the mirror files for changes.
 
-use std::{io, mem::MaybeUninit, path::PathBuf};
+use std::{io, path::PathBuf};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::{Interest, unix::AsyncFd};
+use daemon::inotify::{DIRECTORY, Inotify};
 
 /// Some directories under watch.
 #[derive(Debug)]
-pub(super) struct Watch(AsyncFd<std::os::fd::OwnedFd>);
+pub(super) struct Watch(Inotify);
 
 impl Watch {
-    /// Watches those of the directories that there are. One that comes later shows in the one above
-    /// it.
+    /// Watches those of the directories that exist. A later one shows in its parent.
     ///
     /// # Errors
     /// When the kernel has no further watch to give.
     pub(super) fn new(directories: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
-        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let events = WatchFlags::CREATE
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
+        let inotify = Inotify::new()?;
         for directory in directories {
-            match inotify::add_watch(&inotify, directory, events) {
-                Ok(_) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
-                Err(error) => return Err(error.into()),
+            match inotify.add(&directory, DIRECTORY) {
+                Err(error) if error.kind() != io::ErrorKind::NotADirectory => return Err(error),
+                _ => {}
             }
         }
-        #[expect(
-            deprecated,
-            reason = "an OwnedFd keeps its descriptor, which is all that the unsafe successor asks"
-        )]
-        let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
         Ok(Self(inotify))
     }
 
-    /// Ends when something has happened; which of the files it was is seen by looking at them.
+    /// Ends when something has happened; a pass over the files shows to which of them.
     ///
     /// # Errors
-    /// When the kernel does not tell any more.
+    /// When the kernel reports no more events.
     pub(super) async fn event(&self) -> io::Result<()> {
-        let mut ready = self.0.readable().await?;
-        let mut buffer = [MaybeUninit::uninit(); 4 << 10];
-        let mut reader = inotify::Reader::new(self.0.get_ref(), &mut buffer);
-        loop {
-            match reader.next() {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        ready.clear_ready();
-        Ok(())
+        self.0.read(|_| ()).await
     }
 }

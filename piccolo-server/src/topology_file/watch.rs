@@ -8,62 +8,32 @@ use std::{
     collections::{BTreeSet, VecDeque},
     ffi::OsString,
     io,
-    mem::MaybeUninit,
-    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
 };
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::{Interest, unix::AsyncFd};
+use daemon::inotify::{DIRECTORY, Inotify};
 
-/// As many as the kernel itself follows.
+/// The most symbolic links followed, as in the kernel.
 const MOST_LINKS: u32 = 40;
 
 /// The directories on the way to a file, under watch.
 #[derive(Debug)]
-pub(super) struct Watch(AsyncFd<OwnedFd>);
+pub(super) struct Watch(Inotify);
 
 impl Watch {
     /// Watches the way to the file as it is now. When that changes, the way may be another.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
-        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let changes = WatchFlags::CREATE
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::DELETE
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
+        let inotify = Inotify::new()?;
         for directory in directories(path)? {
-            match inotify::add_watch(&inotify, &directory, changes) {
-                // One that is gone meanwhile was told of by the one above it.
-                Ok(_) | Err(rustix::io::Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
+            // A directory that has vanished was reported by its parent.
+            let _ = inotify.add(&directory, DIRECTORY)?;
         }
-        #[expect(
-            deprecated,
-            reason = "an OwnedFd keeps its descriptor, which is all that the unsafe successor asks"
-        )]
-        let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
         Ok(Self(inotify))
     }
 
     /// Ends when something happened in one of the directories.
     pub(super) async fn changed(&mut self) -> io::Result<()> {
-        let mut ready = self.0.readable().await?;
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(self.0.get_ref(), &mut buffer);
-        loop {
-            match reader.next() {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        ready.clear_ready();
-        Ok(())
+        self.0.read(|_| ()).await
     }
 }
 
