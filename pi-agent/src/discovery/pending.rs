@@ -1,4 +1,4 @@
-//! Changes of what is shared that the server has not been told yet.
+//! Changes of the shared set that were not sent to the server yet.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,8 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::delta::Delta;
 
-/// With more changes than this, the whole set is cheaper.
+/// With more changes than this, the whole set is cheaper. Not an LRU cache: a change that was evicted
+/// would be lost.
 const CAPACITY: usize = 20_000;
 
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub(crate) struct Pending {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last word on each key.
+    /// The latest change of each key.
     changes: HashMap<Key, Fate>,
     /// When the first of them happened.
     since: Option<Instant>,
@@ -73,7 +74,7 @@ impl Pending {
         Some((delta, since))
     }
 
-    /// Puts back what could not be told; what happened since then has the last word.
+    /// Puts back changes that could not be sent; newer changes of the same keys win.
     pub(crate) fn restore(&self, delta: Delta, since: Instant) {
         let mut state = self.state.lock();
         state.since = Some(since);
@@ -84,7 +85,7 @@ impl Pending {
         }
     }
 
-    /// A sync takes everything along.
+    /// A sync includes all changes.
     pub(crate) fn clear(&self) {
         *self.state.lock() = State::default();
     }

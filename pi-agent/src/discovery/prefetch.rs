@@ -7,7 +7,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::Discovery;
 
-/// Keys that wait; beyond it they are found when they are asked for.
+/// Keys that wait in the queue; further keys are found when they are requested.
 const CAPACITY: usize = 1024;
 /// Keys of one call.
 const BATCH: usize = 128;

@@ -1,17 +1,18 @@
 //! Which racks are worth looking into, whatever their addresses, for requesters of a rack.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use ipnetwork::IpNetwork;
+use lru::LruCache;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 use topology::{RackId, Topology};
 
 use crate::bandwidth::Bandwidth;
 
-/// The prefixes of attractive racks, for a moment.
-#[derive(Debug, Default)]
-pub(super) struct Attraction(RwLock<HashMap<RackId, Entry>>);
+/// A short-lived cache of the prefixes of attractive racks.
+#[derive(Debug)]
+pub(super) struct Attraction(RwLock<LruCache<RackId, Entry>>);
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -22,16 +23,22 @@ struct Entry {
 
 /// Estimates change slowly, and going through all racks is not cheap.
 const LASTS: Duration = Duration::from_secs(5);
-/// Racks that are looked into, beside the neighbours in address order.
+/// Racks searched besides the neighbours in address order.
 const RACKS: usize = 8;
-/// Prefixes of one rack that are looked into.
+/// Prefixes searched of one rack.
 const PREFIXES: usize = 4;
-/// Requesters' racks that are remembered.
-const MOST: usize = 16_384;
+/// Capacity: requesters' racks in the cache.
+const MOST: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+
+impl Default for Attraction {
+    fn default() -> Self {
+        Self(RwLock::new(LruCache::new(MOST)))
+    }
+}
 
 impl Attraction {
-    /// The prefixes of the racks from which most is to be had, best first, beside the requester's
-    /// own. `generation` is that of the topology, `wall` the time of the estimates.
+    /// The prefixes of the racks with the most available bandwidth, best first, without the
+    /// requester's own. `generation` is that of the topology, `wall` the time of the estimates.
     pub(super) fn prefixes(
         &self,
         requester: RackId,
@@ -42,7 +49,9 @@ impl Attraction {
     ) -> Arc<[IpNetwork]> {
         let now = Instant::now();
         let known = self.0.read();
-        if let Some(entry) = known.get(&requester)
+        // Entries last for seconds, so the order of their insertion is good enough for eviction, and
+        // finds share the lock.
+        if let Some(entry) = known.peek(&requester)
             && entry.until > now
             && entry.generation == generation
         {
@@ -66,11 +75,7 @@ impl Attraction {
             generation,
             until: now + LASTS,
         };
-        let mut known = self.0.write();
-        if known.len() >= MOST {
-            known.clear();
-        }
-        known.insert(requester, entry);
+        self.0.write().put(requester, entry);
         prefixes
     }
 }

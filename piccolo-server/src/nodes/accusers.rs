@@ -1,14 +1,15 @@
-//! Who said lately of whom that it does not deliver.
+//! Which peers recently reported which nodes as not delivering.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use crate::store::NodeKey;
 
-/// Peers at so many different addresses take a node out.
+/// Number of different addresses whose accusations take a node out.
 const ENOUGH: usize = 3;
-/// What was said longer ago than this many milliseconds does not count.
+/// Accusations older than this do not count, in milliseconds.
 const WINDOW: i64 = 60_000;
-/// Accused nodes that are remembered; beyond, only those that are accused already.
+/// Accused nodes that are remembered; beyond, only those that are accused already. Not an LRU cache: an
+/// accusation of further nodes must not evict the accusations that are about to take a node out.
 const MOST: usize = 10_000;
 
 /// Accusations of the last minute.
@@ -16,8 +17,8 @@ const MOST: usize = 10_000;
 pub(super) struct Accusers(HashMap<NodeKey, Vec<(IpAddr, i64)>>);
 
 impl Accusers {
-    /// Takes in that the peer at `by` could not get from `node` what it asked for. Says whether
-    /// enough different hosts did, since `heard`: when the node last said that it lives.
+    /// Notes that the peer at `by` could not fetch from `node`. Returns whether enough different
+    /// hosts did since `heard`, the node's last keepalive.
     pub(super) fn add(&mut self, node: NodeKey, by: IpAddr, now: i64, heard: i64) -> bool {
         if self.0.len() >= MOST {
             self.0
