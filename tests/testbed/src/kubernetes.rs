@@ -42,6 +42,8 @@ const SERVICES: &str = "198.19.0.0/24";
 const NAME_SERVER: [u8; 4] = [198, 19, 0, 10];
 const PODS: &str = "198.19.128.0/17";
 const READY: Duration = Duration::from_mins(2);
+/// Where a registry is expected whose name is all that is known of it.
+const HTTPS: u16 = 443;
 
 /// The cluster. Dropping it removes it.
 #[derive(Debug)]
@@ -72,7 +74,8 @@ impl Kubernetes {
         let control_host = network.add_core_host("control", None)?;
         let authority = Authority::create(&run)?;
         let mut registry = Registry::start(&run, &registry_host)?;
-        registry.serve_tls(&run, &authority.identity(REGISTRY, registry_host.address)?)?;
+        let certificate = authority.identity(REGISTRY, registry_host.address)?;
+        registry.serve_tls(&run, &certificate, HTTPS)?;
         let directory = run.directory().join("pause-image");
         let pause = Image::unpack(&pause::archive()?, &directory)?;
         let (_, name) = pause::NAME.split_once('/').context("a name without a /")?;
@@ -174,7 +177,7 @@ impl Kubernetes {
         self.names.add(name, address);
     }
 
-    /// Cuts a node's power: all that runs on it is gone at once, and nobody answers for it.
+    /// Cuts a node's power: all that runs on it is gone at once, and its address does not answer.
     ///
     /// # Errors
     ///

@@ -52,7 +52,7 @@ pub use netns::Netns;
 pub use network::{Host, Network, Plan};
 pub use process::Process;
 pub use rate::Rate;
-pub use registry::{AccessEntry, Identity, Registry};
+pub use registry::{AccessEntry, Registry};
 pub use rights::{STRANGER, as_stranger, is_root};
 pub use run::{Run, stop_if_interrupted};
 pub use server::Server;

@@ -21,10 +21,6 @@ mod push;
 pub use log::AccessEntry;
 
 const PORT: u16 = 5000;
-/// Where a registry is expected whose name is all that is known of it.
-const TLS_PORT: u16 = 443;
-/// Where one answers whose port is given.
-const PRIVATE_PORT: u16 = 5001;
 /// An answer is logged long before this has passed.
 const QUIET: Duration = Duration::from_millis(300);
 const START: Duration = Duration::from_secs(20);
@@ -36,15 +32,6 @@ pub struct Registry {
     storage: PathBuf,
     process: Process,
     with_tls: Option<Process>,
-}
-
-/// What a TLS listener shows of itself.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The certificate, in PEM.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
 }
 
 impl Registry {
@@ -76,17 +63,18 @@ impl Registry {
         })
     }
 
-    /// Has it answer on port 443 as well, with TLS, as a public registry does.
+    /// Serves the same content with TLS as well, on `port`; 443 is where a registry is expected whose name is
+    /// all that is known of it.
     ///
     /// # Errors
     ///
     /// When it does not come up.
-    pub fn serve_tls(&mut self, run: &Run, identity: &Identity) -> Result<()> {
+    pub fn serve_tls(&mut self, run: &Run, with: &Certificate, port: u16) -> Result<()> {
         let name = format!("{}-tls", self.host.name);
         let listener = format!(
-            "addr: 0.0.0.0:{TLS_PORT}\n  tls:\n    certificate: {}\n    key: {}",
-            identity.certificate.display(),
-            identity.key.display()
+            "addr: 0.0.0.0:{port}\n  tls:\n    certificate: {}\n    key: {}",
+            with.certificate.display(),
+            with.key.display()
         );
         let config = run.directory().join(format!("{name}.yml"));
         fs::write(&config, configuration(&self.storage, &listener))
@@ -94,7 +82,7 @@ impl Registry {
         let arguments = ["serve".as_ref(), config.as_os_str()];
         let (program, netns) = (Path::new("docker-registry"), &self.host.netns);
         let mut process = Process::start(run, netns, &name, program, arguments)?;
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), TLS_PORT);
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
         process.wait_ready(START, || Ok(netns.connect(address, START).is_ok()))?;
         self.with_tls = Some(process);
         Ok(())
@@ -119,31 +107,6 @@ impl Registry {
     pub fn push(&self, image: &Image, name: &str) -> Result<()> {
         push::push(&self.host.netns, local(), image, name)
             .with_context(|| format!("pushing {name}"))
-    }
-
-    /// Serves the same content over TLS beside itself, until the process is dropped; gives the port too.
-    ///
-    /// # Errors
-    ///
-    /// When it does not come up.
-    pub fn serve_over_tls(&self, run: &Run, with: &Certificate) -> Result<(Process, u16)> {
-        let name = format!("{}-tls", self.host.name);
-        let config = run.directory().join(format!("{name}.yml"));
-        let storage = run.directory().join(format!("{}-storage", self.host.name));
-        let (certificate, key) = (with.certificate.display(), with.key.display());
-        let listener = format!(
-            "addr: 0.0.0.0:{PRIVATE_PORT}\n  tls:\n    certificate: {certificate}\n    key: {key}"
-        );
-        fs::write(&config, configuration(&storage, &listener))
-            .context("writing the registry's settings")?;
-        let arguments = ["serve".as_ref(), config.as_os_str()];
-        let program = Path::new("docker-registry");
-        let mut process = Process::start(run, &self.host.netns, &name, program, arguments)?;
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PRIVATE_PORT);
-        process.wait_ready(START, || {
-            Ok(self.host.netns.connect(address, QUIET).is_ok())
-        })?;
-        Ok((process, PRIVATE_PORT))
     }
 
     /// Waits until its log stands still: an answer is logged just after it has gone out.

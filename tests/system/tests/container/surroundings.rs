@@ -8,22 +8,20 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use system_tests::chart::{Schema, render};
 use system_tests::{APP, bed, images, node, pull, push_app};
-use testbed::{
-    Authority, Bed, Container, NameServer, Node, Pod, Process, Release, get, wait_until,
-};
+use testbed::{Authority, Bed, Container, NameServer, Node, Pod, Release, get, wait_until};
 
 use super::{ADMIN, SOON, manifest::Manifest};
 
 /// Known to the name server alone.
 const REGISTRY: &str = "tags.corp";
 const SERVER: &str = "discovery.corp";
+/// The registry's port with TLS.
+const PORT: u16 = 5001;
 
 /// A node whose agent is to ask a registry for tags, over TLS and by its name.
 struct Place {
     authority: Authority,
     image: String,
-    port: u16,
-    _registry: Process,
     _names: NameServer,
     bed: Bed,
 }
@@ -35,7 +33,8 @@ impl Place {
         bed.start_server(&[])?;
         let authority = Authority::new(bed.run())?;
         let certificate = authority.certify(REGISTRY)?;
-        let (registry, port) = bed.registry.serve_over_tls(bed.run(), &certificate)?;
+        let run = bed.run().clone();
+        bed.registry.serve_tls(&run, &certificate, PORT)?;
         let node = node(&bed, 0)?;
         node.containerd.prepare_pods()?;
         let image = images::import(node, "pi-agent")?;
@@ -47,8 +46,6 @@ impl Place {
         Ok(Self {
             authority,
             image,
-            port,
-            _registry: registry,
             _names: names,
             bed,
         })
@@ -62,7 +59,7 @@ impl Place {
     fn start(&self, name: &str, tags: &Value, agent: &Value) -> Result<(Pod, Container)> {
         let mut values = json!({"agent": {"accounting": "off", "tags": {
             "resolve": true,
-            "registryURLs": {"registry.test": format!("https://{REGISTRY}:{}", self.port)},
+            "registryURLs": {"registry.test": format!("https://{REGISTRY}:{PORT}")},
         }}});
         merge(&mut values["agent"]["tags"], tags);
         merge(&mut values["agent"], agent);
@@ -129,7 +126,7 @@ fn a_private_authority_is_a_value_of_the_chart() -> Result<()> {
     let pem = fs::read_to_string(place.authority.public()?.join("ca.crt"))?;
     let (pod, agent) = place.start("given", &json!({ "caBundle": pem }), &json!({}))?;
     assert_eq!(place.pull(&agent)?, "registry", "{}", agent.log());
-    // It found the server by its name, too, and has the authorities that the image brings along.
+    // It found the server by its name, too, and has the authorities of the image.
     let log = agent.log();
     ensure!(!log.contains("\"level\":\"WARN\""), "{log}");
     ensure!(

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::authority::Certificate;
 use crate::exec::run;
-use crate::registry::Identity;
 use crate::run::Run;
 
 /// Long enough for any run; a machine's clock may also be set back a little.
@@ -36,14 +36,14 @@ impl Authority {
     }
 
     /// Certifies that a host is what it says it is.
-    pub(super) fn identity(&self, name: &str, address: IpAddr) -> Result<Identity> {
+    pub(super) fn identity(&self, name: &str, address: IpAddr) -> Result<Certificate> {
         let extensions = format!(
             "basicConstraints = critical, CA:FALSE\nsubjectAltName = DNS:{name}, IP:{address}"
         );
         let (certificate, key) = (self.certificate(), self.directory.join("authority.key"));
         let (certificate, key) = (certificate.to_string_lossy(), key.to_string_lossy());
         self.request(name, &extensions, &["-CA", &certificate, "-CAkey", &key])?;
-        Ok(Identity {
+        Ok(Certificate {
             certificate: self.directory.join(format!("{name}.crt")),
             key: self.directory.join(format!("{name}.key")),
         })
