@@ -78,8 +78,9 @@ fn layers() -> Result<(PathBuf, String)> {
 
 fn pages() -> Result<Vec<(PathBuf, String)>> {
     let root = workspace::root()?;
-    let mut build = cargo(&["build", "--bins"])?;
-    build.args(PROGRAMS.iter().flat_map(|program| ["-p", program]));
+    // As the whole workspace, so that no dependency is built a second time with other features.
+    let mut build = cargo(&["build", "--workspace"])?;
+    build.args(PROGRAMS.iter().flat_map(|program| ["--bin", program]));
     run(&mut build)?;
     let mut pages = Vec::new();
     for page in PAGES {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::shell::{has, run, say};
+use crate::shell::{has, run_as, say};
 
 mod needs;
 mod tools;
@@ -25,7 +25,7 @@ pub(crate) fn packages(needs: &[&[Need]]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    say("This machine lacks what follows; it is installed with apt-get:");
+    say("Installing with apt-get what this machine lacks:");
     for need in &missing {
         say(&format!("  {:<20} {}", need.package, need.why));
     }
@@ -40,9 +40,11 @@ pub(crate) fn apt(packages: &[&str]) -> Result<()> {
         has("apt-get"),
         "there is no apt-get here: install by other means what Debian has as {all}, and start again"
     );
-    run(as_root("sh")?
-        .args(["-c", INSTALL, "install"])
-        .args(packages))
+    let mut install = as_root("sh")?;
+    install.args(["-c", INSTALL, "install"]).args(packages);
+    let shown = format!("apt-get install {all}");
+    say(&format!("$ {shown}"));
+    run_as(&shown, &mut install)
 }
 
 /// A command that is run as root.

@@ -1,4 +1,4 @@
-//! Runs commands in the open, and speaks to the person who waits.
+//! Runs commands with their output shown, and prints messages for the user.
 
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Says a line.
 pub(crate) fn say(line: &str) {
-    // Nobody is left to be told when standard error is gone.
+    // If standard error is closed, there is nobody to tell.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
@@ -16,6 +16,11 @@ pub(crate) fn say(line: &str) {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     say(&format!("$ {shown}"));
+    run_as(&shown, command)
+}
+
+/// Runs a command that is called `shown` in an error, with its output shown, and wants it to succeed.
+pub(crate) fn run_as(shown: &str, command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("starting `{shown}`"))?;
