@@ -5,6 +5,7 @@
 
 mod ask;
 mod chain;
+mod chain_id;
 mod failure;
 mod gateway;
 mod member;
@@ -20,7 +21,8 @@ pub(crate) use ask::Source;
 pub(crate) use ask::{Ask, Found, Verdict};
 pub(crate) use member::{Ms, ms};
 
-use chain::{Chain, ChainId, Number, Opening};
+use chain::{Chain, Number, Opening};
+use chain_id::ChainId;
 use member::{Member, MemberId, State};
 use permits::Lease;
 
@@ -28,15 +30,15 @@ use crate::budget::Bucket;
 use crate::identity::Node;
 use crate::{Event, Place, Rack, Rank, Rules, Zone};
 
-/// What the caller lends for one call.
+/// Parameters of one call.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) now: Ms,
     pub(crate) rules: &'a Rules,
     pub(crate) bucket: &'a mut Bucket,
-    /// Nobody gets a permit before.
+    /// No permit is given before.
     pub(crate) hush: Ms,
-    /// The bucket's own time.
+    /// The token bucket's time.
     pub(crate) clock: Duration,
     /// The latest epoch that an instance could have by now.
     pub(crate) latest: u32,
@@ -133,7 +135,7 @@ impl Herd {
         nobody && quiet >= member::ms(rules.settle)
     }
 
-    /// Takes out those of whom nothing was heard for long, and ends leases that ran out.
+    /// Takes out members that have been silent for long, and ends expired leases.
     pub(crate) fn tick(&mut self, now: Ms, rules: &Rules) {
         self.expire(now, rules);
         let silence = member::ms(rules.silence);
@@ -179,7 +181,7 @@ impl Herd {
         self.complete(node, now);
     }
 
-    /// The member has it no more; whoever takes from it will ask again.
+    /// The member no longer has it; the members that take from it will ask again.
     pub(crate) fn withdrawn(&mut self, node: Node, now: Ms) {
         let Some(&id) = self.index.get(&node) else {
             return;
@@ -245,7 +247,7 @@ impl Herd {
         self.events.push((node, event));
     }
 
-    /// Bytes that it takes, about.
+    /// Approximate memory in bytes.
     pub(crate) fn size(&self) -> usize {
         let index = self.index.capacity() * 8 / 7 * (size_of::<(Node, MemberId)>() + 1);
         let chains: usize = self.chains.iter().map(Chain::size).sum();

@@ -3,15 +3,10 @@
 //! A rack has one chain; where it has more nodes than a chain may have, it has several, and those
 //! behind the first take from chains of the same rack.
 
-use std::num::NonZeroU32;
-
+use super::chain_id::ChainId;
 use super::member::MemberId;
 use super::{Herd, State};
 use crate::{Place, Rack, Rules, Zone};
-
-/// A chain, by its number in the herd.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ChainId(NonZeroU32);
 
 /// A chain's place in the order of the herd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,17 +44,6 @@ pub(super) struct Chain {
     /// How many gateways take from it.
     pub(super) kids: usize,
     pub(super) opening: Option<Opening>,
-}
-
-impl ChainId {
-    pub(super) fn new(index: usize) -> Self {
-        let number = u32::try_from(index).unwrap_or(u32::MAX - 1);
-        Self(NonZeroU32::MIN.saturating_add(number))
-    }
-
-    pub(super) fn index(self) -> usize {
-        usize::try_from(self.0.get() - 1).unwrap_or(usize::MAX)
-    }
 }
 
 impl Chain {
@@ -168,7 +152,7 @@ impl Herd {
         self.reopen(chain);
     }
 
-    /// Sees to it that the chain stands among those with room exactly if it has room.
+    /// Keeps the index of chains with room right for this chain.
     pub(super) fn reopen(&mut self, chain: ChainId) {
         if let Some(opening) = self[chain].opening.take() {
             self.open.remove(&opening);

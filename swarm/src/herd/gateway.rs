@@ -1,6 +1,7 @@
 //! The tree of racks: from whom a chain's gateway takes.
 
-use super::chain::{ChainId, Number, Opening};
+use super::chain::{Number, Opening};
+use super::chain_id::ChainId;
 use super::member::{MemberId, Ms, Slot, State, ms};
 use super::{Context, Herd};
 use crate::Zone;
@@ -9,8 +10,7 @@ use crate::Zone;
 const MOST_LOOKED_AT: usize = 64;
 
 impl Herd {
-    /// Ties the gateway to nodes of one other chain, `want` of them if there are; whether there was
-    /// any.
+    /// Ties the gateway to up to `want` nodes of one other chain; returns whether there was any.
     pub(super) fn seek(
         &mut self,
         id: MemberId,
@@ -100,7 +100,8 @@ impl Herd {
         found
     }
 
-    /// Ties the gateway to so many nodes of that chain that have bytes; whether there was any.
+    /// Ties the gateway to up to `want` nodes of that chain that have bytes; returns whether there
+    /// was any.
     fn tie(
         &mut self,
         id: MemberId,
@@ -141,8 +142,8 @@ impl Herd {
         gateway.is_some_and(|gateway| gateway != id && self[gateway].state != State::Out)
     }
 
-    /// How long whoever waits for room waits before it asks again: so long that all who wait ask
-    /// some 20,000 times a second.
+    /// How long a waiting node waits before it asks again: with this pace all waiting nodes
+    /// together ask some 20,000 times a second.
     pub(super) fn pace(&self) -> Ms {
         let waiting = self.chains.len().saturating_sub(self.ranked.len());
         let waiting = Ms::try_from(waiting).unwrap_or(Ms::MAX);

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::chain::ChainId;
+use super::chain_id::ChainId;
 use crate::identity::Node;
 
 /// Milliseconds since the herd began; the largest stands for never.
@@ -60,10 +60,10 @@ pub(super) struct Member {
     pub(super) reports: u8,
     pub(super) state: State,
     pub(super) permit: bool,
-    /// It had a permit and made nothing of it: it gets none any more.
+    /// It had a permit and made no progress: it gets none any more.
     pub(super) stalled: bool,
     pub(super) slow: bool,
-    /// It sent what does not fit.
+    /// It sent wrong bytes.
     pub(super) barred: bool,
     /// Its place in the order is not known, so nobody takes from it.
     pub(super) leaf: bool,
@@ -129,7 +129,7 @@ impl Member {
         self.kids[slot.range()].iter().any(Option::is_none)
     }
 
-    /// Gives the child one of the places; whether there was one.
+    /// Gives the child one of the places; returns whether one was free.
     pub(super) fn take_in(&mut self, kid: MemberId, slot: Slot) -> bool {
         let place = self.kids[slot.range()].iter_mut().find(|kid| kid.is_none());
         place.is_some_and(|place| {
@@ -146,7 +146,7 @@ impl Member {
         }
     }
 
-    /// It says that it has so many bytes.
+    /// It reports the number of bytes that it has.
     pub(super) fn note(&mut self, bytes: u64, now: Ms) {
         self.heard = now;
         if bytes > self.bytes {

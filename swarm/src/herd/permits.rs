@@ -1,6 +1,6 @@
 //! Who may ask the registry.
 
-use super::chain::ChainId;
+use super::chain_id::ChainId;
 use super::member::{MemberId, Ms, State, ms};
 use super::{Context, Herd};
 use crate::{Event, Fault, Reason, Rules, Zone};
@@ -27,7 +27,7 @@ impl Herd {
     pub(super) fn take_turn(&mut self, id: MemberId, context: &Context) -> Option<Lease> {
         let Context { now, rules, .. } = *context;
         let member = &self[id];
-        // Somebody has it all: whoever waits, waits for room.
+        // A complete copy exists: the nodes wait for room, not for a permit.
         if member.stalled || member.barred || self.done > 0 && self.has_usable_holder() {
             return None;
         }
@@ -160,8 +160,7 @@ impl Herd {
             .any(|chain| chain.members.iter().any(done))
     }
 
-    /// The member is handed out no more until it is heard of again. What it feeds goes on as long
-    /// as it does.
+    /// The member is not handed out until it is heard of again. Its current transfers go on.
     pub(super) fn take_out(&mut self, id: MemberId, now: Ms) {
         if self[id].state == State::Out {
             return;

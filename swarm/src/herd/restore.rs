@@ -1,13 +1,15 @@
-//! What an instance learns of nodes that got their places from another, or before its start.
+//! Rebuilding a herd from the reports of nodes that got their ranks from another instance, or
+//! before a restart.
 
-use super::chain::{ChainId, Number};
+use super::chain::Number;
+use super::chain_id::ChainId;
 use super::member::{Member, MemberId, Ms, State};
 use super::permits::Lease;
 use super::{Context, Herd};
 use crate::identity::Node;
 use crate::{Place, Rank, Reason, Rules};
 
-/// No herd has so many racks or places in one; ranks beyond are invented.
+/// The largest rack number and place that a herd can have; larger ranks are invented.
 const MOST: u32 = 1 << 24;
 /// How far the clocks of instances may be apart, in seconds.
 const SKEW: u32 = 300;
@@ -95,8 +97,8 @@ impl Herd {
         Some(chain)
     }
 
-    /// A node of which only its report is known. Without a rank nobody is sent to it, as it may
-    /// itself be taking from whoever would be sent.
+    /// A node of which only its report is known. Without a rank no node is sent to it: it may
+    /// itself be taking from that node.
     fn adopt(
         &mut self,
         node: Node,

@@ -124,6 +124,25 @@ pub(super) fn check(layers: &Layers, files: &[(PathBuf, String)], breaches: &mut
         let read = Crate::read(&directory.join("src"), files, breaches);
         krate.check(&read, breaches);
     }
+    unlisted(layers, &directories, files, breaches);
+}
+
+/// Each package with modules has its layers. One without `src/`, such as the fuzz targets, has none.
+fn unlisted(
+    layers: &Layers,
+    directories: &BTreeMap<String, &Path>,
+    files: &[(PathBuf, String)],
+    breaches: &mut Vec<Breach>,
+) {
+    let listed: BTreeSet<&str> = layers.crates.iter().map(|k| k.name.as_str()).collect();
+    for (name, directory) in directories {
+        let source = directory.join("src");
+        let is_source = |path: &Path| path.strip_prefix(&source).is_ok_and(super::is_rust);
+        if !listed.contains(name.as_str()) && files.iter().any(|(path, _)| is_source(path)) {
+            let what = format!("{FILE} has no layers for the crate {name}");
+            breaches.push(Breach::new(&directory.join("Cargo.toml"), what));
+        }
+    }
 }
 
 impl CrateLayers {

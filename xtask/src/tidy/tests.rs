@@ -147,6 +147,18 @@ fn tests_may_look_at_everything() {
 }
 
 #[test]
+fn a_crate_without_layers_is_a_breach() {
+    let manifest = ("shed/Cargo.toml", "[package]\nname = \"shed\"\n");
+    one_breach(
+        &[manifest, ("shed/src/lib.rs", "//! A shed.\n")],
+        &["shed/Cargo.toml", "layers.toml has no layers", "shed"],
+    );
+    // Fuzz targets, for instance, are programs of one file each.
+    let found = breaches(&[manifest, ("shed/targets/one.rs", "//! A target.\n")]);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
 fn a_circle_is_a_breach_also_within_a_layer() {
     one_breach(
         &[(
@@ -185,9 +197,9 @@ fn each_module_stands_in_one_layer() {
     one_breach(&[("layers.toml", &twice)], &["hall stands in two layers"]);
     let gone = LAYERS.replace("[\"cellar\"]", "[\"cellar\", \"well\"]");
     one_breach(&[("layers.toml", &gone)], &["there is no module well"]);
-    let other = LAYERS.replace("\"house\"", "\"hut\"");
+    let another = format!("{LAYERS}[[crate]]\nname = \"hut\"\nlayers = []\n");
     one_breach(
-        &[("layers.toml", &other)],
+        &[("layers.toml", &another)],
         &["the crate hut, which is not there"],
     );
 }
