@@ -1,13 +1,13 @@
-//! A panic ends the process, whatever it was built for.
+//! A panic aborts the process in every build profile.
 //!
-//! A task that panicked leaves what it shared in a state that nobody has thought through. The process
-//! aborts instead; who supervises it starts another one, which begins from what is on the disk.
+//! A task that panicked may leave shared state inconsistent. The process aborts instead; its
+//! supervisor (kubelet or systemd) starts another one, which begins from what is on the disk.
 
 use std::panic::PanicHookInfo;
 
 use tracing::error;
 
-/// Has every panic from now on logged, and the process aborted by it; call it once, in `main`.
+/// From now on every panic is logged and aborts the process; call it once, in `main`.
 pub fn on_panic() {
     std::panic::set_hook(Box::new(abort));
 }

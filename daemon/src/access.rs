@@ -1,7 +1,7 @@
-//! Why this process may not use a file: which permission is missing, where, and to whom.
+//! Why this process may not use a file: which permission is missing, on which path, for which user.
 //!
-//! "Permission denied" alone has an operator look at every directory above the file, as a user that
-//! the container has and the shell has not.
+//! "Permission denied" alone makes an operator check every directory above the file, and as another
+//! user than the container's.
 
 use std::{
     fmt, io,
@@ -20,19 +20,19 @@ const MAKE: &str = "make files in";
 /// What is to be done with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// It is read; a directory, listed.
+    /// Read a file, or list a directory.
     Read,
-    /// It is written, or made where there is none; a socket, connected to.
+    /// Write a file, or create it; connect to a socket.
     Write,
 }
 
-/// The first thing on the way to a file that keeps this process from it.
+/// The first obstacle on the path to a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// It is not there.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
-    /// What it is mounted from cannot be written.
+    /// It is mounted read-only.
     #[error("{} is mounted read-only", .0.display())]
     ReadOnly(PathBuf),
     /// Its permissions do not allow it.
@@ -70,7 +70,8 @@ struct Explained {
     source: io::Error,
 }
 
-/// The error with the obstacle that explains it in front, where there is one. Its kind stays.
+/// Puts the obstacle that explains the error in front of it, if there is one. The error's kind
+/// stays.
 pub fn explain(error: io::Error, path: &Path, need: Need) -> io::Error {
     let kind = error.kind();
     let of_access = matches!(
@@ -91,8 +92,8 @@ pub fn explain(error: io::Error, path: &Path, need: Need) -> io::Error {
     }
 }
 
-/// What keeps this process from a file; nothing where permissions and mounts allow it, though a
-/// security module may still forbid it.
+/// The obstacle between this process and a file; `None` if permissions and mounts allow the access,
+/// though a security module may still forbid it.
 pub fn obstacle(path: &Path, need: Need) -> Option<Obstacle> {
     let path = std::path::absolute(path).ok()?;
     let mut above: Vec<_> = path.ancestors().skip(1).collect();
@@ -100,7 +101,7 @@ pub fn obstacle(path: &Path, need: Need) -> Option<Obstacle> {
     for directory in above {
         match (at(directory, Access::EXEC_OK, "enter"), need) {
             (None, _) => {}
-            // Whoever makes files makes their directories too, where that is allowed.
+            // A process that creates files creates their directories too, if it is allowed to.
             (Some(Obstacle::Missing(missing)), Need::Write) => {
                 let denied = at(missing.parent()?, Access::WRITE_OK, MAKE);
                 return Some(denied.unwrap_or(Obstacle::Missing(missing)));

@@ -34,7 +34,7 @@ async fn ready(State(readiness): State<Readiness>, RawQuery(query): RawQuery) ->
     };
     let verbose = query.is_some_and(|q| q.split('&').any(|p| p == "verbose" || p == "verbose=1"));
     let verdict = if ready { "ready\n" } else { "not ready\n" };
-    // Whoever sees a 503 wants the reason without asking again.
+    // A 503 always names its reason, so that no second request is needed.
     let body = if verbose || !ready {
         readiness.verbose() + verdict
     } else {

@@ -1,12 +1,11 @@
-//! Pauses that end together.
+//! Timers that fire together, to wake the processor up less often.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Waits for the next multiple of `every`, counted from the machine's start: tasks that do a little now
-/// and then wake the processor up once for all of them. Not for what goes out to others, who would
-/// hear of all at once.
+/// Waits for the next multiple of `every`, counted from the machine's start, so that all periodic
+/// tasks share one wake-up. Not for network traffic: all nodes would send at the same moment.
 pub async fn beat(every: Duration) {
     let now = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();

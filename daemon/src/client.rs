@@ -11,14 +11,14 @@ use hyper_util::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Longest reply that is read.
+/// Largest reply that is read, in bytes.
 const MAX_REPLY: usize = 8 << 20;
 
 /// A client whose clones share their connections.
 #[derive(Debug, Clone)]
 pub struct JsonClient(Client<HttpConnector, Full<Bytes>>);
 
-/// A reply: its status, and its body as far as it was small enough.
+/// A reply: its status and its body.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// The HTTP status.
@@ -30,7 +30,7 @@ pub struct Reply {
 /// Why a call has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The request could not be written: a bad URL, or a body that is no JSON.
+    /// The request could not be built: a bad URL, or a body that is not JSON.
     #[error("the request to {url} could not be made")]
     Request {
         /// The URL of the call.
@@ -58,7 +58,7 @@ pub enum CallError {
     },
 }
 
-/// A reply's body that is not what was expected.
+/// A reply's body that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("the reply (status {status}) is not understood")]
 pub struct ReplyError {
@@ -68,14 +68,14 @@ pub struct ReplyError {
 }
 
 impl JsonClient {
-    /// A client that opens a connection within `dial` and keeps a few of them.
+    /// A client with a connect timeout of `dial` and a small connection pool.
     pub fn new(dial: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(dial));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            // Before the server closes them, which it does after four.
+            // Shorter than the server's own idle timeout of four seconds.
             .pool_idle_timeout(Duration::from_secs(3))
             .pool_max_idle_per_host(4)
             .build(connector);

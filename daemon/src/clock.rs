@@ -46,7 +46,7 @@ impl Clock {
         as_ms(self.now())
     }
 
-    /// Moves a manual clock on; the system's clock takes no notice.
+    /// Moves a manual clock forward; the system clock ignores it.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(millis(by), Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl Clock {
     }
 }
 
-/// A duration in milliseconds, to be reckoned with [`Clock::now_ms`].
+/// A duration in milliseconds, comparable with [`Clock::now_ms`].
 pub fn as_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -23,7 +23,7 @@ pub struct Signals {
     interrupt: Signal,
 }
 
-/// How many signals and how long a drain may take.
+/// The signals, and the deadline of the drain.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
     /// From the signal to the killing of what still runs.

@@ -1,4 +1,4 @@
-//! Telling systemd how the process is: sd_notify(3), over the socket that it names.
+//! Notifies systemd of the process's state: sd_notify(3), over the socket that systemd names.
 
 use std::{
     ffi::OsStr,
@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-/// Tells; where nobody listens, to no effect. Clones are the same.
+/// Sends notifications; without a listener they have no effect. Clones share the socket.
 #[derive(Debug, Clone, Default)]
 pub struct Notifier(Option<Arc<Inner>>);
 
@@ -25,11 +25,11 @@ struct Inner {
 }
 
 impl Notifier {
-    /// Tells whoever listens at `socket`: a path, or `@` and a name without a file. `watched` says
-    /// whether signs of life are expected.
+    /// Notifies the listener at `socket`: a path, or `@` and the name of an abstract socket.
+    /// `watched` says whether the listener expects keepalives.
     ///
     /// # Errors
-    /// When there is no such socket to be had.
+    /// When the socket cannot be opened.
     pub fn new(socket: &OsStr, watched: bool) -> io::Result<Self> {
         let to = match socket.as_bytes().strip_prefix(b"@") {
             Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -40,12 +40,12 @@ impl Notifier {
             to,
             watched,
         };
-        // A listener that takes nothing must not hold the process.
+        // A listener that does not read must not block the process.
         inner.socket.set_nonblocking(true)?;
         Ok(Self(Some(Arc::new(inner))))
     }
 
-    /// Whether signs of life are expected.
+    /// Whether the listener expects keepalives.
     pub fn is_watched(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| inner.watched)
     }
@@ -55,14 +55,14 @@ impl Notifier {
         self.tell("READY=1");
     }
 
-    /// A sign of life.
+    /// A keepalive for the watchdog.
     pub fn alive(&self) {
         self.tell("WATCHDOG=1");
     }
 
     fn tell(&self, what: &str) {
         if let Some(inner) = &self.0 {
-            // Whoever does not listen any more draws its own conclusions.
+            // systemd notices by itself that the notification is missing.
             let _ = inner.socket.send_to_addr(what.as_bytes(), &inner.to);
         }
     }

@@ -1,4 +1,4 @@
-//! What the process waits for before it is ready, and what ails it afterwards.
+//! Readiness: what the process waits for at start, and its failing conditions afterwards.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, sync::Arc};
 

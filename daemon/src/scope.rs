@@ -113,13 +113,13 @@ impl Deaths {
     pub async fn next(&mut self) -> &'static str {
         match self.0.recv().await {
             Some(name) => name,
-            // Every scope is gone, and so nothing is left that could die.
+            // Every scope was dropped, so no service is left that could die.
             None => std::future::pending().await,
         }
     }
 }
 
-/// Tells of the death, also where nothing has a panic abort the process: in tests.
+/// Reports the death, also in tests, where a panic does not abort the process.
 struct DeathGuard {
     name: &'static str,
     scope: Scope,

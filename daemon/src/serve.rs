@@ -34,7 +34,7 @@ pub struct Limits {
     /// From the opening of a connection, or the end of a reply, to the end of the next request's
     /// head. Ends half-open and idle connections.
     pub head: Duration,
-    /// How long a client may take nothing of a reply that waits for it.
+    /// How long a client may read nothing while a reply waits for it.
     pub stall: Duration,
     /// Connections of one address at once; further ones are closed. Of IPv6, a network of 64 bits
     /// counts as one address.
@@ -65,8 +65,8 @@ struct Taken {
     open: Arc<()>,
 }
 
-/// What the kernel keeps of a reply for each connection, half of it for its own books. A slow client
-/// shows that it lives whenever it has taken about a third of this.
+/// The kernel's send buffer of a connection, in bytes; half of it is bookkeeping. A slow client
+/// shows progress whenever it has read about a third of this.
 const SEND_BUFFER: usize = 64 << 10;
 /// Bytes of a request's head; a longer one is answered 431.
 const HEAD: usize = 16 << 10;
@@ -76,7 +76,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope:
     let slots = Arc::new(Semaphore::new(limits.connections));
     let addresses = Addresses::default();
     let open = Arc::new(());
-    // Connections have it from their listener.
+    // Connections inherit the size from their listener.
     if let Err(error) = set_socket_send_buffer_size(&listener, SEND_BUFFER) {
         warn!(%error, "slow clients may be taken for dead");
     }
@@ -160,7 +160,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_header_size(HEAD)
-        // A connection keeps what it read into, and by itself that grows with the longest body.
+        // A connection keeps its read buffer, which would grow with the longest body.
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);

@@ -1,8 +1,8 @@
-//! Lines about what happens again and again: one when it begins, one a minute while it lasts, one
-//! when it is over.
+//! Rate-limited log lines for recurring events: one when they begin, one a minute while they last,
+//! one when they are over.
 //!
-//! A client, a peer or a database that is away can bring the same line about with each request. So
-//! whatever a request can make appear is told of through a [`Spell`].
+//! A client, a peer or an unreachable database can cause the same line with each request. So every
+//! line that a request can cause goes through a [`Spell`].
 
 use std::{
     sync::{
@@ -15,22 +15,23 @@ use std::{
 use tokio::time::Instant;
 use tracing::info;
 
-/// Between two lines while it lasts. What has not happened for so long is over.
+/// Interval between two lines while the spell lasts. A spell without an event for this long is
+/// over.
 const MINUTE: Duration = Duration::from_mins(1);
-/// It is over when it has not happened for so long, and all is well.
+/// A spell without an event for this long is over if a success was reported.
 const WELL: Duration = Duration::from_secs(5);
 
-/// Something that happens again and again, and the lines about it.
+/// A recurring event and its log lines.
 #[derive(Debug)]
 pub struct Spell {
     /// What the line at the end says.
     over: &'static str,
-    /// So that nobody waits for the others to say that all is well, as long as it is.
+    /// Lets [`is_well`](Self::is_well) return without the lock while no spell lasts.
     is_lasting: AtomicBool,
     lasting: Mutex<Option<Lasting>>,
 }
 
-/// What has begun and is not over.
+/// A spell that has begun and is not over.
 #[derive(Debug)]
 struct Lasting {
     began: Instant,
@@ -42,7 +43,7 @@ struct Lasting {
 }
 
 impl Spell {
-    /// Of something that has not happened yet. `over` is what the line at its end says.
+    /// Of an event that has not happened yet. `over` is the message of the last line.
     pub const fn new(over: &'static str) -> Self {
         Self {
             over,
@@ -51,7 +52,8 @@ impl Spell {
         }
     }
 
-    /// It happened. Calls `line` if one is due, with how often it happened since the last one.
+    /// The event happened. Calls `line` if one is due, with the number of events since the last
+    /// line.
     pub fn happened(&self, line: impl FnOnce(u64)) {
         let now = Instant::now();
         let mut lasting = self.lock();
@@ -65,7 +67,7 @@ impl Spell {
             }
         };
         drop(lasting);
-        // The line at the begin has said all of what happened once.
+        // A single event was logged in full when it happened.
         if let Some(ended) = ended.filter(|ended| ended.times > 1) {
             self.tell(&ended);
         }
@@ -74,8 +76,8 @@ impl Spell {
         }
     }
 
-    /// All is well: it is over, unless it happened within the last few seconds. Costs nothing while it
-    /// does not last.
+    /// A success: the spell is over, unless the event happened within the last few seconds. Costs
+    /// one atomic load while no spell lasts.
     pub fn is_well(&self) {
         if self.is_lasting.load(Relaxed) {
             let ended = self.end(&mut self.lock(), Instant::now(), WELL);

@@ -131,7 +131,7 @@ async fn an_address_has_so_many_connections_and_no_more() {
         loop {
             let mut reply = String::new();
             let mut next = connect().await;
-            // Whoever comes before the end is noticed is cut.
+            // A connection that comes before the server notices the end is closed.
             let sent = next.write_all(call).await;
             let read = next.read_to_string(&mut reply).await;
             if sent.is_ok() && read.is_ok() && reply.ends_with("small") {

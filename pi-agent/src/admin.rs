@@ -73,7 +73,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, scope: Scope) {
     serve::serve(listener, router, LIMITS, scope).await;
 }
 
-/// Whoever reads numbers reads new ones.
+/// Refreshes the counters before a request that shows them.
 async fn refresh(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let scraped = request.uri().path() == "/metrics";
     if !scraped && request.uri().path() != "/status" {
@@ -144,7 +144,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
 fn peers(admin: &Admin) -> Vec<PeerStatus> {
     let mut peers: BTreeMap<IpAddr, PeerStatus> = BTreeMap::new();
     let exchanged = admin.bytes.snapshot().into_iter();
-    // The agent's connection to itself carries nothing.
+    // The agent's self-test connection carries no payload.
     for (ip, totals) in exchanged.filter(|(_, totals)| *totals != PeerTotals::default()) {
         let peer = peers.entry(ip).or_default();
         peer.received_bytes = totals.received.body;

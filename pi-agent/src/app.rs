@@ -49,18 +49,18 @@ use crate::{
 
 pub use self::metrics::metrics;
 
-/// A connection to the server opens within this, or the server counts as away.
+/// Connect timeout of the server.
 const SERVER_DIAL: Duration = Duration::from_millis(300);
-/// Between two looks at the counters of peers that nobody asked for. Who asks sees no older ones
-/// than a second: a node at rest is not woken up for numbers that nobody reads.
-/// With each look goes one at the memory that the process has grown by.
+/// Interval between two passes over the peers' counters. Readers get counters at most a second old
+/// by a pass of their own, so an idle node is not woken up for numbers that nobody reads. Each pass
+/// also returns freed memory if the process has grown.
 const ACCOUNTING_PASS: Duration = Duration::from_secs(30);
-/// Between two foldings of the metrics' samples.
+/// Interval between two upkeeps of the metrics' histograms.
 const METRICS_UPKEEP: Duration = Duration::from_secs(10);
 /// Peers with the most bytes that one report names.
 const REPORTED_PEERS: usize = 200;
 
-/// What the outside gives to the agent.
+/// What the process passes to the agent.
 #[derive(Debug)]
 pub struct Outside {
     /// The settings.
@@ -69,15 +69,15 @@ pub struct Outside {
     pub metrics: PrometheusHandle,
     /// The wall clock.
     pub clock: Clock,
-    /// Keeps agents apart that were started together.
+    /// Jitter, so that agents started together do not act together.
     pub jitter: Jitter,
     /// Which process this is.
     pub instance: Instance,
-    /// Who is told that the agent has started, and is alive.
+    /// The notifier that is told that the agent has started and is alive.
     pub notifier: Notifier,
 }
 
-/// An agent that is bound and not yet at work.
+/// An agent that has bound its listeners and does not serve yet.
 #[derive(Debug)]
 pub struct App {
     addresses: Addresses,
@@ -131,7 +131,7 @@ impl App {
         let holder = Holder::new((ip, addresses.peer.port()).into())
             .context("the address to advertise cannot be reached by peers")?;
         info!(%holder, group = %settings.group, "this node");
-        // Between binding and listening: no connection may be missed.
+        // Attach between binding and listening, so that no connection is missed.
         let accounting = ebpf::Settings::new(settings.accounting, addresses.peer.port());
         let accounting =
             Accounting::attach(&accounting, Instant::now()).context("peers cannot be counted")?;
@@ -334,7 +334,7 @@ fn serving(settings: &Run) -> PeerSettings {
     }
 }
 
-/// Lets the reports to the server take what was measured.
+/// Gives the measurements to the reports to the server.
 fn report(discovery: &Discovery, accounting: &Arc<Accounting>, peers: &PeerServer) {
     let accounting = Arc::clone(accounting);
     let peers = peers.clone();
@@ -383,7 +383,7 @@ async fn passes(accounting: Arc<Accounting>, discovery: Discovery, scope: Scope)
             accounting.show_racks(|peer| discovery.rack(peer));
             memory
         };
-        // It fails only where the runtime ends.
+        // Fails only while the runtime shuts down.
         memory = tokio::task::spawn_blocking(pass).await.unwrap_or_default();
     }
 }

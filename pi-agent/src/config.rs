@@ -169,7 +169,7 @@ pub struct Run {
     pub tags: Tags,
     #[command(flatten)]
     pub serving: Serving,
-    /// Seconds that uploads under way get when the agent is asked to end.
+    /// Seconds that uploads in flight get when the agent is asked to end.
     #[arg(
         long,
         env = "PI_AGENT_DRAIN",

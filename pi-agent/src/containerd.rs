@@ -41,7 +41,7 @@ pub use self::{
 /// What is counted here.
 pub const METRICS: &[Metric] = &[RECONNECTS, events::LAG];
 
-/// Counted by whoever follows the events.
+/// The follower of the events counts them.
 pub(crate) const RECONNECTS: Metric = Metric::counter(
     "piccolo_agent_containerd_reconnects_total",
     &[],
@@ -79,7 +79,7 @@ pub struct NamespaceError(String);
 /// Why a call to containerd has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerdError {
-    /// Nobody answers on the socket.
+    /// No process answers on the socket.
     #[error("containerd cannot be reached")]
     Unreachable(#[source] Box<Status>),
     /// No answer in time.
@@ -88,7 +88,7 @@ pub enum ContainerdError {
     /// containerd refuses.
     #[error("containerd refuses")]
     Refused(#[source] Box<Status>),
-    /// The answer makes no sense.
+    /// The reply cannot be understood.
     #[error("containerd's answer lacks its {0}")]
     Answer(&'static str),
 }
@@ -132,7 +132,7 @@ impl Containerd {
         &self.0.namespaces
     }
 
-    /// The version, which is also the cheapest sign of life.
+    /// The version, which is also the cheapest liveness check.
     ///
     /// # Errors
     /// When containerd does not answer.

@@ -252,7 +252,7 @@ impl Content {
         let found = Remote::find(containerd, digest).await;
         let found = found.map_err(io::Error::other)?;
         if let (None, Some(listing)) = (&found, &self.0.listing) {
-            // Who asks here for what is not here is containerd, in most cases.
+            // A miss usually means that containerd is about to commit the blob.
             listing.expect(digest);
         }
         Ok(found.map(|(remote, size)| (Source::Remote(remote), size)))

@@ -1,4 +1,4 @@
-//! Who else has it: the agent's view of the discovery server.
+//! The agent's client of the discovery server.
 
 mod announce;
 mod cache;
@@ -59,10 +59,10 @@ const FINDS: Metric = Metric::counter(
     "Questions to the server for who has a key, by what came of them.",
 );
 
-/// Holders of a key that are worth knowing: twice as many as are asked for an object at most, since
-/// some may be known not to deliver.
+/// Holders requested per key: twice as many as are tried for an object, since some may be known not
+/// to deliver.
 const HOLDERS: i64 = 32;
-/// A find takes no longer than this, so that a dead server costs a pull little.
+/// Deadline of a find, so that a dead server costs a pull little.
 const FIND_DEADLINE: Duration = Duration::from_millis(500);
 
 /// The server as this agent sees it. Clones are the same.
@@ -85,7 +85,7 @@ struct Inner {
     standing: Mutex<Standing>,
 }
 
-/// Whose server is asked, and for whom.
+/// The servers to ask, and this node's group and address.
 #[derive(Debug)]
 pub struct Settings {
     /// The HTTP client.
@@ -113,8 +113,7 @@ pub struct Standing {
     pub syncs: u64,
     /// Changes that wait to be sent.
     pub pending: usize,
-    /// What the server said when it last refused what this node says of itself, until it takes
-    /// that again.
+    /// The server's last refusal of this node's advertisements, until it accepts one again.
     #[serde(default)]
     pub refused: Option<String>,
 }
@@ -161,8 +160,8 @@ impl Discovery {
         scope.service("server-probe", self.clone().probing(scope.clone()));
     }
 
-    /// Peers that have `key`, best first. Nobody, when nobody has it or no server answers in time:
-    /// a find never fails a pull.
+    /// Peers that have `key`, best first. Empty if there are no holders or no server answers in
+    /// time: a find never fails a pull.
     pub async fn find(&self, key: &Key) -> Vec<Peer> {
         if let Some(peers) = self.0.cache.get(key, Instant::now()) {
             count("ready");
@@ -199,7 +198,7 @@ impl Discovery {
         self.0.reports.observe(observations, load);
     }
 
-    /// What this node shares has changed: told to the server within a moment.
+    /// This node's set has changed; the server is told within a second.
     pub fn changed(&self, added: Vec<Key>, removed: Vec<Key>) {
         self.0.pending.put(added, removed);
     }
@@ -231,7 +230,7 @@ impl Discovery {
         self.0.failures.all()
     }
 
-    /// This agent goes down: peers are not sent to it any more.
+    /// This agent goes down: the server stops handing it out.
     pub async fn leave(&self) {
         self.say_goodbye().await;
     }
@@ -246,7 +245,7 @@ impl Discovery {
             if left.is_zero() {
                 break;
             }
-            // One that takes the call and says nothing leaves time for the next.
+            // A silent instance leaves time for the next one.
             others -= 1;
             if others > 0 {
                 left /= 2;

@@ -1,5 +1,5 @@
-//! Files, read on threads that have others to serve: what is in memory is there at once, and what has
-//! to come from the disk is waited for on a thread of its own, and not for ever.
+//! Reads files without blocking the threads that move bytes: data in the page cache is read at
+//! once, and data on the disk is awaited on a separate thread, with a deadline.
 
 mod residence;
 
@@ -38,18 +38,18 @@ const READS: Metric = Metric::counter(
      read from the disk first.",
 );
 
-/// Threads that read parts at the same time, of those that the runtime has for waiting: a disk that
-/// stands still leaves the others to the rest of the agent.
+/// Blocking threads that may read parts at the same time: a hung disk leaves the others to the rest
+/// of the agent.
 static READING: Semaphore = Semaphore::const_new(32);
-/// Threads that look for files, and read a little of them.
+/// Blocking threads that may open files, and read a little of them.
 static FINDING: Semaphore = Semaphore::const_new(16);
 
-/// How long whoever asks for a file waits for the disk to find it, or to read a little of it. Beyond,
-/// another node has it sooner: who asks here waits two seconds for the first byte.
+/// Deadline for finding a file on the disk, or reading a little of it. A requester waits two
+/// seconds for the first byte; after this deadline another node is faster.
 const FIND: Duration = Duration::from_millis(900);
 /// How long the disk may take to read a part that is about to be sent.
 const READ: Duration = Duration::from_secs(30);
-/// Bytes read at a time, only to have them in memory.
+/// Bytes read at a time, only to load them into the page cache.
 const PIECE: usize = 64 << 10;
 
 /// Opens a file for reading, and gives its size.

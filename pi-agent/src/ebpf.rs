@@ -1,9 +1,9 @@
 //! What each peer really delivers: bytes, busy time and round trips per peer, both directions.
 //!
-//! The kernel counts, by an eBPF program on the agent's own control group (`kernel`); where that
-//! is not to be had, the kernel's `TCP_INFO` of the agent's own sockets does ([`SocketTable`]). Both
-//! give counters per peer that only grow; the `Ledger` turns them into what passed since the last
-//! look, for metrics, for the table of peers and for the reports to the server.
+//! The kernel counts with an eBPF program on the agent's own control group (`kernel`). Where that
+//! is not available, the agent reads `TCP_INFO` of its own sockets ([`SocketTable`]). Both give
+//! counters per peer that only grow; the `Ledger` turns them into what passed since the last look,
+//! for metrics, for the table of peers and for the reports to the server.
 //!
 //! [`Accounting::attach`] comes before the peer port is listened on, [`Accounting::check`] after,
 //! [`Accounting::refresh`] once per interval.

@@ -56,14 +56,14 @@ pub const METRICS: &[Metric] = &[
 #[derive(Debug, Clone)]
 pub struct Fetcher(Arc<Inner>);
 
-/// What a fetcher works with.
+/// The parts that a fetcher is built from.
 #[derive(Debug)]
 pub struct Parts {
     /// This node's own content.
     pub content: Content,
     /// Who has what.
     pub finder: Box<dyn Finder>,
-    /// What containerd thought of what it was given.
+    /// containerd's verdicts on the bytes that it was given.
     pub verdicts: Box<dyn Verdicts>,
     /// Where bytes are counted.
     pub sockets: PeerSockets,
@@ -85,12 +85,13 @@ struct Inner {
     ahead: Ahead,
 }
 
-/// How long a manifest of this node may be kept back for a look at its children.
-const A_MOMENT: Duration = Duration::from_secs(1);
+/// Deadline of the find for the children of a manifest that this node already has; the manifest
+/// waits for it.
+const EXPECT_CHILDREN_DEADLINE: Duration = Duration::from_secs(1);
 /// Objects up to this size are not worth a crowd: each node asks the registry for them.
 const ALONE: u64 = 64 << 10;
 
-/// What a fetch for containerd comes to.
+/// The result of a fetch for containerd.
 #[derive(Debug)]
 pub(crate) enum Fetched {
     /// The object is there in the meantime.
@@ -144,7 +145,7 @@ impl Fetcher {
         }))
     }
 
-    /// Fetches an object, or begins to. One fetch of an object is under way at a time; who comes
+    /// Fetches an object, or begins to. One fetch of an object is in flight at a time; who comes
     /// later waits, and finds what the first one got.
     pub(crate) async fn fetch(
         &self,
@@ -240,10 +241,11 @@ impl Fetcher {
         self.0.hints.is_news(manifest, Instant::now())
     }
 
-    /// A manifest of this node is about to pass. Where a pull was broken off, its children are asked
-    /// for next, and nobody but the manifest knows their sizes. The manifest waits a moment for that.
+    /// A manifest of this node is about to be served. After an interrupted pull its missing
+    /// children are requested next, and only the manifest knows their sizes. The manifest waits a
+    /// moment for the find.
     pub(crate) async fn expect_missing_children(&self, want: &Want) {
-        let _ = tokio::time::timeout(A_MOMENT, self.prepare(want)).await;
+        let _ = tokio::time::timeout(EXPECT_CHILDREN_DEADLINE, self.prepare(want)).await;
     }
 
     async fn prepare(&self, want: &Want) {

@@ -1,4 +1,4 @@
-//! Which process it is that answers at the mirror's address.
+//! Identifies the process that answers at the mirror's address.
 
 use std::{
     fmt,

@@ -1,10 +1,10 @@
 //! Keeping the agent's entries in containerd's mirror files: they are in force while the mirror
 //! answers, and only then.
 //!
-//! What is wanted follows from what answers at the mirror's address, asked each second; what there
-//! is follows from the files. A difference is put right, whoever made it: first once the files have
-//! been at rest for a moment, since another tool may be in the middle of its work, and then with
-//! growing pauses, so that two tools of different opinion do not wear out a disk.
+//! The wanted state follows from the reply at the mirror's address, probed each second; the actual
+//! state is read from the files. Every difference is repaired: the first time once the files have
+//! been unchanged for a moment, since another tool may be in the middle of its work, then with
+//! exponential back-off, so that two tools that disagree do not wear out a disk.
 
 mod files;
 mod probe;
@@ -31,18 +31,18 @@ pub use self::{
 };
 use crate::{hosts::entries::Entries, instance::Instance, jitter::Jitter};
 
-/// Between two questions to the mirror.
+/// Interval between two probes of the mirror.
 const PROBE: Duration = Duration::from_secs(1);
-/// How long the files have to be at rest before they are put right.
+/// How long the files have to be unchanged before they are repaired.
 const REST: Duration = Duration::from_secs(1);
-/// Between two looks at the files, should an event have been lost: with and without events at all.
+/// Polling intervals of the files: beside events, of which one may be lost, and without events.
 const POLL: Duration = Duration::from_secs(30);
 const BLIND_POLL: Duration = Duration::from_secs(5);
-/// From one putting right to the next, at first and at most.
+/// Back-off between two repairs: the first pause and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// After so long without a loss the pauses begin anew.
+/// Time without a repair after which the back-off is reset.
 const PEACE: Duration = Duration::from_mins(5);
-/// How long the last withdrawal is tried.
+/// Deadline for removing the entries at shut-down.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Keeps entries.
@@ -66,7 +66,7 @@ pub struct Settings {
     pub report: Report,
     /// Who is told that the mirror answers.
     pub notifier: Notifier,
-    /// Keeps the pauses of many nodes apart.
+    /// Jitter for the pauses.
     pub jitter: Jitter,
 }
 
@@ -94,10 +94,10 @@ pub enum Ended {
 struct State {
     standing: Standing,
     target: Target,
-    /// What was last made of the files.
+    /// The result of the last pass over the files.
     made: Option<Made>,
     watch: Option<Watch>,
-    /// When something last happened to the files that was not yet looked at.
+    /// Time of the last change of the files that was not yet handled.
     stirred: Option<Instant>,
     look_at: Instant,
     pause_until: Instant,
@@ -113,7 +113,7 @@ enum Made {
 }
 
 impl Keeper {
-    /// A keeper that has done nothing yet.
+    /// A keeper before its first pass.
     pub fn new(settings: Settings) -> Self {
         let now = Instant::now();
         Self {
@@ -143,7 +143,7 @@ impl Keeper {
         if self.settings.duty == Duty::Write {
             self.leave().await;
         }
-        // Uploads under way are life too, until this task is the last.
+        // Uploads in flight also count as alive, until this task is the last.
         while self.settings.notifier.is_watched() && scope.running() > 1 {
             self.settings.notifier.alive();
             tokio::time::sleep(PROBE / 4).await;
@@ -235,7 +235,8 @@ impl Keeper {
         None
     }
 
-    /// Whether the files want a look: they have stirred and are at rest, or the time has come.
+    /// Whether the files need a pass: they have changed and settled, or the polling interval has
+    /// passed.
     fn is_due(&self) -> bool {
         let now = Instant::now();
         let rested = self.state.stirred.is_some_and(|at| now >= at + REST);
@@ -287,7 +288,7 @@ impl Keeper {
         }
     }
 
-    /// Somebody else has taken entries out that were in force.
+    /// Another tool has removed entries that were in force.
     fn lose(&mut self) {
         let now = Instant::now();
         let peace = self.state.lost.is_none_or(|at| now >= at + PEACE);

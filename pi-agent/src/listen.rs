@@ -83,8 +83,8 @@ async fn accept(
     }
 }
 
-/// Sets what every connection needs. A socket on which that fails is about to fail in a way that
-/// will be noticed.
+/// Sets the socket options that every connection needs. A socket on which that fails will fail its
+/// next read or write too.
 pub(crate) fn prepare(stream: &TcpStream) {
     // Bodies are sent in large pieces; waiting to fill a segment would only delay their ends.
     let _ = stream.set_nodelay(true);

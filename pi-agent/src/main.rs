@@ -73,12 +73,12 @@ fn workers() -> usize {
     (cores / 2).clamp(1, 8)
 }
 
-/// Threads for what waits, at most; the disk has its part of them.
+/// The most blocking threads; the disk uses some of them.
 const WAITING: usize = 64;
-/// How long one of them is kept that has nothing to do: from one pass over the counters to the next.
+/// How long an idle one is kept: longer than the interval between two passes over the counters.
 const IDLE: Duration = Duration::from_secs(40);
 
-/// Whoever has started this process, if it wants to hear of it.
+/// The notifier of systemd, if systemd started this process and asked for notifications.
 fn notifier(systemd: &Systemd) -> Result<Notifier> {
     let Some(socket) = &systemd.notify_socket else {
         return Ok(Notifier::default());

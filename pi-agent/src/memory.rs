@@ -9,7 +9,7 @@ use std::fs;
 /// Pages by which the process may grow before it looks for what it can give back.
 const SPARE: u64 = 128;
 
-/// What the process needs.
+/// The growth of the process's memory.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     /// Resident pages when memory was last given back, or fewer since.

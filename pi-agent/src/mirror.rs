@@ -1,8 +1,8 @@
 //! The listener for containerd: this node's registry mirror.
 //!
-//! What it cannot serve is a 404 at once, upon which containerd asks its next host. It never
-//! answers with what containerd would wait on (5xx, 429) or send credentials to (401), and never
-//! ends a reply with RST, upon which a pull fails for good.
+//! What it cannot serve is an immediate 404, after which containerd asks its next host. It never
+//! answers with a status that containerd would wait on (5xx, 429) or send credentials to (401), and
+//! never ends a reply with RST, which would fail the pull.
 
 mod connection;
 mod count;
@@ -47,7 +47,7 @@ struct Inner {
     unreadable: Spell,
 }
 
-/// How often what is not used any more is let go.
+/// Interval of dropping unused connections and cached objects.
 const TIDY: Duration = Duration::from_secs(10);
 
 impl Default for MirrorSettings {
@@ -75,7 +75,7 @@ impl Mirror {
         }))
     }
 
-    /// Serves until the scope drains; replies under way are finished.
+    /// Serves until the scope drains; replies in flight are finished.
     pub async fn serve(self, listener: TcpListener, scope: Scope) {
         let (fetcher, content) = (self.0.fetcher.clone(), self.0.content.clone());
         let tidier = scope.clone();

@@ -26,7 +26,7 @@ use crate::{
 
 /// Objects up to this size go out together with their head in one write.
 const SMALL: u64 = 64 << 10;
-/// The media type of a blob, which nobody reads.
+/// The media type of a blob; clients ignore it.
 const BLOB_TYPE: &str = "application/octet-stream";
 /// How long an upload of a growing object waits for its next byte.
 const STANDSTILL: Duration = Duration::from_secs(10);
@@ -43,10 +43,10 @@ pub(crate) struct Prepared {
 /// Why an object is no answer to a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
-    /// It was asked for as a manifest and is none.
+    /// It was requested as a manifest and is none.
     #[error("the object is no manifest")]
     NotManifest(#[source] ManifestError),
-    /// It was asked for as a manifest and is longer than any.
+    /// It was requested as a manifest and is too long for one.
     #[error("an object of {0} bytes is no manifest")]
     TooLong(u64),
     /// It has no such part.

@@ -59,7 +59,7 @@ pub struct PeerSettings {
     pub head: Duration,
     /// How long a peer waits for the first byte of an object that this node is still getting.
     pub first_byte: Duration,
-    /// What a peer has to do to be sent more of a body.
+    /// The lowest rate at which a peer has to read a body.
     pub receiver: Receiver,
     /// Connections of one address at once; further ones are closed.
     pub per_address: usize,
@@ -100,8 +100,8 @@ impl Default for PeerSettings {
 }
 
 impl PeerSettings {
-    /// A receiver that takes so many bytes per second, over a time in which even one behind a busy
-    /// disk takes some; 0 asks for no more than any byte at all.
+    /// A floor for receivers in bytes per second, over a time in which even one with a busy disk
+    /// reads some; 0 only requires that some byte is read.
     pub fn receiver(rate: u64) -> Receiver {
         Receiver {
             patience: SILENCE,
@@ -128,7 +128,7 @@ impl PeerServer {
         }))
     }
 
-    /// Serves until the scope drains; uploads under way are finished.
+    /// Serves until the scope drains; uploads in flight are finished.
     pub async fn serve(self, listener: TcpListener, scope: daemon::scope::Scope) {
         let connections = self.0.settings.connections;
         let addresses = Addresses::default();

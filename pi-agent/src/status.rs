@@ -47,7 +47,7 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Peers that are not trusted now.
     pub quarantines: Vec<QuarantineStatus>,
-    /// Uploads under way.
+    /// Uploads in flight.
     pub uploads: u64,
     /// Uploads that are taken at once.
     pub upload_slots: u64,

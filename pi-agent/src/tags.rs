@@ -1,9 +1,9 @@
 //! What a tag stands for, where the agent answers tags.
 //!
 //! A tag may move at any time, and only its registry knows where to. So the registry is asked with
-//! a HEAD, and its word is good for a while. Where it says nothing useful for this node (it wants
-//! credentials, or has no such tag) containerd is left to ask it; where it cannot be reached, the
-//! last known word counts, then this node's own tag, then that of a peer.
+//! a HEAD, and its reply is cached for a while. Where it says nothing useful for this node (it
+//! wants credentials, or has no such tag) containerd is left to ask it; where it cannot be reached,
+//! the last known word counts, then this node's own tag, then that of a peer.
 
 mod ask;
 mod challenge;
@@ -35,7 +35,7 @@ const RESOLVED: Metric = Metric::counter(
 
 /// Tags and registries that are remembered.
 const CAPACITY: usize = 4096;
-/// A registry that cannot be reached is left alone for this long.
+/// How long an unreachable registry is not asked.
 const AWAY: Duration = Duration::from_secs(10);
 /// Peers that are asked for a tag.
 const PEERS: usize = 3;
@@ -47,7 +47,7 @@ pub struct Tags(Arc<Inner>);
 /// How tags are resolved.
 #[derive(Debug)]
 pub struct Settings {
-    /// How long a registry's word is good.
+    /// TTL of a registry's reply.
     pub ttl: Duration,
     /// Where registries are, other than their names say.
     pub registries: Vec<RegistryUrl>,
@@ -61,7 +61,7 @@ struct Inner {
     asker: Asker,
     settings: Settings,
     state: Mutex<State>,
-    /// Of registries, whose names are the requests'.
+    /// Rate-limits the log lines about registries.
     away: Spell,
 }
 
@@ -89,8 +89,8 @@ impl Tags {
         }))
     }
 
-    /// The digest that a tag stands for; `own` is what it stands for on this node. `None` where
-    /// containerd had better ask the registry itself.
+    /// The digest of a tag; `own` is the one on this node. `None` if containerd should ask the
+    /// registry itself.
     pub async fn resolve(&self, name: &TagName, own: Option<Digest>) -> Option<Digest> {
         let key = name.to_string();
         let (digest, source) = match self.fresh(&key) {

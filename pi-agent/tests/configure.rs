@@ -210,7 +210,7 @@ fn with_two_directories_no_registry_of_the_operators_is_hidden() {
     fs::write(bed.root.path().join("config.toml"), text).unwrap();
     bed.succeed(&[]);
     assert!(bed.file("_default").exists());
-    // Whoever comes later is not hidden either: the entry goes.
+    // An entry of another tool that comes later is not hidden either: ours is removed.
     let registry = second.join("registry.corp");
     fs::create_dir_all(&registry).unwrap();
     fs::write(registry.join("ca.crt"), "pem").unwrap();

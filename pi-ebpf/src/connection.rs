@@ -1,4 +1,4 @@
-//! What is remembered of one connection between two callbacks.
+//! The state of one connection between two callbacks.
 
 use crate::{
     counters::Counters,
@@ -39,12 +39,12 @@ pub struct Growth {
     pub sent: u64,
 }
 
-/// Acknowledgements of fewer bytes wait for the next look, where one is sure to come: they cost
-/// more to account for than to look at, and come with every other segment.
+/// Acknowledgements of fewer bytes are deferred if another callback is sure to come: they arrive
+/// with every other segment, and accounting costs more than the check.
 const WORTH_ACCOUNTING: u64 = 256 * 1024;
 
 impl Growth {
-    /// Whether nothing got through.
+    /// Whether no payload got through.
     #[inline]
     pub const fn is_nothing(self) -> bool {
         self.received == 0 && self.sent == 0
@@ -52,7 +52,8 @@ impl Growth {
 }
 
 impl Connection {
-    /// Begins to count at `socket` and `retransmits`; what came before is not ours, or the SYN.
+    /// Starts counting at `socket` and `retransmits`; everything before is the SYN, or was not ours
+    /// to count.
     #[inline]
     pub fn start(&mut self, socket: &impl Progress, retransmits: u32, now_ns: u64) {
         self.received.start(socket.bytes_received(), now_ns);
@@ -63,9 +64,9 @@ impl Connection {
         self.retransmits = u64::from(retransmits);
     }
 
-    /// Moves on to where `socket` is and gives the payload in between. A little is left for later where
-    /// more is promised, and of what was acknowledged also while more is under way, except together
-    /// with something received, which may be a request and so begin another burst.
+    /// Advances to where `socket` is and returns the payload in between. Small steps are deferred
+    /// if more is promised. Small acknowledgements are also deferred while data is in flight,
+    /// except together with received data, which may be a request and so begin another burst.
     #[inline]
     pub fn advance(&mut self, socket: &impl Progress) -> Growth {
         let counted = socket.bytes_received();
@@ -86,8 +87,8 @@ impl Connection {
         Growth { received, sent }
     }
 
-    /// Finds out what the last segment was: the callback comes before a segment is sent, so only
-    /// the next one shows whether it carried new data or repeated old.
+    /// Classifies the last segment: the callback comes before a segment is sent, so only the next
+    /// one shows whether it carried new data or was a retransmission.
     #[inline]
     pub fn notice(&mut self, socket: &impl Progress) {
         let next = u64::from(socket.send_next());
@@ -103,15 +104,15 @@ impl Connection {
         self.segment_ns = now_ns;
     }
 
-    /// New data is sent, which is known at once: where the data path itself counts.
+    /// New data is sent, for callers that know it at once: the data path's own counting.
     #[inline]
     pub fn asks(&mut self, now_ns: u64) {
         self.asked_ns = now_ns;
     }
 
-    /// When the peer most likely acknowledged everything, if that is noticed only at `now_ns`: one
-    /// round trip after the last segment. The kernel reports acknowledgements once per round trip, so
-    /// the tail of a burst often shows only when the connection is used again.
+    /// The estimated time at which the peer acknowledged everything, if that is noticed only at
+    /// `now_ns`: one round trip after the last segment. The kernel reports acknowledgements once
+    /// per round trip, so the tail of a burst often shows only when the connection is used again.
     #[inline]
     pub fn tail_acked_ns(&self, srtt_us: u32, now_ns: u64) -> u64 {
         let estimate = self.segment_ns.saturating_add(u64::from(srtt_us) * 1000);
@@ -123,8 +124,8 @@ impl Connection {
         }
     }
 
-    /// `bytes` were acknowledged at `at_ns`. To be called before [`receive`](Self::receive), since
-    /// what arrived in the same callback asks for what comes next.
+    /// `bytes` were acknowledged at `at_ns`. Call it before [`receive`](Self::receive): data
+    /// received in the same callback is the next request.
     #[inline]
     pub fn acknowledge<W: Word>(
         &mut self,
@@ -151,9 +152,9 @@ impl Connection {
             .deliver(&peer.received, policy, self.asked_ns, now_ns, bytes);
     }
 
-    /// Whether a [`Promise`] matters: enough passed in one burst, and the peer has no other connection,
-    /// whose short bursts would lie within the long steps of this one: of them the union of a peer's
-    /// busy time has room for one.
+    /// Whether a [`Promise`] is used: enough bytes passed in one burst, and the peer has no other
+    /// connection. The short bursts of another connection would lie within the long steps of this
+    /// one, and the union of a peer's busy time remembers only one gap.
     #[inline]
     pub fn is_busy_alone<W: Word>(&self, peer: &Counters<W>) -> bool {
         let long =
@@ -162,14 +163,14 @@ impl Connection {
         long && begun.wrapping_sub(peer.closed.get()) == 1
     }
 
-    /// Nothing more is left to later looks.
+    /// No further step is deferred.
     #[inline]
     pub fn stays_close(&mut self) {
         self.received.waits_until = 0;
         self.sent.waits_until = 0;
     }
 
-    /// Takes notice of what is promised, after `growth` was accounted for.
+    /// Reads the promise, after `growth` was accounted for.
     #[inline]
     pub fn look_ahead(&mut self, socket: &impl Progress, promise: Promise, growth: Growth) {
         let ticks = socket.ticks();
@@ -181,12 +182,11 @@ impl Connection {
         }
     }
 
-    /// A round trip has ended on `socket`, of which both directions are open and nothing is missing,
-    /// or not. Gives which callbacks are needed from now on.
+    /// A round trip has ended on `socket`. `settled` says whether both directions are open and no
+    /// segment is missing. Returns the callbacks that are needed from now on.
     ///
-    /// The connection rests while what is under way, and twice what may be under way at a time, leaves
-    /// something to be sent: so the rest ends while segments are sent, and the last of them is looked
-    /// at.
+    /// The connection rests while more is promised than is in flight plus twice the window: so the
+    /// rest ends while segments are still being sent, and the last of them is accounted for.
     #[inline]
     pub fn round_trip(&mut self, socket: &impl Progress, settled: bool) -> Callbacks {
         let under_way = socket.send_next().wrapping_sub(socket.send_unacked());
@@ -199,15 +199,14 @@ impl Connection {
             .round_trip(settled && soon < self.sent.waits_until)
     }
 
-    /// A rest ends at `now_ns`. Nothing tells when the segments since the last look were sent, except
-    /// that they were.
+    /// A rest ends at `now_ns`. The segments since the last callback were sent at an unknown time.
     #[inline]
     pub fn rested(&mut self, socket: &impl Progress, now_ns: u64) {
         self.notice(socket);
         self.sends(now_ns);
     }
 
-    /// The socket has sent `total` segments again; gives how many of them are new.
+    /// The socket has retransmitted `total` segments; returns how many of them are new.
     #[inline]
     pub fn retransmitted(&mut self, total: u32) -> u64 {
         let total = u64::from(total);

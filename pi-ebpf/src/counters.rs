@@ -1,4 +1,4 @@
-//! What is counted for each peer.
+//! The counters of each peer.
 
 use crate::word::Word;
 
@@ -11,15 +11,15 @@ use crate::word::Word;
 pub struct Traffic<W = u64> {
     /// Payload received in order, or acknowledged by the peer; no duplicates, no SYN, no FIN.
     pub bytes: W,
-    /// Those of bursts long enough to tell a rate by.
+    /// Bytes of bursts that are long enough to tell a rate.
     pub rated_bytes: W,
-    /// The time these took: the union over all the peer's connections.
+    /// The time `rated_bytes` took, in nanoseconds: the union over all the peer's connections.
     pub busy_ns: W,
     /// The number of such bursts.
     pub bursts: W,
     /// When such a burst last made progress.
     pub last_ns: W,
-    /// Begin of the last interval before `last_ns` that was taken for idle.
+    /// Start of the last interval before `last_ns` that was taken for idle.
     pub gap_from_ns: W,
     /// Its end.
     pub gap_to_ns: W,
@@ -35,11 +35,11 @@ pub struct Counters<W = u64> {
     pub sent: Traffic<W>,
     /// Connections whose establishment was seen.
     pub opened: W,
-    /// Connections that were open already when the program came.
+    /// Connections that were already open when the program was attached.
     pub adopted: W,
     /// Connections that ended.
     pub closed: W,
-    /// Segments sent again.
+    /// Retransmitted segments.
     pub retransmits: W,
     /// The smoothed round-trip time, microseconds, as last seen.
     pub srtt_us: W,
@@ -60,7 +60,7 @@ impl Traffic {
 }
 
 impl Counters {
-    /// A peer of which nothing is known yet.
+    /// A new peer's counters.
     pub const ZERO: Self = Self {
         received: Traffic::ZERO,
         sent: Traffic::ZERO,

@@ -1,9 +1,9 @@
 //! Bursts: the stretches of one direction of one connection during which it was asked to deliver.
 //!
-//! A burst begins with the request, that is the last new data of the other direction, and lasts to
-//! the last byte of the answer. Stalls inside it count; the silence between the last byte and the
-//! next request does not. A plain "gaps below 200 ms are busy" misjudges pauses between small pieces
-//! and pings on idle connections by half and more.
+//! A burst begins with the request (the last new data of the other direction) and lasts to the last
+//! byte of the answer. Stalls inside it count; the silence between the last byte and the next
+//! request does not. A plain "gaps below 200 ms are busy" misjudges pauses between small pieces and
+//! pings on idle connections by half and more.
 
 use crate::{
     counters::Traffic, fin::Fin, policy::Policy, progress::Progress, promise::Promise, word::Word,
@@ -23,9 +23,9 @@ pub struct Flow {
     pub(crate) burst_from_ns: u64,
     /// The bytes of that burst.
     pub(crate) burst_bytes: u64,
-    /// A small step that ends before may be left to a later look.
+    /// A small step that ends before this may be deferred.
     pub(crate) waits_until: u64,
-    /// The tick of the last step that was accounted for.
+    /// Tick of the last step that was accounted for.
     looked_at: u64,
 }
 
@@ -49,7 +49,7 @@ impl Flow {
         counted.saturating_sub(self.seen)
     }
 
-    /// Whether what lies `ahead` is a small step, and another one is sure to follow.
+    /// Whether the step of `ahead` bytes is small, and another one is sure to follow.
     #[inline]
     pub(crate) fn waits(&self, ahead: u64, socket: &impl Progress) -> bool {
         ahead < Promise::STEP
@@ -114,7 +114,7 @@ impl Flow {
         let from_ns = if idle { asked_ns } else { self.last_ns };
         self.last_ns = now_ns;
         if now_ns.saturating_sub(from_ns) > policy.stall_ns {
-            // Nobody knows in which part of that time these bytes passed: they tell no rate.
+            // It is unknown when within that time these bytes passed: they tell no rate.
             self.burst_from_ns = now_ns;
             self.burst_bytes = 0;
             return None;

@@ -34,8 +34,8 @@ pub enum Failure {
     PeersFull,
     /// No memory for a socket's storage: the connection is not counted.
     NoStorage,
-    /// The kernel refused what was asked for: the connection is counted at its end at best, if it
-    /// refused the callbacks at the begin.
+    /// The kernel refused the callbacks. If it did so when the connection began, the connection is
+    /// counted at its end at best.
     NoCallbacks,
     /// The header of an incoming FIN was out of reach: it is counted as one byte.
     NoHeader,

@@ -1,6 +1,6 @@
-//! What counts as idle, and what is large enough to tell a rate by.
+//! What counts as idle, and which bursts are large enough to tell a rate.
 
-/// Where idle begins and what is large enough to tell a rate by.
+/// Where idle begins, and which bursts are large enough to tell a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// A silence up to this long between the last byte and the next request counts as busy.

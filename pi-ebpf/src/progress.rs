@@ -2,7 +2,7 @@
 
 /// How far a socket has come, as the kernel counts: FINs, and the SYN, included.
 ///
-/// The kernel takes some time for each answer, so nothing is asked for before it is needed.
+/// Each call costs the kernel some time, so callers ask only for what they need.
 pub trait Progress {
     /// Sequence numbers received in order.
     fn bytes_received(&self) -> u64;
@@ -19,10 +19,10 @@ pub trait Progress {
     /// The first sequence number never sent.
     fn send_next(&self) -> u32;
 
-    /// As much as may be under way at a time, bytes.
+    /// The largest amount of data that may be in flight, in bytes.
     fn window(&self) -> u64;
 
-    /// Whether a later look at the socket is sure to come soon, because of what is under way.
+    /// Whether another callback is sure to come soon, because data is in flight.
     fn goes_on(&self) -> bool;
 
     /// The kernel's clock, which is coarse and cheap.

@@ -1,29 +1,32 @@
-//! What the agent knows of a connection beforehand.
+//! What the agent knows in advance about a connection.
 //!
-//! The kernel shows every step of a connection, and never whether another one follows. Whoever has
-//! read or written the head of a long answer does know: so the agent promises, and up to shortly
-//! before the promised end the program leaves small steps to later ones. From there on it looks at
-//! each of them, so that the end of the answer, and what follows it, is as exact as without.
+//! The kernel shows every step of a connection, and never whether another one follows. The agent,
+//! which has read or written the head of a long answer, does know: it promises the bytes, and until
+//! shortly before the promised end the program defers small steps. From there on it accounts for
+//! every step, so that the end of the answer, and what follows it, is as exact as without a
+//! promise.
 
-/// How far a connection is sure to come, in the socket's own storage; no promise is zero.
+/// The bytes that a connection is sure to carry, in the socket's own storage; zero means no
+/// promise.
 ///
-/// Counted from the connection's first byte of payload. Of one that ends early nothing is lost: the
-/// end of a connection is looked at whatever was promised.
+/// Counted from the connection's first byte of payload. An answer that ends early loses nothing:
+/// the end of a connection is always accounted for.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Promise {
-    /// At least so many bytes will be received in all.
+    /// Bytes that will be received in all, at least.
     pub received: u64,
-    /// At least so many bytes will be sent in all.
+    /// Bytes that will be sent in all, at least.
     pub sent: u64,
 }
 
 impl Promise {
-    /// What is left to a later look, and what is looked at closely before the promised end, bytes.
+    /// Steps below this are deferred, and the last stretch of this size before the promised end is
+    /// accounted for step by step; bytes.
     pub const STEP: u64 = 1024 * 1024;
     /// Answers with fewer bytes are not worth a promise.
     pub const WORTH: u64 = 4 * Self::STEP;
-    /// How long a step may be left to a later look, in ticks of the kernel's clock, of which a second
-    /// has 100 to 1000: the counters stay fresh, and a slow connection is no stalled one.
+    /// How long a step may be deferred, in ticks of the kernel's clock (100 to 1000 per second):
+    /// the counters stay fresh, and a slow connection does not look stalled.
     pub(crate) const TICKS: u64 = 10;
 }

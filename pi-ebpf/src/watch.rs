@@ -1,18 +1,17 @@
 //! Which of a connection's callbacks are needed.
 //!
-//! While this side sends a long answer, the kernel calls before every segment, and several times for
-//! every write of the application, and each call says what the next round trip says too. So the
-//! connection rests where more is [promised](crate::Promise): only the round trip's own callback is
-//! left.
+//! While this side sends a long answer, the kernel calls before every segment, and several times
+//! for every write of the application. The next round trip's callback reports the same. So a
+//! connection with a [promise](crate::Promise) rests: only the callback per round trip is left.
 //!
-//! The kernel reports a round trip when something is acknowledged that was sent after the last
-//! report, so that new data to come is the promise of another report. What breaks that has a callback
-//! of its own, and ends the rest: a segment sent again, whose acknowledgement may tell no time, and
-//! the end of a direction, after which nothing new follows.
+//! The kernel reports a round trip when data is acknowledged that was sent after the last report,
+//! so as long as new data follows, another report follows. Two events break that; each has a
+//! callback of its own and ends the rest: a retransmission, whose acknowledgement may carry no
+//! timestamp, and the end of a direction.
 //!
-//! A program that looks at each segment of the same sockets would miss some, so that a connection on
-//! which another one writes options, or asked for these callbacks first, never rests. One that only
-//! looks on, and asks later, is not noticed.
+//! Another program that watches each segment of the same sockets would miss some. So a connection
+//! never rests if another program writes options on it or asked for these callbacks first. A
+//! program that only observes, and asks later, is not noticed.
 
 /// How a connection is watched; zeroed storage is a connection that is watched in full.
 #[repr(transparent)]
@@ -34,11 +33,11 @@ pub enum Callbacks {
 
 const FULL: u64 = 0;
 const RESTS: u64 = 1;
-/// Somebody else needs every callback too.
+/// Another program needs every callback too.
 const SHARED: u64 = 2;
 
 impl Watch {
-    /// A round trip has ended, and new data is sure to follow or not.
+    /// A round trip has ended; `more_follows` says whether new data is sure to come.
     #[inline]
     pub fn round_trip(&mut self, more_follows: bool) -> Callbacks {
         match (self.state, more_follows) {

@@ -63,7 +63,7 @@ mod tests {
             "host": "10.0.0.1:7787", "group": "g", "observations": observations,
             "load": {"uploads": -1}, "failures": [{"peer": "nobody", "kind": "cut", "count": 1}],
         });
-        let call: KeepaliveRequest = serde_json::from_value(call).expect("a sign of life");
+        let call: KeepaliveRequest = serde_json::from_value(call).expect("a keepalive");
         assert_eq!(call.observations.len(), readable, "{observations}");
         assert_eq!(call.failures, []);
         assert_eq!(call.load, None);

@@ -42,7 +42,7 @@ pub mod path {
     pub const FIND: &str = "/api/v1/distribution/find";
     /// How far a node is with what it fetches.
     pub const PROGRESS: &str = "/api/v1/distribution/progress";
-    /// A sign of life.
+    /// A keepalive.
     pub const KEEPALIVE: &str = "/api/v1/keepalive";
     /// The agent is going down and is not handed out any more.
     pub const LEAVE: &str = "/api/v1/leave";

@@ -1,4 +1,4 @@
-//! Signs of life, and the replies that carry no content.
+//! Keepalives, and the replies that carry no content.
 
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +63,7 @@ pub struct Ack {
     pub resync: bool,
 }
 
-/// Reply of a find that failed for the request's or the server's sake.
+/// Reply of a find that failed because of the request or the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReply {
     /// What was wrong.

@@ -77,7 +77,7 @@ pub enum FailureKind {
 /// How busy a holder is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
-    /// Uploads under way.
+    /// Uploads in flight.
     pub uploads: u32,
     /// Uploads that it takes at once.
     pub slots: u32,

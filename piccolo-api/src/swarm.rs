@@ -1,7 +1,7 @@
-//! What is added to a find by an agent that is about to fetch, and how it says how far it is.
+//! What an agent that is about to fetch adds to a find, and how it reports its progress.
 //!
-//! All of it is optional: a server that knows none of it answers with complete holders, and an agent
-//! that knows none of it is answered so.
+//! All of it is optional: an older server answers with complete holders, and so does this server to
+//! an older agent.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub enum Intent {
 pub struct Fetch {
     /// Bytes that it has already.
     pub offset: u64,
-    /// Whom it gave up since it last asked.
+    /// Sources that it gave up since it last asked.
     #[serde(
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "lenient::list"
@@ -50,15 +50,15 @@ pub struct Tried {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// It cannot be reached, or gives nothing and does not say why.
+    /// It cannot be reached, or sends nothing and gives no reason.
     Silent,
-    /// It has nothing to give: its own fetch failed.
+    /// It has no bytes: its own fetch failed.
     Empty,
     /// It says that its own containerd drains slowly.
     Slow,
-    /// It has as many to feed as it takes.
+    /// All its places are taken.
     Busy,
-    /// It sent bytes that do not fit.
+    /// It sent wrong bytes.
     Wrong,
     /// A fault that a newer agent knows.
     #[serde(other)]
@@ -96,14 +96,14 @@ pub enum Verdict {
         /// Nodes that have the bytes or are getting them.
         sources: Vec<Source>,
     },
-    /// Leave it to containerd to ask the registry, and say each second how far it is.
+    /// Let containerd ask the registry, and report progress each second.
     Permit {
-        /// The permit ends then, unless progress was told before.
+        /// Milliseconds until the permit expires, unless progress is reported before.
         lease_ms: u32,
     },
-    /// Ask again then. There is nothing to be had before, and the registry is not to be asked.
+    /// Ask again later. No source has bytes before, and the registry must not be asked.
     Wait {
-        /// In so many milliseconds.
+        /// Milliseconds to wait.
         wait_ms: u32,
     },
 }
@@ -115,7 +115,7 @@ pub struct Source {
     pub addr: Holder,
     /// Name of its rack.
     pub rack: String,
-    /// Bytes that it had when it was last heard of.
+    /// Bytes that it had at its last report.
     pub bytes: u64,
     /// Whether it has them all.
     pub complete: bool,
@@ -156,7 +156,7 @@ pub struct Progress {
 pub enum End {
     /// containerd has committed it.
     Complete,
-    /// It was given up.
+    /// The fetch was abandoned.
     Failed,
 }
 
@@ -167,7 +167,7 @@ pub struct ProgressReply {
     pub results: Vec<Standing>,
 }
 
-/// Whether a node is still what it said it is.
+/// Whether a node still holds what it reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
@@ -175,7 +175,7 @@ pub enum Standing {
     Permit,
     /// It has lost the permit: its bytes come too slowly, and another goes to the registry.
     Lost,
-    /// It holds none, and said so, or nothing is known of it.
+    /// It holds no permit and claims none, or the server does not know it.
     #[serde(other)]
     Noted,
 }

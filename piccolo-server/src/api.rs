@@ -52,13 +52,13 @@ pub(crate) struct Api {
     pub(crate) limits: Limits,
     pub(crate) bodies: Bodies,
     pub(crate) foreign: Foreign,
-    /// Of nodes that several peers reported.
+    /// Rate-limits the log line about nodes that several peers reported.
     pub(crate) broken: Spell,
-    /// Who fetches together; `None` where that is off.
+    /// The flash crowds; `None` if they are off.
     pub(crate) crowd: Option<Arc<Crowd>>,
 }
 
-/// How much one call may carry.
+/// Limits of one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Bytes of a body.
@@ -107,7 +107,7 @@ impl Api {
         self.clock.now_ms()
     }
 
-    /// Takes in what a node reported.
+    /// Learns from a node's report.
     pub(crate) fn reported(&self, subject: &Subject, report: &Report) {
         let now = self.clock.now();
         let is_node = |peer| subject.knows(peer);

@@ -95,11 +95,11 @@ const BODIES_OF_ONE: usize = 16 << 20;
 /// Between two tries to open databases that are away.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Connections that wait to be accepted; the kernel allows no more than `net.core.somaxconn`. All
-/// agents may come at once, and the kernel of one that finds no room tries again after a second: by
-/// then the agent has given the call up.
+/// Connections that wait to be accepted (the listen backlog); the kernel caps it at
+/// `net.core.somaxconn`. All agents may connect at once. A SYN that finds the backlog full is sent
+/// again after a second, and by then the agent's call has timed out.
 const BACKLOG: u32 = 16_384;
-/// The same where probes and Prometheus call, each of which comes again.
+/// The backlog of the admin listener: probes and Prometheus try again.
 const ADMIN_BACKLOG: u32 = 128;
 
 fn listen(addr: SocketAddr, backlog: u32) -> anyhow::Result<TcpListener> {
@@ -183,7 +183,7 @@ fn common(settings: &Serve, host: &Host) -> Common {
     }
 }
 
-/// What it takes to answer calls, but for the databases.
+/// Everything that answers calls, except the databases.
 struct Builder {
     opening: Opening,
     common: Common,
@@ -232,7 +232,7 @@ impl Builder {
         })))
     }
 
-    /// Tries until the databases are there. What does not come right by itself ends the process.
+    /// Tries until the databases can be opened. A permanent error ends the process.
     async fn open_later(self, router: Arc<OnceLock<Router>>, ready: Guard) {
         loop {
             tokio::select! {

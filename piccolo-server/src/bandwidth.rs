@@ -80,14 +80,14 @@ impl Bandwidth {
         }
     }
 
-    /// The estimates; whoever holds them keeps reports waiting.
+    /// The estimates. Holding the guard blocks reports.
     pub(crate) fn estimates(&self) -> RwLockReadGuard<'_, Estimates> {
         self.estimates.read()
     }
 
     /// Learns from what the agent at `reporter` received since its last report. What it sent is
-    /// left to its peers, who report the same bytes. Peers that are no nodes it may have invented,
-    /// and so fill the table of pairs.
+    /// left to its peers, who report the same bytes. Peers that are not nodes are ignored: a
+    /// reporter could invent them to fill the table of pairs.
     pub(crate) fn learn(
         &self,
         now: Duration,

@@ -28,14 +28,14 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
     "Connections of agents that the server ended, or did not take.",
 )];
 
-/// With more connections than this an agent that has told what it had to is not kept.
+/// With more connections than this, a reply closes its connection.
 ///
-/// A connection takes some 25 KB, and most are opened for a sign of life alone: kept until they are
-/// found idle, those of 50,000 agents are 7,000 at any time.
+/// A connection takes some 25 KB, and most are opened for a keepalive alone: if they were kept
+/// until the idle timeout, 50,000 agents would have 7,000 open at any time.
 const MANY: usize = 512;
 
-/// Has `handler` end the connection of a call with its answer where there are many. Whoever failed,
-/// mostly because a database is away, comes again at once and is kept.
+/// Makes `handler` close the connection after its reply while there are many. The connection of a
+/// failed call is kept: its agent tries again at once.
 pub(crate) fn few<S>(handler: MethodRouter<S>) -> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -58,8 +58,7 @@ async fn let_go(request: Request, next: Next) -> Response {
 pub(crate) fn limits(per_address: usize) -> Limits {
     Limits {
         connections: 65_536,
-        // An agent opens a new connection more cheaply than tens of thousands are kept: each takes
-        // some 25 KB.
+        // A new connection is cheaper than tens of thousands of idle ones: each takes some 25 KB.
         head: Duration::from_secs(4),
         stall: Duration::from_secs(10),
         per_address,

@@ -18,7 +18,7 @@ use crate::{
     writer::{self, Bounds, ChangeError, Changes},
 };
 
-/// One database, which serves one group or several. All that is done with it is done through this.
+/// One database, which serves one group or several. All access goes through this type.
 #[derive(Debug)]
 pub(crate) struct Database {
     store: Arc<dyn Store>,
@@ -26,11 +26,11 @@ pub(crate) struct Database {
     spaces: Arc<Spaces>,
     changes: Changes,
     holders: Arc<HolderCache>,
-    /// Ends when nobody can bring keepalives any more.
+    /// Closed when no keepalive can arrive any more.
     _open: mpsc::Sender<()>,
 }
 
-/// What all databases of a server have in common.
+/// Settings and parts shared by all databases of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Common {
     pub(crate) clock: Clock,
@@ -43,7 +43,7 @@ pub(crate) struct Common {
     pub(crate) find_cache_ttl: Duration,
 }
 
-/// What a database knew when it was opened.
+/// The content of a database when it was opened.
 #[derive(Debug)]
 pub(crate) struct Known {
     store: Arc<dyn Store>,
@@ -155,7 +155,7 @@ impl Database {
         self.holders.lookup(query).await
     }
 
-    /// What is kept: for reads that no cache answers.
+    /// The store, for reads that no cache answers.
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }

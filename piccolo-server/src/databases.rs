@@ -27,7 +27,7 @@ impl Databases {
         self.own.get(group).or(self.others.as_ref())
     }
 
-    /// The one that keeps what is not of any group: the same on each instance.
+    /// The database for data that belongs to no group: the same on each instance.
     pub(crate) fn first(&self) -> Option<&Arc<Database>> {
         let own = self.own.iter().min_by_key(|(group, _)| group.as_str());
         self.others.as_ref().or(own.map(|(_, database)| database))

@@ -1,9 +1,9 @@
-//! Removes from the database what nodes held that have been silent for long.
+//! Evicts the holdings of nodes that have been silent for long.
 //!
 //! One instance at a time does it, under a lease in the database. It waits for a full timeout after
-//! its own start, and after the process was halted: the nodes could not say that they live before.
-//! The same after the database was away: other instances may know that nodes live, and have yet to
-//! write it down.
+//! its own start, and after the process was suspended, because keepalives could not arrive before.
+//! It also waits after a database outage: other instances may have keepalives that they have yet to
+//! write.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,16 +34,14 @@ pub(crate) const METRICS: &[Metric] = &[
     Metric::counter(KEYS, &[], "Keys that were removed with them."),
 ];
 
-/// A node that was silent for so many timeouts is removed. Until then it may come back with the
-/// set that it had.
+/// Timeouts of silence after which a node is removed. Until then it may come back with its old set.
 const TIMEOUTS: i64 = 3;
 
 /// Nodes and keys of one transaction.
 const BATCH_NODES: u32 = 32;
 const BATCH_KEYS: u32 = 4096;
 
-/// After the database was away the other instances have at least so many milliseconds to find that
-/// it is back.
+/// Milliseconds, at least, that other instances get to reconnect after a database outage.
 const GRACE_MS: i64 = 5_000;
 
 /// Between two transactions, so that others have their turn.
@@ -82,8 +80,8 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
         if now < not_before {
             continue;
         }
-        // The others have their time from when the database is seen to be back, and not from when it
-        // was last seen to be away.
+        // The others' time counts from when the database is seen to be back, not from when it was
+        // last seen to be away.
         if is_away {
             if evictor.take_lease(now).await.is_ok() {
                 is_away = false;
@@ -95,7 +93,7 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
         match evictor.round(before, &scope).await {
             Ok(Evicted { nodes: 0, keys: 0 }) => {}
             Ok(Evicted { nodes, keys }) => info!(nodes, keys, "silent nodes were removed"),
-            // A database that is away is told of elsewhere.
+            // An unreachable database is logged elsewhere.
             Err(error) => {
                 debug!(error = %telemetry::chain(&error), "silent nodes stay");
                 is_away = true;
@@ -130,7 +128,7 @@ impl Evictor {
                 break;
             }
             let mut silent = self.store.silent(before, BATCH_NODES).await?;
-            // It came back, and the database is about to be told.
+            // It came back; its keepalive is about to be written.
             silent.retain(|node| !self.nodes.is_fresh(*node, before));
             silent.sort_unstable();
             let Evicted { nodes, keys } = self.store.evict(&silent, before, BATCH_KEYS).await?;

@@ -40,7 +40,7 @@ pub(crate) struct Finder {
     counts: Counts,
 }
 
-/// Who asks for how many.
+/// The requester, and how many holders it wants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asker {
     pub(crate) ip: IpAddr,
@@ -61,7 +61,7 @@ pub(crate) struct Explained {
     pub(crate) topology: Arc<Topology>,
 }
 
-/// What one family has of a key.
+/// A key's holders of one address family.
 #[derive(Debug)]
 struct Source {
     space: SpaceId,
@@ -99,7 +99,7 @@ impl Finder {
         }
     }
 
-    /// The best holders of `key` for the asker, best first; none when nobody has it.
+    /// The best holders of `key` for the asker, best first; empty if there are none.
     pub(crate) async fn find(
         &self,
         database: &Database,
@@ -142,7 +142,7 @@ impl Finder {
         })
     }
 
-    /// The same for holders that need not exist.
+    /// Like [`explain`](Self::explain), for addresses that need not be holders.
     pub(crate) fn explain_addresses(&self, key: &str, asker: Asker, to: &[IpAddr]) -> Explained {
         let topology = self.current.get();
         let candidates: Vec<_> = to
@@ -159,7 +159,7 @@ impl Finder {
         }
     }
 
-    /// What `judge` makes of the candidates of a key, and the topology that it went by.
+    /// The result of `judge` over the candidates of a key, and the topology that was used.
     async fn judged<T>(
         &self,
         database: &Database,
@@ -255,7 +255,7 @@ impl Finder {
         topology: &Topology,
     ) -> Result<Source, StoreError> {
         let around = place(asker.ip, family);
-        // More than half of what is wanted on either side, so that there is a choice.
+        // More than half of the wanted number on either side, so that the ranking has a choice.
         let neighbours = asker.count.saturating_mul(5) / 8 + 8;
         let query = KeyQuery {
             space,
@@ -313,7 +313,7 @@ impl Finder {
     }
 }
 
-/// Where agents serve peers when they are told nothing else.
+/// The default peer port of agents.
 const AGENT_PORT: u16 = 7787;
 
 fn gather(chosen: &mut Chosen<'_>, sources: &[Source], asker: Asker) {
@@ -333,8 +333,8 @@ fn gather(chosen: &mut Chosen<'_>, sources: &[Source], asker: Asker) {
     }
 }
 
-/// Neighbours that are candidates: somewhat more than the answer has, for the ranking to choose
-/// from.
+/// Number of neighbours that become candidates: somewhat more than the answer has, for the ranking
+/// to choose from.
 fn wanted(asker: Asker) -> usize {
     limit(asker.count).saturating_mul(5) / 4 + 16
 }
@@ -343,8 +343,8 @@ fn limit(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// Where the asker stands in the order of a family's addresses. To the other family all are
-/// equally far, and a place that is the asker's own spreads the askers over them.
+/// The asker's position in a family's address order. All addresses of the other family are equally
+/// far, so the position is a hash of the asker, which spreads the askers over them.
 fn place(ip: IpAddr, family: Family) -> Packed {
     if Family::of(ip) == family {
         return Packed::new(ip, 0);

@@ -1,8 +1,7 @@
-//! Writes signs of life to the database, and reads those that other instances wrote.
+//! Writes keepalives to the database, and reads those that other instances wrote.
 //!
-//! A sign of life is written only when it is worth it: when the database has one that is old, or
-//! says another state. So the other instances take a node that goes silent for dead up to this much
-//! too early, and never too late.
+//! A keepalive is written only if the one in the database is old, or has another state. So other
+//! instances may declare a silent node dead up to that age too early, and never too late.
 
 use std::{sync::Arc, time::Duration};
 
@@ -72,16 +71,17 @@ pub(crate) const METRICS: &[Metric] = &[
     Metric::gauge(UP, &[DATABASE], "Whether the database answers: 1, or 0."),
 ];
 
-/// Rows that another instance stamped may become visible this much later than their stamp says.
+/// How much later than its stamp another instance's row may become visible.
 const SLACK_MS: i64 = 3_000;
 
-/// So often all nodes are read: what became visible later still, and instances whose clocks differ.
+/// Interval between full reads of all nodes, which find rows that became visible later still, and
+/// rows of instances whose clocks differ.
 const ALL_MS: i64 = 60_000;
 
-/// A part of the timeout: the database's signs of life are not older than this.
+/// Divisor of the timeout: the largest age of a keepalive in the database.
 const LAZINESS: i64 = 16;
 
-/// Nodes that were silent for so many timeouts are forgotten.
+/// Timeouts of silence after which a node is forgotten.
 const FORGOTTEN: i64 = 4;
 
 #[derive(Debug)]
@@ -106,8 +106,7 @@ struct Read {
     all: i64,
 }
 
-/// Flushes until `open` ends, which is when nobody can bring signs of life any more; and once more
-/// then.
+/// Flushes until `open` ends, after which no keepalive can arrive; and once more then.
 pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
     let now = flusher.clock.now_ms();
     let mut read = Read {
@@ -134,13 +133,15 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
             Err(error) => {
                 let error = telemetry::chain(&error).to_string();
                 if is_up || last {
-                    warn!(database = &*flusher.name, %error, "signs of life are not shared");
+                    warn!(database = &*flusher.name, %error, "keepalives are not shared");
                 }
                 is_up = false;
-                // Whatever happened to the rows meanwhile: this instance's own ones are read as well.
+                // Read all rows, this instance's own included: they may have changed during the
+                // outage.
                 read.all = i64::MIN;
                 flusher.holders.invalidate();
-                // Finds go on from memory, and a server that is not ready is asked nothing.
+                // Degraded, not bad: finds go on from memory, and a server that is not ready gets
+                // no calls.
                 flusher.readiness.degraded(condition.clone(), error);
             }
         }
@@ -159,7 +160,7 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
 impl Flusher {
     async fn round(&self, read: Read, last: bool) -> Result<Read, StoreError> {
         let now = self.clock.now_ms();
-        // What others wrote is read first: what is written here then may hide it.
+        // Read before writing: this instance's write may overwrite what others wrote.
         let read = if last {
             read
         } else {
@@ -203,7 +204,7 @@ impl Flusher {
         Ok(read)
     }
 
-    /// Also while the database is away, and whoever calls then is not the last.
+    /// Also runs while the database is away, when nodes are still added.
     fn forget(&self, now: i64) {
         let timeout = as_ms(self.timeout);
         let before = now.saturating_sub(timeout.saturating_mul(FORGOTTEN));

@@ -22,7 +22,7 @@ impl KeyHash {
             .unwrap_or_else(|| Self(first_half(&Sha256::digest(key.as_bytes()).into())))
     }
 
-    /// What a digest is stored as; none for any other key.
+    /// What a digest is stored as; `None` for any other key.
     pub(crate) fn of_digest(key: &str) -> Option<Self> {
         key.strip_prefix("sha256:").and_then(own_bytes)
     }

@@ -22,7 +22,7 @@ use tracing::{error, warn};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Under the ten seconds after which a supervisor would rather kill.
+/// Below the ten seconds after which supervisors kill.
 const DEADLINES: Deadlines = Deadlines {
     drain: Duration::from_secs(8),
 };
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(failure) => {
-            // Without a subscriber this goes nowhere, and then the text below is all there is.
+            // Without a log subscriber only the text below is printed.
             error!(error = %telemetry::chain(failure.as_ref()), "ended");
             complain(&failure);
             ExitCode::FAILURE

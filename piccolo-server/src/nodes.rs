@@ -1,8 +1,7 @@
-//! The nodes and their signs of life, in memory.
+//! The nodes and their keepalives, in memory.
 //!
-//! Each instance keeps all nodes of its databases, so that a find joins liveness without a read.
-//! What an instance learns it writes to the database in batches, and what the others wrote it
-//! reads back from there.
+//! Each instance keeps all nodes of its databases, so that a find joins liveness without a read. An
+//! instance writes what it learns to the database in batches, and reads back what the others wrote.
 
 mod accusers;
 mod handed_out;
@@ -45,12 +44,12 @@ pub(crate) struct Nodes {
     timeout: i64,
 }
 
-/// What a change of a node's set came to.
+/// The result of a stored change of a node's set.
 #[derive(Debug)]
 pub(crate) struct Stored {
     /// When the call was taken, in milliseconds since the Unix epoch.
     pub(crate) at: i64,
-    /// The sign of life in the node's row, if the row was written.
+    /// The keepalive in the node's row, if the row was written.
     pub(crate) written: Option<i64>,
     pub(crate) state: NodeState,
     pub(crate) version: Option<Version>,
@@ -59,12 +58,12 @@ pub(crate) struct Stored {
     pub(crate) held: Fingerprint,
 }
 
-/// What became of a sign of life.
+/// What a keepalive led to.
 #[derive(Debug)]
 pub(crate) enum Sign {
     /// The node was alive before, and its set is at this version.
     Known(Option<Version>),
-    /// It was not, and so its set may be gone; nothing was noted yet.
+    /// The node was not alive, so its set may have been evicted; nothing was noted yet.
     News,
 }
 
@@ -110,12 +109,12 @@ impl Nodes {
         }
     }
 
-    /// Whatever was last heard of before then is dead at `now`.
+    /// Nodes last heard of before the returned time are dead at `now`.
     pub(crate) fn alive_since(&self, now: i64) -> i64 {
         now.saturating_sub(self.timeout)
     }
 
-    /// A sign of life at `now`. Is noted for a node that is alive; for another one the store has to
+    /// A keepalive at `now`. It is noted for a node that is alive; for another one the store has to
     /// be asked first.
     pub(crate) fn alive(&self, key: NodeKey, now: i64, then: impl FnOnce(&Node)) -> Sign {
         let view = self.view(now);
@@ -129,7 +128,7 @@ impl Nodes {
         }
     }
 
-    /// Notes something of a node that is known: whoever is not was not accepted yet.
+    /// Calls `then` with a known node; an unknown node was not accepted yet.
     pub(crate) fn note(&self, key: NodeKey, then: impl FnOnce(&Node)) {
         let table = self.table.read();
         if let Some(node) = table.slots.get(&key) {
@@ -144,10 +143,10 @@ impl Nodes {
     }
 
     /// Peer `by` could not get from `node` what it should have. Several different ones in a short
-    /// time take it out until its next sign of life. Says whether this one did.
+    /// time take it out until its next keepalive. Returns whether this one did.
     pub(crate) fn accuse(&self, node: NodeKey, by: NodeKey, now: i64) -> bool {
         let view = self.view(now);
-        // Neither strangers nor those who are silent themselves have a say.
+        // Only live nodes may accuse others.
         let (Some(accused), Some(_)) = (view.alive(node), view.alive(by)) else {
             return false;
         };
@@ -163,14 +162,14 @@ impl Nodes {
         enough
     }
 
-    /// A change of a node's set was stored. Says whether the set was before what was known here, of a
-    /// node that was alive: if not, others have changed it.
+    /// A change of a node's set was stored. Returns whether the set before the change was the one
+    /// known here, and the node was alive; if not, another instance has changed it.
     pub(crate) fn stored(&self, key: NodeKey, stored: &Stored) -> bool {
         let was_alive = self.is_fresh(key, self.alive_since(stored.at));
         self.with(key, |node| node.stored(stored)) && was_alive
     }
 
-    /// What the database has. Says whether some of it was written by others.
+    /// Merges the database's rows. Returns whether other instances wrote some of them.
     pub(crate) fn merge(&self, rows: &[NodeRow]) -> bool {
         let mut news = false;
         for row in rows {
@@ -179,7 +178,7 @@ impl Nodes {
         news
     }
 
-    /// What the database should be told: see [`Node::take_unwritten`].
+    /// Keepalives and states to write: see [`Node::take_unwritten`].
     pub(crate) fn take_unwritten(&self, lazy: i64) -> Vec<Seen> {
         let table = self.table.read();
         let mut seen: Vec<Seen> = table
@@ -188,7 +187,7 @@ impl Nodes {
             .filter_map(|(key, node)| node.take_unwritten(*key, lazy))
             .collect();
         drop(table);
-        // Every instance writes in the same order, and so none waits for another in a circle.
+        // All instances write in the same order, which prevents deadlocks.
         seen.sort_unstable_by_key(|seen| seen.key);
         seen
     }
@@ -233,14 +232,14 @@ impl Nodes {
         census
     }
 
-    /// They could not be written after all.
+    /// The write failed: marks them as unwritten again.
     pub(crate) fn put_back(&self, seen: &[Seen]) {
         for seen in seen {
             self.note(seen.key, Node::mark_unwritten);
         }
     }
 
-    /// Does something with a node, which is made where it is not known yet.
+    /// Calls `f` with a node, which is created if it is not known yet.
     fn with<T>(&self, key: NodeKey, then: impl FnOnce(&Node) -> T) -> T {
         let table = self.table.read();
         if let Some(node) = table.slots.get(&key) {

@@ -18,13 +18,13 @@ pub(crate) enum Family {
 /// A holder's address bytes, then its port: bytes in the order of addresses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Packed {
-    /// Zeros behind those that count, so that all may be compared.
+    /// Padded with zeros, so that whole arrays compare.
     bytes: [u8; 18],
     len: u8,
 }
 
-/// Between two places in the order of addresses, both included; and where in it to begin, so that
-/// not everybody finds the first ones.
+/// A range in address order, both ends included, and the position in it where a scan starts, so
+/// that not all requesters find the same holders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stretch {
     pub(crate) first: Packed,
@@ -132,7 +132,7 @@ impl From<Holder> for Packed {
 }
 
 impl Hash for Packed {
-    /// What tells neighbours apart comes last, and alone: see
+    /// The low bits, which differ between neighbours, are hashed last and alone: see
     /// [`QuickHash`](crate::quick_hash::QuickHash).
     fn hash<H: Hasher>(&self, state: &mut H) {
         let low = match self.bytes.first_chunk::<8>() {

@@ -1,7 +1,7 @@
-//! A quick keyed hash for tables that every find looks into a few hundred times.
+//! A fast keyed hash for tables that every find reads a few hundred times.
 //!
-//! Addresses come from callers, so that the hash depends on numbers that are chosen anew in each
-//! process: nobody can tell which addresses would share a place.
+//! Addresses come from callers, so the hash is keyed with random numbers per process: nobody can
+//! choose addresses that collide.
 //!
 //! Eight neighbours in address order lie side by side in a table. A find goes through neighbours, and
 //! would otherwise wait for the memory at each.

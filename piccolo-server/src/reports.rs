@@ -1,7 +1,7 @@
-//! What agents report of their peers, as far as it can be true.
+//! Validates what agents report about their peers.
 //!
-//! An agent may be broken, old, or not an agent at all. What cannot be is left out before anything is
-//! learned from it; it never fails the call that it came with.
+//! An agent may be broken, old, or not an agent at all. Impossible entries are dropped before
+//! anything is learned from them; they never fail the call.
 
 use std::{collections::HashSet, net::IpAddr};
 
@@ -33,17 +33,17 @@ pub(crate) const METRICS: &[Metric] = &[
 const MOST: usize = 1024;
 /// Bytes per second: 800 Gbit/s, more than any host's links carry.
 const FASTEST: u128 = 100_000_000_000;
-/// What is longer ago says nothing of now, in milliseconds: a day.
+/// The largest age of a report in milliseconds: a day.
 const LONGEST_MS: u64 = 24 * 60 * 60 * 1000;
-/// Agents tell a transfer's time once it has brought enough to tell a rate by, or when a stall of
-/// seconds has ended; so much of it may have passed before the interval.
+/// Agents report a transfer's time once it has enough bytes to tell a rate, or when a stall of
+/// seconds has ended; up to this much of it may lie before the interval.
 const EARLIER_MS: u64 = 30_000;
-/// As with the time, so with the bytes: some of each of very many connections.
+/// Likewise bytes: up to this many may have passed before the interval.
 const EARLIER_BYTES: u64 = 64 << 20;
 /// Two minutes: a connection with such round trips would have been given up.
 const LONGEST_RTT_US: u64 = 120_000_000;
 
-/// What one call reported, and may be true.
+/// The plausible part of one call's report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     /// What peers delivered, and were delivered; each peer once, by its canonical address.
@@ -57,7 +57,7 @@ pub(crate) struct Report {
 enum Doubt {
     /// The reporter's own address.
     OwnAddress,
-    /// An address that nobody has.
+    /// An address that no host can have.
     NoAddress,
     /// The peer has been reported already.
     Twice,
@@ -75,7 +75,7 @@ enum Doubt {
     Contradiction,
 }
 
-/// Bytes of the observations that were believed so far, which shared the reporter's links.
+/// Bytes of the observations accepted so far, which shared the reporter's links.
 #[derive(Debug, Default)]
 struct Carried {
     received: u128,
@@ -83,7 +83,7 @@ struct Carried {
 }
 
 impl Report {
-    /// Keeps of what `reporter` said what may be true.
+    /// Keeps the plausible part of `reporter`'s report.
     pub(crate) fn sift(
         reporter: Holder,
         observations: Vec<Observation>,
@@ -225,7 +225,7 @@ fn judge_flow(flow: Flow, interval_ms: u64) -> Result<(), Doubt> {
 }
 
 impl Carried {
-    /// Adds what went in the interval, unless the reporter's links cannot have carried all of it.
+    /// Adds an interval's bytes, unless the reporter's links cannot have carried them.
     fn take(&mut self, observation: &Observation) -> Result<(), Doubt> {
         let ms = observation.interval_ms.saturating_add(EARLIER_MS);
         let most = u128::from(ms) * FASTEST / 1000;

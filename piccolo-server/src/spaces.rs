@@ -10,7 +10,8 @@ use crate::{
     store::{SpaceId, SpaceRow, Store, StoreError},
 };
 
-/// Groups that a server keeps apart. Whoever reaches it can name a new one, and none ever goes.
+/// The most groups that a server keeps. Any caller can name a new one, and groups are never
+/// removed.
 const MOST_GROUPS: usize = 4096;
 
 /// Numbers of the groups and families that are known.

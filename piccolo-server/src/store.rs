@@ -99,7 +99,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// One node's row.
     fn node(&self, node: NodeKey) -> Reply<'_, Option<NodeRow>>;
 
-    /// Signs of life. Nodes that are not there yet are made.
+    /// Writes keepalives. Nodes without a row get one.
     fn touch<'a>(&'a self, seen: &'a [Seen], stamp: Stamp) -> Reply<'a, ()>;
 
     /// Applies changes of different nodes, all or none. Gives one outcome for each.
@@ -228,8 +228,8 @@ pub(crate) enum Outcome {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// The sign of life that the node's row has now, if the row was written: one that nothing
-    /// happened to is not.
+    /// The keepalive that the node's row has now, if the row was written: one that nothing happened
+    /// to is not.
     pub(crate) written: Option<i64>,
     pub(crate) version: Option<Version>,
     pub(crate) held: Fingerprint,

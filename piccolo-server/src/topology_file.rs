@@ -68,7 +68,7 @@ pub(crate) async fn follow(
 }
 
 impl Current {
-    /// Nothing is known yet of what the file says.
+    /// Before the file was read.
     pub(crate) fn of_file(file: Option<PathBuf>) -> Self {
         Self {
             file,

@@ -1,7 +1,7 @@
 //! The tasks that write changes, many in one transaction.
 //!
-//! Changes queue while a transaction is under way and all go into the next one: the busier the
-//! server, the larger the transactions. A caller has its answer when its change is committed.
+//! Changes queue while a transaction is in flight, and all go into the next one: the busier the
+//! server, the larger the transactions. A caller is answered when its change is committed.
 //!
 //! A store that writes several transactions at a time has as many lanes, each with a task of its
 //! own. All changes of a node go by the same lane, so that no two lanes want the same rows.
@@ -89,7 +89,7 @@ pub(crate) struct Work {
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
     pub(crate) bounds: Bounds,
-    /// Batches that the store did not take.
+    /// Rate-limits the log line about batches that the store refused.
     pub(crate) refusals: Arc<Spell>,
 }
 
@@ -103,7 +103,7 @@ struct Job {
 #[derive(Debug)]
 pub(crate) struct Queue(mpsc::Receiver<Job>);
 
-/// The queues of so many lanes.
+/// The queues of `lanes` lanes.
 pub(crate) fn queues(bounds: Bounds, lanes: usize) -> (Changes, Vec<Queue>) {
     let each = bounds.queue.div_ceil(lanes);
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..lanes).map(|_| mpsc::channel(each)).unzip();
@@ -159,8 +159,8 @@ pub(crate) async fn run(mut queue: Queue, work: Work) {
     }
 }
 
-/// What waits, as far as it fits into one transaction. A second change of the same node has to
-/// see the first one committed, and is held back.
+/// Collects waiting changes that fit into one transaction. A second change of the same node has to
+/// see the first one committed, so it is held back.
 async fn gather(
     queue: &mut mpsc::Receiver<Job>,
     held_back: &mut Vec<Job>,
@@ -169,7 +169,7 @@ async fn gather(
     let mut nodes = HashSet::new();
     let mut batch = Vec::new();
     let mut keys = 0;
-    // Whoever is gone was promised nothing, and most likely asks again.
+    // A caller that is gone was promised nothing, and will most likely retry.
     let is_wanted = |job: &Job| !job.reply.is_closed();
     let mut waiting = std::mem::take(held_back).into_iter();
     while waiting.len() == 0 && batch.is_empty() {
@@ -255,8 +255,8 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                         before: applied.before(),
                         held: applied.held,
                     };
-                    // Another instance took a change of it, or has evicted what it had. Now that its
-                    // row is written by this one, it no longer shows there.
+                    // Another instance changed its set or evicted it. This instance's write has
+                    // overwritten the stamp that would have shown it.
                     if !work.nodes.stored(change.node, &stored) {
                         work.holders.invalidate();
                     }
@@ -267,12 +267,12 @@ async fn commit(batch: Vec<Job>, work: &Work) {
             }
         }
         Err(error) => {
-            // Nothing is lost: whoever is told so says it again.
+            // Nothing is lost: the callers retry.
             work.refusals.happened(|times| {
                 let error = telemetry::chain(&error);
                 warn!(%error, changes = changes.len(), times, "changes are refused");
             });
-            // Or not: of a commit whose answer was lost nobody knows.
+            // A commit whose reply was lost may have been applied.
             work.holders.invalidate();
             let error = Arc::new(error);
             for (reply, _) in replies {

@@ -1,4 +1,4 @@
-//! What a node is answered.
+//! The answers to nodes.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ pub enum Verdict<A> {
     /// Take from these: in turns from all of them if it can, else from the first.
     Take {
         sources: Vec<Source<A>>,
-        /// More sources may be had by asking again then.
+        /// Ask again then for more sources.
         again: Option<Duration>,
     },
-    /// Have containerd ask the registry, and say how far it is: at the first byte, then each second.
+    /// Let containerd ask the registry, and report progress: at the first byte, then each second.
     Permit(Permit),
-    /// Ask again then. Nothing is to be had before, and the registry is not to be asked.
+    /// Ask again then. No source has bytes before, and the registry must not be asked.
     Wait { until: Duration, why: Why },
 }
 
-/// Somebody to take from.
+/// A source.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Source<A> {
     pub node: A,
@@ -45,12 +45,12 @@ pub struct Source<A> {
 /// A lease on one of the places at the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
-    /// It is lost then, unless progress was reported before.
+    /// It expires then, unless progress was reported before.
     pub until: Duration,
     pub reason: Reason,
 }
 
-/// Why somebody may go to the registry.
+/// Why a node may go to the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -60,17 +60,17 @@ pub enum Reason {
     Patience,
 }
 
-/// Why somebody has to wait.
+/// Why a node has to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// Whoever has bytes is busy with others.
+    /// The nodes with bytes have no room.
     Busy,
-    /// Somebody else has the permit, and nobody has bytes yet.
+    /// Another node has the permit, and there are no bytes yet.
     Permit,
-    /// The instance was just started, and hears first who holds permits.
+    /// The instance has just started, and first learns which nodes hold permits.
     Hush,
-    /// As many nodes or keys are remembered as may be.
+    /// The tables of nodes or keys are full.
     Full,
 }
 
@@ -86,8 +86,8 @@ pub struct Heard {
 pub enum Standing {
     /// It holds a permit until then.
     Permit { until: Duration },
-    /// It has lost its permit: it ends what its children take from it, so that the next in rank goes
-    /// on, and keeps what its own containerd takes.
+    /// It has lost its permit: it ends its children's transfers, so that the next in rank goes on,
+    /// and its own containerd's transfer continues.
     Lost,
     /// It holds none, and said so.
     Noted,

@@ -23,15 +23,15 @@ pub enum Event {
     Returned,
     /// It lost its permit: it went silent, stalled, left, or a child said that it fails.
     Lost,
-    /// A child gave it up, and it is not handed out until it is heard of again.
+    /// A child reported it; it is not handed out until it is heard of again.
     Out(Fault),
-    /// It sent what does not fit, and is not handed out for this key any more.
+    /// It sent wrong bytes, and is not handed out for this key any more.
     Barred,
     /// It is slow, and feeds nobody any more.
     Slow,
     /// It was given another source than it had.
     Moved,
-    /// Nobody wants the key any more, and its state was dropped.
+    /// No node wants the key any more, and its state was dropped.
     Settled,
     /// All that is known of the key was dropped, as its bytes were false.
     Cut,

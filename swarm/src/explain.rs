@@ -1,4 +1,4 @@
-//! What a herd looks like, for people and for gauges.
+//! A view of a herd, for people and for gauges.
 
 use serde::Serialize;
 

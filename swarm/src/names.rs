@@ -42,7 +42,8 @@ impl<A: Copy + Eq + Hash> Names<A> {
         entry.map_or(0, |entry| usize::try_from(entry.keys).unwrap_or(usize::MAX))
     }
 
-    /// The number of a name, given to it if it had none. Whoever keeps it calls [`Names::keep`].
+    /// The number of a name, given to it if it had none. Callers that store the number call
+    /// [`Names::keep`].
     pub(crate) fn intern(&mut self, name: A) -> Option<Node> {
         if let Some(node) = self.number(name) {
             return Some(node);

@@ -4,9 +4,8 @@ use crate::Key;
 
 /// The index of the candidate that decides for the key; none where there are no candidates.
 ///
-/// Candidates are numbers that mean the same to everybody, such as hashes of addresses. Whoever
-/// knows the same candidates, in whatever order, picks the same; when one goes away, only its own
-/// keys go to others.
+/// Candidates are numbers that mean the same everywhere, such as hashes of addresses. The same
+/// candidates in any order give the same owner; when one goes away, only its own keys move.
 pub fn owner(key: Key, candidates: impl IntoIterator<Item = u64>) -> Option<usize> {
     let [low, high] = halves(key.0);
     candidates

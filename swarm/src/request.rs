@@ -1,4 +1,4 @@
-//! What nodes say: that they want a key, how far they are, and who failed them.
+//! Requests of nodes: joins, progress, and reports of failed sources.
 
 use serde::Serialize;
 
@@ -13,8 +13,7 @@ pub struct Place {
 
 /// A node wants a key, or wants another source for it.
 ///
-/// Asking again without anything new gives the same answer again, so a reply that was lost does no
-/// harm.
+/// A repeated join is idempotent, so a lost reply does no harm.
 #[derive(Debug, Clone, Copy)]
 pub struct Join<'a, A> {
     pub node: A,
@@ -46,16 +45,16 @@ pub enum Fault {
     Silent,
     /// It has nothing to give: its own fetch failed, or it has lost its permit.
     Empty,
-    /// It says that it drains slowly itself.
+    /// It reports that its own containerd drains slowly.
     Slow,
-    /// It has as many to feed as it takes.
+    /// All its places are taken.
     Busy,
-    /// It sent a chunk that does not fit the list.
+    /// It sent a chunk that does not match the list.
     Wrong,
 }
 
-/// How far a node is. Those with a permit say it each second, and at their first byte; the others
-/// with their signs of life.
+/// How far a node is. Nodes with a permit report it each second, and at their first byte; the
+/// others with their keepalives.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<A> {
     pub node: A,

@@ -9,13 +9,14 @@ pub struct Rules {
     pub permits: usize,
     /// Whether that is for each zone, as where the registry is near to several.
     pub permits_by_zone: bool,
-    /// A permit is lost when its holder is not heard of for so long; it is heard each second.
+    /// A permit expires when its holder is silent for this long; it reports each second.
     pub lease: Duration,
-    /// A permit is lost when its holder's bytes do not become more for so long.
+    /// A permit is lost when its holder makes no progress for this long.
     pub stall: Duration,
     /// How long a permit that was lost is kept for the next in rank.
     pub offer: Duration,
-    /// Whoever waited for a first byte for so long may go to the registry, as far as the budget goes.
+    /// A node that has waited this long for its first byte may go to the registry, within the
+    /// budget.
     pub patience: Duration,
     /// How many may do so.
     pub budget: Budget,
@@ -29,11 +30,11 @@ pub struct Rules {
     pub hop: Duration,
     /// A node that is presumed to have its first bytes so soon counts as having them.
     pub horizon: Duration,
-    /// After a start nobody gets a permit for so long: those that hold one say so meanwhile.
+    /// After a start no permit is given for this long: nodes that hold one report it meanwhile.
     pub hush: Duration,
-    /// A node of which nothing was heard for so long is gone.
+    /// A node that is silent for this long is gone.
     pub silence: Duration,
-    /// A key is dropped when nobody wants it any more and nothing was heard of it for so long.
+    /// A key is dropped when no node wants it and nothing was heard of it for this long.
     pub settle: Duration,
     /// How many nodes are remembered, counted once for each key that they want.
     pub most_members: usize,
@@ -41,7 +42,7 @@ pub struct Rules {
     pub most_keys_of_node: usize,
 }
 
-/// What may leave for the registry beside the permits, over all keys.
+/// The token bucket for going to the registry without a permit, over all keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
     /// How many at once.

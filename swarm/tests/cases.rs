@@ -379,7 +379,7 @@ fn ranks_outlive_the_instance_that_gave_them() {
 }
 
 #[test]
-fn whoever_waited_too_long_goes_by_the_budget_and_no_faster() {
+fn a_node_that_waited_too_long_uses_the_budget_and_no_more() {
     let budget = Budget {
         burst: 3,
         refill: Duration::from_secs(1),

@@ -392,10 +392,10 @@ proptest! {
         }
     }
 
-    /// Whatever happened before, whoever is alive and goes on asking gets it, and then nothing is
-    /// left.
+    /// Whatever happened before, every live node that keeps asking gets the blob, and then no state
+    /// is left.
     #[test]
-    fn whoever_lives_gets_it_and_the_key_settles(
+    fn every_live_node_gets_it_and_the_key_settles(
         rules in rules(),
         acts in prop::collection::vec(act(), 0..60),
         dead in prop::collection::btree_set(0..NODES, 0..12),
@@ -460,7 +460,7 @@ proptest! {
     }
 }
 
-/// A node asks until it finds somebody who gives it bytes: whoever has it all, or gets it itself.
+/// A node asks until it finds a source with bytes: one that is complete, or is fetching.
 fn gets_it(world: &mut World, node: u32, dead: &BTreeSet<u32>, has: &BTreeSet<u32>) -> bool {
     let mut tried: Vec<Tried<u32>> = Vec::new();
     for _ in 0..4 {

@@ -31,8 +31,8 @@ pub enum State {
 pub struct Load {
     /// What it reported: 0 idle, 1 all its upload slots in use.
     pub reported: Option<f32>,
-    /// How often it was handed out in the last moments and the report does not know of it yet.
-    /// Count a first place as one, a second as a half, and so on.
+    /// How often it was recently handed out, beyond what its report includes. Count a first place
+    /// as one, a second as a half, and so on.
     pub handed_out: f32,
 }
 
@@ -50,14 +50,14 @@ pub(crate) struct Standing {
     pub(crate) moved: Moved,
 }
 
-/// What else than score and chance gave a candidate its place.
+/// Why a candidate has its place, besides score and chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Moved {
     No,
-    /// It went before its neighbour, which has more to do.
+    /// It was moved before its neighbour, which has more load.
     LessLoaded,
-    /// It made way for its neighbour, which has less to do.
+    /// It was moved behind its neighbour, which has less load.
     MoreLoaded,
     /// It is in one of the places kept for other racks.
     KeptRemote,
@@ -124,7 +124,7 @@ impl Candidate {
 }
 
 impl Load {
-    /// That many places handed out count like half of what is left of the holder.
+    /// Places handed out that count like half of the holder's free capacity.
     const HALF: f64 = 8.0;
 
     pub(crate) fn is_known(self) -> bool {

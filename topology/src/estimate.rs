@@ -3,7 +3,7 @@
 //! Capacity and load are kept apart. The *estimate* of a path is what one transfer would reach
 //! with the path to itself; it is a blend, in the log domain, of the declared bandwidth and of
 //! observations that are forgotten with a half-life:
-//! `(n0 * ln prior + n * ln observed) / (n0 + n)`. The *load* is how many transfers are under way
+//! `(n0 * ln prior + n * ln observed) / (n0 + n)`. The *load* is how many transfers are in flight
 //! right now and what each of them gets; it is forgotten within moments.
 
 mod cell;
@@ -23,7 +23,7 @@ use crate::{RackId, Ranking, Rate, Topology};
 
 pub use decay::Sums;
 
-/// What is known of the paths between racks, by ordered pair.
+/// Estimates of the paths between racks, by ordered pair.
 ///
 /// Time is a duration since an origin of the caller's choice, the same in every call, and does not
 /// go back.
@@ -43,15 +43,15 @@ pub struct Estimate {
     pub prior: Rate,
     /// The mean of what was observed.
     pub observed: Option<Rate>,
-    /// What one transfer would reach with the path to itself.
+    /// The rate that one transfer would reach alone on the path.
     pub value: Rate,
     /// What one more transfer would reach under the present load.
     pub available: Rate,
     /// How much of `value` is observation: 0 none, 1 all of it.
     pub confidence: f64,
-    /// How many samples the observations are worth by now.
+    /// The decayed weight of the observations, in samples.
     pub samples: f64,
-    /// Transfers under way, on the average of the last moments.
+    /// Transfers in flight, recent average.
     pub load: f64,
     /// Since the last sample that this instance took.
     pub age: Option<Duration>,
@@ -76,10 +76,10 @@ impl Estimates {
     /// No more pairs of racks than this are remembered.
     pub const MOST_PAIRS: usize = 1 << 16;
 
-    /// Less than this many samples' worth is as good as nothing.
+    /// Weight, in samples, below which observations are dropped.
     const FORGOTTEN: f64 = 0.01;
 
-    /// Takes in what a host of the rack `to` received from a host of the rack `from`.
+    /// Adds a sample: what a host of the rack `to` received from a host of the rack `from`.
     pub fn observe(
         &mut self,
         now: Duration,

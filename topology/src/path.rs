@@ -1,4 +1,4 @@
-//! The way from one rack to another: what it can carry, what it costs, how far it is.
+//! The path from one rack to another: its capacity, cost and distance.
 
 use serde::Serialize;
 
@@ -13,9 +13,9 @@ pub struct Link {
     pub prior: Rate,
     /// The narrower of the two hosts' own links.
     pub host: Rate,
-    /// The path counts as that many times slower than it is.
+    /// The factor by which the path counts as slower than it is.
     pub cost: f64,
-    /// Nothing may be fetched this way.
+    /// The file forbids fetching over this path.
     pub forbidden: bool,
     /// Steps up and down the tree; 0 in the same rack.
     pub steps: u32,

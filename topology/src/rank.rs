@@ -1,4 +1,4 @@
-//! Whom to ask first: the order of the holders of a key for one requester.
+//! The ranking: the order of the holders of a key for one requester.
 //!
 //! Each candidate gets a score from its closeness, the bandwidth of the path from it, and its
 //! load. Scores nearly as good as the best form a tier; within a tier a seeded hash of requester,
@@ -23,7 +23,7 @@ use crate::numbers::within;
 use crate::rank::score::Scorer;
 use crate::{RackId, mix};
 
-/// Who asks, for what, and for how many.
+/// The requester, the key, and the number of holders wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
     pub requester: IpAddr,
@@ -35,8 +35,8 @@ pub struct Query<'a> {
     pub limit: usize,
 }
 
-/// Brings the best candidates to the front, best first, and gives their number: at most the
-/// query's limit. The order of those behind it means nothing.
+/// Brings the best candidates to the front, best first, and gives their number: at most the query's
+/// limit. The order of the rest is unspecified.
 ///
 /// The requester itself and holders behind forbidden paths are never among them.
 pub fn rank(
@@ -73,12 +73,12 @@ pub fn rank(
     limit
 }
 
-/// Keeps the choice of the finds that probe apart from the choice of holders.
+/// A hash constant that makes the choice of probing finds independent of the choice of holders.
 const PROBE: u64 = 0x0070_726f_6265;
 
-/// A candidate whose path would be among the best were it as fast as declared, but which was
-/// slower when it was last measured. Without a probe now and then a link that was slow once would
-/// never be seen to have recovered.
+/// A candidate whose path would be among the best if it were as fast as declared, but was slower
+/// when last measured. Without occasional probes, a link that was slow once would never be seen to
+/// recover.
 fn probe(candidates: &[Candidate], scorer: &mut Scorer<'_>, tier_width: f64) -> Option<usize> {
     let first = candidates.first()?;
     let (group, enough) = (first.place.group, first.score() - tier_width);
@@ -96,10 +96,10 @@ fn probe(candidates: &[Candidate], scorer: &mut Scorer<'_>, tier_width: f64) -> 
     best.map(|(_, index)| index)
 }
 
-/// The racks whose holders are worth looking for, whatever their addresses: best first, at most
-/// `limit`, the requester's own among them, none behind a forbidden path.
+/// The racks with the most available bandwidth to the requester's: best first, at most `limit`, its
+/// own included, none behind a forbidden path.
 ///
-/// It goes through every rack there is; keep the result for a moment.
+/// It visits every rack; cache the result.
 pub fn attractive_racks(
     topology: &Topology,
     estimates: &Estimates,
@@ -159,7 +159,7 @@ impl Candidate {
         self.place.group < Group::Forbidden
     }
 
-    /// The order before the load is looked at. No two holders are equal.
+    /// The order before load is considered. It is total: no two holders are equal.
     fn compare(&self, other: &Self) -> Ordering {
         let (a, b) = (&self.place, &other.place);
         a.order

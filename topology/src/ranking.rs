@@ -1,4 +1,4 @@
-//! The ranking's knobs, as the file's `ranking` section sets them.
+//! The ranking's settings, from the file's `ranking` section.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::Rate;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ranking {
     pub weights: Weights,
-    /// Scores this near to the best of those left are equal: the seeded hash and the load decide.
+    /// Scores this close to the best remaining one are equal: the seeded hash and the load decide.
     pub tier_width: f64,
     /// The share of an answer that is kept for holders outside the requester's rack.
     pub remote_share: f64,

@@ -1,4 +1,4 @@
-//! One report of what a transfer really reached, and whether it says anything about the path.
+//! One measured transfer, and whether it says anything about the path.
 
 use std::time::Duration;
 
@@ -22,15 +22,15 @@ pub struct Sample {
 /// What held a transfer back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// The network, as far as anybody knows.
+    /// The network, presumably.
     Network,
     /// The sender or the receiver: a rate limit, a slow disk. It says nothing about the path.
     Application,
-    /// It failed, which the network need not be to blame for.
+    /// It failed, possibly not because of the network.
     Failed,
 }
 
-/// What became of a sample.
+/// Whether a sample was used, and why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {

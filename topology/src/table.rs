@@ -1,4 +1,4 @@
-//! Which place an address belongs to: the longest of the file's prefixes that holds it.
+//! Longest-prefix match: which place an address belongs to.
 //!
 //! Prefixes either nest or are apart, so the address space is cut into intervals that each have
 //! one longest prefix, and a look-up is one binary search.

@@ -1,5 +1,5 @@
-//! Keeps what `deploy/` holds honest: renders the chart into plain manifests, and checks chart,
-//! manifests, rules and units without a cluster.
+//! Renders the chart into plain manifests, and checks chart, manifests, rules and units without a
+//! cluster.
 
 mod manifests;
 mod rules;

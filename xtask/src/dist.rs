@@ -1,4 +1,4 @@
-//! What is given to those who run Piccolo: static programs, checksums, and a bill of materials.
+//! Release artefacts: static programs, checksums, and a bill of materials.
 
 mod apt;
 mod arch;

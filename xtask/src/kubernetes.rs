@@ -1,6 +1,6 @@
 //! `cargo xtask test --kubernetes DIR`: the chart on a real Kubernetes of two nodes.
 //!
-//! It is run by hand: the programs of a Kubernetes are not to be had by apt, and take long to build.
+//! It is run by hand: apt has no packages of Kubernetes, and building it takes long.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 #[derive(Debug, Clone, Default)]
 pub struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// The place of one connection; dropping it makes room for another.
+/// The slot of one connection; dropping it frees the slot.
 #[derive(Debug)]
 pub struct Place {
     addresses: Addresses,

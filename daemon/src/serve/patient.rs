@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{Dropped, Limits};
 
-/// A stream whose writes fail once none has got on for a while. A client that reads slowly, but
-/// reads, is waited for.
+/// A stream whose writes fail after a while without progress. A client that reads slowly is waited
+/// for.
 #[derive(Debug)]
 pub(super) struct Patient {
     stream: TcpStream,
@@ -33,7 +33,7 @@ impl Patient {
         }
     }
 
-    /// Passes on what a write came to, or ends the waiting.
+    /// Passes on the result of a write, or fails a write that has stalled.
     fn judge<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -49,7 +49,7 @@ impl Patient {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(stalled.as_mut().poll(context));
         (self.limits.dropped)(Dropped::Stalled);
-        // What is in the kernel's buffer would otherwise stay there until the client takes it.
+        // Otherwise the kernel would keep its buffer until the client reads it.
         let _ = self.stream.set_zero_linger();
         let error = "the client took nothing of its reply for too long";
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)))

@@ -133,7 +133,7 @@ async fn what_has_not_happened_for_a_minute_was_over() {
             "WARN calls are refused times=1"
         ]
     );
-    // What happened once was told of, and is not said to have been over.
+    // A single event was logged; no second line says that it is over.
     sleep(Duration::from_secs(61)).await;
     happens(&spell);
     assert_eq!(log.take(), ["WARN calls are refused times=1"]);

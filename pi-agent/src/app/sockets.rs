@@ -1,4 +1,4 @@
-//! The sockets between agents, told to whoever counts them.
+//! Reports the sockets between agents to the accounting.
 
 use std::{net::SocketAddr, os::fd::BorrowedFd};
 

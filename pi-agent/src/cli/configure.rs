@@ -16,7 +16,7 @@ use crate::{
     keeper::{self, Answer},
 };
 
-/// How long whoever has the mirror's port may take to say who it is.
+/// Deadline for the process behind the mirror's port to identify itself.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Writes the mirror files, or takes the agent out of them. Each registry's file is written in one
@@ -43,7 +43,7 @@ pub async fn run(settings: &Configure) -> Result<ExitCode> {
     }
 }
 
-/// What is not as it should be, and does not stand in the way.
+/// Problems that do not prevent the change.
 fn warn(reach: &Reach) -> Result<()> {
     if reach.discards() {
         super::print(
@@ -78,7 +78,7 @@ async fn answered(settings: &Configure, entries: &Entries) -> Result<()> {
     }
 }
 
-/// What stands in the way, unless it is to be overlooked.
+/// Problems that prevent the change, unless `--force` is given.
 fn object(settings: &Configure, why: &str) -> Result<()> {
     if settings.force {
         super::print(&format!("warning: {why}\n")).map(drop)

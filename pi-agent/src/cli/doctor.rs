@@ -24,7 +24,7 @@ struct Check {
     verdict: Verdict,
     /// What was found.
     found: String,
-    /// What to do; empty where all is well.
+    /// What to do; empty if all is well.
     remedy: String,
 }
 

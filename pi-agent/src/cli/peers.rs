@@ -52,7 +52,7 @@ pub(super) async fn second(query: &Query) -> Result<Status> {
     query::status(query).await
 }
 
-/// Renews the table every second until the reader has had enough.
+/// Refreshes the table every second until the reader quits.
 pub(super) async fn live(query: &Query) -> Result<ExitCode> {
     let mut status = second(query).await?;
     while show(&text(&status))? {

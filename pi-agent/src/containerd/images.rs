@@ -10,7 +10,7 @@ use crate::digest::Digest;
 /// An image record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// The name: a reference, or for the kubelet's sake a bare digest.
+    /// The name: a reference, or a bare digest, which the CRI plugin adds for the kubelet.
     pub name: String,
     /// What the name points at.
     pub target: Digest,

@@ -2,7 +2,7 @@
 //!
 //! Where the content store is listed over gRPC, nothing tells of a commit before containerd 2, and
 //! looking at everything again and again would cost too much. Looking for the few blobs of the pulls
-//! that are under way costs next to nothing.
+//! that are in flight costs next to nothing.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Blobs that containerd is still pulling, followed while they grow, so that peers can be given what
 //! is there already.
 //!
-//! containerd writes an ingest in order and in steps of a mebibyte, whoever feeds it: a peer through
+//! containerd writes an ingest in order and in steps of a mebibyte, from any source: a peer through
 //! this node's mirror, or the registry. The file that is opened here outlives both commit and
 //! deletion of the ingest. Its bytes are not verified by containerd before the commit.
 
@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 use super::{ingest::Ingest, store::Store};
 use crate::{digest::Digest, disk, policy::Policy};
 
-/// Blobs that are followed at once. A pull has a few under way; beyond, a node is no source of what
+/// Blobs that are followed at once. A pull has a few in flight; beyond, a node is no source of what
 /// it is still getting.
 const MOST: usize = 256;
 /// For how long a blob is served from its ingest after the commit: until the content store's own

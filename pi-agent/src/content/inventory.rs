@@ -165,7 +165,7 @@ impl Inventory {
             .remove(&(Arc::clone(namespace), name.to_owned()));
     }
 
-    /// A manifest of a pull that is under way, known to be shared, counts as an image from `now`.
+    /// A manifest of a pull in progress, known to be shared, counts as an image from `now`.
     pub(crate) fn begun(&mut self, id: Id, now: Instant) {
         self.fresh.insert(id, now + FRESH);
     }

@@ -14,7 +14,7 @@ use crate::http::ByteRange;
 pub(super) const BYTES: Metric = Metric::counter(
     "piccolo_agent_missed_bytes_total",
     &[],
-    "Bytes that containerd got elsewhere, of objects for which it asked here in vain.",
+    "Bytes that containerd got elsewhere, of objects that it had asked this agent for.",
 );
 
 /// Objects that are waited for.
@@ -33,7 +33,7 @@ struct Miss {
 }
 
 impl Missed {
-    /// An object, or a part of it, was not to be had.
+    /// An object, or a part of it, was not available.
     pub(crate) fn note(&self, id: Id, range: Option<ByteRange>) {
         let now = Instant::now();
         let from = match range {

@@ -65,7 +65,7 @@ pub(crate) struct Tracker {
     discovery: Discovery,
     inventory: Inventory,
     origin: Origin,
-    /// Commits that may be the manifest of a pull under way, by the time of their next vetting.
+    /// Commits that may be the manifest of a pull in progress, by the time of their next vetting.
     candidates: BTreeMap<(Instant, Id), usize>,
     /// Whether the store has been looked at.
     scanned: bool,
@@ -140,8 +140,8 @@ impl Tracker {
         }
     }
 
-    /// Takes in what there is. What a later look finds anew was committed since the one before; the
-    /// first finds what was there before this agent.
+    /// Takes in what there is. New blobs of a later scan were committed since the previous one; the
+    /// first scan finds what was there before this agent.
     fn scanned(&mut self, present: HashMap<Id, u64>) {
         let mut new = Vec::new();
         if self.scanned {

@@ -66,7 +66,8 @@ pub(super) async fn wait(
         Ok(0) => return Ok(Some(0)),
         result => Some(result.map_err(SourceError::Read)?),
     };
-    // What came is judged before it is passed on; of a source that is given up it is not missed.
+    // Received bytes are judged before they are passed on; those of an abandoned source are
+    // dropped.
     floor.add(taken.map_or(0, |taken| u64::try_from(taken).unwrap_or(u64::MAX)));
     let good = floor.check(Instant::now());
     good.then_some(taken).ok_or(SourceError::Stalled)

@@ -258,7 +258,7 @@ async fn narrow_pair() -> (TcpStream, std::net::TcpStream) {
     (listener.accept().await.unwrap().0, other)
 }
 
-/// Who takes a little now and then is never silent for long, and is given up all the same.
+/// A reader that takes a little now and then never stalls, and is given up all the same.
 #[tokio::test]
 async fn who_takes_less_than_the_least_rate_is_given_up() {
     let mut file = tempfile::tempfile().unwrap();

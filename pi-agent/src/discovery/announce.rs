@@ -1,5 +1,5 @@
-//! Telling the server what this node has: the whole set once, then numbered changes, and signs of
-//! life between them.
+//! Telling the server what this node has: the whole set once, then numbered changes, and
+//! keepalives between them.
 
 use std::{fmt, time::Duration};
 
@@ -37,23 +37,22 @@ pub(super) const LAG: Metric = Metric::histogram(
     "From a change of what is shared to the server's taking it.",
 );
 
-/// Between two signs of life, when nothing else is told.
+/// Interval between two keepalives, when there is nothing else to report.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// Changes come in crowds: those of one moment go together.
+/// Changes come in bursts: a short delay batches them.
 const GATHER: Duration = Duration::from_millis(100);
 /// Keys of one advertisement.
 const BATCH: usize = 2000;
-/// The first look at the content store takes a moment. An agent that was started again has the
-/// server's word for what it had before; an empty set would take that away, and so is sent only
-/// after a longer look.
+/// The first scan of the content store takes a moment. After a restart the server still has the
+/// node's old set; an empty set would remove it, so it is sent only after a longer wait.
 const SETTLE: Duration = Duration::from_millis(300);
 const EMPTY: Duration = Duration::from_secs(3);
-/// Each key of a set widens the window in which agents that were started together spread their
-/// syncs, up to a bound. Meanwhile the server goes by what it was told before.
+/// Each key of a set widens the window over which agents that were started together spread their
+/// syncs, up to a bound. Meanwhile the server uses the old set.
 const SPREAD_PER_KEY: Duration = Duration::from_millis(5);
 const MAX_SPREAD: Duration = Duration::from_secs(30);
-/// A Go server takes no removals and may lose keys: it gets the whole set after a removal, and
-/// now and then.
+/// A Go server accepts no removals and may lose keys: it gets the whole set after a removal, and
+/// periodically.
 const GO_REMOVAL: Duration = Duration::from_secs(1);
 const GO_SYNC: Duration = Duration::from_mins(10);
 /// Longest wait for one call; a set of many thousand keys takes the server a moment.
@@ -65,7 +64,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// Gives every key that this node shares.
 pub(super) type Keys = Box<dyn Fn() -> Vec<Key> + Send + Sync>;
 
-/// Owns this node's standing with the server.
+/// Owns the state of this node's set on the server.
 pub(super) struct Announcer {
     discovery: Discovery,
     keys: Keys,
@@ -77,12 +76,12 @@ pub(super) struct Announcer {
     sent: u64,
     state: State,
     backoff: Backoff,
-    /// What did not fit into the last sync, told before any later change.
+    /// Keys that did not fit into the last sync; they are sent before any later change.
     untold: Untold,
-    /// What could not be delivered goes with the next call.
+    /// Reports that could not be delivered go with the next call.
     undelivered: Option<Report>,
     next_keepalive: Instant,
-    /// Of calls that a server refuses, and of sets that it asks for.
+    /// Rate-limits the log lines about refused calls and resyncs.
     refused: Spell,
     resyncs: Spell,
 }
@@ -95,7 +94,7 @@ enum State {
     SyncDue(Instant),
 }
 
-/// What came of a call.
+/// The result of a call.
 enum Outcome {
     Taken,
     Resync,
@@ -166,7 +165,7 @@ impl Announcer {
         }
     }
 
-    /// Waits until there is something to share, or most likely nothing.
+    /// Waits until there is something to share, or most likely nothing will come.
     async fn settle(&self) {
         let begin = Instant::now();
         loop {
@@ -278,8 +277,8 @@ impl Announcer {
             }
             Outcome::Resync => {}
             Outcome::Failed => {
-                // Whether the server took it is unknown. Sent once more it is, at worst, answered
-                // by a wish for the whole set.
+                // It is unknown whether the server took it. If it is sent again, the server at
+                // worst asks for a resync.
                 self.undelivered = Some(report_of(request));
                 self.discovery.0.pending.restore(delta, since);
             }
@@ -370,7 +369,7 @@ impl Announcer {
     ) -> Option<Reply> {
         for server in self.discovery.0.servers.usable() {
             if let Some(reply) = server.post(path, body, deadline).await {
-                // A Go server does not know every path.
+                // A Go server lacks some paths.
                 if !Flavour::lacks_path(reply.status) {
                     self.standing().refused = refusal(&reply);
                 }

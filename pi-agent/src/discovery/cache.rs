@@ -1,4 +1,4 @@
-//! Finds that were answered before they were asked.
+//! Cached finds, filled by the prefetch.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// Longest time that an answer is good for: the children of a manifest follow within seconds, and
 /// the ranking spreads load only over answers that are fresh.
 const FOUND_TTL: Duration = Duration::from_secs(15);
-/// During a roll-out somebody has it soon.
+/// TTL of an empty answer: during a roll-out there is a holder soon.
 const NOBODY_TTL: Duration = Duration::from_secs(1);
 /// Answers kept at once; the oldest goes first.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(2048).expect("not zero");

@@ -1,4 +1,4 @@
-//! The farewell: peers are not sent to this node any more.
+//! Leaving: the server stops handing out this node.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the server is told of peers: failures, and what was measured.
+//! Reports about peers to the server: failures and measurements.
 
 use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
@@ -36,7 +36,7 @@ impl Reports {
         }
     }
 
-    /// The first sources that are given stay.
+    /// Sources can be set once; later ones are ignored.
     pub(crate) fn observe(&self, observations: ObservationSource, load: LoadSource) {
         let _ = self.sources.set((observations, load));
     }

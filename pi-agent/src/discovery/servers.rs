@@ -43,7 +43,7 @@ pub(super) const CALLS: Metric = Metric::counter(
 const OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Between two looks for instances that may be tried again.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
-/// Longest wait for a sign of life.
+/// Longest wait for a keepalive.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]

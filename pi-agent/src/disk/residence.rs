@@ -31,8 +31,8 @@ struct Pages {
     recently_evicted: u64,
 }
 
-/// Whether a part can be sent without waiting for the disk. Whether all between its ends has arrived,
-/// and is not only on its way, nothing cheap tells: whoever reads a file reads it in order, mostly.
+/// Whether a part can be sent without waiting for the disk. Only both ends are checked: a cheap
+/// check of every page between them does not exist, and files are mostly read in order.
 pub(super) fn is_at_hand(file: &File, part: Span) -> bool {
     part.is_empty()
         || has_place(file, part)

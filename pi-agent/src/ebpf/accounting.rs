@@ -1,4 +1,4 @@
-//! One interface to whatever counts.
+//! One interface to all ways of counting.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -73,7 +73,7 @@ enum Source {
 const SELF_TEST: Duration = Duration::from_secs(1);
 /// Counters that are older than this are read again before they are shown or reported.
 const FRESH: Duration = Duration::from_secs(1);
-/// The kind of failure that is not the program's: the counters could not be read.
+/// The kind of a failed read of the counters, which is not the program's failure.
 const UNREAD: &str = "read";
 
 impl Settings {
@@ -95,7 +95,8 @@ impl Accounting {
     ///
     /// # Errors
     ///
-    /// When eBPF is asked for by name and cannot be had. [`Choice::Auto`] makes do with `TCP_INFO`.
+    /// When eBPF is asked for by name and is not available. [`Choice::Auto`] falls back to
+    /// `TCP_INFO`.
     pub fn attach(settings: &Settings, now: Instant) -> Result<Self, AccountingError> {
         let capacity = usize::try_from(settings.capacity).unwrap_or(usize::MAX);
         let sockets = SocketTable::new(capacity, now);
@@ -157,8 +158,8 @@ impl Accounting {
     /// Reads the counters of all peers and enters what passed. To be called from where blocking is
     /// allowed: about two microseconds for each peer.
     ///
-    /// `now` is read when it is this caller's turn: one that has waited for another's pass would
-    /// come with a time before it.
+    /// `now` is called under the lock: a time taken before waiting for it could lie before the last
+    /// pass.
     pub fn pass(&self, now: impl FnOnce() -> Instant) {
         let mut state = self.lock();
         state.pass(now());
@@ -322,7 +323,7 @@ fn attach(settings: &Settings, sockets: &SocketTable) -> Result<(Kernel, Mode), 
 }
 
 fn fallen_back(error: &AccountingError) -> Mode {
-    debug!(error = %chain(error), "the kernel's accounting is not to be had");
+    debug!(error = %chain(error), "the kernel's accounting is not available");
     // The verifier's log can be long; the debug log has all of it.
     let mut detail: String = chain(error).to_string();
     if let Some((end, _)) = detail.char_indices().nth(400) {

@@ -6,7 +6,7 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 use super::{cgroup::CgroupError, mode::Reason};
 
-/// The kernel's accounting is not to be had.
+/// The kernel's accounting is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountingError {
     /// The agent's own control group was not found.

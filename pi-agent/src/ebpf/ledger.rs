@@ -1,4 +1,4 @@
-//! From counters that grow, and sometimes begin anew, to what passed.
+//! Turns counters, which grow and may restart at zero, into what passed.
 
 use std::{
     collections::BTreeMap,
@@ -23,8 +23,8 @@ pub(crate) struct Ledger {
     rated: Instant,
 }
 
-/// Rates over less than this are those of a few segments: such a look leaves the rates as they are,
-/// and what it brought counts at the next.
+/// The shortest interval for a rate: a pass after less time leaves the rates as they are, and its
+/// bytes count in the next.
 const RATED_OVER: Duration = Duration::from_millis(500);
 
 /// What one look brought.

@@ -130,7 +130,7 @@ pub(crate) struct PeerMetrics {
 #[derive(Debug, Default)]
 struct Shown {
     sums: Sums,
-    /// Nothing, also, of a peer that has lost its name: what nobody measures is not a number.
+    /// No value for a peer without a name either: it is not measured.
     rtt_us: Option<u64>,
     rack: Option<String>,
 }

@@ -27,7 +27,7 @@ pub(crate) struct Named {
     lost: VecDeque<IpAddr>,
 }
 
-/// What becomes of a peer.
+/// How a peer is shown.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// It has a name.
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_lost_its_name_first_is_shown_no_longer() {
+    fn the_peer_that_lost_its_name_first_is_dropped_first() {
         let mut named = Named::new(1);
         let mut retired = Vec::new();
         for n in 0..7 {

@@ -1,4 +1,13 @@
-//! Telling the kernel's program ahead of time what is going to pass.
+//! Promises to the kernel's program: bytes that are sure to pass.
+//!
+//! The invariant: once a promise is made, at least that many bytes pass in its direction of its
+//! connection, or the connection is closed. So a promise is made only when the head of a reply was
+//! accepted (`fetch/transfer/pump.rs`) or is about to be written (`peer/connection.rs`), for the rest
+//! of that reply; these are its only callers, one for each direction, and both close a connection whose
+//! body broke off. A promise counts from the connection's first byte, which is why every byte that
+//! passes is told here too. A broken promise on an open connection would lose no byte, but delay up to
+//! a mebibyte of the counters and misdate the next request. `pi_ebpf::Promise` says what the program
+//! makes of it.
 #![expect(unsafe_code, reason = "the map's value has to be declared plain data")]
 
 use std::{
@@ -21,7 +30,7 @@ use tracing::debug;
 #[derive(Debug)]
 pub(crate) struct Promises(Mutex<SkStorage<MapData, Value>>);
 
-/// What passed on a connection that the kernel counts, and what will.
+/// Bytes that have passed on a connection, and promised ones.
 #[derive(Debug)]
 pub(crate) struct Promising {
     promises: Arc<Promises>,
@@ -52,7 +61,7 @@ impl Promises {
     fn put(&self, socket: BorrowedFd<'_>, promise: Promise) {
         let mut map = self.0.lock();
         if let Err(error) = map.insert(&socket, Value(promise), 0) {
-            // It only takes the program a little more time.
+            // Without the promise, counting only costs a little more.
             debug!(error = %daemon::telemetry::chain(&error), "the kernel takes no promise");
         }
     }

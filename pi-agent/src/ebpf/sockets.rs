@@ -39,7 +39,7 @@ pub struct SocketTable(Arc<Shared>);
 #[must_use = "dropping it takes the connection out of the table"]
 pub struct Registered(Counted);
 
-/// By whom a connection is counted.
+/// What counts a connection.
 #[derive(Debug)]
 enum Counted {
     Nobody,
@@ -174,7 +174,7 @@ impl Registered {
     }
 
     /// `bytes` more are going to be read from the connection, which is `socket`, or else it ends.
-    /// It makes counting cheaper; nothing needs it.
+    /// It only makes counting cheaper.
     pub fn will_receive(&self, socket: BorrowedFd<'_>, bytes: u64) {
         if let Counted::Kernel(promising) = &self.0 {
             promising.will_receive(socket, bytes);
@@ -182,7 +182,7 @@ impl Registered {
     }
 
     /// `bytes` more are going to be written to the connection, which is `socket`, or else it ends.
-    /// It makes counting cheaper; nothing needs it.
+    /// It only makes counting cheaper.
     pub fn will_send(&self, socket: BorrowedFd<'_>, bytes: u64) {
         if let Counted::Kernel(promising) = &self.0 {
             promising.will_send(socket, bytes);

@@ -1,4 +1,4 @@
-//! What the kernel says of one socket: `getsockopt(TCP_INFO)`, tcp(7).
+//! The kernel's counters of one socket: `getsockopt(TCP_INFO)`, tcp(7).
 #![expect(unsafe_code, reason = "the socket option has no safe wrapper")]
 
 use std::{
@@ -7,8 +7,8 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-/// The begin of the kernel's `struct tcp_info` (include/uapi/linux/tcp.h), as far as it is used.
-/// Fields are only ever added at its end; an older kernel fills in less.
+/// The first fields of the kernel's `struct tcp_info` (include/uapi/linux/tcp.h), up to the last
+/// one used. Fields are only ever added at its end; an older kernel fills in less.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct Raw {

@@ -1,4 +1,4 @@
-//! What others get to see: the table of peers, and the reports to the server.
+//! Views of the counters: the table of peers, and the reports to the server.
 
 use std::{net::IpAddr, time::Duration};
 

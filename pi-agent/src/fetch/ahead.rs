@@ -17,7 +17,7 @@ const AT_ONCE: usize = 16;
 /// Largest object that is fetched ahead, and most of one manifest.
 const SIZE: u64 = 256 << 10;
 const CHILDREN: usize = 4;
-/// An index with more manifests is for more platforms than this node has.
+/// Manifests of one index that are fetched ahead; an index with more is for other platforms.
 const PLATFORMS: usize = 2;
 
 /// The tasks that fetch ahead.
@@ -58,7 +58,7 @@ impl Ahead {
             let fetcher = fetcher.clone();
             self.scope.task(Span::none(), async move {
                 if !fetcher.has(&want).await {
-                    // It is kept where it will be looked for; there is nothing else to do with it.
+                    // The fetch has put it into the cache; the result itself is not needed.
                     let _ = fetcher.fetch(&want, Method::Get, None).await;
                 }
                 drop(place);

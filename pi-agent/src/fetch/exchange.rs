@@ -23,7 +23,7 @@ use crate::{
     peer::PeerSockets,
 };
 
-/// Longest body of an error that is read for the sake of the connection.
+/// Longest body of an error that is drained to keep the connection.
 const MAX_ERROR_BODY: u64 = 4 << 10;
 /// How long a peer that is still getting the object may take to its first byte. It answers sooner
 /// that there will be none.
@@ -54,7 +54,7 @@ pub(super) struct Question<'a> {
     pub(super) want: &'a Want,
     pub(super) ask: Ask,
     pub(super) method: Method,
-    /// Whether whoever is asked may still be getting the object, and so answers later.
+    /// Whether the peer may still be getting the object, and so answers later.
     pub(super) crowd: bool,
 }
 

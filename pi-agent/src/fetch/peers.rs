@@ -126,7 +126,7 @@ impl Peers {
         self.counts.quarantine(health::Scope::Object);
     }
 
-    /// Whether wrong bytes of the object were seen lately, from whomever.
+    /// Whether any peer recently sent wrong bytes of the object.
     pub(super) fn is_suspect(&self, digest: &Digest) -> bool {
         self.health.is_suspect(digest, Instant::now())
     }

@@ -1,4 +1,4 @@
-//! How long a peer may take, and how much it is trusted.
+//! Timeouts of peers, and how much they are trusted.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ pub struct FetchSettings {
     pub dial: Duration,
     /// How long a peer may take from the request to the end of its head.
     pub first_byte: Duration,
-    /// How long peers may be looked for before the object counts as nowhere.
+    /// Deadline for finding peers, after which the object counts as not found.
     pub open: Duration,
-    /// How long a small object may take beside the time that its bytes do, and how long it may wait
-    /// for room to read it into.
+    /// Deadlines of a small object, besides the time for its bytes: for the exchange, and for room
+    /// in memory.
     pub small: Duration,
     /// The least rate of a body.
     pub floor: RateFloor,
-    /// How long containerd may take no byte.
+    /// How long containerd may read nothing.
     pub patience: Duration,
     /// What is hashed on its way.
     pub verify: Verify,
@@ -54,7 +54,7 @@ pub enum Verify {
 }
 
 impl FetchSettings {
-    /// The floor of so many bytes per second; 0 asks for no more than any byte at all.
+    /// A floor in bytes per second; 0 only requires that some byte arrives.
     pub fn floor(rate: u64) -> RateFloor {
         RateFloor {
             bytes: rate.saturating_mul(WINDOW.as_secs()).max(1),

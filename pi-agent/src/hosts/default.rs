@@ -1,4 +1,4 @@
-//! What is set for all registries, for a file of one of them.
+//! The settings for all registries, copied into the file of one.
 //!
 //! containerd takes `_default` for registries that have no directory of their own, so a new file for
 //! one of them has to say what `_default` says, or it would switch that off.

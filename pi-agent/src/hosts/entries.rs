@@ -16,7 +16,7 @@ use super::{
 };
 use crate::registry::RegistryName;
 
-/// Which files are to name the agent, and how.
+/// Which files name the agent, and how.
 #[derive(Debug, Clone)]
 pub struct Entries {
     /// The directory that containerd's `config_path` names.
@@ -36,7 +36,7 @@ pub struct Entries {
 pub struct Outcome {
     /// The file.
     pub file: PathBuf,
-    /// What was done to it, or why nothing was.
+    /// What was done to the file, or why nothing was.
     pub result: Result<Done, PlaceError>,
 }
 

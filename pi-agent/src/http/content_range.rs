@@ -12,8 +12,8 @@ pub struct ContentRange {
 }
 
 impl ContentRange {
-    /// Reads `bytes 5-9/20`. A response that does not say the total is of no use here, since the
-    /// total is what tells two objects apart: `None`.
+    /// Reads `bytes 5-9/20`. `None` for a response without the total, which is needed to tell two
+    /// objects apart.
     pub fn parse(value: &str) -> Option<Self> {
         let rest = value.trim().strip_prefix("bytes ")?;
         let (range, total) = rest.split_once('/')?;

@@ -26,8 +26,8 @@ pub struct Span {
 pub struct Unsatisfiable;
 
 impl ByteRange {
-    /// Reads a `Range` field. What is not understood, several ranges or another unit, is `None`
-    /// and to be ignored, as the RFC has it.
+    /// Reads a `Range` field. `None` for several ranges or another unit, which are ignored, as the
+    /// RFC says.
     pub fn parse(value: &str) -> Option<Self> {
         let (unit, ranges) = value.trim().split_once('=')?;
         if !unit.trim().eq_ignore_ascii_case("bytes") {

@@ -1,5 +1,4 @@
-//! The files' side of keeping: what is done to them, one thing after the other, and nothing after
-//! the last withdrawal.
+//! Changes to the files, one at a time, and none after the final removal.
 
 use std::{fs, os::unix::fs::MetadataExt as _, sync::Arc};
 
@@ -15,7 +14,7 @@ use crate::hosts::{
 #[derive(Debug, Clone)]
 pub(super) struct Files(Arc<Inner>);
 
-/// What a pass over the files came to.
+/// The result of a pass over the files.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     /// Files that were written.
@@ -69,7 +68,7 @@ impl Files {
             .await
     }
 
-    /// Takes the agent out for good: what is still under way does not bring it back.
+    /// Removes the agent for good: operations in flight cannot put it back.
     pub(super) async fn close(&self) -> Pass {
         self.blocking(|entries, closed| {
             *closed = true;
@@ -82,7 +81,7 @@ impl Files {
     pub(super) async fn missing(&self) -> Vec<String> {
         let inner = Arc::clone(&self.0);
         let look = move || {
-            // Files that nobody reads are not in force.
+            // Files that containerd does not read are not in force.
             match inner.entries.check() {
                 Ok(_) => inner.entries.missing(),
                 Err(error) => vec![chain(&error).to_string()],
@@ -100,7 +99,7 @@ impl Files {
         self.0.found.is_some() && !same
     }
 
-    /// A disk that hangs must not hold the probes back.
+    /// A hung disk must not delay the probes.
     async fn blocking(
         &self,
         work: impl FnOnce(&Entries, &mut bool) -> Pass + Send + 'static,

@@ -1,4 +1,4 @@
-//! Asking at the mirror's address who answers there.
+//! Probing which process answers at the mirror's address.
 
 use std::{fmt, io, time::Duration};
 
@@ -19,13 +19,13 @@ pub enum Answer {
     Agent(Instance),
     /// Another program, or an agent that is too old to say who it is.
     Other(String),
-    /// Nobody: a connection is refused or ends at once, which costs a pull nothing.
+    /// No process: a connection is refused or ends at once, which costs a pull nothing.
     Nobody(String),
-    /// The connection stands and nothing comes: a pull would wait.
+    /// The connection is open and no reply comes: a pull would wait.
     Silence(Duration),
 }
 
-/// Asks the mirror at `url` over a connection of its own, since one that stands leads to whoever
+/// Asks the mirror at `url` over a new connection, since an open one leads to the process that
 /// accepted it.
 pub async fn ask(url: &str, deadline: Duration) -> Answer {
     match tokio::time::timeout(deadline, exchange(url)).await {

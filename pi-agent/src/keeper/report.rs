@@ -1,4 +1,4 @@
-//! Whether containerd asks this agent first, for whoever wants to know.
+//! Reports whether containerd asks this agent first.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -29,7 +29,7 @@ const NAMED: usize = 5;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Duty {
-    /// Nobody: what is in the files is the operator's.
+    /// No process: the entries in the files are the operator's.
     #[default]
     Off,
     /// Another process: the agent looks whether they are in force.
@@ -63,7 +63,7 @@ struct Inner {
 }
 
 impl HostsStatus {
-    /// Whether containerd asks the agent first, as far as that is the agent's matter.
+    /// Whether containerd asks the agent first, if the agent is responsible for that.
     pub fn in_force(&self) -> bool {
         self.missing.is_empty()
     }
@@ -108,7 +108,7 @@ impl Report {
     /// What a look has found.
     pub(super) fn set(&self, missing: Vec<String>) {
         let mut status = self.lock();
-        // Advice has lines of its own, a condition is one.
+        // Advice has several lines; a condition has one.
         let line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let missing: Vec<_> = missing.into_iter().map(line).collect();
         let count = u32::try_from(missing.len()).unwrap_or(u32::MAX);
@@ -124,7 +124,7 @@ impl Report {
         }
     }
 
-    /// They were in force, and are not any more.
+    /// They were in force and have been lost.
     pub(super) fn lost(&self) {
         self.lock().losses += 1;
         metrics::counter!(LOSSES.name).increment(1);

@@ -1,17 +1,17 @@
-//! What the answers at the mirror's address call for.
+//! Decides from the replies at the mirror's address what to do with the entries.
 
 use std::time::Duration;
 
 use super::probe::Answer;
 use crate::instance::Instance;
 
-/// How long an answer may take before the agent counts as silent: an agent that is busy answers
-/// within milliseconds.
+/// How long a reply may take before the agent counts as silent: even a busy agent replies within
+/// milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Silent answers in a row after which the process is ended. The last deadlines are shorter.
 const LAST: u32 = 3;
 
-/// What has been answered so far.
+/// The replies so far.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     silent: u32,
@@ -33,9 +33,9 @@ pub(super) enum Call {
     Publish,
     /// containerd is not to ask there.
     Withdraw(String),
-    /// And whoever asks already is to be let go.
+    /// containerd must not ask the agent, and its requests in flight must end.
     WithdrawAndKill(String),
-    /// Nobody waits: what there is stays.
+    /// No request is waiting: the entries stay as they are.
     Leave(String),
 }
 
@@ -48,7 +48,7 @@ impl Standing {
         }
     }
 
-    /// Whether the last answer did not come: the next is asked for at once.
+    /// Whether the last reply did not come: the next probe follows at once.
     pub(super) fn is_silent(&self) -> bool {
         self.silent > 0
     }
@@ -66,7 +66,7 @@ impl Standing {
             }
             (Answer::Agent(_), _) => Call::Publish,
             (Answer::Nobody(_), _) => Call::Leave(answer.to_string()),
-            // Once: what has not ended by that does not end by another.
+            // Only once: a process that survived the first kill survives a second.
             (Answer::Silence(_), _) if self.silent == LAST => {
                 Call::WithdrawAndKill(answer.to_string())
             }

@@ -23,8 +23,8 @@ impl Target {
         }
     }
 
-    /// Ends it: whoever waits for its answer then goes on. One that was started since the last answer
-    /// and has not given any is found by its command.
+    /// Kills the agent, so that containerd's waiting requests fail and go on. An agent that was
+    /// started since the last reply and has not replied yet is found by its command.
     pub(super) fn kill(&self) {
         let known = self.0.as_ref().and_then(|(_, process)| process.as_ref());
         if known.is_some_and(end) {

@@ -21,7 +21,7 @@ pub(crate) struct Limits {
     pub(crate) patience: Duration,
 }
 
-/// A request that no object is the answer to.
+/// Why a request is refused before an object is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// It is not understood, or does not pull.
@@ -30,19 +30,19 @@ pub(crate) enum Refused {
     Path,
 }
 
-/// What a listener has for its clients, on one connection.
+/// A listener's answers to the requests of one connection.
 pub(crate) trait Service: Sync {
     /// The connection.
     fn stream(&self) -> &TcpStream;
     /// How long the client may take.
     fn limits(&self) -> Limits;
-    /// So many bytes came that are no object's.
+    /// Received `bytes` bytes that do not belong to an object.
     fn received(&self, _bytes: usize) {}
-    /// The socket took so many bytes that are no object's.
+    /// Sent `bytes` bytes that do not belong to an object.
     fn sent(&self, _bytes: usize) {}
     /// A request is refused.
     fn refused(&self, why: Refused);
-    /// The reply to who asks whether this is a registry.
+    /// The reply to `/v2/`, which asks whether this is a registry.
     fn pong(&self, answer: Answer, connection: Connection) -> Vec<u8>;
     /// Replies with an object, or says why not.
     fn object(
@@ -72,7 +72,7 @@ pub(crate) trait Service: Sync {
 enum Next {
     /// A request, and the length of its head.
     Request(Request, usize),
-    /// Something else, after which nothing can be understood, and how many bytes of it were read.
+    /// Bytes that are no request, after which the connection is useless, and how many were read.
     Invalid(usize),
     /// Nothing more.
     End,

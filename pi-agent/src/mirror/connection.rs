@@ -290,7 +290,7 @@ impl Talk<'_> {
                 self.count(Some(kind), Outcome::Peer);
                 connection
             }
-            // Ended with FIN, upon which containerd asks for the rest.
+            // Ended with FIN, after which containerd requests the rest.
             Delivery::Short => {
                 self.count(Some(kind), Outcome::Short);
                 Connection::Close

@@ -1,4 +1,4 @@
-//! Who fetched an object from this node lately, and so has it now.
+//! Peers that recently fetched an object from this node, and so have it now.
 
 use std::{collections::VecDeque, num::NonZeroUsize};
 

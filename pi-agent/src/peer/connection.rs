@@ -230,7 +230,7 @@ impl Talk<'_> {
         match sent.result {
             Ok(()) => {
                 server.counts.request(Outcome::Served);
-                // Anybody can write any address; a connection comes from its own.
+                // A header can name any address; the connection's own address is certain.
                 if let Some(agent) = request.agent
                     && agent.ip() == self.remote
                     && request.range.is_none()
@@ -248,8 +248,8 @@ impl Talk<'_> {
         }
     }
 
-    /// Our own agents are told that this node is busy and who is not; others go elsewhere upon a
-    /// 404 the soonest.
+    /// Our own agents get a *busy* reply with alternates; other clients get a 404, which makes them
+    /// go elsewhere fastest.
     async fn busy(&self, digest: &Digest, request: &Request, connection: Connection) -> Connection {
         let server = self.server;
         server.counts.request(Outcome::Busy);

@@ -23,7 +23,7 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "piccolo_agent_upload_slots_used",
         &[],
-        "Uploads under way that take a slot.",
+        "Uploads in flight that take a slot.",
     ),
 ];
 

@@ -66,7 +66,7 @@ impl PeerBytes {
         peers.iter().map(|(ip, m)| (*ip, m.totals())).collect()
     }
 
-    /// What counts a connection with a peer, and tells its progress to whoever watches it.
+    /// Counts a connection with a peer, and reports its progress to the watcher.
     pub(crate) fn meter(&self, peer: IpAddr, watched: Box<dyn Watched>) -> Meter {
         Meter {
             cells: self.cells(peer),

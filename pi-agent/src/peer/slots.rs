@@ -34,13 +34,13 @@ pub(super) struct Slot {
 /// How many slots there are and how many are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotCount {
-    /// Uploads under way.
+    /// Uploads in flight.
     pub taken: usize,
     /// Uploads that are taken at once.
     pub size: usize,
 }
 
-/// All slots are taken, and so is the queue, or the time in it was up.
+/// All slots are taken, and the queue is full or the wait timed out.
 #[derive(Debug)]
 pub(super) struct Busy;
 
@@ -52,8 +52,8 @@ struct Shares {
 }
 
 impl Slots {
-    /// So many slots. One address gets three quarters of them at most: something is left for the
-    /// others whatever it does.
+    /// A number of slots, of which one address gets three quarters at most, so that others always
+    /// have some.
     pub(super) fn new(size: usize, queue: usize, patience: Duration) -> Self {
         Self {
             size,

@@ -1,4 +1,4 @@
-//! Who watches the sockets between agents: the edge to whoever counts for the kernel.
+//! The interface through which the accounting watches the sockets between agents.
 
 use std::{fmt, net::SocketAddr, os::fd::BorrowedFd};
 

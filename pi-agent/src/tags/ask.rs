@@ -36,12 +36,12 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// What came of asking.
+/// The result of asking.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The tag stands for this.
     Digest(Digest),
-    /// An answer that does not help: containerd may get a better one.
+    /// A reply that does not help; containerd may get a better one with its credentials.
     Refused,
     /// None.
     Away,
@@ -122,7 +122,7 @@ impl Asker {
         Ok(read(&self.0.request(request).await?))
     }
 
-    /// A token for anybody; `None` where there is none.
+    /// An anonymous token; `None` if there is none.
     async fn token(&self, challenge: &Challenge) -> Result<Option<String>, ClientError> {
         let Ok(request) = Request::get(challenge.url()).body(Empty::new()) else {
             return Ok(None);
@@ -170,8 +170,8 @@ fn read(reply: &Response<Incoming>) -> Answer {
     }
 }
 
-/// Whether somebody answered, though nothing that is understood or trusted: a certificate of an
-/// unknown authority, or no TLS at all.
+/// Whether a peer answered that is not understood or not trusted: a certificate of an unknown
+/// authority, or no TLS at all.
 fn speaks(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,8 +1,8 @@
-//! What a registry wants before it answers: a token, which public repositories give to anybody.
+//! A registry's challenge for a token, which public repositories give to anonymous clients.
 
 use crate::http::encode_query;
 
-/// Where a token is had, and for what (the distribution project's token specification).
+/// Where to get a token, and its scope (the distribution project's token specification).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Challenge {
     realm: String,

@@ -1,7 +1,7 @@
-//! Whose certificates are believed when a registry is asked over HTTPS.
+//! The certificate authorities trusted when a registry is asked over HTTPS.
 //!
-//! The machine's own authorities, and those that the operators name. Whatever is missing, the agent
-//! works without: it cannot ask some registry, and containerd does.
+//! The machine's own authorities, and those that the operators name. The agent works without
+//! missing certificates: it cannot ask that registry, and containerd does.
 
 use std::{
     fs, io,

@@ -94,7 +94,7 @@ async fn a_sign_of_life_carries_what_was_measured_since() {
     while Instant::now() < end && !server.calls().iter().any(|call| alive(call).is_some()) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let sign = server.wait_for("sign of life", alive).await;
+    let sign = server.wait_for("keepalive", alive).await;
     let told: Vec<_> = sign.observations.iter().map(|o| o.received.bytes).collect();
     assert_eq!(told, [2]);
     let failures: Vec<_> = sign.failures.iter().map(|f| (f.peer, f.count)).collect();

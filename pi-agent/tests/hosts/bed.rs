@@ -219,7 +219,7 @@ impl Drop for Process {
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let begin = Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < SOON, "waited in vain for {what}");
+        assert!(begin.elapsed() < SOON, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
     begin.elapsed()

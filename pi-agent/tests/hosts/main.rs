@@ -103,7 +103,7 @@ fn nothing_is_touched_where_that_is_off() {
 }
 
 #[test]
-fn whoever_only_watches_says_what_is_not_in_force() {
+fn a_watching_agent_says_what_is_not_in_force() {
     let bed = Bed::new();
     let agent = bed.agent(&["--hosts=watch"]);
     until("the agent to miss them", || {

@@ -65,7 +65,7 @@ pub(crate) struct Judge {
 /// What a pull came to.
 #[derive(Debug)]
 pub(crate) struct Pulled {
-    /// The bytes, from whomever.
+    /// The bytes, from any source.
     pub(crate) body: Vec<u8>,
     /// How many of them the registry had to give.
     pub(crate) from_registry: usize,

@@ -259,8 +259,8 @@ async fn a_slow_peer_is_overtaken() {
     assert!(bed.known.kinds().is_empty(), "being slow is no failure");
 }
 
-/// A slow link is no trickle: whoever is above the floor is kept, and whoever is below it is
-/// replaced where it got to.
+/// A slow link is no trickle: a peer above the floor is kept, and one below it is replaced at the
+/// same byte.
 #[tokio::test]
 async fn a_slow_peer_is_kept_above_the_floor_only() {
     let layer = object(6 << 20, 8);

@@ -1,4 +1,4 @@
-//! What is said of a body before it passes, to whoever counts.
+//! What the agent promises the accounting about a body before it passes.
 
 use std::{
     net::SocketAddr,

@@ -16,7 +16,7 @@ use pi_ebpf::{Callbacks, Connection, Counters, Growth, Progress as _, Word as _,
 
 use crate::{context::Callback, maps, shared::Shared};
 
-/// Takes part in one callback.
+/// Handles one callback.
 #[inline(always)]
 pub(crate) fn handle(callback: &Callback) {
     let op = callback.op();
@@ -71,7 +71,7 @@ fn needed(callback: &Callback, op: u32, connection: &mut Connection) -> Callback
             connection.round_trip(callback, settled)
         }
         BPF_SOCK_OPS_STATE_CB | BPF_SOCK_OPS_RETRANS_CB => connection.watch.wake(),
-        // Another program has something to say in each segment.
+        // Another program writes options into each segment.
         BPF_SOCK_OPS_WRITE_HDR_OPT_CB => connection.watch.share(),
         _ => Callbacks::Same,
     }

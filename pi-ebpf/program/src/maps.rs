@@ -98,7 +98,7 @@ fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> 
     unsafe { bpf_sk_storage_get(map, socket.cast(), ptr::null_mut(), flags.into()) }.cast()
 }
 
-/// Counts something that could not be done.
+/// Counts a failure.
 #[inline(always)]
 pub(crate) fn fail(failure: Failure) {
     if let Some(counter) = FAILURES.get_ptr_mut(failure.index()) {

@@ -1,4 +1,4 @@
-//! POST advertise: a node has further keys, or has some no more.
+//! POST advertise: a node adds keys, or removes some.
 
 use std::sync::Arc;
 
@@ -49,8 +49,8 @@ async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError>
     apply(&subject, change, call.load).await
 }
 
-/// Has a change stored, and notes how busy the node is; of a new one there is nothing to note it
-/// with before.
+/// Stores a change, then notes the node's load: a new node is known only after its change is
+/// stored.
 pub(crate) async fn apply(
     subject: &Subject,
     change: Change,

@@ -38,14 +38,14 @@ struct PairReply {
     /// The share of observation in the estimate.
     confidence: f64,
     samples: f64,
-    /// Transfers under way.
+    /// Transfers in flight.
     load: f64,
     /// Since the last sample that this instance took.
     #[serde(skip_serializing_if = "Option::is_none")]
     age_seconds: Option<f64>,
 }
 
-/// With more racks than this only what was observed is told.
+/// With more racks than this, the reply has only the pairs that were observed.
 const FEW: usize = 48;
 /// Pairs of one reply.
 const MOST: usize = 10_000;
@@ -54,7 +54,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>) -> Response {
     let topology = api.current.get();
     let racks = Census::take(&api.databases, &topology, api.now()).racks;
     let racks: Vec<RackId> = racks.into_keys().collect();
-    // A copy: whoever holds the estimates keeps reports waiting.
+    // A copy: holding the lock on the estimates would block reports.
     let estimates = api.bandwidth.estimates().clone();
     let mut pairs = estimates.pairs();
     if racks.len() <= FEW {

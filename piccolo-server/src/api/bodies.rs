@@ -1,7 +1,7 @@
 //! Room for the bodies that are being read, and each address's share of it.
 //!
-//! The begin of a body needs none: most calls are short, and whoever fills all the room keeps no
-//! sign of life out.
+//! The first bytes of a body need no room: most calls are short, so keepalives get through even
+//! when all the room is taken.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ pub(crate) struct Room<'a> {
     length: usize,
 }
 
-/// Bytes that are taken, in all and by each address that has any.
+/// Bytes in use, in all and per address.
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
@@ -38,7 +38,7 @@ struct Taken {
 }
 
 impl Bodies {
-    /// Room for so many bytes, of which one address has at most `of_one`.
+    /// Room for `all` bytes, of which one address gets at most `of_one`.
     pub(crate) fn new(all: usize, of_one: usize) -> Self {
         Self {
             all,

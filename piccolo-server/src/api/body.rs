@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 /// goes down need not wait for them.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long the rest of a body is waited for that is not taken.
+/// Deadline for draining the rest of a rejected body.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a body was not read.
@@ -25,7 +25,7 @@ pub(crate) enum BodyError {
     /// It is longer than any call has to be.
     #[error("Wrong request format: the body is longer than {most} bytes, which is the most taken")]
     TooLong { most: usize },
-    /// The bodies that are being read fill the memory set aside for them, or for their caller.
+    /// The bodies being read fill the memory reserved for all bodies, or for this caller's.
     #[error("too many calls at once; try again in a second")]
     Busy,
     /// It broke off.
@@ -39,14 +39,14 @@ pub(crate) enum BodyError {
     Json(#[source] serde_json::Error),
 }
 
-/// The address of whoever calls.
+/// The caller's address.
 pub(crate) fn caller(request: &Request) -> Option<SocketAddr> {
     let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
     info.map(|ConnectInfo(caller)| *caller)
 }
 
-/// The request's body as `T`, with names in any case, whatever content type it claims and whatever
-/// comes behind it, as the Go server takes it.
+/// The request's body as `T`, parsed as leniently as the Go server does: field names in any case,
+/// any content type, trailing bytes ignored.
 pub(crate) async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, BodyError> {
     let (bytes, _room) = match tokio::time::timeout(DEADLINE, collect(api, request)).await {
         Ok(collected) => collected?,
@@ -56,8 +56,8 @@ pub(crate) async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Re
     from_any_case(&mut reader).map_err(BodyError::Json)
 }
 
-/// The whole body, and the room that it takes as long as it is kept. Room is taken for what has
-/// arrived only, so that those who send nothing take none from others.
+/// The whole body, and the room that it takes as long as it is kept. Only bytes that have arrived
+/// take room, so a slow sender takes none from others.
 async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyError> {
     let most = api.limits.body;
     let mut room = api.bodies.room(caller(&request));
@@ -65,7 +65,7 @@ async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyE
     let mut body = request.into_body();
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if expected > most {
-        // Whoever asked first has sent nothing yet.
+        // A client that sent `Expect: 100-continue` has sent no body yet.
         if !waits {
             discard(&mut body, most).await;
         }
@@ -96,8 +96,8 @@ async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyE
     Ok((bytes, room))
 }
 
-/// Takes what still comes, though not more than twice what a body may have, and keeps none of it:
-/// who is in the middle of sending hears only then what was wrong.
+/// Drains the rest of a rejected body, at most twice the limit: a client in the middle of sending
+/// reads the reply only after that.
 async fn discard(body: &mut Body, most: usize) {
     let mut left = most.saturating_mul(2);
     let rest = async {
@@ -107,7 +107,7 @@ async fn discard(body: &mut Body, most: usize) {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
         }
     };
-    // What was wrong is known already, however long the rest takes.
+    // The error is known already; draining does not change it.
     let _ = tokio::time::timeout(PATIENCE, rest).await;
 }
 

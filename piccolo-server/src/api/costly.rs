@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 
 use crate::api::reply;
 
-/// Of each call so many at a time; the others wait.
+/// Calls of one kind in progress at a time; the others wait.
 const AT_ONCE: usize = 2;
 
-/// Has `handler` work on a few calls at a time.
+/// Limits `handler` to a few calls at a time.
 pub(super) fn few<S>(handler: MethodRouter<S>) -> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,

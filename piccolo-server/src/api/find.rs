@@ -121,7 +121,7 @@ impl<'a> Fetching<'a> {
             return Ok(None);
         };
         subject::check(api, Some(caller), holder)?;
-        // An entry that could not be read is left out, and then nobody knows whose the others are.
+        // If an unreadable entry was left out, the entries no longer match their keys.
         let fetches = if call.fetches.len() == call.keys.len() {
             &*call.fetches
         } else {
@@ -152,7 +152,7 @@ impl<'a> Fetching<'a> {
     }
 }
 
-/// Holders that each of so many keys may have.
+/// The most holders per key, for a find of `keys` keys.
 fn share(keys: usize) -> u32 {
     u32::try_from(HOLDERS / keys.max(1)).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! POST keepalive: a sign of life.
+//! POST keepalive: the node is alive.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
     }
 }
 
-/// Gives whether the agent should sync.
+/// Returns whether the agent should sync.
 async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
     let caller = body::caller(&request);
     let call: KeepaliveRequest = body::read(api, request).await?;
@@ -61,7 +61,7 @@ async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
             .node(node)
             .await?
             .and_then(|row| row.version),
-        // What it held may have been taken away while it was silent, and must not be from now on.
+        // Its keys may have been evicted while it was silent, and must not be from now on.
         Sign::News => {
             let kind = ChangeKind::Return;
             let version = None;

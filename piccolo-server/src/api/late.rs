@@ -9,8 +9,8 @@ use tower::ServiceExt as _;
 
 use crate::api::{health, measured, reply};
 
-/// A router that hands calls on to another one as soon as there is one, and has them come again
-/// until then.
+/// A router that passes calls on to another one as soon as there is one, and answers 503 with
+/// `Retry-After` until then.
 pub(crate) fn late(router: Arc<OnceLock<Router>>) -> Router {
     let call = move |request: Request| {
         let router = router.get().cloned();

@@ -62,7 +62,7 @@ const ROUTES: [(&str, &str); 6] = [
     (path::LEAVE, "leave"),
 ];
 
-/// Counts a call that no handler was there for yet.
+/// Counts a call that came before the databases were open.
 pub(super) fn too_early(path: &str) {
     if let Some((_, route)) = ROUTES.iter().find(|(known, _)| *known == path) {
         counter!(REQUESTS, "route" => *route, "status" => "503").increment(1);

@@ -70,8 +70,8 @@ fn rest(out: &mut Vec<u8>, found: &Found, candidate: &Candidate, racks: &mut Rac
     out.push(b'}');
 }
 
-/// Where the names of racks were written already: an answer has many holders of few racks, and their
-/// names cost more than all else of it.
+/// Where the names of racks were already written: an answer has many holders of few racks, and
+/// formatting the names would cost more than the rest.
 #[derive(Debug, Default)]
 struct Racks(Vec<(RackId, Range<usize>)>);
 

@@ -43,7 +43,7 @@ pub(crate) fn failed(status: StatusCode, error: String) -> Response {
     dated(json(status, &ErrorReply { error }))
 }
 
-/// Says when to come again to whoever has to.
+/// Adds `Retry-After` to replies whose caller has to try again.
 fn dated(mut response: Response) -> Response {
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         let headers = response.headers_mut();

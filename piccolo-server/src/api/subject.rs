@@ -96,8 +96,7 @@ impl Subject {
             node,
             holder,
         };
-        // A bridge or a gateway speaks for agents behind it, which is as it should be; another node
-        // has no business to.
+        // A bridge or a gateway may speak for the agents behind it; another node may not.
         if let Some(caller) = foreign.filter(|caller| subject.knows(*caller)) {
             api.foreign.taken(api.now(), holder, caller);
         }
@@ -110,8 +109,8 @@ impl Subject {
         space.is_some_and(|space| self.database.nodes().knows(space, peer))
     }
 
-    /// Takes in which peers failed it. A peer that is busy, or does not have what it was asked
-    /// for, is well.
+    /// Notes which peers failed the node. A peer that is busy, or does not have the object, is
+    /// healthy.
     pub(crate) fn accuse(&self, now: i64, failures: &[Failure], broken: &Spell) {
         broken.is_well();
         let spaces = self.database.spaces(&self.group);
@@ -148,7 +147,7 @@ pub(crate) fn check(
     let caller = caller.map(|caller| caller.ip().to_canonical());
     let foreign = caller.filter(|caller| *caller != holder.ip());
     if let Some(caller) = foreign {
-        // Every agent would be sent to services of its own host.
+        // Every agent would be sent to a service on its own host.
         if is_local(holder.ip()) && !caller.is_loopback() {
             return Err(SubjectError::Local(holder));
         }
@@ -161,7 +160,7 @@ pub(crate) fn check(
     Ok(foreign)
 }
 
-/// Whether another host would reach itself, or whatever is on its link, at this address.
+/// Whether this address is loopback or link-local: another host would reach itself or its own link.
 fn is_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
@@ -169,7 +168,7 @@ fn is_local(ip: IpAddr) -> bool {
     }
 }
 
-/// Warns of calls for other hosts, and not of each of them.
+/// Rate-limits the warnings about calls for other hosts.
 #[derive(Debug, Default)]
 pub(crate) struct Foreign(AtomicI64);
 

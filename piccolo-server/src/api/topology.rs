@@ -1,4 +1,4 @@
-//! GET topology: the tree in force, and the nodes in each rack; and what goes with it.
+//! GET topology: the tree in force and the nodes in each rack; GET locate and suggest.
 
 use std::{
     collections::BTreeMap,
@@ -118,7 +118,7 @@ pub(crate) async fn locate(
 /// A topology file as YAML.
 pub(crate) async fn suggest(State(api): State<Arc<Api>>) -> Response {
     let nodes = addresses(&api.databases, api.now());
-    // Of a copy, since it may take a while: whoever holds the estimates keeps reports waiting.
+    // On a copy, since it may take a while: holding the lock on the estimates would block reports.
     let (estimates, now) = (api.bandwidth.estimates().clone(), api.clock.now());
     let file = tokio::task::spawn_blocking(move || topology::suggest(nodes, &estimates, now)).await;
     match file {

@@ -1,4 +1,4 @@
-//! Answers what is no call of the API.
+//! Answers unknown paths and methods.
 
 use axum::response::Response;
 use http::{Method, StatusCode, Uri};

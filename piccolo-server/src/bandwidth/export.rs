@@ -37,7 +37,7 @@ pub(super) const UNKNOWN: Metric = Metric::gauge(
     "Living nodes whose addresses the topology file does not mention.",
 );
 
-/// As many pairs have metrics of their own: each costs Prometheus two series for good.
+/// Pairs with metrics of their own; each costs Prometheus two series.
 const MOST_PAIRS: usize = 256;
 
 /// The series that there are.

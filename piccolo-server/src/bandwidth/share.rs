@@ -28,7 +28,7 @@ pub(super) const ROUNDS: Metric = Metric::counter(
 
 /// Between two exchanges.
 const EVERY: Duration = Duration::from_secs(5);
-/// After so many half-lives a row is worth nothing, and is removed.
+/// Half-lives after which a row is worth nothing, and is removed.
 const HALF_LIVES: u32 = 12;
 /// Rounds from one removal to the next.
 const SWEEP: u32 = 60;

@@ -77,7 +77,7 @@ impl Opening {
                 .await
                 .with_context(|| format!("cannot use {}", database.address))?;
         }
-        // All of them are read before anything is started: what was begun is not taken back.
+        // Read all of them before starting any task: tasks cannot be taken back.
         let mut known = Vec::with_capacity(self.stores.len());
         for (database, store) in &self.stores {
             let read = Known::read(Arc::clone(store), common).await;
@@ -98,7 +98,7 @@ impl Opening {
     }
 }
 
-/// Whether a database cannot be used now, and may well be later.
+/// Whether the error is transient: the database may be usable later.
 pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
     let store = error.chain().find_map(|cause| cause.downcast_ref());
     store.is_some_and(StoreError::may_pass)

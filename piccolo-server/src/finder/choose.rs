@@ -18,7 +18,7 @@ use crate::{
 
 /// Living holders of each attractive prefix.
 const EACH: usize = 8;
-/// For each holder that is wanted so many may be looked at; the others are dead.
+/// Holders examined for each one wanted, since some are dead.
 const PATIENCE: usize = 32;
 
 /// The candidates found so far, and their nodes.
@@ -108,7 +108,7 @@ impl<'a> Chosen<'a> {
     }
 }
 
-/// The stretches of a family that hold these prefixes, each begun where chance says for this
+/// The address ranges of these prefixes in a family, each with a start that is pseudo-random per
 /// requester.
 pub(super) fn stretches(prefixes: &[IpNetwork], family: Family, requester: IpAddr) -> Vec<Stretch> {
     let prefixes = prefixes

@@ -8,7 +8,7 @@ use crate::{
     store::{Nearest, NodeKey, SpaceId, StoreError},
 };
 
-/// Where many holders are dead, the search widens this often, each time to four times as many.
+/// How often the search widens if many holders are dead, each time fourfold.
 const WIDENINGS: u32 = 3;
 /// Rows of each attractive prefix.
 const EACH: u32 = 8;

@@ -68,7 +68,7 @@ pub(crate) enum Lookup {
     Neighbours(Nearest),
 }
 
-/// After the database failed, finds that have a set to fall back on do not ask it for so long.
+/// After a database failure, finds with a fallback set do not query it for this long.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long a find that has a set to fall back on waits for the database.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ const BUDGET: usize = 40 << 20;
 const MOST_ROWS: u32 = 256;
 /// One of fewer than this in the foreground as well, packed into one value.
 const MOST_PACKED: u32 = 2048;
-/// A key whose set is too large for that has it loaded in the background after so many requests.
+/// Requests after which a larger set is loaded in the background.
 const REQUESTS_BEFORE_REFRESH: u32 = 4;
 /// Background loads at the same time.
 const REFRESHES: usize = 2;
@@ -118,7 +118,7 @@ impl HolderCache {
             return self.answer(cached, query).await;
         }
         let permit = entry.single_flight().await;
-        // Whoever had the permit before may have loaded it.
+        // The previous permit holder may have loaded it.
         if let Some(cached) = self.cached(&entry, query) {
             drop(permit);
             return self.answer(cached, query).await;
@@ -129,7 +129,7 @@ impl HolderCache {
         }
     }
 
-    /// Takes in that a node's set has changed in the database.
+    /// Applies a committed change of a node's set.
     pub(crate) fn apply_write(&self, node: NodeKey, applied: &Applied) {
         let Applied { added, removed, .. } = applied;
         let added = added.iter().map(|key| (key, SetChange::Added(node.holder)));
@@ -150,8 +150,8 @@ impl HolderCache {
         }
     }
 
-    /// Somebody else may have stored something: what was loaded before now lives out its time to
-    /// live, and is not revalidated any more.
+    /// Another instance may have written: entries loaded before now live out their TTL and are not
+    /// revalidated.
     pub(crate) fn invalidate(&self) {
         let now = Instant::now();
         *self.quiet.lock() = QuietPeriod {
@@ -160,8 +160,8 @@ impl HolderCache {
         };
     }
 
-    /// Nobody else stored anything until then: what was loaded since the last invalidation was right
-    /// at that moment. Has no effect over a store whose reads lag.
+    /// No other instance wrote until then: entries loaded since the last invalidation were right at
+    /// that moment. Has no effect over a store whose reads lag.
     pub(crate) fn revalidate(&self, until: Instant) {
         if !self.store.lags() {
             let mut quiet = self.quiet.lock();

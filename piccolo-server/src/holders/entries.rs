@@ -71,7 +71,7 @@ impl Entries {
         }
     }
 
-    /// An entry in use takes so many bytes now, and took so many before.
+    /// An entry in use has changed its size from `before` to `now` bytes.
     pub(super) fn resize(&mut self, before: usize, now: usize) {
         self.bytes = (self.bytes + now).saturating_sub(before);
         for _ in 0..self.turns.len().saturating_mul(2) {

@@ -28,7 +28,7 @@ pub(super) struct Entry {
     referenced: AtomicBool,
 }
 
-/// There are many of them: what few need is kept elsewhere, while they need it.
+/// Kept small, since there are many: rarely needed fields are allocated on demand.
 #[derive(Debug, Default)]
 struct State {
     /// What was loaded, and when the load began.
@@ -49,7 +49,7 @@ struct State {
 struct Replay {
     /// Loads in flight.
     loads: u32,
-    /// Changes that were stored since the first of them began.
+    /// Changes that were committed since the first of them began.
     changes: Vec<SetChange>,
 }
 
@@ -105,15 +105,15 @@ const ENTRY_BYTES: usize = 320;
 const MOST_CHANGES: usize = 4096;
 /// How long a key is taken to have too many holders.
 const TOO_MANY_TTL: Duration = Duration::from_secs(10);
-/// A set of so many holders has twice the TTL of an empty one.
+/// Number of holders for which a set has twice the TTL of an empty one.
 const HOLDERS_OF_DOUBLE_TTL: u32 = 10;
 /// The longest TTL, in TTLs of an empty set.
 const LONGEST_TTL: u32 = 60;
-/// While the database is away, a set is answered that was right so long ago.
+/// While the database is away, a set that was right this long ago is still answered.
 const STALE_IF_ERROR: Duration = Duration::from_mins(15);
-/// An entry is loaded anew so long after its load, however often it was revalidated.
+/// The longest time that revalidation extends an entry after its load.
 const LONGEST_REVALIDATION: Duration = Duration::from_mins(15);
-/// In the place of the number of requests: the set is too large to be loaded.
+/// A value of `requests`: the set is too large to be loaded.
 const TOO_LARGE: u32 = u32::MAX;
 
 impl Entry {
@@ -151,8 +151,8 @@ impl Entry {
         Some((cached.clone(), Freshness::of(age, cached.ttl(ttl))))
     }
 
-    /// The set to answer while the database is away. An empty one is no answer: somebody may hold the
-    /// key by now, and who asks can do without as well.
+    /// The set to answer while the database is away. An empty set is not answered: there may be
+    /// holders by now, and the requester loses nothing without an answer.
     pub(super) fn stale_if_error(&self, now: Instant) -> Option<Arc<HolderSet>> {
         let state = self.state.read();
         let (cached, loaded) = state.cached.as_ref()?;
@@ -175,7 +175,7 @@ impl Entry {
         }
     }
 
-    /// Applies a change that was stored, and logs it for the loads in flight. Gives the entry's bytes
+    /// Applies a committed change, and logs it for the loads in flight. Returns the entry's bytes
     /// before and after.
     pub(super) fn apply(&self, change: SetChange) -> (usize, usize) {
         let mut state = self.state.write();
@@ -218,7 +218,7 @@ impl Entry {
 }
 
 impl State {
-    /// Measures the set; gives the entry's bytes before and after.
+    /// Measures the set; returns the entry's bytes before and after.
     fn measure(&mut self) -> (usize, usize) {
         let before = self.bytes();
         let set = match &self.cached {

@@ -1,4 +1,4 @@
-//! Single flight: one caller at a time loads a key, and the others wait for what it brings.
+//! Single flight: one caller at a time loads a key, and the others wait for its result.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         drop(self.gate.take());
         let mut gate = self.flight.0.lock();
-        // Whoever waits has a reference of its own.
+        // Waiting callers have references of their own.
         if gate
             .as_ref()
             .is_some_and(|gate| Arc::strong_count(gate) == 1)

@@ -1,4 +1,4 @@
-//! How often a node was handed out in the last moments.
+//! How often a node was recently handed out.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -12,7 +12,8 @@ pub(crate) struct HandedOut {
     at: AtomicU32,
 }
 
-/// In milliseconds: about as long as a layer takes, and until the node's next report knows of it.
+/// Half-life in milliseconds: about the time that a layer takes, and until the node's next report
+/// includes it.
 const HALF_LIFE: f32 = 4000.0;
 
 impl HandedOut {
@@ -23,7 +24,7 @@ impl HandedOut {
             return 0.0;
         }
         let elapsed = low(now).wrapping_sub(self.at.load(Relaxed));
-        // A clock that was set back, or four weeks.
+        // The clock was set back, or four weeks passed.
         let elapsed = u16::try_from(elapsed).unwrap_or(u16::MAX);
         sum * (-f32::from(elapsed) / HALF_LIFE).exp2()
     }
@@ -35,7 +36,7 @@ impl HandedOut {
         self.at.store(low(now), Relaxed);
     }
 
-    /// A report knows of all that came of it.
+    /// The node's own report includes these uploads from now on.
     pub(crate) fn clear(&self) {
         self.sum.store(0, Relaxed);
     }

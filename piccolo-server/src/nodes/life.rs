@@ -1,8 +1,8 @@
 //! When a node was last heard of, and in which state it was then, as one number.
 //!
-//! Instances learn of a node in different orders. What is later wins, whoever says it; of two
-//! things at the same moment the one that takes the node out. So every instance and the database
-//! come to the same end, and the larger number is the one that holds.
+//! Instances learn of a node in different orders. The later one wins, from any instance; at the
+//! same moment, the state that takes the node out wins. So all instances and the database converge,
+//! and the larger number is the valid one.
 
 use crate::store::NodeState;
 

@@ -11,20 +11,21 @@ use crate::{
     store::{NodeKey, NodeRow, NodeState, Seen, Version},
 };
 
-/// What is known of a node beside its set. A new one was never heard of.
+/// A node's state besides its set. A new node was never heard of.
 ///
-/// Finds look at some hundred nodes each: what they need lies together, and the rest elsewhere.
+/// A find reads some hundred nodes: the fields that it needs lie together, for the processor's
+/// cache.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     /// A [`Life`].
     life: AtomicU64,
     handed_out: HandedOut,
-    /// Which part of its slots is taken, in parts of [`FULL`], and one more; 0 when it never said.
+    /// The share of its slots in use, in units of 1/[`FULL`], plus one; 0 if it never reported.
     load: AtomicU32,
     rest: Box<Rest>,
 }
 
-/// What no find asks for.
+/// Fields that finds do not read.
 #[derive(Debug, Default)]
 struct Rest {
     /// The [`Life`] that the database has, as far as it is known here.
@@ -48,17 +49,17 @@ impl Node {
         life.at() >= since && life.state() == NodeState::Up
     }
 
-    /// A sign of life: it brings back one that was reported broken, or had left.
+    /// A keepalive: it brings back a node that was reported broken, or had left.
     pub(super) fn seen(&self, now: i64) {
         self.learn(Life::new(now, NodeState::Up));
     }
 
-    /// It does not deliver, say its peers.
+    /// Several peers reported that it does not deliver.
     pub(super) fn broken(&self, now: i64) {
         self.learn(Life::new(now, NodeState::Broken));
     }
 
-    /// A change was stored. Says whether it was one of the set that was known here.
+    /// A change was stored. Returns whether it changed the set that was known here.
     pub(super) fn stored(&self, stored: &Stored) -> bool {
         self.learn(Life::new(stored.at, stored.state));
         if let Some(written) = stored.written {
@@ -69,7 +70,8 @@ impl Node {
         self.put(stored.version, stored.held) == stored.before
     }
 
-    /// What the database has. Says whether that is later than what it was told, or another set.
+    /// Merges the database's row. Returns whether the row is later than what this instance wrote,
+    /// or has another set.
     pub(super) fn merge(&self, row: &NodeRow) -> bool {
         let life = Life::new(row.seen, row.state);
         self.learn(life);
@@ -78,8 +80,8 @@ impl Node {
         before < life.number() || known != row.held
     }
 
-    /// What the database should be told: a change of the state, and a sign of life that is `lazy`
-    /// milliseconds newer than the one it has. Counts as told from here on.
+    /// What to write to the database: a change of the state, or a keepalive that is `lazy`
+    /// milliseconds newer than the database's. It counts as written from here on.
     pub(super) fn take_unwritten(&self, key: NodeKey, lazy: i64) -> Option<Seen> {
         let (life, written) = (
             self.life(),
@@ -98,12 +100,12 @@ impl Node {
         })
     }
 
-    /// The database could not be told after all.
+    /// The write failed.
     pub(super) fn mark_unwritten(&self) {
         self.rest.written.store(Life::NONE.number(), Relaxed);
     }
 
-    /// When it was last heard of, or about.
+    /// When it was last heard of.
     pub(super) fn heard(&self) -> i64 {
         self.life().at()
     }
@@ -126,7 +128,7 @@ impl Node {
         self.handed_out.clear();
     }
 
-    /// 0 idle, 1 all its slots taken; nothing of a node that never said.
+    /// 0 idle, 1 all slots in use; `None` if the node never reported.
     pub(crate) fn load(&self) -> Option<f32> {
         let share = self.load.load(Relaxed).checked_sub(1)?;
         let share = u16::try_from(share).unwrap_or(FULL);
@@ -153,7 +155,7 @@ impl Node {
         self.rest.set.lock()
     }
 
-    /// Gives what it held before, as far as it was known.
+    /// Returns what it held before, as far as known.
     fn put(&self, version: Option<Version>, held: Fingerprint) -> Fingerprint {
         let set = Set { version, held };
         std::mem::replace(&mut *self.set(), set).held

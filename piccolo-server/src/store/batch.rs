@@ -55,7 +55,7 @@ async fn attempt<E: Engine>(
     Ok(changes.iter().filter_map(outcome).collect())
 }
 
-/// What becomes of whole sets that are the stored ones: one read tells, and nothing is locked.
+/// Handles whole sets that equal the stored ones: one read, no locks.
 async fn unchanged<E: Engine>(
     engine: &E,
     changes: &[Change],
@@ -124,7 +124,7 @@ async fn transact<E: Engine>(
     Ok(outcomes)
 }
 
-/// The nodes' rows, locked, and made where they were not there.
+/// The nodes' rows, locked, and created if missing.
 async fn lock<E: Engine>(
     work: &mut E::Work,
     changes: &[Change],
@@ -188,7 +188,7 @@ fn outcome(
 ) -> Outcome {
     let stored = row.and_then(|row| row.version);
     let mut applied = Applied {
-        // A change without a number leaves nothing that a numbered one could continue.
+        // After an unnumbered change, no numbered one can continue the set.
         version: change.version,
         held: row.map(|row| row.held).unwrap_or_default(),
         ..Applied::default()
@@ -196,13 +196,13 @@ fn outcome(
     let has = |key: &KeyHash| held.is_some_and(|held| held.contains(key));
     match (&change.kind, change.version, stored) {
         (ChangeKind::Leave | ChangeKind::Return, ..) => applied.version = stored,
-        // What comes late was taken already.
+        // A late duplicate was already applied.
         (ChangeKind::Delta { .. } | ChangeKind::Replace(_), Some(new), Some(old))
             if new.is_before(old) =>
         {
             applied.version = stored;
         }
-        // An answer was lost, and the change comes for a second time: with more in it, it may be.
+        // The reply was lost, so the change is repeated, possibly with more keys.
         (ChangeKind::Delta { added, removed }, Some(new), Some(old)) if new == old => {
             if !added.iter().all(has) || removed.iter().any(has) {
                 return Outcome::Gap;
@@ -230,9 +230,9 @@ fn outcome(
     Outcome::Done(applied)
 }
 
-/// The sign of life to write with the node's row. A row to which nothing happened is not written:
-/// the sign of life is, with those of other nodes, when it is worth it. But a node that was silent
-/// is written at once, before another instance takes its rows away.
+/// The keepalive to write with the node's row. A row that did not change is not written: its
+/// keepalive is, with those of other nodes, when it is worth it. But a node that was silent is
+/// written at once, before another instance takes its rows away.
 fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, taken: Taken) -> Option<i64> {
     let now = taken.stamp.at;
     let Some(row) = row else {
@@ -244,7 +244,7 @@ fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, taken: Tak
         NodeState::Left | NodeState::Broken => row.seen.saturating_add(1),
     };
     match change.kind {
-        // Whatever signs of life are still under way, the node left after them.
+        // Keepalives still in flight are older than the node's leave.
         ChangeKind::Leave => Some(now.max(row.seen.saturating_add(1))),
         ChangeKind::Return => Some(now.max(since)),
         ChangeKind::Delta { .. } | ChangeKind::Replace(_) => {
@@ -269,7 +269,7 @@ impl ChangeKind {
 }
 
 impl Version {
-    /// Whether it is of the same life of the agent, and earlier.
+    /// Whether it has the same epoch, and a lower seq.
     fn is_before(self, stored: Self) -> bool {
         self.epoch == stored.epoch && self.seq < stored.seq
     }
@@ -344,7 +344,7 @@ pub(super) async fn delete_rows<E: Engine>(
     Ok(())
 }
 
-/// In the order of the primary key, for the sake of the pages.
+/// In the order of the primary key, for page locality.
 fn sort(rows: &mut [(NodeKey, KeyHash)]) {
     rows.sort_unstable_by_key(|(node, key)| (node.space, *key, node.holder));
 }

@@ -1,4 +1,4 @@
-//! Taking away what silent nodes held.
+//! Evicting the holdings of silent nodes.
 
 use crate::{
     key_hash::KeyHash,
@@ -17,8 +17,8 @@ const ROWS: usize = 512;
 
 /// Nodes of which nothing was heard since `before`.
 ///
-/// A row is stamped when it is written, and so not before what it says was heard: the index on the
-/// stamps finds the few old ones.
+/// A row is stamped when it is written, so the stamp is never older than the keepalive in it: the
+/// index on stamps finds the few old rows.
 pub(super) async fn silent<E: Engine>(
     engine: &E,
     before: i64,

@@ -1,4 +1,4 @@
-//! Whether a database server answers, so that one that does not is not waited for by everybody.
+//! A circuit breaker per database server, so that callers do not all wait for one that is away.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::store::error::{Cause, Misfit, cause};
 
-/// A server that did not answer is left alone for this long; then one caller tries.
+/// How long the breaker stays open; then one caller probes the server.
 const REST: Duration = Duration::from_millis(500);
 
 /// What is known of a server.
@@ -28,12 +28,12 @@ pub(super) struct Health {
 struct Rest {
     /// Until when it is left alone.
     until: Instant,
-    /// What does not fit: those who are not let through are told as well.
+    /// The misconfiguration, reported also to callers that are not let through.
     misfit: Option<Misfit>,
 }
 
 impl Health {
-    /// Does something with the server, unless it is away.
+    /// Runs a call to the server, unless the breaker is open.
     pub(super) async fn guarded<T>(
         &self,
         deadline: Duration,
@@ -45,7 +45,7 @@ impl Health {
         }
     }
 
-    /// Goes on with what the server began, and not for longer than the deadline.
+    /// Continues a call in progress, up to the deadline.
     pub(super) async fn waited<T>(
         &self,
         deadline: Duration,
@@ -86,8 +86,7 @@ impl Health {
             .is_some_and(|rest| Instant::now() < rest.until)
     }
 
-    /// Why nobody calls it, while it is left alone. Of those who ask at the end of its rest, the
-    /// first may.
+    /// Why no call is made, while the breaker is open. After that the first caller may probe.
     fn refuses(&self) -> Option<sqlx::Error> {
         let mut rest = self.rest();
         let rest = rest.as_mut()?;

@@ -1,4 +1,4 @@
-//! What of the sets that changes are about is there already.
+//! Which keys of the changed sets are already stored.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use crate::{
 /// The keys that nodes hold, as far as they were asked for.
 pub(super) type Held = HashMap<NodeKey, HashSet<KeyHash>>;
 
-/// Of a delta its own keys, of a replacement that is not the stored set everything.
+/// Reads the keys of a delta, or the whole set for a replacement that differs from the stored set.
 pub(super) async fn read<E: Engine>(
     work: &mut E::Work,
     changes: &[Change],

@@ -1,4 +1,4 @@
-//! Nodes and their signs of life.
+//! Nodes and their keepalives.
 
 use crate::store::{
     NodeKey, NodeRow, Seen, Stamp, StoreError, Writer,
@@ -53,8 +53,9 @@ pub(super) async fn one<E: Engine>(
     Ok(found.pop())
 }
 
-/// Writes what is later than what is there, and no more than that: two instances may write in any
-/// order, and each has to be told of what the other one wrote. Every few hundred rows are a transaction of their own, so that nobody waits for long.
+/// Writes only what is later than the stored value: two instances may write in any order, and each
+/// has to learn what the other wrote. Every few hundred rows are a transaction of their own, to
+/// keep locks short.
 pub(super) async fn touch<E: Engine>(
     engine: &E,
     seen: &[Seen],
@@ -63,7 +64,7 @@ pub(super) async fn touch<E: Engine>(
     for chunk in seen.chunks(ROWS) {
         retried::<E, _, _>(|| touch_some(engine, chunk, stamp))
             .await
-            .map_err(|e| StoreError::of("take signs of life", e))?;
+            .map_err(|e| StoreError::of("read keepalives", e))?;
     }
     Ok(())
 }

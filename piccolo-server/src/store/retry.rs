@@ -1,4 +1,4 @@
-//! Transactions that another one was in the way of.
+//! Retries transactions that conflicted with another one.
 
 use std::{
     future::Future,
@@ -24,9 +24,8 @@ const TRIES: u32 = 10;
 /// learn of each other's only after a while.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(500));
 
-/// Runs a transaction again while it fails because of another one; each time after about twice as
-/// long a pause, so that the other one gets done. Not the same for two instances, or they would meet
-/// again.
+/// Retries a transaction while it fails because of a conflict, with exponential back-off and
+/// jitter, so that two instances do not collide again.
 pub(super) async fn retried<E, T, F>(mut attempt: impl FnMut() -> F) -> Result<T, sqlx::Error>
 where
     E: Engine,

@@ -144,7 +144,7 @@ impl Engine for Sqlite {
     }
 
     async fn begin(&self) -> Result<SqliteWork, sqlx::Error> {
-        // Waiting for the lock now, and not at the first write, is what cannot fail half-way.
+        // Take the lock now: waiting for it at the first write could fail half-way.
         timed("begin", self.writer.begin_with("BEGIN IMMEDIATE"))
             .await
             .map(SqliteWork)
@@ -168,7 +168,7 @@ impl Engine for Sqlite {
         });
         let lock = locked.await.unwrap_or_else(|e| Err(io::Error::other(e)));
         let lock = lock.map_err(|error| match obstacle_to(&self.file) {
-            // No outage that passes.
+            // A permanent error, not an outage.
             Some(obstacle) => sqlx::Error::Configuration(Box::new(obstacle)),
             None => sqlx::Error::Io(error),
         })?;
@@ -242,7 +242,7 @@ const LIMIT: (&str, &str) = ("LIMIT ?", "LIMIT ? + 0");
 
 fn query(statement: Statement) -> Query<'static, Db, SqliteArguments> {
     let query = if statement.text().contains(LIMIT.0) {
-        // A limit that is a parameter and nothing else has SQLite plan anew for each value.
+        // SQLite plans a statement anew for each value of a bare LIMIT parameter.
         sqlx::query(AssertSqlSafe(statement.text().replace(LIMIT.0, LIMIT.1)))
     } else {
         match statement.sql {

@@ -11,7 +11,7 @@ use crate::{
 pub(crate) struct Statement {
     pub(super) sql: Sql,
     pub(super) args: Vec<Arg>,
-    /// The line that made it: so a test knows whether it has seen all.
+    /// The source line that made it: a test checks that it has seen all of them.
     #[cfg(test)]
     pub(super) made_at: &'static std::panic::Location<'static>,
 }
@@ -83,7 +83,7 @@ impl Statement {
         Self::new(Sql::Built(sql), args)
     }
 
-    /// Something that has no arguments of its own round a query.
+    /// Puts SQL without arguments around a query.
     pub(super) fn between(self, before: &str, after: &str) -> Self {
         Self {
             sql: Sql::Built([before, self.text(), after].concat()),

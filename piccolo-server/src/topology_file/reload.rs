@@ -16,9 +16,9 @@ use super::{
 
 /// How long a change is left to settle: an editor may write a file in several steps.
 const SETTLE: Duration = Duration::from_millis(150);
-/// Between two looks where events may be lost: network file systems tell of no remote change.
+/// Polling interval beside events: network file systems report no remote change.
 const LOOK: Duration = Duration::from_secs(5);
-/// Between two looks where nothing tells of changes.
+/// Polling interval without events.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Keeps [`Current`] as the file says.
@@ -27,7 +27,7 @@ pub(super) struct Reloader {
     path: PathBuf,
     current: Arc<Current>,
     readiness: Readiness,
-    /// What was read last, so that nothing is told twice of the same file.
+    /// The result of the last read, so that the same file is not logged twice.
     seen: Option<Result<String, String>>,
     hangup: Signal,
 }
@@ -37,15 +37,15 @@ pub(super) struct Reloader {
 enum Cause {
     /// It may have changed.
     Look,
-    /// Somebody wants it, and wants to be told.
+    /// SIGHUP: the result is logged even if the file did not change.
     Asked,
 }
 
 const CONDITION: &str = "topology";
 
 impl Reloader {
-    /// Reads the file for the first time. A bad one is told of, and does not keep the server from
-    /// serving with guessed racks.
+    /// Reads the file for the first time. A bad one is logged; the server then serves with guessed
+    /// racks.
     pub(super) async fn start(
         path: PathBuf,
         current: Arc<Current>,
@@ -73,7 +73,7 @@ impl Reloader {
 
     async fn follow(&mut self) {
         loop {
-            // The watch comes first, so that no change falls between it and the look.
+            // Watch before reading, so that no change is missed in between.
             let watch = Watch::new(&self.path);
             self.read(Cause::Look).await;
             match watch {

@@ -229,7 +229,7 @@ async fn an_outage_is_told_of_once(engine: Engine) {
         .iter()
         .filter(|line| line.contains("changes are refused"));
     assert_eq!(refusals.count(), 1, "{lines:#?}");
-    // Signs of life, and what is learned of bandwidth, are not shared either.
+    // Keepalives and learned bandwidth are not shared either.
     assert!(own.len() <= 3, "{lines:#?}");
     assert!(
         !lines.iter().any(|line| line.contains("lost")),

@@ -170,7 +170,7 @@ impl Storm {
     async fn moment(&self) {
         let random = usize::try_from(RandomState::new().hash_one(()) >> 32).expect("32 bits");
         let until = self.count.load(Relaxed) + MIDDLE + random % (MIDDLE * 2);
-        eventually("the storm is under way", async || {
+        eventually("the storm has begun", async || {
             self.count.load(Relaxed) >= until
         })
         .await;
@@ -201,7 +201,7 @@ async fn check(server: &Process, known: &Known) {
     }
 }
 
-/// A handle that kills the process, whoever else has one.
+/// A handle that kills the process; several may exist.
 fn kill(server: &Process) {
     let id = server.id().to_string();
     let kill = std::process::Command::new("kill")

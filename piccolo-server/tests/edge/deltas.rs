@@ -112,7 +112,7 @@ async fn a_lost_answer_loses_no_key(engine: Engine) {
     assert_eq!(keepalive(&server, 7, 2).await, Value::Null);
 }
 
-/// Whoever wrote it, the agent that numbers its changes has to tell its set anew.
+/// After a foreign write, an agent that numbers its changes has to sync its whole set.
 async fn a_change_without_a_number_ends_the_numbering(engine: Engine) {
     let (server, _database) = engine.fresh().await;
     assert_eq!(sync(&server, &["a"], 7, 1).await.0, 201);

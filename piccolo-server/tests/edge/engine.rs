@@ -65,7 +65,7 @@ pub(crate) enum Database {
 
 impl Engine {
     /// Whether there is one to run over. Says so where there is none.
-    #[expect(clippy::print_stderr, reason = "for whoever reads what the tests say")]
+    #[expect(clippy::print_stderr, reason = "for the reader of the tests' output")]
     pub(crate) fn is_there(self) -> bool {
         let mysql = match self {
             Self::Sqlite | Self::MariaDb => return true,

@@ -279,7 +279,7 @@ async fn a_slow_body_does_not_hold_up_the_end() {
     let reply = answer(&mut slow).await;
     assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
     assert!(server.end().success());
-    // What is under way is cut off after eight.
+    // What is in flight is cut off after eight.
     assert!(begin.elapsed() < Duration::from_secs(8));
 }
 

@@ -159,7 +159,7 @@ async fn an_unchanged_sync_is_one_read(engine: Engine) {
     for _ in 0..3 {
         assert_eq!(server.post(path::SYNC, &sync).await.0, 201);
     }
-    // Beside these, signs of life are shared once a second.
+    // Besides these, keepalives are shared once a second.
     let statements = statements.0.lock().expect("the list").clone();
     let others = [
         "SELECT id, grp, family FROM space",

@@ -14,7 +14,7 @@ fn observation(peer: &str, bytes: u64) -> Value {
     })
 }
 
-/// Advertises, syncs and sends a sign of life with these reports.
+/// Advertises, syncs and sends a keepalive with these reports.
 async fn check(observations: Value, failures: Value) {
     let (server, _dir) = Engine::Sqlite.fresh().await;
     let calls = [

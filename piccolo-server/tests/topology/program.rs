@@ -169,7 +169,7 @@ pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_millis(25)).await;
 }
 
-/// A node's sign of life that says what it received from a peer: so many megabytes a second, for
+/// A node's keepalive that reports what it received from a peer: a rate in megabytes a second, for
 /// ten seconds.
 pub(crate) fn received(host: &str, peer: &str, megabytes: u64) -> Value {
     let bytes = megabytes * 10_000_000;

@@ -1,17 +1,17 @@
-//! Who fails: sources that were given up, nodes that leave, that are slow, that lie.
+//! Failures: sources that were given up, and nodes that leave, are slow or lie.
 
 use super::member::{MemberId, Ms, Slot, State};
 use super::{Ask, Context, Found, Herd};
 use crate::identity::Node;
 use crate::{Event, Fault};
 
-/// So many sources a member may report within the window, and be believed: a node that nobody can
-/// reach has itself to blame.
+/// Reports of one member that are believed within the window: a node that cannot reach anyone is
+/// itself at fault.
 const MOST_BELIEVED: u8 = 3;
 const WINDOW: Ms = 5_000;
 
 impl Herd {
-    /// A member gave up a source. Only those who were sent to a node have a say about it.
+    /// A member gave up a source. Only members that were sent to a node may report it.
     pub(super) fn report(&mut self, id: MemberId, source: MemberId, fault: Fault, now: Ms) {
         if !self.takes_from(id, source) {
             return;

@@ -8,9 +8,9 @@ use super::member::{MemberId, Ms, Slot, State};
 pub(super) enum Neighbour {
     /// Somebody with room.
     Free(MemberId, Slot),
-    /// Somebody is before it, but has no room or was tried in vain.
+    /// There are nodes before it, but they have no room, or have failed it.
     Busy,
-    /// Nobody is before it: it is the gateway.
+    /// There is no node before it: it is the gateway.
     Nobody,
 }
 
@@ -42,7 +42,7 @@ impl Herd {
         found
     }
 
-    /// The member goes on only with those of its sources to whom it would be sent again.
+    /// Drops the sources that the member would not be given again.
     pub(super) fn drop_unsound(&mut self, id: MemberId) {
         let is_sound = |source: MemberId| self[source].is_usable() && self.may_take(id, source);
         let unsound: Vec<_> = self
@@ -70,7 +70,7 @@ impl Herd {
         }
     }
 
-    /// Whoever takes from somebody of its own chain, or is to be its gateway's further source.
+    /// Ties a member to a source of its own chain, or a gateway to a further source.
     pub(super) fn link(&mut self, id: MemberId, source: MemberId, slot: Slot, now: Ms) -> bool {
         if !self[source].take_in(id, slot) {
             return false;

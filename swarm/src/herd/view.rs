@@ -1,4 +1,4 @@
-//! What a herd looks like.
+//! A view of a herd.
 
 use super::Herd;
 use super::chain::Chain;

@@ -1,8 +1,9 @@
 //! The agents of a large cluster, as a server sees them.
 //!
-//! First every agent tells its whole set, as after the server's first start. Then each gives signs
-//! of life and now and then pulls an image: it finds the layers, and tells what it has then. Calls
-//! come at their times whether or not earlier ones were answered, and take from when they were due.
+//! First every agent tells its whole set, as after the server's first start. Then each sends
+//! keepalives and now and then pulls an image: it finds the layers, and advertises them. Calls are
+//! sent on schedule whether or not earlier ones were answered; latency counts from the scheduled
+//! time.
 
 mod crew;
 mod line;
@@ -39,9 +40,9 @@ pub struct AgentsPlan {
     pub dataset: Dataset,
     /// Connections that are kept open; agents share them where they are more.
     pub connections: u32,
-    /// How long signs of life and pulls go on, in seconds.
+    /// How long keepalives and pulls go on, in seconds.
     pub seconds: f64,
-    /// Between two signs of life of an agent, in seconds.
+    /// Seconds between two keepalives of an agent.
     pub keepalive: f64,
     /// Pulls of an agent in an hour.
     pub pulls: f64,
@@ -54,7 +55,7 @@ pub struct AgentsPlan {
 pub struct AgentsOutcome {
     /// Every agent telling its set.
     pub start: Phase,
-    /// Signs of life and pulls, minute by minute.
+    /// Keepalives and pulls, minute by minute.
     pub minutes: Vec<Phase>,
     /// Connections that were opened again: the server closes those on which nothing is asked.
     pub reopened: u64,
@@ -141,7 +142,7 @@ fn steady(plan: &AgentsPlan, crew: &mut Crew<'_>) -> Result<Vec<Phase>> {
     }
 }
 
-/// Signs of life: each agent's at its place in a period, the same in each.
+/// Keepalives: each agent sends its own at the same point of every period.
 struct Keepalives {
     agents: u32,
     period: f64,

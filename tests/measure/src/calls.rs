@@ -35,7 +35,7 @@ pub(crate) fn find_many(keys: &[u64], count: u32, node: u32) -> Vec<u8> {
     post(&format!("{DISTRIBUTION}/find"), body)
 }
 
-/// A sign of life, with the version of the set where the agent keeps one.
+/// A keepalive, with the version of the set if the agent keeps one.
 pub(crate) fn keepalive(node: u32, version: Option<Version>) -> Vec<u8> {
     let body = json!({"host": Dataset::holder(node), "Group": Dataset::GROUP});
     post("/api/v1/keepalive", versioned(body, version))

@@ -32,7 +32,7 @@ pub(crate) struct Crowd {
     nodes: Vec<Node>,
     /// By layer, then node.
     transfers: Vec<Transfer>,
-    /// Transfers under way.
+    /// Transfers in flight.
     active: Vec<usize>,
     queue: BinaryHeap<Reverse<(usize, u64, Act)>>,
     acts: u64,

@@ -9,7 +9,7 @@ use crate::units::Rate;
 pub struct Faults {
     /// The share of nodes that die without a word while they pull.
     pub silent: f64,
-    /// How long whoever takes from a dead node waits before it acts.
+    /// How long a node that takes from a dead one waits before it acts.
     pub noticed: Duration,
     /// Nodes whose containerd is slow.
     pub slow: Option<Slow>,

@@ -151,7 +151,7 @@ fn start_over_two_servers() -> Result<(Bed, Pair)> {
     Ok((bed, pair))
 }
 
-/// Links that are slow enough for a restart to meet transfers under way.
+/// Links that are slow enough for a restart to meet transfers in flight.
 fn start(racks: &[u8]) -> Result<Bed> {
     let plan = Plan {
         node: Some(Rate::megabits(200)),

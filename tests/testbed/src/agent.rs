@@ -196,7 +196,7 @@ impl Agent {
         &self.process
     }
 
-    /// Kills it as a crash would: it cannot take its leave of the server.
+    /// Kills it as a crash would: it cannot tell the server that it leaves.
     pub fn kill(self) {
         self.process.kill();
     }

@@ -17,7 +17,7 @@ const KEY: [&str; 5] = [
     "-nodes",
 ];
 
-/// An authority that nobody knows yet.
+/// A new authority, which no program trusts yet.
 #[derive(Debug)]
 pub struct Authority {
     directory: PathBuf,

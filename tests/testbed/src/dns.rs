@@ -54,7 +54,7 @@ impl NameServer {
                     Ok((length, from)) => {
                         let query = query.get(..length).unwrap_or_default();
                         if let Some(reply) = reply(query, &names) {
-                            // Who asks asks again.
+                            // The client asks again.
                             let _ = socket.send_to(&reply, from);
                         }
                     }
@@ -74,7 +74,7 @@ impl Drop for NameServer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // Nothing is left to be done for one that panicked.
+            // A panic was reported already.
             let _ = thread.join();
         }
     }

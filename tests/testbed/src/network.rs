@@ -15,7 +15,7 @@ use crate::netns::Netns;
 use crate::rate::Rate;
 use crate::run::Run;
 
-/// Bits per second that no link of a machine's inside reaches.
+/// Bits per second, more than any link inside of a machine reaches.
 const UNSHAPED: u64 = 100_000_000_000;
 
 /// What the network looks like. A rate of `None` leaves the link unshaped.
@@ -79,7 +79,7 @@ impl Host {
         })
     }
 
-    /// Has whatever it sends to an address get lost on the way, without a word to it.
+    /// Silently drops what it sends to an address.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl Network {
         )
     }
 
-    /// Pulls the plug of a host's only link: packets from and to it get lost without a word.
+    /// Cuts a host's only link: packets from and to it are silently dropped.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl Network {
         ip(&self.fabric, &format!("link set {} down", port(&host.name)))
     }
 
-    /// Puts the plug back after [`Network::unplug`].
+    /// Restores the link after [`Network::unplug`].
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Which SQL all databases know that the server may run over: MySQL 8.0, 8.4 and 9.7, MariaDB 10.6 to
 //! 11.8.
 //!
-//! What is not on the lists is refused, so that whoever uses something new looks it up in the manuals
-//! of all of them first, and adds it.
+//! Everything that is not on the lists is refused: before using something new, look it up in the
+//! manuals of all of them and add it.
 
 mod words;
 

@@ -123,7 +123,7 @@ impl Process {
         drop(self);
     }
 
-    /// Halts it: its sockets stay open and nobody answers.
+    /// Freezes it: its sockets stay open and do not answer.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on after [`Process::freeze`].
+    /// Resumes it after [`Process::freeze`].
     ///
     /// # Errors
     ///

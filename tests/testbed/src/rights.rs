@@ -1,4 +1,4 @@
-//! What the bed may do, and what somebody may not.
+//! The rights of the bed, and of an unprivileged user.
 
 use std::{
     fs, io,
@@ -15,8 +15,8 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A command that runs a program as [`STRANGER`], from a copy below `directory`: the program's own place
-/// may be closed to others. Whoever is not root stays who they are.
+/// A command that runs a program as [`STRANGER`], from a copy below `directory`: the program's own
+/// place may be closed to others. Without root the user stays the same.
 ///
 /// # Errors
 ///

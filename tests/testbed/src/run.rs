@@ -141,7 +141,7 @@ impl Run {
 
 impl Inner {
     fn end(&self, word: &[u8]) -> Result<()> {
-        // Held to the end: whoever comes second returns only when all is clean.
+        // Held to the end: a second caller returns only when all is clean.
         let mut cleaner = self.cleaner.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut child) = cleaner.take() else {
             return Ok(());

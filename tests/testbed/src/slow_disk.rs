@@ -11,8 +11,8 @@ use rustix::fs::{major, minor};
 
 use crate::{cgroup, process::Process, run::Run};
 
-/// What a program reads from a disk is held to a rate until this is dropped. What is in memory
-/// already it reads as ever.
+/// Throttles a program's reads from a disk until this is dropped. Reads from the page cache are not
+/// throttled.
 #[derive(Debug)]
 pub struct SlowDisk {
     limits: PathBuf,

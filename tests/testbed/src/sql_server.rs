@@ -29,7 +29,7 @@ const START: Duration = Duration::from_secs(30);
 /// A database server on a loopback port with data of its own. Dropping it kills it and removes the
 /// data; so does the end of the program that started it, however it comes about.
 ///
-/// It needs no privilege: the server runs as whoever runs the test.
+/// It needs no privilege: the server runs as the user of the test.
 #[derive(Debug)]
 pub struct SqlServer {
     product: Product,
@@ -158,7 +158,7 @@ impl SqlServer {
         self.running = None;
     }
 
-    /// Halts it: its connections stay open and nobody answers.
+    /// Freezes it: its connections stay open and do not answer.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl SqlServer {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on after [`SqlServer::freeze`].
+    /// Resumes it after [`SqlServer::freeze`].
     ///
     /// # Errors
     ///
@@ -268,8 +268,8 @@ impl Drop for SqlServer {
 }
 
 impl SqlServer {
-    /// Starts a MariaDB on a host of the bed, for whoever reaches it there, as part of the run. Gives
-    /// the URL of a database that is new.
+    /// Starts a MariaDB on a host of the bed, reachable from its network, as part of the run.
+    /// Returns the URL of a new database.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! How much is going on right now on a path, or through one side of a rack.
+//! The current load of a path, or of one side of a rack.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) struct Load {
 /// The load at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Activity {
-    /// Transfers under way at the same time, on the average.
+    /// Transfers in flight at the same time, on the average.
     pub(crate) transfers: f64,
     /// What each of them reached.
     pub(crate) each: Rate,

@@ -34,13 +34,13 @@ pub struct Explanation {
     moved: Moved,
 }
 
-/// What became of a candidate.
+/// Whether a candidate is answered, and why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is answered, at that place, from 1.
     Place(usize),
-    /// Better ones fill the answer.
+    /// The answer is full of better ones.
     BeyondLimit,
     /// The file forbids the way from it.
     Forbidden,
@@ -78,7 +78,7 @@ pub struct BandwidthTerm {
     pub points: f64,
 }
 
-/// What the load of the holder takes away.
+/// What the holder's load subtracts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct LoadTerm {
     pub reported: Option<f32>,
@@ -259,7 +259,7 @@ impl fmt::Display for BandwidthTerm {
             write!(f, ", estimate {value}")?;
         }
         if *load > 0.05 {
-            write!(f, ", {load:.1} transfers under way")?;
+            write!(f, ", {load:.1} transfers in flight")?;
         }
         if (cost - 1.0).abs() > f64::EPSILON {
             write!(f, ", cost {cost}")?;

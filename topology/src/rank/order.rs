@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 
 use crate::candidate::Candidate;
 
-/// Where a candidate stands, and the number that its place follows from.
+/// A candidate's index and its sort key.
 type Place = (u64, usize);
 
 /// Brings the `limit` best candidates to the front, best first; the others follow in no order.
 ///
-/// Candidates are large and compare by one number nearly always, so that the numbers are sorted, and
+/// Candidates are large and nearly always compare by one number, so the numbers are sorted, and
 /// then each candidate moves once.
 pub(crate) fn best_first(candidates: &mut [Candidate], limit: usize) {
     let numbers = candidates.iter().map(|candidate| candidate.place.order);
@@ -22,7 +22,7 @@ pub(crate) fn best_first(candidates: &mut [Candidate], limit: usize) {
     places.sort_unstable_by(compare);
     for to in 0..places.len() {
         let mut from = place(&places, to);
-        // What stood before `to` has made way for another one, and went where that one was.
+        // The element that stood at `to` was swapped into the place of another one.
         while from < to {
             from = place(&places, from);
         }

@@ -1,4 +1,4 @@
-//! Keeping the load apart: tiers, the less loaded of two, and places for other racks.
+//! Spreading load: tiers, the less loaded of two, and places for other racks.
 
 use crate::candidate::{Candidate, Moved};
 use crate::numbers::{count, float, whole, within};

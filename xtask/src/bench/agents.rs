@@ -21,7 +21,7 @@ pub(super) struct Options {
     /// For how long, after all have told their sets.
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
-    /// Between two signs of life of an agent, in seconds.
+    /// Seconds between two keepalives of an agent.
     #[arg(long, default_value_t = 30.0)]
     keepalive: f64,
     /// Images that each agent pulls in an hour: a find of ten layers, two single finds, and an
@@ -58,8 +58,8 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
     };
     let outcome: AgentsOutcome = measure.run(&Task::Agents(plan))?;
     let title = format!(
-        "{} agents with {} keys each on {connections} connections, {database}; {} min with a sign \
-         of life every {} s and {} pulls an hour",
+        "{} agents with {} keys each on {connections} connections, {database}; {} min with a \
+         keepalive every {} s and {} pulls an hour",
         options.agents, options.keys, options.minutes, options.keepalive, options.pulls
     );
     Ok(vec![table(title, &outcome, database.pid().is_some())])

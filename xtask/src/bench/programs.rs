@@ -1,4 +1,4 @@
-//! Programs of this workspace, built as they are given away: optimised.
+//! Programs of this workspace, built as they are released: optimised.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

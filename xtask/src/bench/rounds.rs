@@ -1,4 +1,4 @@
-//! Measuring sides in turns, so that what changes on the machine meanwhile meets all of them.
+//! Measures sides in turns, so that changes of the machine affect all of them.
 
 use std::fmt;
 

@@ -74,7 +74,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // Already ended is fine.
+            // It may have ended already.
             let _ = kill_process(pid, Signal::TERM);
         }
         let ended = wait_until(self.name, END, || {

@@ -13,7 +13,7 @@ use super::{
     values,
 };
 
-/// The oldest that the chart supports, one in the middle, the newest whose schemas are to be had.
+/// The oldest that the chart supports, one in the middle, the newest with published schemas.
 const VERSIONS: [&str; 3] = ["1.30", "1.33", "1.37"];
 
 /// Kinds of the Prometheus operator, whose schemas do not come with Kubernetes.

@@ -56,7 +56,7 @@ impl Tools {
     /// A command that runs Helm.
     pub(super) fn helm(&self) -> Command {
         let mut helm = Command::new(self.helm_program());
-        // Helm must not look at the settings of whoever runs the check.
+        // Helm must not read the user's own settings.
         helm.env("HELM_NAMESPACE", "piccolo-system")
             .env_remove("KUBECONFIG");
         helm

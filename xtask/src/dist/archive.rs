@@ -1,4 +1,4 @@
-//! Tar archives that come out the same, byte for byte, whoever makes them.
+//! Reproducible tar archives: the same bytes from every build.
 
 use std::io::Write as _;
 

@@ -10,15 +10,15 @@ use anyhow::{Context as _, Result};
 use super::{apt, arch::Arch, facts::Facts, metadata::Metadata};
 use crate::{shell, workspace};
 
-/// The programs that are given away.
+/// The programs that are released.
 pub(crate) const PROGRAMS: [&str; 2] = ["pi-agent", "piccolo-server"];
 
 /// How a program is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speed {
-    /// To be fast.
+    /// Optimised.
     Release,
-    /// To be there fast: for tests.
+    /// To be built fast: for tests.
     Quick,
 }
 

@@ -139,7 +139,7 @@ fn glibc(arch: Arch) -> Result<String> {
         .with_context(|| format!("no C library for {} is installed", arch.name()))
 }
 
-/// The version of SQLite that its binding brings along.
+/// The version of SQLite that its binding contains.
 fn sqlite(binding: &Package) -> Result<String> {
     let header = binding.directory().join("sqlite3/sqlite3.h");
     let text = fs::read_to_string(&header).context("reading SQLite's header")?;

@@ -1,6 +1,6 @@
-//! The certificate authorities that an image brings along: Mozilla's, where Debian has them too.
+//! The certificate authorities in an image: Mozilla's, at Debian's path.
 //!
-//! Whoever has a bundle of their own mounts it over this one.
+//! Operators with a bundle of their own mount it over this one.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;

@@ -22,8 +22,8 @@ pub(super) fn of(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// `libc.so.6 => /lib/libc.so.6 (0x7f00)`, or the loader's path alone. What the kernel brings along
-/// has no path.
+/// `libc.so.6 => /lib/libc.so.6 (0x7f00)`, or the loader's path alone. What the kernel provides has
+/// no path.
 fn file(line: &str) -> Option<PathBuf> {
     let line = line.trim();
     let place = line.split_once(" => ").map_or(line, |(_, place)| place);

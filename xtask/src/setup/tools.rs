@@ -24,7 +24,7 @@ pub(crate) const NEXTEST: Tool = Tool {
     flags: &["--no-default-features", "--features", "default-no-update"],
 };
 
-/// The judge of dependencies.
+/// The checker of dependencies.
 pub(crate) const DENY: Tool = Tool {
     name: "cargo-deny",
     version: "0.20.2",
@@ -50,8 +50,8 @@ pub(crate) fn install(tool: &Tool) -> Result<()> {
     run(quick_build(install.args(*flags)))
 }
 
-/// The tools wait for what they start, most of the time: building them fast is worth more than
-/// fast tools.
+/// A debug build: the tools mostly wait for the programs that they start, so a fast build is worth
+/// more than a fast tool.
 fn quick_build(install: &mut Command) -> &mut Command {
     install.arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "0")
 }

@@ -183,7 +183,7 @@ fn followed(status: &Status) -> Check {
             "followed",
             Verdict::Warning,
             found,
-            "inotify is not to be had: raise fs.inotify.max_user_instances and max_user_watches",
+            "inotify is not available: raise fs.inotify.max_user_instances and max_user_watches",
         ),
         (true, Access::Grpc | Access::Nothing) => Check::new(
             "followed",

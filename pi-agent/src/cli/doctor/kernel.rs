@@ -8,7 +8,7 @@ use crate::{
 };
 
 pub(super) fn checks(settings: &Doctor, status: Option<&Status>) -> Vec<Check> {
-    // Whoever asked for another way needs nothing of this.
+    // Other ways of counting need none of this.
     let without = match status {
         Some(status) => {
             let mode = &status.accounting;
@@ -19,8 +19,8 @@ pub(super) fn checks(settings: &Doctor, status: Option<&Status>) -> Vec<Check> {
     if without {
         return status.map(accounting).into_iter().collect();
     }
-    // The agent has other rights than whoever asks, and in a container another control group. Where
-    // none runs, this process stands for it.
+    // The agent's rights differ from this process's, and so does its control group in a container.
+    // Without a running agent, this process's are checked instead.
     let told = status.map(|status| status.accounting_needs.clone());
     let needs = told.filter(|needs| !needs.is_empty()).unwrap_or_else(needs);
     let mut checks: Vec<_> = needs

@@ -109,7 +109,7 @@ async fn what_is_denied_is_not_followed() {
     let deny = vec!["docker.io/library/*".parse().unwrap()];
     let bed = Bed::new(Policy::new(Vec::new(), deny), b"");
     assert!(bed.follow(0).await.is_none());
-    // Of an unknown registry nobody knows whether it is denied.
+    // An unknown registry might be denied.
     let asked = Asked {
         registry: None,
         repository: "public",

@@ -61,7 +61,7 @@ fn who_waited_for_anothers_pass_reads_the_time_afterwards() {
     let readings = AtomicU32::new(0);
     let clock = || {
         readings.fetch_add(1, Ordering::Relaxed);
-        // Only whoever has the lock may ask for the time.
+        // Only the holder of the lock may read the clock.
         assert!(accounting.state.try_lock().is_none());
         Instant::now()
     };

@@ -9,7 +9,7 @@ use crate::{
     http::{HeadError, ResponseError},
 };
 
-/// Why a peer did not give what it was asked for. Whoever's fault it is, another peer may help.
+/// Why a peer did not deliver. In every case another peer may help.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
     /// No connection.
@@ -30,7 +30,7 @@ pub(crate) enum PeerError {
     /// It does not have the object.
     #[error("the peer does not have it")]
     Missing,
-    /// It has no time.
+    /// It is busy.
     #[error("the peer is busy")]
     Busy(Vec<Holder>),
     /// Another status.
@@ -42,13 +42,13 @@ pub(crate) enum PeerError {
     /// The body ended, stalled or broke.
     #[error("the peer's reply did not come to its end")]
     Body(#[source] SourceError),
-    /// The body is another one.
+    /// The bytes do not have the digest.
     #[error("the peer's bytes do not have the digest")]
     WrongBytes,
 }
 
 impl PeerError {
-    /// What is told to the server and counted.
+    /// The kind that is counted and reported to the server.
     pub(crate) fn kind(&self) -> FailureKind {
         match self {
             Self::Dial(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -68,7 +68,7 @@ impl PeerError {
         }
     }
 
-    /// Whether there is no way to the peer.
+    /// Whether the peer cannot be reached.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Dial(_) | Self::DialDeadline)
     }

@@ -1,4 +1,4 @@
-//! Connections to peers that wait for their next request.
+//! The pool of idle connections to peers.
 
 use std::{collections::HashMap, time::Duration};
 

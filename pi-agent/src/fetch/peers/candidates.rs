@@ -83,7 +83,7 @@ impl Candidates {
         true
     }
 
-    /// Bytes came from whoever was asked last.
+    /// Bytes came from the peer that was asked last.
     pub(crate) fn moved(&mut self) {
         if let Some(seat) = &mut self.seat {
             seat.moved();

@@ -1,4 +1,4 @@
-//! Who has an object: the edge to discovery.
+//! Finding peers for an object: the interface to discovery.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use piccolo_api::{FailureKind, Fetch, Holder, Key, Peer, Progress, Standing, Tur
 
 use crate::{content::manifest::Descriptor, digest::Digest, discovery::Discovery};
 
-/// Knows who has what.
+/// Finds holders.
 pub trait Finder: Send + Sync + fmt::Debug {
     /// Peers that have the object, best first.
     fn find<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Vec<Peer>>;
@@ -15,15 +15,14 @@ pub trait Finder: Send + Sync + fmt::Debug {
     fn prefetch(&self, children: &[Descriptor]);
     /// A peer did not deliver.
     fn failed(&self, peer: Holder, kind: FailureKind);
-    /// Asks whom to take an object from that others may be fetching at the same time.
+    /// Asks for sources of an object that others may be fetching at the same time.
     fn join<'a>(&'a self, digest: &'a Digest, _fetch: Fetch) -> BoxFuture<'a, Joined> {
         Box::pin(async move {
             let peers = self.find(digest).await;
             Joined { peers, turn: None }
         })
     }
-    /// Tells how far this node is with what it fetches together with others; `None` where nobody
-    /// heard it.
+    /// Reports the progress of a fetch in a crowd; `None` if no server replied.
     fn progress(&self, _progress: Progress) -> BoxFuture<'_, Option<Standing>> {
         Box::pin(std::future::ready(None))
     }

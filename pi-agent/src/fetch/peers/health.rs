@@ -1,8 +1,8 @@
-//! Which peers are not asked for a while, and why.
+//! Which peers are quarantined, and why.
 //!
-//! A peer that is down is left alone for all objects, one that failed an object for that object.
-//! One that gave wrong bytes is in quarantine for that object, and for all after it did so
-//! repeatedly. All of it ends by itself.
+//! A peer that is down is skipped for all objects, a peer that failed an object for that object. A
+//! peer that sent wrong bytes is quarantined for that object, and for all objects after repeated
+//! lies. Each entry expires by itself.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -13,21 +13,22 @@ use tokio::time::Instant;
 
 use crate::digest::Digest;
 
-/// For how long a peer that is down is left alone; doubled with each failure in a row.
+/// How long a peer that is down is skipped; doubled with each consecutive failure.
 const DOWN: Duration = Duration::from_secs(5);
 const DOWN_MOST: Duration = Duration::from_mins(1);
-/// For how long a peer is not asked for an object that it failed.
+/// How long a peer is not asked for an object that it failed.
 const FAILED: Duration = Duration::from_secs(10);
-/// For how long a peer that another one overtook is asked last.
+/// How long a slow peer, overtaken by another, is asked last.
 const SLOW: Duration = Duration::from_secs(5);
-/// For how long a peer is asked last that had no time.
+/// How long a busy peer is asked last.
 const BUSY: Duration = Duration::from_secs(1);
-/// For how long a peer is not asked for an object whose bytes were wrong after it gave some.
+/// How long a peer is not asked for an object of whose wrong bytes it sent some.
 const SUSPECT: Duration = Duration::from_mins(5);
-/// For how long a liar is not asked for the object, or for anything once it lied often.
+/// How long a quarantine lasts, for one object and for all.
 const QUARANTINE: Duration = Duration::from_mins(10);
-/// Objects of which a peer gave wrong bytes, none longer than this after the one before, until it is
-/// trusted in nothing. What looks like a lie now and then is none: a pull was given up at its end.
+/// Number of objects with wrong bytes, and the longest time between two of them, after which a peer
+/// is quarantined for all objects. Occasional mismatches are not lies: a pull was cancelled at its
+/// end.
 const LIES: u32 = 3;
 const FORGOTTEN: Duration = Duration::from_hours(1);
 /// Most entries of each table; the oldest goes first.
@@ -40,7 +41,7 @@ pub(super) struct Health(Mutex<Table>);
 /// How a peer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// Nothing is known against it.
+    /// Healthy.
     Good,
     /// It is asked last.
     Slow,
@@ -53,7 +54,7 @@ pub(super) enum Standing {
 pub(super) enum Scope {
     /// One object.
     Object,
-    /// That, and from now on all others.
+    /// All objects.
     Peer,
 }
 
@@ -62,14 +63,14 @@ pub(super) enum Scope {
 pub struct Quarantine {
     /// The peer.
     pub peer: Holder,
-    /// The object for which it is not trusted; in nothing where it is not given.
+    /// The object of the quarantine; `None` for all objects.
     pub digest: Option<String>,
     /// When it ends, in seconds from now.
     pub ends_in_seconds: u64,
 }
 
-/// What fails and what lies is kept apart: a failure costs a peer nothing, so that any number of them
-/// can come in a row, and a quarantine has to outlast them.
+/// Failures and lies are kept in separate tables: failures cost an attacker nothing and can come in
+/// any number, and must not evict a quarantine.
 #[derive(Debug)]
 struct Table {
     peers: LruCache<Holder, Record>,
@@ -168,7 +169,7 @@ impl Health {
         mark(&mut self.lock().lied, peer, digest, now + SUSPECT);
     }
 
-    /// Whether wrong bytes of the object were seen lately, from whomever.
+    /// Whether any peer recently sent wrong bytes of the object.
     pub(super) fn is_suspect(&self, digest: &Digest, now: Instant) -> bool {
         let table = self.lock();
         let mut lied = table.lied.iter();
@@ -238,7 +239,7 @@ impl Default for Table {
     }
 }
 
-/// Leaves `peer` alone for an object until `end`, if not for longer already.
+/// Skips `peer` for an object until `end`, unless it is skipped for longer already.
 fn mark(
     table: &mut LruCache<(Digest, Holder), Instant>,
     peer: Holder,

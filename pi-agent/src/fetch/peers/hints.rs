@@ -1,4 +1,4 @@
-//! Sizes of objects, as manifests that passed by tell them.
+//! Sizes of objects, learned from manifests that were served.
 
 use std::{num::NonZeroUsize, time::Duration};
 

@@ -1,8 +1,8 @@
-//! Peers that a busy peer names in its place: which of them may be asked.
+//! Checks the alternates that a busy peer names.
 //!
-//! The server vouches for the peers that it names. What a peer names is any address at all, and a
-//! request to it would come from inside this node: to a service that listens for the node alone, or
-//! to the metadata of a cloud.
+//! The server vouches for the peers that it names. A peer can name any address, and the request
+//! would come from inside this node (server-side request forgery): to a service that listens for
+//! the node alone, or to a cloud's metadata service.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -73,7 +73,7 @@ mod tests {
             check(named, peer, false);
             check(named, "[2001:db8::1]:7787", false);
         }
-        // Nothing is gained by what a peer on this host names.
+        // A peer on this host cannot name a useful alternate.
         check("127.0.0.1:7786", "127.0.0.1:5000", true);
     }
 

@@ -1,5 +1,5 @@
-//! A request's place in a crowd: it is told whom to take from, one after the other, until it is told
-//! to leave the rest to the registry.
+//! A request's place in a crowd: the server names one source after the other, until it leaves the
+//! rest to the registry.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::{Finder, count, crowd::Member};
 use crate::{digest::Digest, fetch::exchange::PeerError};
 
-/// How long a request waits in all for somebody to take from. The server lets it go to the registry
-/// sooner, as far as the registry's budget goes.
+/// Deadline of a request for finding a source. The server lets it go to the registry earlier,
+/// within the registry's budget.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// Sources that are tried for one byte.
+/// The most sources tried for one byte.
 const MOST: usize = 32;
-/// Between two questions at least, whatever the server says.
+/// The shortest interval between two joins, whatever the server asks for.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A request in a crowd.

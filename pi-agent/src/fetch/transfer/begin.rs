@@ -56,7 +56,7 @@ enum Located {
     Whole,
     /// In offsets, with the object's size.
     Part(ByteRange, u64),
-    /// Nowhere in an object of so many bytes.
+    /// Outside of an object of this size, in bytes.
     Outside(u64),
 }
 
@@ -84,7 +84,8 @@ impl Transfers {
         let hash = self.must_hash(want, watch.is_some());
         let range = match self.locate(want, range, &mut candidates).await? {
             Located::Outside(total) => return Some(Begun::Unsatisfiable(total)),
-            // A digest is of the whole. Who asks for a part is left to the next host.
+            // A digest covers the whole object, so a part cannot be verified: the client is left to
+            // its next host.
             Located::Part(_, total) if hash && !fits(total) => return None,
             Located::Part(range, _) => Some(range),
             Located::Whole => None,
@@ -126,7 +127,7 @@ impl Transfers {
         self.ask_size(want, &mut candidates).await
     }
 
-    /// What is passed on as it comes, or `None` where it has to be hashed and is only a part.
+    /// A transfer that streams, or `None` if the bytes have to be hashed and are only a part.
     fn large(
         &self,
         want: &Want,
@@ -138,7 +139,7 @@ impl Transfers {
         let total = upstream.body.total;
         let span = match first.range {
             None => Span::whole(total),
-            // The peer that told the size spoke of another one.
+            // The peer gave the size of another object.
             Some(_) if first.hash => return None,
             Some(range) => range.resolve(total).ok()?,
         };
@@ -168,7 +169,7 @@ impl Transfers {
         })
     }
 
-    /// Finds out where a range lies; `None` where nobody tells the object's size.
+    /// Resolves a range; `None` if no peer gives the object's size.
     async fn locate(
         &self,
         want: &Want,

@@ -1,7 +1,7 @@
-//! Who answers for wrong bytes.
+//! Blames the senders of wrong bytes.
 //!
 //! containerd may ask for an object by several ranges at once, and for the rest of a reply that
-//! ended early. Its verdict is one, on all of the bytes, and so it concerns all who sent some.
+//! ended early. There is one verdict on all of the bytes, so it concerns every sender.
 
 use std::{
     collections::HashMap,
@@ -23,11 +23,11 @@ use crate::{
     fetch::{exchange::PeerError, peers::Peers},
 };
 
-/// Entries of objects that nobody delivers any more are dropped when there are as many.
+/// Number of entries at which those of finished objects are dropped.
 const TIDY: usize = 256;
 
-/// Verdicts that are waited for at once.
-const MOST_VERDICTS: usize = 64;
+/// The most verdicts awaited at once.
+const MAX_PENDING_VERDICTS: usize = 64;
 
 /// Waits for containerd's verdicts, and blames who sent what is wrong. Clones are the same.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ impl Unjudged {
         senders
     }
 
-    /// The verdict on the object is known: whoever sends next is not concerned by it.
+    /// The verdict on the object is known; it does not concern later senders.
     fn judged(&self, digest: &Digest) {
         let mut table = self.0.lock();
         table.remove(digest);
@@ -104,13 +104,13 @@ impl Judge {
             verdicts,
             peers,
             unjudged: Unjudged::default(),
-            waiting: Arc::new(Semaphore::new(MOST_VERDICTS)),
+            waiting: Arc::new(Semaphore::new(MAX_PENDING_VERDICTS)),
             scope,
             liars: Spell::new("no peer has sent wrong bytes of late"),
         }))
     }
 
-    /// Begins to watch what becomes of an object, before its first byte is given away.
+    /// Begins to watch the ingest of an object, before its first byte is sent.
     pub(super) async fn watch(&self, digest: &Digest) -> Option<Box<dyn Watch>> {
         self.0.verdicts.watch(digest).await
     }

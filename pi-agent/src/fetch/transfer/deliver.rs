@@ -32,9 +32,9 @@ use crate::{
     http::{Method, Span},
 };
 
-/// When nothing moved for as long, others may fetch the same object.
+/// A transfer without progress for this long gives up its turn.
 const HELD_UP: Duration = Duration::from_secs(1);
-/// Looks at a silent peer until it is given up though it lives: ten seconds of them.
+/// Probes of a silent but live peer until it is given up: ten seconds.
 const SILENT: u32 = 10;
 
 /// A large object, or a part of one, that a peer is ready to send.
@@ -53,7 +53,7 @@ pub(crate) struct Transfer {
     /// How an open-ended range is cut up.
     pub(super) parts: Option<Parts>,
     pub(super) hasher: Option<Hasher>,
-    /// Who tells whether unhashed bytes were right.
+    /// The judge of unhashed bytes.
     pub(super) watch: Option<Box<dyn Watch>>,
     /// Who sent bytes of it, and of the other ranges that containerd will judge together with it.
     pub(super) senders: Arc<Senders>,
@@ -64,9 +64,9 @@ pub(crate) struct Transfer {
 /// What happened to a transfer so far.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Whether the last peer failed, and left it to another one to go on.
+    /// Whether the last peer failed, so that another one has to resume.
     broken: bool,
-    /// For how many looks in a row a peer that is still getting the object sent nothing.
+    /// Consecutive probes in which a peer that is still fetching the object sent nothing.
     silent: u32,
 }
 
@@ -92,8 +92,8 @@ impl Transfer {
         self.candidates.is_crowd()
     }
 
-    /// Whether it is sent as one stream, whatever ranges it was asked for in. A client that was given
-    /// a part would ask only here for the other parts, and fail where nobody is left.
+    /// Whether it is sent as one stream despite the requested ranges. A client that got a part here
+    /// would request the other parts only here, and fail if no peer is left.
     pub(crate) fn is_one_stream(&self) -> bool {
         self.span.start() == 0 && self.candidates.is_crowd()
     }
@@ -227,8 +227,8 @@ impl Transfer {
         true
     }
 
-    /// Nothing more is sent. What was not hashed waits for containerd's verdict, however little of
-    /// it there is: the rest comes by other requests, or from the registry.
+    /// Nothing more is sent. Unhashed bytes wait for containerd's verdict, even if they are only a
+    /// part: the rest comes by other requests, or from the registry.
     fn conclude(self, delivery: Delivery) {
         let whole = delivery == Delivery::Complete && self.span.end() == self.total;
         if let Some(watch) = self.watch {

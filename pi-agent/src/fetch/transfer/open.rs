@@ -42,7 +42,7 @@ impl Opener {
         }
     }
 
-    /// Until when who begins now may look for peers.
+    /// The deadline for finding peers, from now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.within
     }
@@ -82,7 +82,7 @@ impl Opener {
         self.exchanges.done(upstream);
     }
 
-    /// Another peer goes on where one failed.
+    /// Another peer resumes where one failed.
     pub(super) fn resumed(&self) {
         self.counts.resumed.increment(1);
     }

@@ -1,7 +1,7 @@
-//! How an open-ended range is cut up.
+//! How an open-ended range is split into parts.
 //!
-//! Who asks for one often breaks it off, and the bytes that were under way then are wasted. So it
-//! is fetched in parts that begin small, and not beyond where it is expected to be broken off.
+//! A client often cancels an open-ended range, and the bytes in flight are wasted. So it is fetched
+//! in parts that start small, and not beyond the point where it will probably be cancelled.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::turn::Flight;
 /// Size of the first part, and of the largest.
 const FIRST: u64 = 1 << 20;
 const LAST: u64 = 8 << 20;
-/// How long a client is given to break off where its next range begins. It does so once it has
-/// read what is on its way; a node whose disk is busy takes seconds for that.
+/// How long a client gets to cancel where its next range begins. It does so once it has read the
+/// bytes in flight, which takes seconds on a node with a busy disk.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long it is given where the end is only inferred from the length of its other ranges.
 const GRACE_INFERRED: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ impl Parts {
 
     /// Whether the client still waits for the byte at `at`.
     pub(crate) async fn is_wanted(&mut self, at: u64, flight: &Flight, client: &TcpStream) -> bool {
-        // Nobody asks for the whole as a range but for the first of several.
+        // A client requests the whole as a range only as the first of several.
         if self.start == 0 && !self.alone && self.limit(flight).is_none() {
             self.alone = timeout(COMPANY, flight.company()).await.is_err();
         }

@@ -12,14 +12,14 @@ use crate::{
     peer::Meter,
 };
 
-/// Bytes at the end of a hashed object that are held back until the digest is known.
+/// Bytes at the end of a hashed object that are held back until the digest is verified.
 const HELD: u64 = 16 << 10;
 
 /// Moves bytes to one client.
 pub(super) struct Pump<'a, F> {
     pub(super) client: &'a TcpStream,
     pub(super) patience: Patience,
-    /// Looks at the bytes of an object that is verified on its way. Gone once it has judged.
+    /// Hashes an object in flight; `None` once it is verified.
     pub(super) hasher: &'a mut Option<Hasher>,
     /// Size of the whole object, whose end is where it is judged.
     pub(super) total: u64,

@@ -35,7 +35,8 @@ pub(crate) struct Smalls {
     opener: Arc<Opener>,
     cache: Cache,
     reading: Semaphore,
-    /// How long one may take beside the time that its bytes do, and how long it may wait for room.
+    /// Deadlines of a small object, besides the time for its bytes: for the exchange, and for room
+    /// in memory.
     time: Duration,
     /// The least rate of a body.
     floor: RateFloor,
@@ -44,9 +45,9 @@ pub(crate) struct Smalls {
 /// Why a small object was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// The peer failed; another one may not.
+    /// The peer failed; another one may succeed.
     Failed,
-    /// Others are read, and take all the room there is.
+    /// No room: other reads use all of it.
     NoRoom,
 }
 
@@ -156,9 +157,9 @@ impl Smalls {
         })
     }
 
-    /// How long an object of so many bytes may take, of which containerd sees none before the last
-    /// one came. It takes four times the least rate: a manifest is there within seconds or comes from
-    /// elsewhere, and a slow link has its time for megabytes.
+    /// The deadline for an object of `bytes` bytes: containerd sees no byte before the last one has
+    /// arrived. It takes four times the least rate: a manifest is there within seconds or comes
+    /// from elsewhere, and a slow link has its time for megabytes.
     fn time_for(&self, bytes: u64) -> Duration {
         let RateFloor {
             bytes: least,

@@ -1,4 +1,4 @@
-//! Whether an object is on this node in the meantime.
+//! Whether an object has arrived on this node in the meantime.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,8 @@ use crate::{
     digest::Digest,
 };
 
-/// How long others wait for containerd to store what it got, so that they need not fetch it too.
+/// How long waiting requests are held for containerd's commit, so that they need not fetch the
+/// object too.
 const STORED: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -44,7 +45,7 @@ impl Stored {
         self.content.open(digest).await.ok().flatten()
     }
 
-    /// Keeps `place` from those who wait for it until the object is there, and not for long.
+    /// Holds `place` until the object is stored, up to a deadline.
     pub(super) fn hold(self, place: Place, digest: Digest) {
         let scope = self.scope.clone();
         scope.task(Span::none(), async move {
@@ -53,7 +54,8 @@ impl Stored {
                     tokio::time::sleep(LOOK).await;
                 }
             };
-            // Who waits fetches the object again after that, which is all there is to it.
+            // After the deadline a waiting request fetches the object again, which costs only
+            // bytes.
             let _ = timeout(STORED, stored).await;
             drop(place);
         });

@@ -1,4 +1,4 @@
-//! How soon peers answer, and from when on one is slow.
+//! Response times of peers, and when one counts as slow.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,11 +6,10 @@ use parking_lot::Mutex;
 
 /// Answers that are remembered.
 const SAMPLES: usize = 128;
-/// Until as many were seen, the first guess holds.
+/// Samples needed before the default is replaced.
 const ENOUGH: usize = 16;
 const FIRST_GUESS: Duration = Duration::from_millis(100);
-/// Between these a second peer is asked, whatever was seen: sooner costs more than it saves, and
-/// later is felt.
+/// Bounds of the hedge delay: a shorter one costs more than it saves, a longer one is noticeable.
 const SOONEST: Duration = Duration::from_millis(20);
 const LATEST: Duration = Duration::from_millis(400);
 

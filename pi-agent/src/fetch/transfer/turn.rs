@@ -18,18 +18,18 @@ const TIDY: usize = 256;
 /// Most starts of ranges that are remembered of one object.
 const STARTS: usize = 1024;
 
-/// Who may fetch which object.
+/// The turns of all objects.
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<HashMap<Digest, Weak<Flight>>>);
 
-/// An object that is being fetched, for one or several requests. Lasts as long as one of them.
+/// A fetch of one object, shared by its requests. It lasts as long as one of them.
 #[derive(Debug)]
 pub(crate) struct Flight {
     turn: Arc<Semaphore>,
     waiting: AtomicUsize,
     /// Where open-ended ranges of it begin.
     starts: Mutex<BTreeSet<u64>>,
-    /// Wakes who waits for another start.
+    /// Wakes requests that wait for another start.
     begun: Notify,
 }
 
@@ -80,7 +80,7 @@ impl Flight {
         let _waiting = Waiting::new(&self.waiting);
         Turn {
             waited: true,
-            // Closed is what these semaphores never are.
+            // These semaphores are never closed.
             _permit: Arc::clone(&self.turn).acquire_owned().await.ok(),
         }
     }
@@ -138,7 +138,7 @@ impl Flight {
 }
 
 impl Place {
-    /// At the turn.
+    /// It has the turn.
     pub(crate) fn new(flight: Arc<Flight>, turn: Turn) -> Self {
         Self {
             flight,

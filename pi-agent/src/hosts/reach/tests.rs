@@ -77,7 +77,7 @@ fn a_list_is_read_by_those_who_pull_themselves() {
         assert!(message.contains(&line), "{message}");
         assert!(message.contains("use_local_image_pull = true"), "{message}");
     }
-    // Whoever does not answer may be of any release.
+    // A containerd that does not answer may be of any release.
     assert!(node.reach("a", "").unwrap().doubt().is_some());
 }
 

@@ -66,8 +66,8 @@ impl Link {
     }
 
     /// The pool, or a new one after a failure. Connections from before may be dead, or lead to a
-    /// server that is not the primary any more. And the pool asks each connection that is given back
-    /// for a sign of life, which it awaits for as long as the kernel does: after the network lost
+    /// server that is not the primary any more. And the pool asks each connection that is given
+    /// back for a keepalive, which it awaits for as long as the kernel does: after the network lost
     /// them without a word their places stay taken for many minutes.
     pub(super) fn pool(&self) -> MySqlPool {
         let failures = self.health.failures();
@@ -128,8 +128,8 @@ impl Link {
         }
     }
 
-    /// Where a connection has turned out to be cut, the server was started anew and the others are
-    /// cut as well. The next one shows whether it is there.
+    /// If one connection is cut, the server was restarted and the others are cut as well. A new one
+    /// shows whether the server answers.
     fn reconnect(&self) {
         self.health.forget();
     }

@@ -12,8 +12,8 @@ pub(super) const SET_UP: [&str; 3] = [
     "SET SESSION group_concat_max_len = 1048576",
 ];
 
-/// Takes the lock of the database's schema, or waits for it for a minute; gives 0 if it was not to be
-/// had. To MariaDB, the migrator's own lock is none: it waits for less than no time. The name is as
+/// Takes the lock of the database's schema, waiting for up to a minute; returns 0 on timeout. The
+/// migrator's own lock does not work on MariaDB, which rejects its negative timeout. The name is as
 /// long as a lock's may be at most, however long the database's is.
 pub(super) const LOCK: &str =
     "SELECT COALESCE(GET_LOCK(CONCAT('piccolo-', SUBSTRING(SHA2(DATABASE(), 256), 1, 56)), 60), 0)";

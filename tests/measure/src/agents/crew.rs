@@ -141,7 +141,7 @@ impl<'a> Crew<'a> {
     }
 
     /// The server has closed a connection: as it does when nothing was asked for a while, or with a
-    /// call under way, which is made again.
+    /// call in flight, which is made again.
     fn closed(&mut self, number: usize) -> Result<()> {
         let line = self.line(number)?;
         line.connection = None;

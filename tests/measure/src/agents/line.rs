@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Advertise,
 }
 
-/// An agent's connection to the server, with one call under way.
+/// An agent's connection to the server, with one call in flight.
 #[derive(Debug)]
 pub(super) struct Line {
     /// None once the server has closed it, until the next call.

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 /// A buffer that most replies fit in.
 pub(crate) const SCRATCH: usize = 64 << 10;
 
-/// A connection; one request is under way at a time.
+/// A connection; one request is in flight at a time.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,

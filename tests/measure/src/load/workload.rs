@@ -36,7 +36,7 @@ pub enum Workload {
     FindTail,
     /// Finds of eight keys at once, ten holders of each.
     FindBatch,
-    /// Signs of life.
+    /// Keepalives.
     Keepalive,
     /// Advertisements of ten keys that the node has.
     AdvertisePresent,

@@ -227,7 +227,7 @@ impl Crowd {
         }
     }
 
-    /// Whoever takes from the node asks for another source.
+    /// The nodes that take from this one ask for another source.
     fn end_what_others_take(&mut self, id: usize, fault: Fault) {
         let (node, layer) = self.split(id);
         let takes = |at: &usize| self.split(*at).1 == layer && self.transfers[*at].takes_from(node);

@@ -72,8 +72,8 @@ impl Crowd {
             .copied()
             .filter(keeps_up)
             .collect();
-        // It waits for the slowest of them: whoever runs ahead takes from the first alone, and
-        // starves the chain behind that.
+        // It waits for the slowest of them: a node that runs ahead takes from the first alone, and
+        // starves the chain behind it.
         let least = sources
             .iter()
             .copied()

@@ -37,7 +37,7 @@ pub fn peak(release: Release, count: u8) -> Result<u64> {
     let all = digests.len();
     let together = || {
         begun.fetch_add(1, Ordering::SeqCst);
-        wait_until("all fetches to be under way", SILENCE, || {
+        wait_until("all fetches to be in flight", SILENCE, || {
             Ok((begun.load(Ordering::SeqCst) == all).then_some(()))
         })
     };

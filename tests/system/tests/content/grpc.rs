@@ -65,7 +65,7 @@ fn image(kibibytes: &[u32]) -> Result<Image> {
     .build()
 }
 
-/// Looks when the first layer is shared, while the pull is still under way. `first` is whom
+/// Looks when the first layer is shared, while the pull is still in progress. `first` is whom
 /// containerd asks first.
 fn while_pulling(release: Release, first: &[String]) -> Result<()> {
     let plan = Plan {

@@ -39,7 +39,7 @@ fn configures_and_looks_after_a_node(release: Release) -> Result<()> {
         "containerd did not ask: {metrics}"
     );
 
-    // What eBPF needs is not to be had everywhere.
+    // Not every machine has what eBPF needs.
     let checks = doctor(&bed, node, 1)?;
     for name in [
         "agent",

@@ -97,7 +97,7 @@ fn check(rights: Rights, accounting: &str, mode: &str, reason: &str) -> Result<(
         "no {series} in:\n{metrics}"
     );
 
-    // Whoever asks has other rights than the agent, and is told of the agent's.
+    // The caller has other rights than the agent; the reply is about the agent's.
     let other = match rights {
         Rights::Root => Rights::None,
         Rights::None => Rights::Root,

@@ -1,4 +1,4 @@
-//! The API of the control plane, through `kubectl proxy`, which adds who asks and speaks TLS.
+//! The API of the control plane, through `kubectl proxy`, which adds the credentials and TLS.
 
 use std::net::SocketAddr;
 

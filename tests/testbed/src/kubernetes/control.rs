@@ -100,7 +100,7 @@ impl Control {
         &self.host.netns
     }
 
-    /// A command that runs where the API is to be had, and knows the way to it.
+    /// A command that runs in the API server's network namespace, with the credentials for it.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = self.host.netns.command(program);
         command.env("KUBECONFIG", self.config_of("administrator"));

@@ -71,7 +71,7 @@ impl Drop for Names {
     fn drop(&mut self) {
         self.alive = None;
         for thread in self.threads.drain(..) {
-            // One that panicked has said so.
+            // A panic was reported already.
             let _ = thread.join();
         }
     }
@@ -86,7 +86,7 @@ impl Known {
             };
             let question = message.get(..length).unwrap_or_default();
             if let Some(answer) = self.answer(question) {
-                // Who asked asks again.
+                // The client asks again.
                 let _ = socket.send_to(&answer, from);
             }
         }

@@ -13,13 +13,14 @@ use super::Inner;
 /// What a shell reports for a program that an interrupt ended.
 const INTERRUPTED: i32 = 130;
 
-/// Set before anything is removed, so that what fails for want of it can be told from a true failure.
+/// Set before anything is removed, so that failures caused by the removal can be told from real
+/// ones.
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Waits for the end of a program that was interrupted, and returns at once in one that was not.
 ///
-/// Whoever meets an error calls this before he reports it: an interrupt takes away what the rest
-/// of the program is working with.
+/// Call this before reporting an error: it may only be the result of an interrupt, which removes
+/// what the rest of the program works with.
 pub fn stop_if_interrupted() {
     while IS_ENDING.load(Ordering::Acquire) {
         thread::park();

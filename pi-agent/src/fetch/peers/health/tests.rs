@@ -1,4 +1,4 @@
-//! Who is left alone, for how long, and what makes room.
+//! Which peers are skipped, for how long, and what is evicted.
 
 use super::*;
 
@@ -105,7 +105,7 @@ fn a_fresh_quarantine_survives_a_flood() {
     assert_eq!(health.standing(fresh, &digest('f'), now), Standing::Out);
     let held = health.quarantines(now);
     assert_eq!(held.iter().filter(|q| q.peer == fresh).count(), 4);
-    // The oldest made room.
+    // The oldest was evicted.
     let oldest = (others(1), digest('a').to_string());
     let is_oldest = |q: &Quarantine| q.peer == oldest.0 && q.digest == Some(oldest.1.clone());
     assert!(!held.iter().any(is_oldest));
