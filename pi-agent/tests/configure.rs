@@ -115,6 +115,56 @@ fn writes_keeps_and_restores() {
 }
 
 /// containerd takes `_default` for registries without a directory only.
+/// What is left of a process that was killed while it wrote is used, or goes with the agent.
+#[test]
+fn what_a_killed_writer_left_goes() {
+    let bed = Bed::new().with_config();
+    bed.write("quay.io", OPERATORS);
+    let before = bed.tree();
+    let leave = |registry: &str| {
+        let left = bed.dir().join(format!(".{registry}.pi-agent"));
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("hosts.toml"), "half").unwrap();
+    };
+    leave("ghcr.io");
+    bed.succeed(&["--registry", "_default,quay.io,ghcr.io"]);
+    assert!(!bed.dir().join(".ghcr.io.pi-agent").exists());
+    leave("docker.io");
+    for registry in ["quay.io", "ghcr.io"] {
+        let half = bed.dir().join(registry).join(".hosts.toml.pi-agent");
+        fs::write(half, "half").unwrap();
+    }
+    let all = "_default,quay.io,ghcr.io,docker.io";
+    bed.succeed(&["--registry", all, "--remove"]);
+    assert_eq!(bed.tree(), before);
+}
+
+/// containerd never finds a registry's directory without its file, which would keep it from
+/// `_default`.
+#[test]
+fn a_directory_and_its_file_come_and_go_together() {
+    let bed = Bed::new().with_config();
+    let (directory, file) = (bed.dir().join("docker.io"), bed.file("docker.io"));
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut bare = 0;
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                if directory.exists() && !file.exists() && directory.exists() {
+                    bare += 1;
+                }
+            }
+            bare
+        });
+        for _ in 0..10 {
+            bed.succeed(&["--registry", "docker.io"]);
+            bed.succeed(&["--registry", "docker.io", "--remove"]);
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(looking.join().unwrap(), 0, "looks that found no file");
+    });
+}
+
 #[test]
 fn what_is_set_for_all_registries_stays_in_force_for_one() {
     let bed = Bed::new().with_config();

@@ -1,6 +1,7 @@
 //! Where a registry's hosts.toml is, and how it is written in one step.
 
 use std::{
+    ffi::OsString,
     fs::{self, File, Permissions},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -20,6 +21,7 @@ use super::{
 use crate::registry::RegistryName;
 
 const FILE: &str = "hosts.toml";
+/// Where its new text is written first.
 const TEMPORARY: &str = ".hosts.toml.pi-agent";
 
 /// The place of one registry's hosts.toml.
@@ -229,6 +231,7 @@ impl Place {
     /// # Errors
     /// When the file cannot be read, understood or written.
     pub fn remove(&self) -> Result<Done, PlaceError> {
+        self.clear();
         let Some(old) = self.read()? else {
             return Ok(Done::Unchanged);
         };
@@ -246,11 +249,11 @@ impl Place {
         };
         match removed.before {
             Some(before) if ours => {
-                fs::remove_file(self.file()).map_err(failed)?;
-                if before != Before::Directory {
-                    // It stays where something else was put there meanwhile.
-                    let _ = fs::remove_dir(&self.directory);
-                }
+                let gone = match before {
+                    Before::Directory => fs::remove_file(self.file()),
+                    _ => self.take_away(),
+                };
+                gone.map_err(failed)?;
                 Ok(Done::Removed)
             }
             _ => {
@@ -258,6 +261,21 @@ impl Place {
                 Ok(Done::Restored)
             }
         }
+    }
+
+    /// Removes the file, and the directory with it unless something else is in it. They go together, as
+    /// they came.
+    fn take_away(&self) -> io::Result<()> {
+        let is_directory = fs::symlink_metadata(&self.directory)?.is_dir();
+        let is_alone = fs::read_dir(&self.directory)?.count() == 1;
+        if !(is_directory && is_alone) {
+            return fs::remove_file(self.file());
+        }
+        let away = self.unfinished();
+        fs::rename(&self.directory, &away)?;
+        fs::remove_file(away.join(FILE))?;
+        // It stays where something else was put there meanwhile.
+        fs::remove_dir(&away).or_else(|_| fs::rename(&away, &self.directory))
     }
 
     fn removed(&self, text: &str) -> Result<Removed, PlaceError> {
@@ -290,13 +308,24 @@ impl Place {
         }
     }
 
-    /// Replaces the file in one step: containerd reads it at each pull.
+    /// Brings the file there in one step: containerd reads it at each pull, and this process may end at
+    /// any moment.
     fn write(&self, text: &str) -> Result<(), PlaceError> {
+        let written = if self.directory.is_dir() {
+            self.replace(text)
+        } else {
+            self.make(text)
+        };
+        written.map_err(|error| self.cannot_write(error))
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
         // Through a symbolic link, so that the link stays one.
-        let target = || fs::canonicalize(self.file()).unwrap_or_else(|_| self.file());
-        let write = |target: &Path, temporary: &Path| {
-            let mut file = File::create(temporary)?;
-            match fs::metadata(target) {
+        let target = fs::canonicalize(self.file()).unwrap_or_else(|_| self.file());
+        let temporary = target.with_file_name(TEMPORARY);
+        let write = || {
+            let file = File::create(&temporary)?;
+            match fs::metadata(&target) {
                 Ok(old) => {
                     file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
                     // Only root may give files away; for others the owner is the same.
@@ -304,22 +333,51 @@ impl Place {
                 }
                 Err(_) => file.set_permissions(Permissions::from_mode(0o644))?,
             }
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(temporary, target)
+            fill(file, text)?;
+            fs::rename(&temporary, &target)
         };
-        let there = self.directory.is_dir();
-        let made = fs::create_dir_all(&self.directory);
-        let written = made.and_then(|()| {
-            let target = target();
-            let temporary = target.with_file_name(TEMPORARY);
-            // What a full disk took only a part of is not left lying about.
-            write(&target, &temporary).inspect_err(|_| drop(fs::remove_file(&temporary)))
-        });
-        if written.is_err() && !there {
-            // An empty directory would switch off what is set for all registries.
-            let _ = fs::remove_dir(&self.directory);
-        }
-        written.map_err(|error| self.cannot_write(error))
+        // What a full disk took only a part of is not left lying about.
+        write().inspect_err(|_| drop(fs::remove_file(&temporary)))
     }
+
+    /// The directory and the file come together: without the file the directory would switch off what
+    /// is set for all registries.
+    fn make(&self, text: &str) -> io::Result<()> {
+        let made = self.unfinished();
+        let file = made.join(FILE);
+        let write = || {
+            fs::create_dir_all(&made)?;
+            let file = File::create(&file)?;
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            fill(file, text)?;
+            fs::rename(&made, &self.directory)
+        };
+        write().inspect_err(|_| {
+            // None of it may have come about.
+            let _ = fs::remove_file(&file);
+            let _ = fs::remove_dir(&made);
+        })
+    }
+
+    /// Where the directory is made: a name that no registry has. One that was left there is used.
+    fn unfinished(&self) -> PathBuf {
+        let name = self.directory.file_name().unwrap_or_default();
+        let name = [".".as_ref(), name, ".pi-agent".as_ref()];
+        self.directory
+            .with_file_name(name.into_iter().collect::<OsString>())
+    }
+
+    /// Removes what a process has left that was killed while it wrote.
+    fn clear(&self) {
+        let made = self.unfinished();
+        // Mostly there is nothing.
+        let _ = fs::remove_file(made.join(FILE));
+        let _ = fs::remove_dir(&made);
+        let _ = fs::remove_file(self.directory.join(TEMPORARY));
+    }
+}
+
+fn fill(mut file: File, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
