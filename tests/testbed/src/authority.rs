@@ -1,6 +1,7 @@
 //! A certificate authority of the bed, and what it certifies.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -62,7 +63,7 @@ impl Authority {
         Ok(public)
     }
 
-    /// Certifies a host name.
+    /// Certifies a host name, or an address.
     ///
     /// # Errors
     ///
@@ -75,9 +76,10 @@ impl Authority {
             .args(KEY);
         exec::run(ask.args(["-keyout", &key, "-out", &request])).context("making a key")?;
         let extensions = file("ext");
+        let kind = name.parse::<IpAddr>().map_or("DNS", |_| "IP");
         fs::write(
             self.directory.join(&extensions),
-            format!("subjectAltName=DNS:{name}\n"),
+            format!("subjectAltName={kind}:{name}\n"),
         )
         .context("writing a certificate's name")?;
         let mut sign = openssl(&self.directory, "x509");

@@ -3,6 +3,7 @@
 
 mod asked;
 mod discard;
+mod private;
 mod roots;
 mod socket;
 

@@ -33,15 +33,7 @@ const CASES: [(&[&str], Option<&str>); 9] = [
 
 fn what_is_said_of_two_directories_is_so(release: Release) -> Result<()> {
     let mut bed = prepared(release)?;
-    let (a, b) = roots(node(&bed, 0)?);
-    fs::create_dir(&b)?;
-    let list = format!("{}:{}", a.display(), b.display());
-    edit(node(&bed, 0)?, |text| {
-        text.replace(
-            &format!("{:?}", a.display().to_string()),
-            &format!("{list:?}"),
-        )
-    })?;
+    let (a, b) = of_two(node(&bed, 0)?)?;
     start(&mut bed)?;
     let asked = Asked::start(&node(&bed, 0)?.host.netns)?;
     if release == Release::V2 {
@@ -132,7 +124,21 @@ fn keeps_what_the_operator_has(node: &Node, asked: &Asked) -> Result<()> {
     Ok(())
 }
 
-fn start(bed: &mut Bed) -> Result<()> {
+/// Has a node's containerd, which has not been started, search two directories.
+pub(super) fn of_two(node: &Node) -> Result<(PathBuf, PathBuf)> {
+    let (a, b) = roots(node);
+    fs::create_dir(&b)?;
+    let list = format!("{}:{}", a.display(), b.display());
+    edit(node, |text| {
+        text.replace(
+            &format!("{:?}", a.display().to_string()),
+            &format!("{list:?}"),
+        )
+    })?;
+    Ok((a, b))
+}
+
+pub(super) fn start(bed: &mut Bed) -> Result<()> {
     let node = bed.nodes.first_mut().context("no node")?;
     node.containerd.start()
 }
