@@ -7,6 +7,7 @@
 //! exponential back-off, so that two tools that disagree do not wear out a disk.
 
 mod files;
+mod held;
 mod probe;
 mod report;
 mod standing;
@@ -81,15 +82,6 @@ pub enum Agent {
     BesideAndEnded,
 }
 
-/// Why keeping has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It was asked to.
-    Asked,
-    /// The mount leads to a directory that is no longer the node's.
-    Replaced,
-}
-
 #[derive(Debug)]
 struct State {
     standing: Standing,
@@ -99,6 +91,8 @@ struct State {
     watch: Option<Watch>,
     /// Time of the last change of the files that was not yet handled.
     stirred: Option<Instant>,
+    /// Since when a directory has been another one.
+    replaced: Option<Instant>,
     look_at: Instant,
     pause_until: Instant,
     pauses: Backoff,
@@ -125,6 +119,7 @@ impl Keeper {
                 made: None,
                 watch: None,
                 stirred: None,
+                replaced: None,
                 look_at: now,
                 pause_until: now,
                 pauses: Backoff::new(PAUSES.0, PAUSES.1),
@@ -134,11 +129,12 @@ impl Keeper {
         }
     }
 
-    /// Keeps until the scope drains, and takes the entries out then.
-    pub async fn run(mut self, scope: Scope) -> Ended {
+    /// Keeps until the scope drains, and takes the entries out then. Ends sooner where a directory was
+    /// replaced and only a new container sees the new one.
+    pub async fn run(mut self, scope: Scope) {
         tokio::select! {
             () = scope.draining() => {}
-            ended = self.keep() => return ended,
+            () = self.keep() => return,
         }
         if self.settings.duty == Duty::Write {
             self.leave().await;
@@ -148,24 +144,35 @@ impl Keeper {
             self.settings.notifier.alive();
             tokio::time::sleep(PROBE / 4).await;
         }
-        Ended::Asked
     }
 
-    async fn keep(&mut self) -> Ended {
+    async fn keep(&mut self) {
+        let Entries {
+            hosts_dir,
+            registries,
+            ..
+        } = &self.settings.entries;
+        if self.settings.duty != Duty::Off {
+            info!(
+                directory = %hosts_dir.display(),
+                registries = registries.len(),
+                "looking after the mirror files"
+            );
+        }
         loop {
             let call = if self.asks() {
                 Some(self.probe().await)
             } else {
                 None
             };
-            let ended = match self.settings.duty {
-                Duty::Off => None,
+            match self.settings.duty {
+                Duty::Off => {}
                 Duty::Watch => self.watch().await,
                 Duty::Write => self.write(call).await,
-            };
+            }
             // Also while the agent does not answer, and nothing is written.
-            if let Some(ended) = ended.or_else(|| self.replaced()) {
-                return ended;
+            if self.is_replaced() {
+                return;
             }
             self.wait().await;
         }
@@ -198,7 +205,7 @@ impl Keeper {
     }
 
     /// Looks, where another process writes.
-    async fn watch(&mut self) -> Option<Ended> {
+    async fn watch(&mut self) {
         if self.is_due() {
             let before = self.settings.report.status();
             self.look().await;
@@ -213,14 +220,13 @@ impl Keeper {
                 info!("containerd asks this agent first");
             }
         }
-        None
     }
 
-    async fn write(&mut self, call: Option<Call>) -> Option<Ended> {
+    async fn write(&mut self, call: Option<Call>) {
         let made = self.state.made;
         match call {
             Some(Call::Publish) if made != Some(Made::Published) || self.is_due() => {
-                return self.publish().await;
+                self.publish().await;
             }
             Some(Call::Withdraw(why) | Call::WithdrawAndKill(why))
                 if made != Some(Made::Withdrawn) =>
@@ -232,7 +238,6 @@ impl Keeper {
             }
             _ => {}
         }
-        None
     }
 
     /// Whether the files need a pass: they have changed and settled, or the polling interval has
@@ -243,9 +248,9 @@ impl Keeper {
         now >= self.state.pause_until && (rested || now >= self.state.look_at)
     }
 
-    async fn publish(&mut self) -> Option<Ended> {
+    async fn publish(&mut self) {
         if Instant::now() < self.state.pause_until {
-            return None;
+            return;
         }
         self.renew_watch();
         let pass = self.files.publish().await;
@@ -254,7 +259,8 @@ impl Keeper {
             self.lose();
         }
         if !pass.failures.is_empty() {
-            return self.fail(&pass);
+            self.fail(&pass);
+            return;
         }
         if pass.changed > 0 || !again {
             let registries = self.settings.entries.registries.len();
@@ -268,7 +274,6 @@ impl Keeper {
         self.state.complaint.clear();
         self.state.made = Some(Made::Published);
         self.settings.report.set(Vec::new());
-        None
     }
 
     async fn withdraw(&mut self, why: &str) {
@@ -301,7 +306,7 @@ impl Keeper {
         warn!("hosts.toml was changed so that containerd did not ask this agent; put back");
     }
 
-    fn fail(&mut self, pass: &Pass) -> Option<Ended> {
+    fn fail(&mut self, pass: &Pass) {
         self.pause();
         self.state.stirred = Some(Instant::now());
         // Some of the files may have been written.
@@ -315,21 +320,35 @@ impl Keeper {
             error!(why = complaint, "containerd does not ask this agent first");
             self.state.complaint = complaint;
         }
-        self.replaced()
     }
 
-    /// Whether the mount leads to a directory that is no longer the node's, which is the end.
-    fn replaced(&self) -> Option<Ended> {
-        match self.settings.agent {
-            Agent::Beside | Agent::BesideAndEnded if self.files.replaced() => {
-                warn!(
-                    directory = %self.settings.entries.hosts_dir.display(),
-                    "the node has replaced the directory; only a new container sees the new one"
-                );
-                Some(Ended::Replaced)
-            }
-            _ => None,
+    /// Whether what is looked at here is no longer what the node has, and only a new container, with
+    /// new mounts, sees that.
+    fn is_replaced(&mut self) -> bool {
+        let replaced = match self.settings.agent {
+            Agent::This(_) => None,
+            Agent::Beside | Agent::BesideAndEnded => self.files.replaced(),
+        };
+        let replaced = match self.settings.duty {
+            Duty::Off => None,
+            Duty::Watch | Duty::Write => replaced.or_else(|| self.files.deleted()),
+        };
+        let Some(directory) = replaced else {
+            self.state.replaced = None;
+            return false;
+        };
+        // A mount below a directory that is deleted goes a moment after it.
+        let now = Instant::now();
+        let since = *self.state.replaced.get_or_insert(now);
+        if now < since + REST {
+            self.state.stirred.get_or_insert(now);
+            return false;
         }
+        warn!(
+            directory = %directory.display(),
+            "the node has replaced the directory; only a new container sees the new one"
+        );
+        true
     }
 
     fn pause(&mut self) {

@@ -1,13 +1,15 @@
 //! Changes to the files, one at a time, and none after the final removal.
 
-use std::{fs, os::unix::fs::MetadataExt as _, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use daemon::telemetry::chain;
 use parking_lot::Mutex;
 
+use super::held::{Fate, Held};
 use crate::hosts::{
     entries::{Entries, Outcome},
     place::Done,
+    reach::Reach,
 };
 
 /// The files. Clones are the same.
@@ -26,16 +28,21 @@ pub(super) struct Pass {
 #[derive(Debug)]
 struct Inner {
     entries: Entries,
-    /// Device and inode of the directory that was there at first.
-    found: Option<(u64, u64)>,
+    /// The directory that was there at first.
+    directory: Option<Held>,
+    /// The others that containerd searched then.
+    others: Vec<Held>,
     closed: Mutex<bool>,
 }
 
 impl Files {
     pub(super) fn new(entries: Entries) -> Self {
-        let found = fs::metadata(&entries.hosts_dir).ok();
+        let reach = entries.check().ok();
+        let roots = reach.iter().flat_map(Reach::roots);
+        let others = roots.filter(|root| **root != entries.hosts_dir);
         Self(Arc::new(Inner {
-            found: found.map(|found| (found.dev(), found.ino())),
+            directory: Held::hold(&entries.hosts_dir).ok(),
+            others: others.filter_map(|root| Held::hold(root).ok()).collect(),
             entries,
             closed: Mutex::new(false),
         }))
@@ -90,13 +97,20 @@ impl Files {
         run(look).await.unwrap_or_else(|failure| vec![failure])
     }
 
-    /// Whether the directory is another one than at first. In a container its mount then leads to
-    /// the old one, or can only be read.
-    pub(super) fn replaced(&self) -> bool {
-        let now = fs::metadata(&self.0.entries.hosts_dir).ok();
-        let same =
-            now.is_some_and(|now| now.nlink() > 0 && self.0.found == Some((now.dev(), now.ino())));
-        self.0.found.is_some() && !same
+    /// The directory, if its path leads to another one than at first. In a container, what is mounted
+    /// below it then shows through, and can only be read.
+    pub(super) fn replaced(&self) -> Option<&Path> {
+        let directory = self.0.directory.as_ref();
+        let replaced = directory.filter(|held| held.fate() != Fate::Stays);
+        replaced.map(Held::path)
+    }
+
+    /// A directory that was deleted and that is still what is looked at here, since this is a container
+    /// in which it is mounted. What the node has at its path is not seen.
+    pub(super) fn deleted(&self) -> Option<&Path> {
+        let mut all = self.0.directory.iter().chain(&self.0.others);
+        let deleted = all.find(|held| held.fate() == Fate::Deleted);
+        deleted.map(Held::path)
     }
 
     /// A hung disk must not delay the probes.

@@ -190,9 +190,11 @@ impl Process {
         assert!(status.unwrap().success());
     }
 
-    /// Asks it to end; gives its exit code.
+    /// Asks it to end, if it has not ended yet; gives its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
-        self.signal("TERM");
+        if !self.has_ended() {
+            self.signal("TERM");
+        }
         self.0.wait().unwrap().code()
     }
 

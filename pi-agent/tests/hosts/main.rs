@@ -223,6 +223,23 @@ fn nobody_waits_for_a_frozen_agent_for_long() {
     drop(waiting);
 }
 
+/// In a pod only a new container sees the new directory. ext4 gives it the number of the old one.
+#[test]
+fn who_keeps_a_directory_that_is_made_anew_ends() {
+    let bed = Bed::new();
+    let mut keeper = bed.keep_hosts(&[]);
+    let agent = bed.agent(&["--hosts=watch"]);
+    until("the agent to be entered", || bed.asks("_default"));
+    fs::remove_dir_all(bed.dir()).unwrap();
+    fs::create_dir(bed.dir()).unwrap();
+    until("keep-hosts to end", || keeper.has_ended());
+    assert_eq!(keeper.stop(), Some(1), "the kubelet is to start it again");
+    let keeper = bed.keep_hosts(&[]);
+    until("the agent to be entered again", || bed.asks("_default"));
+    keeper.stop();
+    agent.stop();
+}
+
 #[test]
 fn systemd_hears_of_the_start_and_of_signs_of_life() {
     let bed = Bed::new();

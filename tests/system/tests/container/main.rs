@@ -168,11 +168,12 @@ impl<'a> AgentPod<'a> {
                 .is_ok_and(|answer| answer.status == 200)
                 .then_some(()))
         });
-        let logs = || {
-            let (agent, hosts) = (self.agent.log(), self.hosts.log());
-            format!("the agent's log:\n{agent}\nkeep-hosts' log:\n{hosts}")
-        };
-        ready.with_context(logs)
+        ready.with_context(|| self.logs())
+    }
+
+    fn logs(&self) -> String {
+        let (agent, hosts) = (self.agent.log(), self.hosts.log());
+        format!("the agent's log:\n{agent}\nkeep-hosts' log:\n{hosts}")
     }
 
     fn status(&self) -> Result<Status> {

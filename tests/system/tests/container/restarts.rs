@@ -1,5 +1,6 @@
-//! What goes on in the agent's pod without its end: the agent is killed, and is stopped. Its node's
-//! pulls go on, and containerd asks the agent whenever it answers.
+//! What goes on in the agent's pod without its end: the agent is killed, is stopped, and the node's
+//! mirror files are replaced. Its node's pulls go on, and containerd asks the agent whenever it
+//! answers.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -45,6 +46,22 @@ fn the_mirror_files_follow_the_agent_and_not_its_container() -> Result<()> {
     pod.wait_ready()?;
     pull(second, APP)?;
     counted(&pod, &image)?;
+
+    // As a tool does that writes them all anew at each of its starts.
+    let directory = second.containerd.hosts_directory();
+    fs::remove_dir_all(&directory)?;
+    bed.set_hosts(&[bed.registry.url()])?;
+    let code = wait_until("keep-hosts to ask for a new mount", SOON, || {
+        pod.pod.exit_code(&pod.hosts)
+    })
+    .with_context(|| format!("keep-hosts' log:\n{}", pod.hosts.log()))?;
+    assert_eq!(code, 1, "keep-hosts' log:\n{}", pod.hosts.log());
+    pod.hosts = pod.pod.run(&again(&manifest.hosts, 1))?;
+    let entered = wait_until("the agent to be entered again", SOON, || {
+        Ok(in_force()?.then_some(()))
+    });
+    entered.with_context(|| pod.logs())?;
+    pod.wait_ready()?;
 
     pod.leave(&bed, &image)?;
     assert_eq!(hosts_file(second)?, before, "the node is not as it was");

@@ -4,6 +4,7 @@
 mod asked;
 mod discard;
 mod private;
+mod replaced;
 mod roots;
 mod socket;
 
