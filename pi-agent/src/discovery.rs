@@ -56,7 +56,7 @@ const FINDS: Metric = Metric::counter(
         "outcome",
         "`found`, `nobody`, `ready` (known beforehand), `no_server`",
     )],
-    "Questions to the server for who has a key, by what came of them.",
+    "Finds: requests to the server for the holders of a key, by result.",
 );
 
 /// Holders requested per key: twice as many as are tried for an object, since some may be known not

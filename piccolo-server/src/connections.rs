@@ -25,7 +25,7 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
         "`per_address` (its address had `--connections-per-address` already), `stalled` (it took \
          nothing of its reply for ten seconds)",
     )],
-    "Connections of agents that the server ended, or did not take.",
+    "Connections of agents that the server closed or refused.",
 )];
 
 /// With more connections than this, a reply closes its connection.

@@ -31,7 +31,11 @@ pub(crate) const METRICS: &[Metric] = &[
         &[],
         "Nodes that were removed after a long silence, by this instance.",
     ),
-    Metric::counter(KEYS, &[], "Keys that were removed with them."),
+    Metric::counter(
+        KEYS,
+        &[],
+        "Keys of silent nodes that were removed by this instance.",
+    ),
 ];
 
 /// Timeouts of silence after which a node is removed. Until then it may come back with its old set.

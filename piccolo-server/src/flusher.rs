@@ -61,12 +61,12 @@ pub(crate) const METRICS: &[Metric] = &[
     Metric::gauge(
         CACHED,
         &[DATABASE],
-        "Keys whose holders are remembered, or that nobody has them.",
+        "Keys whose holders, or the lack of them, are cached.",
     ),
     Metric::gauge(
         CACHE_BYTES,
         &[DATABASE],
-        "What these take; those that were not asked for make room at 40 MiB.",
+        "Memory of the cached holders of keys; second-chance (CLOCK) eviction at 40 MiB.",
     ),
     Metric::gauge(UP, &[DATABASE], "Whether the database answers: 1, or 0."),
 ];

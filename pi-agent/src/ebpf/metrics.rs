@@ -13,7 +13,7 @@ use pi_ebpf::names::Failure;
 use super::{
     ledger::Moved,
     mode::Mode,
-    named::{Named, Place},
+    named::{Named, Naming},
     page::Page,
     sums::{FlowSums, Sums},
 };
@@ -37,18 +37,18 @@ const BYTES: Metric = Metric::counter(
 const RATED_BYTES: Metric = Metric::counter(
     "piccolo_agent_peer_rated_bytes_total",
     &[PEER, DIRECTION],
-    "Those of transfers long enough to tell a rate by.",
+    "TCP payload exchanged with a peer in transfers long enough to tell a rate.",
 );
 const BUSY_SECONDS: Metric = Metric::counter(
     "piccolo_agent_peer_busy_seconds_total",
     &[PEER, DIRECTION],
-    "The time these took, over all connections. Throughput is the rate of rated bytes over the \
-     rate of this.",
+    "Time that transfers long enough to tell a rate took, over all connections with a peer. \
+     Throughput is the rate of rated bytes over the rate of this.",
 );
 const BURSTS: Metric = Metric::counter(
     "piccolo_agent_peer_bursts_total",
     &[PEER, DIRECTION],
-    "Transfers long enough to tell a rate by.",
+    "Transfers with a peer that were long enough to tell a rate.",
 );
 const RETRANSMITS: Metric = Metric::counter(
     "piccolo_agent_peer_retransmits_total",
@@ -164,9 +164,9 @@ impl PeerMetrics {
     /// Adds what passed with one peer.
     pub(crate) fn record(&mut self, moved: &Moved) {
         match self.named.place(moved.peer, moved.total_bytes) {
-            Place::Own => {}
-            Place::Instead(before) => self.withdraw(before),
-            Place::Other => return self.other.add(&moved.growth),
+            Naming::Own => {}
+            Naming::Instead(before) => self.withdraw(before),
+            Naming::Other => return self.other.add(&moved.growth),
         }
         let shown = self.peers.entry(moved.peer).or_default();
         shown.sums.add(&moved.growth);

@@ -13,7 +13,7 @@ pub const METRICS: &[Metric] = &[
             ("kind", "manifest, blob, other"),
             ("outcome", "own, peer, miss, range, short, gone, invalid"),
         ],
-        "Requests of containerd by what became of them.",
+        "Requests of containerd, by outcome.",
     ),
     Metric::counter(
         "piccolo_agent_mirror_bytes_total",

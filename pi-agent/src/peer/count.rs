@@ -13,7 +13,7 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "piccolo_agent_peer_requests_total",
         &[("outcome", "served, missing, busy, range, cut, invalid")],
-        "Requests of peers by what became of them.",
+        "Requests of peers, by outcome.",
     ),
     Metric::counter(
         "piccolo_agent_peer_connections_refused_total",

@@ -33,7 +33,7 @@ pub(crate) const METRICS: &[Metric] = &[
     Metric::histogram(
         SECONDS,
         &[ROUTE],
-        "From a call's head to its answer; a find's is its latency.",
+        "Latency of calls, from the head of the request to the reply.",
     ),
 ];
 

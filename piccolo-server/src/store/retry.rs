@@ -15,7 +15,7 @@ const CONFLICTS: &str = "piccolo_server_transaction_conflicts_total";
 pub(super) const METRIC: Metric = Metric::counter(
     CONFLICTS,
     &[],
-    "Transactions that another one was in the way of, and that were tried again.",
+    "Transactions that conflicted with another one and were retried.",
 );
 
 /// How often a transaction is tried.

@@ -13,7 +13,7 @@ pub(crate) const FAILURES: Metric = Metric::counter(
         "cause",
         "refused, unreachable, stalled, cut, missing, busy, wrong_bytes, protocol",
     )],
-    "Peers that did not deliver, by what was the matter.",
+    "Failures of peers, by cause.",
 );
 
 /// Quarantines that began.
@@ -42,7 +42,7 @@ pub(crate) const TURNS: Metric = Metric::counter(
 pub(crate) const HANDED_OVER: Metric = Metric::counter(
     "piccolo_agent_swarm_handovers_total",
     &[("fault", "silent, empty, busy, wrong")],
-    "Sources in crowds that were given up for another, by what was the matter.",
+    "Sources in crowds that were replaced by another, by cause.",
 );
 
 /// Permits that were lost.
