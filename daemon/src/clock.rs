@@ -10,10 +10,10 @@ use std::{
 
 /// Gives the time since the Unix epoch. Deadlines use tokio's clock instead, which tests pause.
 #[derive(Debug, Clone)]
-pub struct Clock(Source);
+pub struct Clock(ClockSource);
 
 #[derive(Debug, Clone)]
-enum Source {
+enum ClockSource {
     System,
     Manual(Arc<AtomicU64>),
 }
@@ -21,23 +21,23 @@ enum Source {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(ClockSource::System)
     }
 
     /// A clock that stands at `now` until [`advance`](Self::advance) moves it.
     pub fn manual(now: Duration) -> Self {
-        Self(Source::Manual(Arc::new(AtomicU64::new(millis(now)))))
+        Self(ClockSource::Manual(Arc::new(AtomicU64::new(millis(now)))))
     }
 
     /// Time since the Unix epoch, to the millisecond; zero on a clock set before 1970.
     pub fn now(&self) -> Duration {
         match &self.0 {
-            Source::System => {
+            ClockSource::System => {
                 #[expect(clippy::disallowed_methods, reason = "this is the place that reads it")]
                 let now = SystemTime::now();
                 Duration::from_millis(millis(now.duration_since(UNIX_EPOCH).unwrap_or_default()))
             }
-            Source::Manual(now) => Duration::from_millis(now.load(Ordering::Relaxed)),
+            ClockSource::Manual(now) => Duration::from_millis(now.load(Ordering::Relaxed)),
         }
     }
 
@@ -48,7 +48,7 @@ impl Clock {
 
     /// Moves a manual clock forward; the system clock ignores it.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(now) = &self.0 {
+        if let ClockSource::Manual(now) = &self.0 {
             now.fetch_add(millis(by), Ordering::Relaxed);
         }
     }

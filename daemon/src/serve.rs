@@ -21,7 +21,7 @@ use tracing::{Span, debug, warn};
 
 pub use self::addresses::network;
 use self::{
-    addresses::{Addresses, Place},
+    addresses::{Addresses, ConnectionSlot},
     patient::Patient,
 };
 use crate::{scope::Scope, spell::Spell};
@@ -60,7 +60,7 @@ pub struct Open(pub usize);
 #[derive(Debug)]
 struct Taken {
     _slot: OwnedSemaphorePermit,
-    _place: Place,
+    _place: ConnectionSlot,
     /// One clone for each connection, and the listener's own while it takes connections.
     open: Arc<()>,
 }

@@ -35,7 +35,7 @@ use self::{
     origin::Origin,
     store::Store,
     track::{Difference, Tracker},
-    watch::Watch,
+    watch::StoreWatch,
 };
 use crate::{
     containerd::Containerd, digest::Digest, discovery::Discovery, http::ByteRange, jitter::Jitter,
@@ -442,7 +442,7 @@ impl Tracking {
         let Self { content, settings } = self;
         content.follow_growth(scope);
         let (changes, queue) = mpsc::channel(QUEUE);
-        let watch = Watch {
+        let watch = StoreWatch {
             store: content.0.store.clone(),
             listing: content.0.listing.clone(),
             changes: changes.clone(),

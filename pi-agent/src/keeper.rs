@@ -24,7 +24,7 @@ use self::{
     files::{Files, Pass},
     standing::{Call, Expected, Standing},
     target::Target,
-    watch::Watch,
+    watch::DirectoryWatch,
 };
 pub use self::{
     probe::{Answer, ask},
@@ -51,7 +51,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub struct Keeper {
     files: Files,
     settings: Settings,
-    state: State,
+    state: Progress,
 }
 
 /// What is kept, and how.
@@ -83,12 +83,12 @@ pub enum Agent {
 }
 
 #[derive(Debug)]
-struct State {
+struct Progress {
     standing: Standing,
     target: Target,
     /// The result of the last pass over the files.
     made: Option<Made>,
-    watch: Option<Watch>,
+    watch: Option<DirectoryWatch>,
     /// Time of the last change of the files that was not yet handled.
     stirred: Option<Instant>,
     /// Since when a directory has been another one.
@@ -113,7 +113,7 @@ impl Keeper {
         Self {
             files: Files::new(settings.entries.clone()),
             settings,
-            state: State {
+            state: Progress {
                 standing: Standing::default(),
                 target: Target::default(),
                 made: None,
@@ -366,7 +366,7 @@ impl Keeper {
     /// Watches what is there now. Before the files are read, so that no change falls between.
     fn renew_watch(&mut self) {
         let state = &mut self.state;
-        state.watch = Watch::new(self.files.entries().directories()).ok();
+        state.watch = DirectoryWatch::new(self.files.entries().directories()).ok();
         state.stirred = None;
         let poll = state.watch.as_ref().map_or(BLIND_POLL, |_| POLL);
         state.look_at = Instant::now() + poll;

@@ -30,7 +30,7 @@ const RESOLVED: Metric = Metric::counter(
         "`registry`, `memory` (asked within the TTL), `stale`, `own` and `peer` (the registry \
          cannot be reached), `nobody`",
     )],
-    "Tags that containerd asked for, by whose word was taken.",
+    "Tags that containerd asked for, by the source of the digest.",
 );
 
 /// Tags and registries that are remembered.
@@ -60,13 +60,13 @@ pub struct Settings {
 struct Inner {
     asker: Asker,
     settings: Settings,
-    state: Mutex<State>,
+    state: Mutex<KnownTags>,
     /// Rate-limits the log lines about registries.
     away: Spell,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct KnownTags {
     known: HashMap<String, Known>,
     /// Registries that could not be reached, and when they are tried again.
     away: HashMap<String, Instant>,
@@ -191,7 +191,7 @@ impl Tags {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, KnownTags> {
         self.0.state.lock()
     }
 }

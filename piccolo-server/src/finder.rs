@@ -63,7 +63,7 @@ pub(crate) struct Explained {
 
 /// A key's holders of one address family.
 #[derive(Debug)]
-struct Source {
+struct KeyHolders {
     space: SpaceId,
     around: Packed,
     stretches: Vec<Stretch>,
@@ -213,9 +213,9 @@ impl Finder {
         key: KeyHash,
         asker: Asker,
         topology: &Topology,
-    ) -> Result<Vec<Source>, StoreError> {
+    ) -> Result<Vec<KeyHolders>, StoreError> {
         let own = Family::of(asker.ip);
-        let mut sources: Vec<Source> = Vec::with_capacity(2);
+        let mut sources: Vec<KeyHolders> = Vec::with_capacity(2);
         for family in [own, own.other()] {
             let Some(space) = spaces.of(family) else {
                 continue;
@@ -234,7 +234,7 @@ impl Finder {
 
     /// Whether there are as many candidates as the asker wants: neither the dead nor the asker
     /// itself is one.
-    fn is_enough(&self, database: &Database, sources: &[Source], asker: Asker) -> bool {
+    fn is_enough(&self, database: &Database, sources: &[KeyHolders], asker: Asker) -> bool {
         let wanted = limit(asker.count);
         if sources.iter().all(|source| source.holders.len() < wanted) {
             return false;
@@ -253,7 +253,7 @@ impl Finder {
         key: KeyHash,
         asker: Asker,
         topology: &Topology,
-    ) -> Result<Source, StoreError> {
+    ) -> Result<KeyHolders, StoreError> {
         let around = place(asker.ip, family);
         // More than half of the wanted number on either side, so that the ranking has a choice.
         let neighbours = asker.count.saturating_mul(5) / 8 + 8;
@@ -283,7 +283,7 @@ impl Finder {
                 Holders::Some(rows::rows(database, wanted, nearest, &stretches).await?)
             }
         };
-        Ok(Source {
+        Ok(KeyHolders {
             space,
             around,
             stretches,
@@ -316,7 +316,7 @@ impl Finder {
 /// The default peer port of agents.
 const AGENT_PORT: u16 = 7787;
 
-fn gather(chosen: &mut Chosen<'_>, sources: &[Source], asker: Asker) {
+fn gather(chosen: &mut Chosen<'_>, sources: &[KeyHolders], asker: Asker) {
     for source in sources {
         match &source.holders {
             Holders::All(set) => chosen.add_from(

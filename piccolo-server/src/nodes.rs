@@ -39,7 +39,7 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
 /// All nodes of one database.
 #[derive(Debug)]
 pub(crate) struct Nodes {
-    table: RwLock<Table>,
+    table: RwLock<NodeTable>,
     accusers: Mutex<Accusers>,
     timeout: i64,
 }
@@ -78,7 +78,7 @@ pub(crate) struct Census {
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct NodeTable {
     slots: HashMap<NodeKey, Node, QuickHash>,
     /// Where the nodes are, whatever their ports.
     addresses: HashSet<(SpaceId, IpAddr)>,
@@ -87,7 +87,7 @@ struct Table {
 /// A moment's view of the nodes.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
-    table: RwLockReadGuard<'a, Table>,
+    table: RwLockReadGuard<'a, NodeTable>,
     alive_since: i64,
 }
 

@@ -9,7 +9,7 @@ use crate::mix::Map;
 use crate::path::{DirectLink, Link, Ways};
 use crate::place::{Place, RackPrefix, Spot};
 use crate::ranking::Ranking;
-use crate::table::Table;
+use crate::table::PrefixTable;
 use crate::{RackId, Rate};
 
 /// What the operators declared about their network.
@@ -20,7 +20,7 @@ use crate::{RackId, Rate};
 pub struct Topology {
     pub(crate) places: Vec<Place>,
     pub(crate) by_rack: Map<RackId, usize>,
-    pub(crate) table: Table,
+    pub(crate) table: PrefixTable,
     /// By the indexes of the two places, from and to.
     pub(crate) links: Map<(usize, usize), DirectLink>,
     pub(crate) ranking: Ranking,
@@ -138,7 +138,7 @@ impl Default for Topology {
         Self {
             places: Vec::new(),
             by_rack: Map::default(),
-            table: Table::default(),
+            table: PrefixTable::default(),
             links: Map::default(),
             ranking: Ranking::DEFAULT,
             host_link: Self::HOST_LINK,

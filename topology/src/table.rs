@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 
 /// The prefixes of both families.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Table {
+pub(crate) struct PrefixTable {
     prefixes: Vec<Prefix>,
     v4: Intervals<u32>,
     v6: Intervals<u128>,
@@ -30,7 +30,7 @@ struct Intervals<A> {
     prefix: Vec<Option<usize>>,
 }
 
-impl Table {
+impl PrefixTable {
     /// Takes canonical prefixes without duplicates, in any order.
     pub(crate) fn new(cidrs: impl IntoIterator<Item = (IpNetwork, usize)>) -> Self {
         let mut cidrs: Vec<_> = cidrs.into_iter().collect();

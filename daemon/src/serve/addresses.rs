@@ -14,14 +14,14 @@ pub struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// The slot of one connection; dropping it frees the slot.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionSlot {
     addresses: Addresses,
     address: IpAddr,
 }
 
 impl Addresses {
     /// Takes a place, unless the address has as many as `most` already.
-    pub fn take(&self, address: IpAddr, most: usize) -> Option<Place> {
+    pub fn take(&self, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
         let address = network(address);
         let mut counts = self.0.lock();
         let count = counts.entry(address).or_default();
@@ -29,14 +29,14 @@ impl Addresses {
             return None;
         }
         *count += 1;
-        Some(Place {
+        Some(ConnectionSlot {
             addresses: self.clone(),
             address,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut counts = self.addresses.0.lock();
         if let Some(count) = counts.get_mut(&self.address) {

@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// Follows one content store.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct StoreWatch {
     pub(crate) store: Store,
     pub(crate) listing: Option<Listing>,
     pub(crate) changes: mpsc::Sender<Change>,
@@ -51,7 +51,7 @@ struct Seen {
     rescan: bool,
 }
 
-impl Watch {
+impl StoreWatch {
     /// Follows the store until the scope drains.
     pub(crate) async fn run(self, scope: Scope) {
         tokio::select! {

@@ -24,7 +24,7 @@ pub(super) const CALLS: Metric = Metric::counter(
         ("kind", "`sync`, `advertise`, `keepalive`"),
         ("outcome", "`ok`, `resync`, `failed`"),
     ],
-    "What this node told the server about itself.",
+    "Announcements of this node to the server, by kind and result.",
 );
 pub(super) const RESYNCS: Metric = Metric::counter(
     "piccolo_agent_resyncs_total",
@@ -34,7 +34,7 @@ pub(super) const RESYNCS: Metric = Metric::counter(
 pub(super) const LAG: Metric = Metric::histogram(
     "piccolo_agent_advertise_lag_seconds",
     &[],
-    "From a change of what is shared to the server's taking it.",
+    "Time from a change of the shared set until the server has accepted it.",
 );
 
 /// Interval between two keepalives, when there is nothing else to report.
@@ -74,7 +74,7 @@ pub(super) struct Announcer {
     seq: u64,
     /// The last number that was sent: whether the server took it is unknown where it is not `seq`.
     sent: u64,
-    state: State,
+    state: SetState,
     backoff: Backoff,
     /// Keys that did not fit into the last sync; they are sent before any later change.
     untold: Untold,
@@ -87,7 +87,7 @@ pub(super) struct Announcer {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum SetState {
     /// The server has this node's set as of `seq`; a Go server gets it anew at the given time.
     Synced { again: Option<Instant> },
     /// The whole set goes out at the given time.
@@ -111,7 +111,7 @@ impl Announcer {
             epoch,
             seq: 0,
             sent: 0,
-            state: State::SyncDue(now),
+            state: SetState::SyncDue(now),
             backoff: Backoff::new(RETRY.0, RETRY.1),
             untold: Untold::default(),
             undelivered: None,
@@ -180,12 +180,12 @@ impl Announcer {
     async fn wait(&self) -> Due {
         let pending = &self.discovery.0.pending;
         match self.state {
-            State::SyncDue(at) => {
+            SetState::SyncDue(at) => {
                 tokio::time::sleep_until(at).await;
                 Due::Sync
             }
-            State::Synced { .. } if !self.untold.is_empty() || pending.len() > 0 => Due::Changes,
-            State::Synced { again } => tokio::select! {
+            SetState::Synced { .. } if !self.untold.is_empty() || pending.len() > 0 => Due::Changes,
+            SetState::Synced { again } => tokio::select! {
                 () = pending.changed() => {
                     tokio::time::sleep(GATHER).await;
                     Due::Changes
@@ -200,7 +200,7 @@ impl Announcer {
     fn sync_soon(&mut self) {
         let keys = u32::try_from((self.keys)().len()).unwrap_or(u32::MAX);
         let window = SPREAD_PER_KEY.saturating_mul(keys).min(MAX_SPREAD);
-        self.state = State::SyncDue(Instant::now() + window.mul_f64(self.jitter.next()));
+        self.state = SetState::SyncDue(Instant::now() + window.mul_f64(self.jitter.next()));
     }
 
     async fn sync(&mut self, holder: Holder) -> Outcome {
@@ -235,7 +235,7 @@ impl Announcer {
                 self.seq = seq;
                 let again = (self.flavour().await == Flavour::Go)
                     .then(|| Instant::now() + self.jitter.around(GO_SYNC));
-                self.state = State::Synced { again };
+                self.state = SetState::Synced { again };
                 let mut standing = self.standing();
                 standing.syncs += 1;
                 Outcome::Taken
@@ -260,7 +260,7 @@ impl Announcer {
             return Outcome::Taken;
         }
         if !delta.removed.is_empty() && self.flavour().await == Flavour::Go {
-            self.state = State::SyncDue(Instant::now() + GO_REMOVAL);
+            self.state = SetState::SyncDue(Instant::now() + GO_REMOVAL);
             return Outcome::Taken;
         }
         let (added, removed) = (delta.added.len(), delta.removed.len());
@@ -412,7 +412,7 @@ impl Announcer {
         let mut standing = self.standing();
         standing.epoch = self.epoch;
         standing.seq = self.seq;
-        standing.synced = matches!(self.state, State::Synced { .. }) && self.untold.is_empty();
+        standing.synced = matches!(self.state, SetState::Synced { .. }) && self.untold.is_empty();
     }
 }
 

@@ -14,12 +14,12 @@ const CAPACITY: usize = 20_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    state: Mutex<State>,
+    state: Mutex<Unsent>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Unsent {
     /// The latest change of each key.
     changes: HashMap<Key, Fate>,
     /// When the first of them happened.
@@ -87,7 +87,7 @@ impl Pending {
 
     /// A sync includes all changes.
     pub(crate) fn clear(&self) {
-        *self.state.lock() = State::default();
+        *self.state.lock() = Unsent::default();
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -48,11 +48,11 @@ pub struct Settings {
 pub struct Accounting {
     choice: Choice,
     sockets: SocketTable,
-    state: Mutex<State>,
+    state: Mutex<Counting>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Counting {
     source: Source,
     mode: Mode,
     ledger: Ledger,
@@ -102,7 +102,7 @@ impl Accounting {
         let sockets = SocketTable::new(capacity, now);
         let (source, mode) = choose(settings, &sockets)?;
         announce(None, &mode);
-        let state = State {
+        let state = Counting {
             source,
             mode,
             ledger: Ledger::new(settings.idle, now),
@@ -210,12 +210,12 @@ impl Accounting {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Counting> {
         self.state.lock()
     }
 }
 
-impl State {
+impl Counting {
     fn pass(&mut self, now: Instant) {
         let start = Instant::now();
         if let Err(error) = self.look(now) {

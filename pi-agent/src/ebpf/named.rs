@@ -29,7 +29,7 @@ pub(crate) struct Named {
 
 /// How a peer is shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Naming {
     /// It has a name.
     Own,
     /// It has a name now, and this one has lost it.
@@ -48,25 +48,25 @@ impl Named {
     }
 
     /// The place of `peer`, with which `bytes` have passed so far.
-    pub(crate) fn place(&mut self, peer: IpAddr, bytes: u64) -> Place {
+    pub(crate) fn place(&mut self, peer: IpAddr, bytes: u64) -> Naming {
         if let Some(known) = self.peers.get_mut(&peer) {
             *known = bytes;
-            return Place::Own;
+            return Naming::Own;
         }
         if self.peers.len() < self.limit {
             self.give(peer, bytes);
-            return Place::Own;
+            return Naming::Own;
         }
         let least = self.peers.iter().min_by_key(|(_, bytes)| **bytes);
         let Some((&least, &fewest)) = least else {
-            return Place::Other;
+            return Naming::Other;
         };
         if bytes <= fewest.saturating_mul(AHEAD) {
-            return Place::Other;
+            return Naming::Other;
         }
         self.forget(least);
         self.give(peer, bytes);
-        Place::Instead(least)
+        Naming::Instead(least)
     }
 
     /// Whether a peer has a name.
@@ -109,12 +109,12 @@ mod tests {
     #[test]
     fn the_busiest_take_the_places_of_the_least_busy() {
         let mut named = Named::new(2);
-        assert_eq!(named.place(peer(1), 100), Place::Own);
-        assert_eq!(named.place(peer(2), 300), Place::Own);
-        assert_eq!(named.place(peer(3), 200), Place::Other);
-        assert_eq!(named.place(peer(3), 201), Place::Instead(peer(1)));
-        assert_eq!(named.place(peer(1), 150), Place::Other);
-        assert_eq!(named.place(peer(2), 301), Place::Own);
+        assert_eq!(named.place(peer(1), 100), Naming::Own);
+        assert_eq!(named.place(peer(2), 300), Naming::Own);
+        assert_eq!(named.place(peer(3), 200), Naming::Other);
+        assert_eq!(named.place(peer(3), 201), Naming::Instead(peer(1)));
+        assert_eq!(named.place(peer(1), 150), Naming::Other);
+        assert_eq!(named.place(peer(2), 301), Naming::Own);
     }
 
     #[test]
@@ -122,14 +122,14 @@ mod tests {
         let mut named = Named::new(1);
         let mut retired = Vec::new();
         for n in 0..7 {
-            assert_ne!(named.place(peer(n), 3_u64.pow(n.into())), Place::Other);
+            assert_ne!(named.place(peer(n), 3_u64.pow(n.into())), Naming::Other);
             retired.extend(named.retire());
         }
         assert_eq!(retired, [peer(0), peer(1), peer(2)]);
         // It is back, and no longer one of those that lost theirs.
-        assert_ne!(named.place(peer(3), 3_u64.pow(9)), Place::Other);
+        assert_ne!(named.place(peer(3), 3_u64.pow(9)), Naming::Other);
         assert_eq!(named.retire(), None);
-        assert_ne!(named.place(peer(9), 3_u64.pow(10)), Place::Other);
+        assert_ne!(named.place(peer(9), 3_u64.pow(10)), Naming::Other);
         assert_eq!(named.retire(), Some(peer(4)));
     }
 
@@ -137,7 +137,7 @@ mod tests {
     fn new_peers_are_named_however_many_came_and_went() {
         let mut named = Named::new(2);
         for n in 0..200 {
-            assert_eq!(named.place(peer(n), 10), Place::Own);
+            assert_eq!(named.place(peer(n), 10), Naming::Own);
             named.forget(peer(n));
             while named.retire().is_some() {}
         }

@@ -58,12 +58,12 @@ struct Entry {
 struct Shared {
     active: AtomicBool,
     start: Instant,
-    table: Mutex<Table>,
+    table: Mutex<Connections>,
     promises: OnceLock<Arc<Promises>>,
 }
 
 #[derive(Debug)]
-struct Table {
+struct Connections {
     capacity: usize,
     next: u64,
     peers: BTreeMap<IpAddr, PeerSockets>,
@@ -73,7 +73,7 @@ struct Table {
 impl SocketTable {
     /// A table of at most `capacity` peers that keeps nothing until it is [`activate`](Self::activate)d.
     pub(crate) fn new(capacity: usize, start: Instant) -> Self {
-        let table = Table {
+        let table = Connections {
             capacity,
             next: 0,
             peers: BTreeMap::new(),
@@ -208,7 +208,7 @@ impl Drop for Entry {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
         // Counters are whole after every step.
         self.table.lock()
     }
@@ -224,7 +224,7 @@ impl Shared {
     }
 }
 
-impl Table {
+impl Connections {
     fn insert(&mut self, peer: IpAddr, socket: OwnedFd, info: TcpInfo, now_ns: u64) -> Option<u64> {
         if !self.peers.contains_key(&peer) && self.peers.len() >= self.capacity {
             self.full += 1;

@@ -6,9 +6,9 @@ use daemon::inotify::{DIRECTORY, Inotify};
 
 /// Some directories under watch.
 #[derive(Debug)]
-pub(super) struct Watch(Inotify);
+pub(super) struct DirectoryWatch(Inotify);
 
-impl Watch {
+impl DirectoryWatch {
     /// Watches those of the directories that exist. A later one shows in its parent.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use crate::packed::Packed;
 /// One key.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
-    state: RwLock<State>,
+    state: RwLock<EntryState>,
     flight: SingleFlight,
     /// The reference bit of CLOCK eviction: the key was requested since the hand last passed.
     referenced: AtomicBool,
@@ -30,7 +30,7 @@ pub(super) struct Entry {
 
 /// Kept small, since there are many: rarely needed fields are allocated on demand.
 #[derive(Debug, Default)]
-struct State {
+struct EntryState {
     /// What was loaded, and when the load began.
     cached: Option<(Cached, Instant)>,
     /// Milliseconds from the load to the last revalidation.
@@ -217,7 +217,7 @@ impl Entry {
     }
 }
 
-impl State {
+impl EntryState {
     /// Measures the set; returns the entry's bytes before and after.
     fn measure(&mut self) -> (usize, usize) {
         let before = self.bytes();

@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     Current, REFUSED, RELOADS,
     load::{self, LoadError},
-    watch::Watch,
+    watch::FileWatch,
 };
 
 /// How long a change is left to settle: an editor may write a file in several steps.
@@ -74,7 +74,7 @@ impl Reloader {
     async fn follow(&mut self) {
         loop {
             // Watch before reading, so that no change is missed in between.
-            let watch = Watch::new(&self.path);
+            let watch = FileWatch::new(&self.path);
             self.read(Cause::Look).await;
             match watch {
                 Ok(watch) => self.wait(watch).await,
@@ -90,7 +90,7 @@ impl Reloader {
     }
 
     /// Ends when the file may have changed.
-    async fn wait(&mut self, mut watch: Watch) {
+    async fn wait(&mut self, mut watch: FileWatch) {
         tokio::select! {
             changed = watch.changed() => {
                 if let Err(error) = changed {

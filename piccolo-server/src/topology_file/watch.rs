@@ -18,9 +18,9 @@ const MOST_LINKS: u32 = 40;
 
 /// The directories on the way to a file, under watch.
 #[derive(Debug)]
-pub(super) struct Watch(Inotify);
+pub(super) struct FileWatch(Inotify);
 
-impl Watch {
+impl FileWatch {
     /// Watches the way to the file as it is now. When that changes, the way may be another.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let inotify = Inotify::new()?;

@@ -6,7 +6,7 @@ use crate::file::error::{At, Findings};
 use crate::file::problem::Problem;
 use crate::file::value::{Fields, Typed};
 use crate::place::Place;
-use crate::table::{Table, holds};
+use crate::table::{PrefixTable, holds};
 
 /// A prefix, and the place that claims it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ struct Claim {
     cidr: IpNetwork,
 }
 
-pub(crate) fn table(places: &[Place], sources: &[&Fields], findings: &mut Findings) -> Table {
+pub(crate) fn table(places: &[Place], sources: &[&Fields], findings: &mut Findings) -> PrefixTable {
     let mut claims = Vec::new();
     for (place, fields) in sources.iter().enumerate() {
         let split = places.get(place).and_then(|place| place.split);
@@ -66,7 +66,7 @@ pub(crate) fn table(places: &[Place], sources: &[&Fields], findings: &mut Findin
         open.push(claim);
         sound.push((claim.cidr, claim.place));
     }
-    Table::new(sound)
+    PrefixTable::new(sound)
 }
 
 fn conflict(places: &[Place], outer: Claim, inner: Claim) -> Option<Problem> {

@@ -36,7 +36,7 @@ const MOST: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// What is remembered of peers that failed.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<Table>);
+pub(super) struct Health(Mutex<PeerTable>);
 
 /// How a peer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +72,7 @@ pub struct Quarantine {
 /// Failures and lies are kept in separate tables: failures cost an attacker nothing and can come in
 /// any number, and must not evict a quarantine.
 #[derive(Debug)]
-struct Table {
+struct PeerTable {
     peers: LruCache<Holder, Record>,
     liars: LruCache<Holder, Liar>,
     /// Until when a peer is not asked for an object that it failed.
@@ -193,12 +193,12 @@ impl Health {
         quarantines
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, PeerTable> {
         self.0.lock()
     }
 }
 
-impl Table {
+impl PeerTable {
     fn record(&mut self, peer: Holder, now: Instant) -> &mut Record {
         self.peers.get_or_insert_mut(peer, || Record {
             out: now,
@@ -228,7 +228,7 @@ impl Table {
     }
 }
 
-impl Default for Table {
+impl Default for PeerTable {
     fn default() -> Self {
         Self {
             peers: LruCache::new(MOST),
