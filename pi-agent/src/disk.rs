@@ -93,7 +93,7 @@ fn sized(file: File) -> io::Result<(File, u64)> {
 /// Fills `bytes` from a file.
 ///
 /// # Errors
-/// As those of [`FileExt::read_exact_at`], and when the disk takes too long.
+/// As those of [`read_exact_at`](std::os::unix::fs::FileExt::read_exact_at), and when the disk takes too long.
 pub(crate) async fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     let wanted = bytes.len();
     let end = offset.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX));
