@@ -1,7 +1,9 @@
 //! MySQL, MariaDB, and what speaks their protocol.
 
 mod link;
+mod migration;
 mod session;
+mod turn;
 
 use std::{
     sync::{
@@ -32,10 +34,10 @@ use crate::store::{
 
 /// What is sent to the server beside the statements.
 #[cfg(test)]
-pub(super) const BESIDE_STATEMENTS: [&str; 5] = {
-    let [level, wait, length] = session::SET_UP;
-    [level, wait, length, session::LOCK, session::UNLOCK]
-};
+pub(super) fn beside_statements() -> Vec<&'static str> {
+    let locks = [session::LOCK, session::UNLOCK];
+    [&session::SET_UP[..], &locks, &turn::STATEMENTS].concat()
+}
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/mysql");
 
@@ -162,19 +164,7 @@ impl Engine for MySql {
     }
 
     async fn migrate(&self) -> Result<(), MigrateError> {
-        let pool = self.primary.pool();
-        let mut connection = pool.acquire().await?;
-        let locked: i64 = sqlx::query_scalar(session::LOCK)
-            .fetch_one(&mut *connection)
-            .await?;
-        if locked != 1 {
-            return Err(MigrateError::Execute(sqlx::Error::PoolTimedOut));
-        }
-        let done = MIGRATIONS.run(&pool).await;
-        sqlx::query(session::UNLOCK)
-            .execute(&mut *connection)
-            .await?;
-        done
+        migration::run(&MIGRATIONS, &self.primary).await
     }
 
     fn is_conflict(error: &sqlx::Error) -> bool {

@@ -208,7 +208,7 @@ async fn every_statement_is_known_to_all_databases() {
     assert!(unseen.is_empty(), "no statement of {unseen:?} was sent");
     let texts = seen.texts.iter().map(String::as_str);
     let migrations = MySql::migrations().iter().map(|m| m.sql.as_str());
-    for sql in texts.chain(migrations).chain(mysql::BESIDE_STATEMENTS) {
+    for sql in texts.chain(migrations).chain(mysql::beside_statements()) {
         portable_sql::check(sql).unwrap_or_else(|refused| panic!("{refused}"));
     }
 }

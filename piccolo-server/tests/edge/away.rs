@@ -24,6 +24,7 @@ on_engines!(
     a_server_that_takes_no_writes_any_more_is_left,
     what_waits_for_the_database_is_bounded,
     it_waits_for_a_database_that_is_not_there_yet,
+    it_takes_the_turn_of_one_that_ended_while_it_changed_the_schema,
     it_ends_in_time_without_its_database,
     finds_are_answered_by_replicas,
     an_outage_is_told_of_once,
@@ -334,6 +335,37 @@ async fn it_waits_for_a_database_that_is_not_there_yet(engine: Engine) {
     })
     .await;
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+}
+
+async fn it_takes_the_turn_of_one_that_ended_while_it_changed_the_schema(engine: Engine) {
+    let (database, url) = engine.server();
+    let left = "CREATE TABLE piccolo.schema_turn \
+        (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, owner BIGINT NOT NULL, beat BIGINT NOT NULL); \
+        INSERT INTO piccolo.schema_turn VALUES (1, 7, 7)";
+    database.execute(left).expect("a turn");
+    // For as long as the other one says that it is there, it waits.
+    let (begin, there) = (Instant::now(), Duration::from_secs(12));
+    let server = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while begin.elapsed() < there {
+                std::thread::sleep(Duration::from_secs(2));
+                let says = "UPDATE piccolo.schema_turn SET beat = beat + 1 WHERE id = 1";
+                database.execute(says).expect("it says so");
+            }
+        });
+        Process::start(&["--database", &url])
+    });
+    eventually("it is ready", async || {
+        server.admin("/readyz").await.0 == 200
+    })
+    .await;
+    assert!(begin.elapsed() > there, "{:?}", begin.elapsed());
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    let turns = "SELECT COUNT(*) FROM piccolo.schema_turn WHERE id = 1";
+    eventually("it gives the turn back", async || {
+        database.execute(turns).expect("an answer").trim() == "0"
+    })
+    .await;
 }
 
 async fn it_ends_in_time_without_its_database(engine: Engine) {

@@ -79,6 +79,11 @@ impl Link {
         pool.clone()
     }
 
+    /// Connections apart from those that finds and changes share.
+    pub(super) fn apart(&self, connections: u32) -> MySqlPool {
+        pool(&self.options, connections)
+    }
+
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
         let turn = Arc::clone(&self.turns).acquire_owned();
         match tokio::time::timeout(TURN, turn).await {

@@ -151,6 +151,7 @@ pub(super) const NAMES: &[&str] = &[
     "lease",
     "bandwidth",
     "_sqlx_migrations",
+    "schema_turn",
     "page",
     "stretch",
     // Indexes.
@@ -173,6 +174,7 @@ pub(super) const NAMES: &[&str] = &[
     "key_hash",
     "name",
     "owner",
+    "beat",
     "until",
     "from_rack",
     "to_rack",
