@@ -20,6 +20,7 @@ use crate::{
 
 on_engines!(servers:
     a_change_waits_for_a_lock_and_is_tried_again,
+    a_change_that_always_meets_another_is_told_to_come_again,
     more_than_may_wait_is_refused_and_counted,
     calls_under_way_are_answered_before_it_ends,
 );
@@ -65,6 +66,38 @@ async fn a_change_waits_for_a_lock_and_is_tried_again(engine: Engine) {
     assert_eq!(server.advertise("10.0.0.1:1", "l").await, Some(201));
     assert!(counted(&server, conflicts).await >= 1.0);
     assert_eq!(server.find("l").await, Some(200));
+}
+
+/// As members of a cluster say that another one's change came first: Galera, and Group Replication.
+async fn a_change_that_always_meets_another_is_told_to_come_again(engine: Engine) {
+    let (database, url) = engine.server();
+    let server = Process::start(&["--database", &url]);
+    assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
+    let conflicts = "piccolo_server_transaction_conflicts_total";
+    for (state, number) in [("40001", 1213), ("40000", 3101)] {
+        let before = counted(&server, conflicts).await;
+        let meet = format!(
+            "USE piccolo; CREATE TRIGGER meet BEFORE INSERT ON holding FOR EACH ROW \
+             SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {number}"
+        );
+        database.execute(&meet).expect("a trigger");
+        let key = number.to_string();
+        let change = call("10.0.0.1:1", std::slice::from_ref(&key));
+        let reply = exchange(server.api, &change).await;
+        assert!(reply.starts_with("HTTP/1.1 503"), "{number}: {reply}");
+        assert!(
+            reply.contains("\r\nretry-after: 1\r\n"),
+            "{number}: {reply}"
+        );
+        assert!(counted(&server, conflicts).await - before > 5.0, "{number}");
+        // It is no outage: others are not kept from the database.
+        assert_eq!(server.find("nobody").await, Some(404));
+        let part = "DROP TRIGGER piccolo.meet";
+        database.execute(part).expect("it goes");
+        let reply = exchange(server.api, &change).await;
+        assert!(reply.starts_with("HTTP/1.1 201"), "{number}: {reply}");
+        assert_eq!(server.find(&key).await, Some(200));
+    }
 }
 
 async fn more_than_may_wait_is_refused_and_counted(engine: Engine) {
