@@ -32,6 +32,10 @@ pub(crate) enum Task {
         /// programs are DIR/bin/mysqld and DIR/bin/mysql.
         #[arg(long, value_name = "DIR")]
         mysql: Option<PathBuf>,
+        /// Tries the server over a Galera cluster of three members on loopback instead, one of which
+        /// dies; installs MariaDB and galera-4 where they are missing.
+        #[arg(long, conflicts_with_all = ["unit", "mysql", "kubernetes"])]
+        galera: bool,
         /// Runs only tests whose names contain one of these.
         filter: Vec<String>,
         #[command(flatten)]

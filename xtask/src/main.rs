@@ -43,6 +43,11 @@ fn run(task: Task) -> anyhow::Result<()> {
             unit: true, filter, ..
         } => tests::run_unit(&filter),
         Task::Test {
+            galera: true,
+            filter,
+            ..
+        } => tests::run_galera(&filter),
+        Task::Test {
             unit: false,
             filter,
             kubernetes: options,

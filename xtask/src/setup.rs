@@ -9,7 +9,9 @@ use crate::shell::{has, run_as, say};
 mod needs;
 mod tools;
 
-pub(crate) use needs::{BENCH, BUILD, DATAPATH, DEMO, DEPLOY, KUBERNETES, Need, SAMPLES, TESTS};
+pub(crate) use needs::{
+    BENCH, BUILD, DATAPATH, DEMO, DEPLOY, GALERA, KUBERNETES, Need, SAMPLES, TESTS,
+};
 pub(crate) use tools::{DENY, NEXTEST, install};
 
 const INSTALL: &str = include_str!("setup/install.sh");

@@ -6,11 +6,11 @@ use std::io::{IsTerminal as _, stderr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use testbed::{Product, Release};
+use testbed::{Galera, Product, Release};
 
 use crate::dist::Arch;
 use crate::image;
-use crate::setup::{self, BUILD, DEMO, DEPLOY, NEXTEST, TESTS};
+use crate::setup::{self, BUILD, DEMO, DEPLOY, GALERA, NEXTEST, TESTS};
 use crate::shell::{self, say};
 use crate::workspace;
 
@@ -61,6 +61,16 @@ pub(crate) fn run_unit(filter: &[String]) -> Result<()> {
     setup::packages(&[BUILD])?;
     let mut test = workspace::cargo(&["test", "--quiet", "--workspace", "--lib", "--bins", "--"])?;
     shell::run(test.args(filter))
+}
+
+/// The server over a Galera cluster: what is tried by hand only, for it takes two minutes.
+pub(crate) fn run_galera(filter: &[String]) -> Result<()> {
+    setup::packages(&[BUILD, GALERA])?;
+    setup::install(&NEXTEST)?;
+    let mut nextest = workspace::cargo(&["nextest", "run", "--workspace", "--test", "edge"])?;
+    nextest.args(["--filterset", "test(/^galera::/)", "--no-capture"]);
+    Galera::want(&mut nextest);
+    shell::run(nextest.args(filter))
 }
 
 /// Whether one of the tests is run that start the images, whose programs are built apart: that takes

@@ -6,6 +6,7 @@ mod crashes;
 mod deltas;
 mod engine;
 mod finds;
+mod galera;
 mod go_agents;
 mod groups;
 mod lasting;

@@ -57,5 +57,5 @@ pub use rights::{STRANGER, as_stranger, is_root};
 pub use run::{Run, stop_if_interrupted};
 pub use server::Server;
 pub use slow_disk::SlowDisk;
-pub use sql_server::{Product, SqlServer};
+pub use sql_server::{Galera, Product, SqlServer};
 pub use wait::wait_until;

@@ -1,5 +1,6 @@
 //! A MariaDB or MySQL server of the tests' own.
 
+mod galera;
 mod product;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-pub use self::product::Product;
+pub use self::{galera::Galera, product::Product};
 use crate::{
     cache, exec::run, network::Host, process::Process, rights::is_root, run::Run, wait::wait_until,
 };
@@ -36,6 +37,8 @@ pub struct SqlServer {
     directory: PathBuf,
     port: u16,
     settings: Vec<String>,
+    /// Whom it runs as where root starts it.
+    user: &'static str,
     running: Option<Running>,
 }
 
@@ -61,6 +64,14 @@ impl SqlServer {
     ///
     /// When it is not installed or does not come up.
     pub fn start_with(product: Product, settings: &[&str]) -> Result<Self> {
+        let mut server = Self::make(product)?;
+        server.set(settings.iter().map(|&setting| setting.to_owned()));
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// One that was not started yet, without settings.
+    fn make(product: Product) -> Result<Self> {
         let template = cache::directory(&product.template()?, |directory| {
             product.install(&directory.join("data"))
         })?;
@@ -69,15 +80,29 @@ impl SqlServer {
         run(Command::new("cp")
             .args(["-r", "--reflink=auto", "--sparse=always"])
             .args([template.join("data").as_path(), data.as_path()]))?;
-        let mut server = Self {
+        Ok(Self {
             product,
             directory,
             port: free_port()?,
-            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            settings: Vec::new(),
+            user: "root",
             running: None,
-        };
-        server.resume()?;
-        Ok(server)
+        })
+    }
+
+    /// The settings of its next start.
+    fn set(&mut self, settings: impl IntoIterator<Item = String>) {
+        self.settings = settings.into_iter().collect();
+    }
+
+    /// Runs it as this user, who gets its files, where root starts it.
+    fn run_as(&mut self, user: &'static str) -> Result<()> {
+        self.user = user;
+        if is_root() {
+            let mut own = Command::new("chown");
+            run(own.args(["-R", user]).arg(&self.directory))?;
+        }
+        Ok(())
     }
 
     /// Makes an empty database and gives its URL.
@@ -143,7 +168,7 @@ impl SqlServer {
     /// When it does not come up.
     pub fn restart_with(&mut self, settings: &[&str]) -> Result<()> {
         self.kill();
-        self.settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        self.set(settings.iter().map(|&setting| setting.to_owned()));
         self.resume()
     }
 
@@ -182,6 +207,10 @@ impl SqlServer {
     ///
     /// When it does not come up; the end of its log comes along.
     pub fn resume(&mut self) -> Result<()> {
+        self.resume_within(START)
+    }
+
+    fn resume_within(&mut self, deadline: Duration) -> Result<()> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -204,7 +233,7 @@ impl SqlServer {
         let server = first_line(&mut keeper)?;
         self.running = Some(Running { keeper, server });
         let port = self.port;
-        wait_until("the database server to listen", START, || {
+        wait_until("the database server to listen", deadline, || {
             Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port))
                 .is_ok()
                 .then_some(()))
@@ -225,7 +254,7 @@ impl SqlServer {
         ];
         arguments.extend(self.product.settings());
         if is_root() {
-            arguments.push("--user=root".to_owned());
+            arguments.push(format!("--user={}", self.user));
         }
         arguments.extend(self.settings.iter().cloned());
         arguments
@@ -242,6 +271,17 @@ impl SqlServer {
 
     fn log(&self) -> PathBuf {
         self.directory.join("log")
+    }
+
+    /// What its log says of what went wrong, and of data that is copied.
+    fn complaints(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let is_one = |line: &&str| {
+            ["ERROR", "SST", "rsync"]
+                .iter()
+                .any(|word| line.contains(word))
+        };
+        log.lines().filter(is_one).collect::<Vec<_>>().join("\n")
     }
 
     fn log_tail(&self) -> String {

@@ -107,6 +107,26 @@ pub(crate) const TESTS: &[Need] = &[
     ),
 ];
 
+/// To run a cluster of databases.
+pub(crate) const GALERA: &[Need] = &[
+    need(
+        "mariadbd",
+        "mariadb-server",
+        "is each of the three database servers",
+    ),
+    need(
+        "/usr/lib/galera/libgalera_smm.so",
+        "galera-4",
+        "has each of them take the others' changes",
+    ),
+    need("rsync", "rsync", "copies the data to one that joins"),
+    need(
+        "ss",
+        "iproute2",
+        "tells one that joins that its rsync listens",
+    ),
+];
+
 /// To run a Kubernetes, on top of the system tests.
 pub(crate) const KUBERNETES: &[Need] = &[
     need(
