@@ -140,6 +140,7 @@ pub struct Run {
     pub accounting: Choice,
     /// Which bytes are checked against their digest before containerd sees them all. A large object
     /// that is checked is given whole or not at all: a request for a part of it goes to the registry.
+    /// What other nodes are still getting is checked chunk by chunk besides, whatever this says.
     #[arg(
         long,
         env = "PI_AGENT_VERIFY",

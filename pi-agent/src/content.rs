@@ -42,7 +42,7 @@ use crate::{
     policy::Policy,
 };
 
-pub(crate) use self::growth::{Asked, Ended};
+pub(crate) use self::growth::{Asked, Ended, Noted};
 pub use self::{
     facts::{Access, Overview},
     growth::Growing,

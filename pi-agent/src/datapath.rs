@@ -4,6 +4,7 @@
 //! nothing has to look at the bytes, and by large reads and writes where something has.
 
 mod copy;
+mod fill;
 mod finish;
 mod floor;
 mod low_water;
@@ -18,9 +19,10 @@ mod wait;
 
 pub(crate) use self::{
     copy::{Tap, copy},
+    fill::fill,
     finish::finish,
     relay::relay,
-    send::{Grows, read_exact, send_growing, write_all, write_judged},
+    send::{Grown, Grows, read_exact, send_growing, write_all, write_judged},
     tally::Tally,
     wait::Patience,
 };

@@ -50,6 +50,9 @@ pub const METRICS: &[Metric] = &[
     peers::TURNS,
     peers::HANDED_OVER,
     peers::LOST,
+    transfer::CHECKED,
+    transfer::MISFITS,
+    transfer::LISTS_REFUSED,
 ];
 
 /// Gets objects from peers. Clones are the same.
@@ -185,13 +188,17 @@ impl Fetcher {
             size: want.size.or_else(|| inner.hints.size(&want.digest)),
             ..want.clone()
         };
-        let is_small = want.kind == Kind::Manifest || want.size.is_some_and(fits);
         if want.kind == Kind::Blob
             && want.size.is_none_or(|size| size > ALONE)
             && inner.peers.has_crowds()
             && let Some(growing) = self.follow(want, range).await
         {
             let start = growing_from(range);
+            let want = &Want {
+                size: Some(growing.total()),
+                ..want.clone()
+            };
+            let is_small = fits(growing.total());
             let mut candidates = inner.peers.join(&growing, start).await?;
             if is_small {
                 let small = inner.smalls.fetch(want, &mut candidates).await;

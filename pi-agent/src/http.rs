@@ -42,6 +42,13 @@ pub(crate) const GROWING: &str = "growing";
 pub(crate) const REACHED_FIELD: &str = "Piccolo-Reached";
 /// The reply field that says how many milliseconds ago the last of them came.
 pub(crate) const SILENT_FIELD: &str = "Piccolo-Silent-Ms";
+/// The request field by which an agent says that it checks chunks of what grows, and the reply field
+/// by which the other one says that their digests stand before them in the body.
+pub(crate) const CHUNKS_FIELD: &str = "Piccolo-Chunks";
+/// Its value: the hash, and the size of a chunk.
+pub(crate) const CHUNKS: &str = "blake3-1048576";
+/// The reply field that names the node whose word the digests are, where it is not the one that replies.
+pub(crate) const MAKER_FIELD: &str = "Piccolo-Maker";
 /// Set by Go agents on requests to their peers.
 pub(crate) const MIRRORED_FIELD: &str = "X-Spegel-Mirrored";
 

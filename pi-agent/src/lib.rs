@@ -5,6 +5,7 @@
 
 mod admin;
 pub mod app;
+pub mod chunks;
 pub mod cli;
 pub mod config;
 pub mod containerd;

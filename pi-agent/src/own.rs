@@ -8,19 +8,20 @@ use tokio::{
 };
 
 use crate::{
+    chunks::start_of,
     content::{
         Growing, Object, Remote, Source,
         manifest::{MAX_MANIFEST, Manifest, ManifestError},
     },
     datapath::{
-        Grows, Pace, Patience, Receiver, SendError, send_file, send_growing, write_all,
+        Grown, Grows, Pace, Patience, Receiver, SendError, send_file, send_growing, write_all,
         write_judged,
     },
     digest::Digest,
     disk,
     http::{
-        Connection, GROWING, Kind, Method, REACHED_FIELD, Reply, Request, SILENT_FIELD,
-        STATE_FIELD, Span, Unsatisfiable,
+        ByteRange, Connection, GROWING, Kind, MAKER_FIELD, Method, REACHED_FIELD, Reply, Request,
+        SILENT_FIELD, STATE_FIELD, Span, Unsatisfiable,
     },
 };
 
@@ -38,7 +39,15 @@ pub(crate) struct Prepared {
     head: Vec<u8>,
     head_len: usize,
     rest: Option<(Source, Span)>,
+    /// Whether the digest of each chunk goes before its bytes.
+    labelled: bool,
 }
+
+/// A growing blob, as it is sent to a client that checks its chunks.
+struct Labelled<'a>(&'a Growing);
+
+/// The same, to a client that verifies the whole before it uses any of it.
+struct Plain<'a>(&'a Growing);
 
 /// Why an object is no answer to a request.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +111,17 @@ pub(crate) async fn prepare(
             None => Some(sniff(&object.source, object.size).await?),
         },
     };
-    let reply = Reply::object(span, object.size, partial);
+    let labelled = is_labelled(&object.source, request);
+    let span = if labelled {
+        Span::new(start_of(span.start()), span.end())
+    } else {
+        span
+    };
+    let reply = if labelled {
+        Reply::labelled(span, object.size)
+    } else {
+        Reply::object(span, object.size, partial)
+    };
     let mut reply = describe(reply, &object.digest, media_type.as_deref());
     let is_growing = match &object.source {
         Source::Growing(growing) => {
@@ -111,6 +130,9 @@ pub(crate) async fn prepare(
                 .field(STATE_FIELD, GROWING)
                 .field(REACHED_FIELD, reached.bytes)
                 .field(SILENT_FIELD, reached.at.elapsed().as_millis());
+            if let Some(maker) = growing.maker() {
+                reply = reply.field(MAKER_FIELD, maker);
+            }
             true
         }
         Source::File(_) | Source::Remote(_) => false,
@@ -130,7 +152,15 @@ pub(crate) async fn prepare(
         head,
         head_len,
         rest,
+        labelled,
     })
+}
+
+/// Whether a body goes with the digests of its chunks: a growing blob, from some byte on to its end, for
+/// a client that asks for them.
+fn is_labelled(source: &Source, request: &Request) -> bool {
+    let to_the_end = matches!(request.range, None | Some(ByteRange::From(_)));
+    matches!(source, Source::Growing(_)) && request.chunks && to_the_end
 }
 
 impl Prepared {
@@ -181,8 +211,13 @@ impl Prepared {
             }
             Some((Source::Growing(growing), span)) => {
                 let (data, growing) = (growing.data(), growing.as_ref());
-                sent.result =
-                    send_growing(socket, data, *span, pace, receiver, growing, count).await;
+                sent.result = if self.labelled {
+                    let growing = &Labelled(growing);
+                    send_growing(socket, data, *span, pace, receiver, growing, count).await
+                } else {
+                    let growing = &Plain(growing);
+                    send_growing(socket, data, *span, pace, receiver, growing, count).await
+                };
             }
             None => {}
         }
@@ -190,13 +225,30 @@ impl Prepared {
     }
 }
 
-impl Grows for Growing {
-    async fn beyond(&self, offset: u64) -> u64 {
-        match timeout(STANDSTILL, Self::beyond(self, offset)).await {
-            Ok(reached) if reached.withdrawn => offset,
-            Ok(reached) => reached.bytes,
-            Err(_) => offset,
+impl Grows for Labelled<'_> {
+    async fn next(&self, offset: u64) -> Option<Grown> {
+        let mut chunk = std::pin::pin!(self.0.chunk(offset));
+        loop {
+            if let Ok(chunk) = timeout(STANDSTILL, chunk.as_mut()).await {
+                let (end, digest) = chunk?;
+                let label = Some(digest.label());
+                return Some(Grown { label, end });
+            }
+            // A chunk that comes slowly comes.
+            if self.0.reached().at.elapsed() >= STANDSTILL {
+                return None;
+            }
         }
+    }
+}
+
+impl Grows for Plain<'_> {
+    async fn next(&self, offset: u64) -> Option<Grown> {
+        let reached = timeout(STANDSTILL, self.0.beyond(offset)).await.ok()?;
+        (!reached.withdrawn).then_some(Grown {
+            label: None,
+            end: reached.bytes,
+        })
     }
 }
 

@@ -148,6 +148,9 @@ pub struct Progress {
     /// How it ended, once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// The node whose chunk list fits bytes that containerd refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Holder>,
 }
 
 /// How a fetch ended.

@@ -15,7 +15,7 @@ use piccolo_api::{
 use swarm::{Answer, Join, Key, Place, Rack, Rules, Swarm, Tried, Zone};
 use tokio::time::Instant;
 use topology::Topology;
-use tracing::debug;
+use tracing::{debug, warn};
 
 pub(crate) use self::count::METRICS;
 use crate::{finder::Found, key_hash::KeyHash};
@@ -123,6 +123,13 @@ impl Crowd {
         };
         let now = self.now();
         let mut swarm = self.swarm.lock();
+        if let Some(maker) = progress.refused {
+            let place = place(who.topology, maker.ip());
+            if swarm.refused(now, key, who.holder, maker, place) {
+                warn!(%maker, by = %who.holder, key = %progress.key, "a chunk list was false: all begin again");
+            }
+            return Standing::Noted;
+        }
         match progress.end {
             Some(End::Complete) => swarm.complete(now, key, who.holder),
             Some(End::Failed) => swarm.leave(now, key, who.holder),

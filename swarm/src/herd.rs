@@ -52,6 +52,10 @@ pub(crate) struct Herd {
     pub(crate) events: Vec<(Option<Node>, Event)>,
     pub(crate) counts: Counts,
     epoch: u32,
+    /// Ranks of earlier epochs were given before a cut.
+    anew: u32,
+    /// How often what nodes had of the key was cut.
+    cuts: u8,
     fan: usize,
     next: u32,
     members: Vec<Member>,
@@ -89,6 +93,8 @@ impl Herd {
             events: Vec::new(),
             counts: Counts::default(),
             epoch,
+            anew: 0,
+            cuts: 0,
             fan,
             next: 0,
             members: Vec::new(),

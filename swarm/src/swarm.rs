@@ -158,13 +158,29 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
     /// What was passed on of a key was false from `maker` on: all begin again, and nobody is sent
     /// to that node for this key.
     pub fn cut(&mut self, now: Duration, key: Key, maker: A, place: Place) {
+        let before = self.herds.get(&key).map(Herd::before).unwrap_or_default();
         self.drop_herd(key, Event::Cut);
         if let Some(node) = self.room_for(now, key, maker) {
             self.with(now, key, |herd, context| {
+                herd.begin_anew(before, context.latest);
                 herd.holder(node, place, context.now, context.rules);
                 herd.bar_node(node, context.now);
             });
         }
+    }
+
+    /// `by`'s containerd refused what fits the chunk list that `maker` made: the key is cut, if both take
+    /// part and it was not cut for this or too often already. Gives whether it was.
+    pub fn refused(&mut self, now: Duration, key: Key, by: A, maker: A, place: Place) -> bool {
+        let (Some(by), Some(node)) = (self.known(key, by), self.known(key, maker)) else {
+            return false;
+        };
+        let herd = self.herds.get(&key);
+        if !herd.is_some_and(|herd| herd.may_be_false(by, node)) {
+            return false;
+        }
+        self.cut(now, key, maker, place);
+        true
     }
 
     /// To be called each second: ends leases, takes out the silent, drops what has settled.

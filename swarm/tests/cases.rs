@@ -497,6 +497,49 @@ fn what_was_cut_begins_again_without_its_maker() {
     assert_eq!(sources(&bed.join(1)), [3], "nobody is sent to it");
 }
 
+/// What came by a false list is passed on no more, until its node begins again.
+#[test]
+fn who_has_bytes_from_before_a_cut_feeds_nobody() {
+    let mut bed = Bed::new(Rules::default());
+    let ranks: Vec<_> = (0..5).map(|node| bed.join(node).rank).collect();
+    let refused = |bed: &mut Bed, by, maker| {
+        let (now, place) = (bed.now, place(maker));
+        bed.swarm.refused(now, KEY, by, maker, place)
+    };
+    assert!(!refused(&mut bed, 77, 0), "it takes no part");
+    assert!(!refused(&mut bed, 4, 77), "nobody takes from it");
+    assert!(refused(&mut bed, 4, 0));
+    // All others find out, too.
+    assert!(!refused(&mut bed, 3, 0), "it takes no part any more");
+    let goes_on = bed.join_as(2, 9 << 20, &[], ranks[2]);
+    assert!(
+        !matches!(goes_on.verdict, Verdict::Permit { .. }),
+        "{goes_on:?}"
+    );
+    assert!(!refused(&mut bed, 2, 0), "that is known");
+    assert_eq!(bed.progress(3, 9 << 20, ranks[3], false), Standing::Lost);
+    assert_eq!(may_go(&bed.join(4)), Some(Reason::Turn));
+    assert_eq!(sources(&bed.join(1)), [4], "not from those who have more");
+    assert_eq!(sources(&bed.join_as(2, 9 << 20, &[], ranks[2])), [1]);
+    assert_eq!(sources(&bed.join(5)), [1]);
+    // Its containerd has refused it by now, and begins again.
+    bed.join(2);
+    assert_eq!(sources(&bed.join(6)), [5]);
+}
+
+#[test]
+fn a_key_is_not_cut_for_ever() {
+    let mut bed = Bed::new(Rules::default());
+    let mut cuts = 0;
+    for maker in 0..8 {
+        bed.join(50);
+        bed.join(maker);
+        let place = place(maker);
+        cuts += u32::from(bed.swarm.refused(bed.now, KEY, 50, maker, place));
+    }
+    assert_eq!(cuts, 3);
+}
+
 #[test]
 fn who_sends_what_does_not_fit_is_out_and_those_below_are_not_blamed() {
     let mut bed = Bed::new(Rules::default());

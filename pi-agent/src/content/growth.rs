@@ -5,13 +5,15 @@
 //! this node's mirror, or the registry. The file that is opened here outlives both commit and
 //! deletion of the ingest. Its bytes are not verified by containerd before the commit.
 
+mod list;
+
 use std::{
     collections::HashMap,
     fs::File,
     io,
     mem::MaybeUninit,
     os::fd::{AsFd as _, OwnedFd},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -23,8 +25,10 @@ use tokio::{
     sync::{Semaphore, watch},
     time::Instant,
 };
-use tracing::{debug, warn};
+use tracing::{Span, debug, warn};
 
+use self::list::List;
+pub(crate) use self::list::Noted;
 use super::{ingest::Ingest, store::Store};
 use crate::{digest::Digest, disk, policy::Policy};
 
@@ -50,6 +54,8 @@ struct Inner {
     /// Tells of each write to an ingest; `None` where the kernel has no more of them.
     inotify: Option<OwnedFd>,
     table: Mutex<Followed>,
+    /// Where chunk lists are made, once this runs.
+    scope: OnceLock<Scope>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +71,7 @@ pub struct Growing {
     data: File,
     total: u64,
     reached: watch::Sender<Reached>,
+    list: Mutex<List>,
 }
 
 /// How far a blob has come.
@@ -72,6 +79,8 @@ pub struct Growing {
 pub(crate) struct Reached {
     /// Bytes from its start on that are there.
     pub(crate) bytes: u64,
+    /// Bytes from its start on whose chunks have digests: nothing beyond is passed on with them.
+    pub(crate) listed: u64,
     /// When the last of them came.
     pub(crate) at: Instant,
     /// How it ended, once it has.
@@ -110,6 +119,7 @@ impl Growth {
             policy,
             inotify,
             table: Mutex::default(),
+            scope: OnceLock::new(),
         }))
     }
 
@@ -147,10 +157,12 @@ impl Growth {
             total,
             reached: watch::Sender::new(Reached {
                 bytes: size,
+                listed: 0,
                 at: Instant::now(),
                 end: None,
                 withdrawn: false,
             }),
+            list: Mutex::default(),
         });
         let mut table = self.lock();
         table.tidy(Instant::now());
@@ -168,6 +180,15 @@ impl Growth {
         drop(table);
         // What came between the look and the watch.
         growing.grow();
+        if let Some(scope) = self.0.scope.get() {
+            let (drained, list) = (scope.clone(), Arc::clone(&growing).make_list());
+            scope.task(Span::none(), async move {
+                tokio::select! {
+                    () = drained.draining() => {}
+                    () = list => {}
+                }
+            });
+        }
         Some(growing)
     }
 
@@ -190,6 +211,8 @@ impl Growth {
 
     /// Follows what is to be followed until the scope drains.
     pub(crate) async fn run(self, scope: Scope) {
+        // It runs once; who would run it again makes no other lists.
+        let _ = self.0.scope.set(scope.clone());
         let events = async {
             if let Some(error) = self.events().await.err() {
                 warn!(error = %chain(&error), "blobs that are pulled cannot be followed any more");
@@ -304,7 +327,7 @@ impl Growing {
     /// Waits until there is a byte at `offset`, or there will be none.
     pub(crate) async fn beyond(&self, offset: u64) -> Reached {
         let mut reached = self.reached.subscribe();
-        let there = |r: &Reached| r.bytes > offset || r.end.is_some() || r.withdrawn;
+        let there = |r: &Reached| r.bytes > offset || r.is_over();
         match reached.wait_for(there).await {
             Ok(reached) => *reached,
             // The sender lives as long as `self`.
@@ -312,7 +335,7 @@ impl Growing {
         }
     }
 
-    /// Peers are to have no more of it: others are faster. It goes on for this node's containerd.
+    /// Peers are to have no more of it. It goes on for this node's containerd.
     pub(crate) fn withdraw(&self) {
         self.reached.send_modify(|reached| reached.withdrawn = true);
     }
@@ -368,6 +391,13 @@ impl Growing {
         if is_new {
             debug!(digest = %self.digest, ?end, "a pull of a blob has ended");
         }
+    }
+}
+
+impl Reached {
+    /// Whether no more of it comes to peers.
+    fn is_over(&self) -> bool {
+        self.end.is_some() || self.withdrawn
     }
 }
 

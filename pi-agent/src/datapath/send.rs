@@ -12,7 +12,7 @@ use super::{
     source::{SourceError, read},
     wait::{Judge, Patience, Receiver},
 };
-use crate::{disk, http::Span};
+use crate::{chunks::LABEL, disk, http::Span};
 
 /// Why a file was not sent whole.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +55,18 @@ pub async fn send_file(
 
 /// A file that is still being written.
 pub(crate) trait Grows: Sync {
-    /// Waits until the file goes on beyond `offset`, and gives up to where it goes by then: no
-    /// further than `offset`, if it will not go on.
-    fn beyond(&self, offset: u64) -> impl Future<Output = u64> + Send;
+    /// Waits until the file goes on beyond `offset`, and gives what of it may be sent by then; `None`
+    /// if it will not go on.
+    fn next(&self, offset: u64) -> impl Future<Output = Option<Grown>> + Send;
+}
+
+/// What a file has grown by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grown {
+    /// What goes before it.
+    pub(crate) label: Option<[u8; LABEL]>,
+    /// Where it ends.
+    pub(crate) end: u64,
 }
 
 /// [`send_file`] of a file that grows.
@@ -77,17 +86,25 @@ pub(crate) async fn send_growing(
     let mut offset = span.start();
     while offset < span.end() {
         let since = Instant::now();
-        let end = growth.beyond(offset).await.min(span.end());
+        let grown = growth.next(offset).await;
         // Nothing was there to take.
         judge.pause(since.elapsed());
-        if end <= offset {
+        let Some(Grown { label, end }) = grown.filter(|grown| grown.end > offset) else {
             return Err(SendError::Short);
+        };
+        if let Some(label) = label {
+            let written = write_judged(socket, &label, &mut judge).await;
+            written.map_err(SendError::Io)?;
+            sent(u64::try_from(label.len()).unwrap_or(u64::MAX));
         }
-        let most = (end - offset).min(pace.turn());
-        judge.pause(pace.take(most).await);
-        let part = Span::new(offset, offset + most);
-        send_part(socket, file, part, &mut judge, &mut sent).await?;
-        offset += most;
+        let end = end.min(span.end());
+        while offset < end {
+            let most = (end - offset).min(pace.turn());
+            judge.pause(pace.take(most).await);
+            let part = Span::new(offset, offset + most);
+            send_part(socket, file, part, &mut judge, &mut sent).await?;
+            offset += most;
+        }
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use self::{
 use super::{settings::FetchSettings, want::Want};
 use crate::{
     datapath::{Floor, Patience, RateFloor, read_exact, write_all},
-    http::{AGENT_FIELD, MIRRORED_FIELD, Method, Response, encode_query},
+    http::{AGENT_FIELD, CHUNKS, CHUNKS_FIELD, MIRRORED_FIELD, Method, Response, encode_query},
     peer::PeerSockets,
 };
 
@@ -56,6 +56,8 @@ pub(super) struct Question<'a> {
     pub(super) method: Method,
     /// Whether the peer may still be getting the object, and so answers later.
     pub(super) crowd: bool,
+    /// Whether what grows is to come with the digests of its chunks.
+    pub(super) chunks: bool,
 }
 
 /// A peer that is about to send a body.
@@ -68,6 +70,10 @@ pub(super) struct Upstream {
     pub(super) next: u64,
     /// Whether the peer is still getting the object itself, and so may have to wait.
     pub(super) growing: bool,
+    /// Whose word the digests of chunks are, where they stand before the chunks.
+    pub(super) chunks: Option<Holder>,
+    /// Bytes of the object that the peer has.
+    pub(super) reached: u64,
     /// The least rate at which it has to send.
     least: RateFloor,
     /// Whether the connection outlives the body.
@@ -105,22 +111,21 @@ impl Exchanges {
         self.converse(question, link, &request).await
     }
 
-    /// Asks whether a peer that says nothing is still getting the object.
-    pub(super) async fn is_alive(&self, question: Question<'_>, holder: Holder) -> bool {
+    /// Asks whether a peer that says nothing is still getting the object, and gives how many bytes of
+    /// it that has.
+    pub(super) async fn reached(&self, question: Question<'_>, holder: Holder) -> Option<u64> {
         let question = Question {
             ask: Ask::WHOLE,
             method: Method::Head,
             crowd: false,
+            chunks: false,
             ..question
         };
         let asked = timeout(PROBE, self.ask(question, holder)).await;
-        match asked {
-            Ok(Ok(upstream)) => {
-                self.done(upstream);
-                true
-            }
-            _ => false,
-        }
+        let upstream = asked.ok()?.ok()?;
+        let reached = upstream.reached;
+        self.done(upstream);
+        Some(reached)
     }
 
     /// Ends when a peer that was asked for its first byte does not live any more.
@@ -128,8 +133,8 @@ impl Exchanges {
         let mut silent = 0;
         while silent < 2 {
             tokio::time::sleep(PROBE).await;
-            let is_alive = self.is_alive(question, holder).await;
-            silent = if is_alive { 0 } else { silent + 1 };
+            let reached = self.reached(question, holder).await;
+            silent = if reached.is_some() { 0 } else { silent + 1 };
         }
     }
 
@@ -162,10 +167,14 @@ impl Exchanges {
             self.first_byte
         };
         let response = self.read_head(&mut link, patience).await?;
-        match accept(&response, question.want, question.ask) {
+        match accept(&response, &question) {
             Ok(body) => Ok(Upstream {
                 next: body.span.start(),
                 body,
+                chunks: response
+                    .chunks
+                    .then(|| response.maker.unwrap_or(link.holder)),
+                reached: response.reached.unwrap_or(body.total),
                 growing: response.growing,
                 least: if response.growing {
                     SILENCE
@@ -222,7 +231,11 @@ impl Question<'_> {
     /// The request to `holder`, from the node that peers know as `own`.
     fn head(&self, holder: Holder, own: Option<Holder>) -> Vec<u8> {
         let Self {
-            want, ask, method, ..
+            want,
+            ask,
+            method,
+            chunks,
+            ..
         } = self;
         let method = match method {
             Method::Head => "HEAD",
@@ -241,6 +254,9 @@ impl Question<'_> {
         );
         if let Some(own) = own {
             let _ = write!(head, "{AGENT_FIELD}: {own}\r\n");
+        }
+        if *chunks {
+            let _ = write!(head, "{CHUNKS_FIELD}: {CHUNKS}\r\n");
         }
         match (ask.start, ask.end) {
             (0, None) => {}

@@ -95,7 +95,8 @@ impl Peers {
         let crowds = self.crowds.as_ref()?;
         let member = crowds.member(growing);
         let finder = Arc::clone(&self.finder);
-        candidates.sit(Seat::new(finder, member, growing.digest().clone()));
+        let seat = Seat::new(finder, member, growing.digest().clone());
+        candidates.sit(seat, growing);
         candidates.ask_again(at).await.then_some(candidates)
     }
 
@@ -124,6 +125,13 @@ impl Peers {
     pub(super) fn suspect(&self, peer: Holder, digest: &Digest) {
         self.health.suspect(peer, digest, Instant::now());
         self.counts.quarantine(health::Scope::Object);
+    }
+
+    /// containerd refused what was taken in a crowd by the chunk list of `maker`.
+    pub(super) fn refused(&self, digest: &Digest, maker: Holder) {
+        if let Some(crowds) = &self.crowds {
+            crowds.refused(digest, maker);
+        }
     }
 
     /// Whether any peer recently sent wrong bytes of the object.

@@ -4,6 +4,7 @@
 mod begin;
 mod blame;
 mod cache;
+mod checked;
 mod count;
 mod deliver;
 mod hash;
@@ -18,7 +19,7 @@ mod turn;
 pub(super) use self::{
     begin::{Begun, Transfers},
     blame::Judge,
-    count::{FIRST_BYTE, HEDGES, RESUMED},
+    count::{CHECKED, FIRST_BYTE, HEDGES, LISTS_REFUSED, MISFITS, RESUMED},
     open::Opener,
     small::{Smalls, fits},
     stored::Stored,

@@ -2,7 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::{ContentRange, Span};
+use super::{CHUNKS, CHUNKS_FIELD, ContentRange, Span};
+use crate::chunks::labelled_length;
 
 /// A reply's head while it is written.
 #[derive(Debug)]
@@ -45,14 +46,26 @@ impl Reply {
     /// Begins the head of an object's reply: 200 for all of its `total` bytes, 206 for a part.
     pub(crate) fn object(span: Span, total: u64, partial: bool) -> Self {
         let reply = if partial {
-            let range = ContentRange { span, total };
-            Self::new(206).field("Content-Range", range)
+            Self::part(span, total)
         } else {
-            Self::new(200)
+            Self::new(200).field("Accept-Ranges", "bytes")
         };
-        reply
+        reply.field("Content-Length", span.len())
+    }
+
+    /// Begins the head of an object's part whose bytes come with the digests of their chunks.
+    pub(crate) fn labelled(span: Span, total: u64) -> Self {
+        let length = labelled_length(span.start(), span.end());
+        Self::part(span, total)
+            .field("Content-Length", length)
+            .field(CHUNKS_FIELD, CHUNKS)
+    }
+
+    fn part(span: Span, total: u64) -> Self {
+        let range = ContentRange { span, total };
+        Self::new(206)
+            .field("Content-Range", range)
             .field("Accept-Ranges", "bytes")
-            .field("Content-Length", span.len())
     }
 
     /// Ends the head.

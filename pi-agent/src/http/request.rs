@@ -4,8 +4,8 @@ use daemon::scope::Scope;
 use piccolo_api::Holder;
 
 use super::{
-    AGENT_FIELD, Answer, ByteRange, Connection, MAX_FIELDS, MIRRORED_FIELD, Target, has_token,
-    number, text,
+    AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, Connection, MAX_FIELDS, MIRRORED_FIELD,
+    Target, has_token, number, text,
 };
 
 /// A parsed request.
@@ -25,6 +25,8 @@ pub struct Request {
     pub agent: Option<Holder>,
     /// Whether the request comes from another mirror, so that it must not be passed on.
     pub mirrored: bool,
+    /// Whether the client checks the chunks of a growing blob.
+    pub chunks: bool,
 }
 
 /// The methods of pulling.
@@ -94,6 +96,7 @@ impl Request {
             body: 0,
             agent: None,
             mirrored: false,
+            chunks: false,
         };
         let mut length_seen = None;
         for field in head.headers {
@@ -133,6 +136,8 @@ impl Request {
             self.agent = value.parse().ok();
         } else if name.eq_ignore_ascii_case(MIRRORED_FIELD) {
             self.mirrored = value.eq_ignore_ascii_case("true");
+        } else if name.eq_ignore_ascii_case(CHUNKS_FIELD) {
+            self.chunks = has_token(value, CHUNKS);
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use piccolo_api::Holder;
 
 use super::{
-    ALTERNATES_FIELD, ContentRange, GROWING, MAX_FIELDS, STATE_FIELD, has_token, number, text,
+    ALTERNATES_FIELD, CHUNKS, CHUNKS_FIELD, ContentRange, GROWING, MAKER_FIELD, MAX_FIELDS,
+    REACHED_FIELD, STATE_FIELD, has_token, number, text,
 };
 
 /// Most alternates that are taken from one response.
@@ -28,6 +29,12 @@ pub struct Response {
     pub keep_alive: bool,
     /// Whether the peer is still getting the object itself.
     pub growing: bool,
+    /// Bytes of a growing object that the peer has.
+    pub reached: Option<u64>,
+    /// Whether the digest of each chunk stands before its bytes.
+    pub chunks: bool,
+    /// Whose word the digests are, where it is not the peer's own.
+    pub maker: Option<Holder>,
     /// Other agents that have the object, named by one that is busy.
     pub alternates: Vec<Holder>,
 }
@@ -68,6 +75,9 @@ impl Response {
             encoded: false,
             keep_alive: head.version == Some(1),
             growing: false,
+            reached: None,
+            chunks: false,
+            maker: None,
             alternates: Vec::new(),
         };
         for field in head.headers {
@@ -81,6 +91,9 @@ impl Response {
         let Some(value) = text(field.value) else {
             return Ok(());
         };
+        if self.take_own(name, value) {
+            return Ok(());
+        }
         if name.eq_ignore_ascii_case("content-length") {
             let value = number(value).ok_or(ResponseError::Framing)?;
             if self.length.is_some_and(|seen| seen != value) {
@@ -103,15 +116,29 @@ impl Response {
             || name.eq_ignore_ascii_case("content-encoding")
         {
             self.encoded |= !value.eq_ignore_ascii_case("identity");
-        } else if name.eq_ignore_ascii_case(STATE_FIELD) {
+        }
+        Ok(())
+    }
+
+    /// Takes a field that only agents send; whether it is one.
+    fn take_own(&mut self, name: &str, value: &str) -> bool {
+        if name.eq_ignore_ascii_case(STATE_FIELD) {
             self.growing = value.eq_ignore_ascii_case(GROWING);
+        } else if name.eq_ignore_ascii_case(REACHED_FIELD) {
+            self.reached = number(value);
+        } else if name.eq_ignore_ascii_case(CHUNKS_FIELD) {
+            self.chunks = has_token(value, CHUNKS);
+        } else if name.eq_ignore_ascii_case(MAKER_FIELD) {
+            self.maker = value.parse().ok();
         } else if name.eq_ignore_ascii_case(ALTERNATES_FIELD) {
             self.alternates = value
                 .split(',')
                 .filter_map(|a| a.trim().parse().ok())
                 .take(MAX_ALTERNATES)
                 .collect();
+        } else {
+            return false;
         }
-        Ok(())
+        true
     }
 }

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::{Inner, Meter, count::Outcome, unknown};
 use crate::{
+    chunks::start_of,
     content::{Object, Source},
     digest::Digest,
     http::{
@@ -141,6 +142,8 @@ impl Talk<'_> {
         let growing = self.server.content.growing(digest)?;
         if request.method == Method::Get {
             let start = match request.range {
+                // The whole chunk is sent then, and its first byte is what is waited for.
+                Some(ByteRange::From(start)) if request.chunks => start_of(start),
                 Some(ByteRange::From(start) | ByteRange::Between(start, _)) => start,
                 Some(ByteRange::Last(count)) => growing.total().saturating_sub(count),
                 None => 0,

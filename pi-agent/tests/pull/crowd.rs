@@ -31,13 +31,13 @@ use crate::{
 
 /// What the server would say, one answer after the other, and what it was told.
 #[derive(Debug, Clone, Default)]
-struct Script(Arc<Mutex<Said>>);
+pub(crate) struct Script(pub(crate) Arc<Mutex<Said>>);
 
 #[derive(Debug, Default)]
-struct Said {
+pub(crate) struct Said {
     turns: VecDeque<Verdict>,
-    joins: Vec<Fetch>,
-    progress: Vec<Progress>,
+    pub(crate) joins: Vec<Fetch>,
+    pub(crate) progress: Vec<Progress>,
     standing: Option<Standing>,
 }
 
@@ -72,23 +72,29 @@ impl Finder for Script {
 }
 
 /// A node whose containerd is the test.
-struct Node {
-    mirror: SocketAddr,
-    peer: SocketAddr,
-    script: Script,
+pub(crate) struct Node {
+    pub(crate) mirror: SocketAddr,
+    pub(crate) peer: SocketAddr,
+    pub(crate) script: Script,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) verdicts: Judge,
     root: tempfile::TempDir,
     _scope: Scope,
     _deaths: Deaths,
 }
 
-fn permit() -> Verdict {
+pub(crate) fn permit() -> Verdict {
     Verdict::Permit { lease_ms: 3000 }
 }
 
-fn take(from: &Node) -> Verdict {
+pub(crate) fn take(from: &Node) -> Verdict {
+    take_from(from.peer)
+}
+
+pub(crate) fn take_from(peer: SocketAddr) -> Verdict {
     Verdict::Take {
         sources: vec![Source {
-            addr: Holder::new(from.peer).unwrap(),
+            addr: Holder::new(peer).unwrap(),
             rack: "r".to_owned(),
             bytes: 0,
             complete: false,
@@ -97,7 +103,7 @@ fn take(from: &Node) -> Verdict {
 }
 
 impl Node {
-    async fn start(turns: Vec<Verdict>) -> Self {
+    pub(crate) async fn start(turns: Vec<Verdict>) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("blobs/sha256")).unwrap();
         fs::create_dir_all(root.path().join("ingest")).unwrap();
@@ -106,11 +112,12 @@ impl Node {
         content.follow_growth(&scope);
         let script = Script::default();
         script.0.lock().unwrap().turns = turns.into();
+        let verdicts = Judge::default();
         let sockets = PeerSockets::new(PeerBytes::default(), Arc::new(Unwatched));
         let parts = Parts {
             content: content.clone(),
             finder: Box::new(script.clone()),
-            verdicts: Box::new(Judge::default()),
+            verdicts: Box::new(verdicts.clone()),
             sockets: sockets.clone(),
             scope: scope.clone(),
         };
@@ -125,7 +132,7 @@ impl Node {
             to_mirror.local_addr().unwrap(),
             to_peer.local_addr().unwrap(),
         );
-        let serving = Mirror::new(content.clone(), fetcher, MirrorSettings::default());
+        let serving = Mirror::new(content.clone(), fetcher.clone(), MirrorSettings::default());
         scope.service("mirror", serving.serve(to_mirror, scope.clone()));
         let peers = PeerServer::new(content, sockets, PeerSettings::default());
         scope.service("peers", peers.serve(to_peer, scope.clone()));
@@ -133,6 +140,8 @@ impl Node {
             mirror,
             peer,
             script,
+            fetcher,
+            verdicts,
             root,
             _scope: scope,
             _deaths: deaths,
@@ -140,7 +149,7 @@ impl Node {
     }
 
     /// containerd begins to pull a layer.
-    fn begin(&self, layer: &[u8]) -> Ingest {
+    pub(crate) fn begin(&self, layer: &[u8]) -> Ingest {
         let digest = digest(layer);
         let directory = self.root.path().join("ingest").join(&digest.hex()[..8]);
         fs::create_dir_all(&directory).unwrap();
@@ -151,12 +160,12 @@ impl Node {
         Ingest { directory, blob }
     }
 
-    async fn ask(&self, layer: &[u8], fields: &str) -> Reply {
+    pub(crate) async fn ask(&self, layer: &[u8], fields: &str) -> Reply {
         request(self.mirror, "GET", &blob_path(layer), fields).await
     }
 
     /// What it has told the server, once it is as wanted.
-    async fn told(&self, is_wanted: impl Fn(&Progress) -> bool) -> Progress {
+    pub(crate) async fn told(&self, is_wanted: impl Fn(&Progress) -> bool) -> Progress {
         let told = async {
             loop {
                 let progress = self.script.0.lock().unwrap().progress.clone();
@@ -171,24 +180,24 @@ impl Node {
     }
 }
 
-struct Ingest {
+pub(crate) struct Ingest {
     directory: PathBuf,
     blob: PathBuf,
 }
 
 impl Ingest {
-    fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         let mut options = fs::OpenOptions::new();
         let data = options.append(true).open(self.directory.join("data"));
         data.unwrap().write_all(bytes).unwrap();
     }
 
-    fn commit(self) {
+    pub(crate) fn commit(self) {
         fs::rename(self.directory.join("data"), &self.blob).unwrap();
         fs::remove_dir_all(&self.directory).unwrap();
     }
 
-    fn give_up(self) {
+    pub(crate) fn give_up(self) {
         fs::remove_dir_all(&self.directory).unwrap();
     }
 }

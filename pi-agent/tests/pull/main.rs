@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod bed;
+mod chunks;
 mod client;
 mod conformance;
 mod counted;
 mod crowd;
 mod fake;
 mod faults;
+mod feeder;
 mod joining;
 mod promised;
 mod ranges;

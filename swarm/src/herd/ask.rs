@@ -60,6 +60,10 @@ impl Herd {
             Some(&id) => id,
             None => self.admit_as(ask.node, ask.place, ask.rank, context),
         };
+        if ask.rank.is_none() && ask.offset == 0 {
+            // It has none of the bytes from before any more.
+            self[id].tainted = false;
+        }
         self.wants_again(id);
         self.ask(id, ask, context)
     }

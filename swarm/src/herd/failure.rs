@@ -10,6 +10,16 @@ use crate::{Event, Fault};
 const MOST_BELIEVED: u8 = 3;
 const WINDOW: Ms = 5_000;
 
+/// How often a key is cut while it is wanted: a member could have the others begin again.
+const MOST_CUTS: u8 = 3;
+
+/// What is known of a herd that was cut.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Before {
+    epoch: u32,
+    cuts: u8,
+}
+
 impl Herd {
     /// A member gave up a source. Only members that were sent to a node may report it.
     pub(super) fn report(&mut self, id: MemberId, source: MemberId, fault: Fault, now: Ms) {
@@ -52,6 +62,32 @@ impl Herd {
             self.touched = now;
             self.take_out(id, now);
             self.drop_kids(id);
+        }
+    }
+
+    /// Whether it may be that the node made a false list of what `by` got, and the key is to be cut:
+    /// both take part, and it is not known already.
+    pub(crate) fn may_be_false(&self, by: Node, maker: Node) -> bool {
+        let is_new = |id: &MemberId| !self[*id].barred;
+        by != maker
+            && self.cuts < MOST_CUTS
+            && self.index.contains_key(&by)
+            && self.index.get(&maker).is_some_and(is_new)
+    }
+
+    /// The herd of a key that was cut, after `before` and at `latest`.
+    pub(crate) fn begin_anew(&mut self, before: Before, latest: u32) {
+        let Before { epoch, cuts } = before;
+        self.epoch = epoch.max(latest).saturating_add(1);
+        self.anew = self.epoch;
+        self.cuts = cuts.saturating_add(1);
+    }
+
+    /// What is to be known of a herd once it was cut.
+    pub(crate) fn before(&self) -> Before {
+        Before {
+            epoch: self.epoch,
+            cuts: self.cuts,
         }
     }
 

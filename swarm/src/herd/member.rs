@@ -67,6 +67,8 @@ pub(super) struct Member {
     pub(super) barred: bool,
     /// Its place in the order is not known, so nobody takes from it.
     pub(super) leaf: bool,
+    /// It has bytes from before a cut.
+    pub(super) tainted: bool,
 }
 
 impl MemberId {
@@ -112,6 +114,7 @@ impl Member {
             slow: false,
             barred: false,
             leaf: false,
+            tainted: false,
         }
     }
 
@@ -120,9 +123,14 @@ impl Member {
         matches!(self.state, State::Waiting | State::Fetching)
     }
 
+    /// Whether its bytes are right, as far as is known.
+    pub(super) fn is_trusted(&self) -> bool {
+        !self.barred && !self.tainted
+    }
+
     /// Whether others may be sent to it.
     pub(super) fn is_usable(&self) -> bool {
-        self.state != State::Out && !self.slow && !self.barred && !self.leaf
+        self.state != State::Out && !self.slow && self.is_trusted() && !self.leaf
     }
 
     pub(super) fn has_room(&self, slot: Slot) -> bool {

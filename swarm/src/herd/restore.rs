@@ -42,7 +42,7 @@ impl Herd {
         if lease.is_none() && is_new {
             lease = Some(self.adopt_permit(id, now, rules));
         }
-        let lost = says_permit && lease.is_none();
+        let lost = says_permit && lease.is_none() || self[id].tainted;
         (self.rank(id), lease.map(|lease| lease.until), lost)
     }
 
@@ -54,6 +54,11 @@ impl Herd {
         rank: Option<Rank>,
         context: &Context,
     ) -> MemberId {
+        if rank.is_some_and(|rank| rank.epoch < self.anew) {
+            let id = self.admit(node, place, context.now, context.rules);
+            self[id].tainted = true;
+            return id;
+        }
         let chain = rank.and_then(|rank| Some((rank, self.chain_of(rank, place, context)?)));
         let Some((Rank { place: at, .. }, chain)) = chain else {
             return self.admit(node, place, context.now, context.rules);

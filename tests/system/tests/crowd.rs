@@ -1,8 +1,14 @@
 //! A flash crowd: all nodes pull at the same moment what nobody has.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use system_tests::{APP, on_each_release, pull};
 use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Packing, Plan, Rate, Release, Run};
@@ -192,4 +198,145 @@ fn nodes_that_take_no_part_pull_as_before() -> Result<()> {
     let copies = ratio(bed.registry.bytes(), image.bytes());
     assert!(copies <= 2.1, "{copies} copies from the registry");
     Ok(())
+}
+
+/// Waits until a layer that a node is pulling has so many bytes, and opens what it has of it.
+fn arriving(node: &testbed::Node, bytes: u64) -> Result<(File, u64)> {
+    let ingests = node.containerd.content().join("ingest");
+    let end = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < end {
+        for entry in fs::read_dir(&ingests).into_iter().flatten() {
+            let data = entry?.path().join("data");
+            let Ok(data) = File::options().read(true).write(true).open(data) else {
+                continue;
+            };
+            let size = data.metadata()?.len();
+            if size >= bytes {
+                return Ok((data, size));
+            }
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Err(anyhow!("{bytes} bytes do not come to {}", node.host.name))
+}
+
+/// Damages a file, as a bad disk does: containerd has verified the byte on its way, and does not see it.
+fn damage(data: &File, at: u64) -> Result<()> {
+    let mut byte = [0];
+    data.read_exact_at(&mut byte, at)?;
+    Ok(data.write_all_at(&[!byte[0]], at)?)
+}
+
+fn agent(node: &testbed::Node) -> Result<&Agent> {
+    node.agent.as_ref().context("a node without an agent")
+}
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn a_damaged_node_in_the_middle_is_named_and_no_pull_fails() -> Result<()> {
+    let bed = crowd_bed(Release::V1_7, &[3], ON)?;
+    let image = image(1, 40)?;
+    bed.registry.push(&image, APP)?;
+    let [first, middle, last] = &bed.nodes[..] else {
+        return Err(anyhow!("not three nodes"));
+    };
+    thread::scope(|scope| {
+        let mut pulls = vec![scope.spawn(|| pull(first, APP))];
+        arriving(first, 2 * MIB)?;
+        pulls.push(scope.spawn(|| pull(middle, APP)));
+        let (data, _) = arriving(middle, 6 * MIB)?;
+        damage(&data, 3 * MIB + 17)?;
+        pulls.push(scope.spawn(|| pull(last, APP)));
+        let end = Instant::now() + Duration::from_secs(20);
+        while !agent(last)?.process().log().contains(WRONG) {
+            ensure!(Instant::now() < end, "nobody finds the damage");
+            thread::sleep(Duration::from_millis(20));
+        }
+        // The damaged node is to unpack what containerd verified.
+        damage(&data, 3 * MIB + 17)?;
+        for pull in pulls {
+            pull.join().map_err(|_panic| anyhow!("a pull panicked"))??;
+        }
+        anyhow::Ok(())
+    })?;
+    let log = agent(last)?.process().log();
+    let named = format!("peer={}", middle.host.address);
+    let wrong: Vec<_> = log.lines().filter(|l| l.contains(WRONG)).collect();
+    assert!(
+        wrong.len() == 1 && wrong[0].contains(&named),
+        "{named} is not named: {wrong:?}"
+    );
+    for other in [first, middle] {
+        let log = agent(other)?.process().log();
+        assert!(!log.contains(WRONG), "{}", other.host.name);
+    }
+    Ok(())
+}
+
+const WRONG: &str = "it sent a wrong chunk";
+
+/// How long after a false list a pull may go on failing.
+const MENDED: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_false_list_fails_a_pull_once_and_the_next_try_is_right() -> Result<()> {
+    let bed = crowd_bed(Release::V1_7, &[3], ON)?;
+    let image = image(1, 40)?;
+    bed.registry.push(&image, APP)?;
+    let [maker, others @ ..] = &bed.nodes[..] else {
+        return Err(anyhow!("no nodes"));
+    };
+    thread::scope(|scope| {
+        let made = scope.spawn(|| pull(maker, APP));
+        // Between the write and the agent's look at it the disk turns a byte.
+        let (_, before) = arriving(maker, 3 * MIB)?;
+        agent(maker)?.process().freeze()?;
+        let (data, _) = arriving(maker, before + 6 * MIB)?;
+        damage(&data, before + 4 * MIB)?;
+        agent(maker)?.process().thaw()?;
+        let tries: Vec<_> = others
+            .iter()
+            .map(|node| scope.spawn(|| pull_at_last(node)))
+            .collect();
+        for node in others {
+            arriving(node, before + 6 * MIB)?;
+        }
+        // The maker is to unpack what containerd verified; the others have the wrong byte by now.
+        damage(&data, before + 4 * MIB)?;
+        made.join().map_err(|_panic| anyhow!("a pull panicked"))??;
+        for tried in tries {
+            let failures = tried
+                .join()
+                .map_err(|_panic| anyhow!("a pull panicked"))??;
+            ensure!(failures <= 1, "a pull failed {failures} times");
+        }
+        anyhow::Ok(())
+    })?;
+    let log = bed.server.as_ref().context("no server")?.process().log();
+    let cuts: Vec<_> = log
+        .lines()
+        .filter(|l| l.contains("list was false"))
+        .collect();
+    let named = format!("maker={}", maker.host.address);
+    assert!(
+        cuts.len() == 1 && cuts[0].contains(&named),
+        "{named} is not named: {cuts:?}"
+    );
+    Ok(())
+}
+
+/// Pulls again and again, and tells how often that failed.
+fn pull_at_last(node: &testbed::Node) -> Result<usize> {
+    let mut failures = 0;
+    let mut end = None;
+    loop {
+        let Err(error) = pull(node, APP) else {
+            return Ok(failures);
+        };
+        failures += 1;
+        let end = *end.get_or_insert_with(|| Instant::now() + MENDED);
+        ensure!(Instant::now() < end, "pulls go on failing: {error:#}");
+        thread::sleep(Duration::from_secs(1));
+    }
 }

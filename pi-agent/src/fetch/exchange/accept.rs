@@ -1,8 +1,8 @@
 //! Whether a peer's head is an answer to what it was asked.
 
-use super::error::PeerError;
+use super::{Question, error::PeerError};
 use crate::{
-    fetch::want::Want,
+    chunks::{labelled_length, start_of},
     http::{Response, Span},
 };
 
@@ -33,7 +33,8 @@ impl Ask {
 }
 
 /// Takes a head, or says what is wrong with it.
-pub(crate) fn accept(response: &Response, want: &Want, ask: Ask) -> Result<Body, PeerError> {
+pub(crate) fn accept(response: &Response, question: &Question<'_>) -> Result<Body, PeerError> {
+    let &Question { want, ask, .. } = question;
     match response.status {
         200 | 206 => {}
         404 => return Err(PeerError::Missing),
@@ -64,12 +65,25 @@ pub(crate) fn accept(response: &Response, want: &Want, ask: Ask) -> Result<Body,
         },
     };
     let end = ask.end.unwrap_or(body.total).min(body.total);
-    if body.span.len() != length {
+    // Chunks are sent whole.
+    let (start, expected) = if response.chunks {
+        let labelled = labelled_length(body.span.start(), body.span.end());
+        (start_of(ask.start), labelled)
+    } else {
+        (ask.start, body.span.len())
+    };
+    if expected != length {
         return contradiction("Content-Length and Content-Range differ");
     }
     // A peer that does not know ranges sends the whole object, which is of use from its start.
-    if body.span.start() != ask.start || (response.status == 206 && body.span.end() != end) {
+    if body.span.start() != start || (response.status == 206 && body.span.end() != end) {
         return contradiction("another range");
+    }
+    if response.chunks && !question.chunks {
+        return contradiction("digests of chunks that were not asked for");
+    }
+    if question.chunks && response.growing && !response.chunks {
+        return contradiction("what grows comes without the digests of its chunks");
     }
     if want.size.is_some_and(|size| size != body.total) {
         return contradiction("another size");

@@ -45,6 +45,12 @@ pub(crate) enum PeerError {
     /// The bytes do not have the digest.
     #[error("the peer's bytes do not have the digest")]
     WrongBytes,
+    /// A chunk of the body is another one.
+    #[error("the chunk at byte {0} does not have the digest that came with it")]
+    WrongChunk(u64),
+    /// It goes by another chunk list than the bytes before.
+    #[error("the digest of the chunk at byte {0} is not the one that it had before")]
+    OtherList(u64),
 }
 
 impl PeerError {
@@ -61,9 +67,10 @@ impl PeerError {
             | Self::Body(SourceError::Ended | SourceError::Read(_)) => FailureKind::Cut,
             Self::Missing => FailureKind::Missing,
             Self::Busy(_) => FailureKind::Busy,
-            Self::WrongBytes => FailureKind::WrongBytes,
+            Self::WrongBytes | Self::WrongChunk(_) => FailureKind::WrongBytes,
             Self::Head(HeadError::Parse(_) | HeadError::TooLong)
             | Self::Status(_)
+            | Self::OtherList(_)
             | Self::Contradiction(_) => FailureKind::Protocol,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use piccolo_api::Holder;
+use piccolo_api::{FailureKind, Holder};
 use tokio::time::Instant;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     named::may_be_asked,
     seat::{Course, Seat},
 };
-use crate::{digest::Digest, fetch::exchange::PeerError};
+use crate::{content::Growing, digest::Digest, fetch::exchange::PeerError};
 
 /// Most peers that are asked for one object.
 const MOST: usize = 16;
@@ -25,6 +25,7 @@ pub(crate) struct Candidates {
     seen: Vec<Holder>,
     /// In a crowd, whom to ask is told one by one.
     seat: Option<Seat>,
+    growing: Option<Arc<Growing>>,
     /// Whether peers were looked for a second time.
     found_again: bool,
 }
@@ -38,18 +39,25 @@ impl Candidates {
             waiting: VecDeque::new(),
             seen: Vec::new(),
             seat: None,
+            growing: None,
             found_again: false,
         }
     }
 
     /// From now on whom to ask is told one by one.
-    pub(super) fn sit(&mut self, seat: Seat) {
+    pub(super) fn sit(&mut self, seat: Seat, growing: &Arc<Growing>) {
+        self.growing = Some(Arc::clone(growing));
         self.seat = Some(seat);
     }
 
     /// Whether it is a crowd that this node fetches in.
     pub(crate) fn is_crowd(&self) -> bool {
         self.seat.is_some()
+    }
+
+    /// The blob as it grows on this node, where it is fetched in a crowd.
+    pub(crate) fn growing(&self) -> Option<Arc<Growing>> {
+        self.growing.clone()
     }
 
     /// Asks again who has the byte at `at`, once all who were named have failed. Gives whether there
@@ -149,7 +157,7 @@ impl Candidates {
         if let Some(seat) = &mut self.seat {
             // Who is still getting the object itself is not to blame for what it does not have.
             seat.failed(peer, &error);
-            if error.is_unreachable() {
+            if error.is_unreachable() || error.kind() == FailureKind::WrongBytes {
                 self.peers.failed(peer, &self.digest, &error);
             }
             return;

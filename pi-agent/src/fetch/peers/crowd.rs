@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use daemon::scope::Scope;
 use parking_lot::{Mutex, MutexGuard};
-use piccolo_api::{End, Progress, Rank, Standing, Tried};
+use piccolo_api::{End, Holder, Progress, Rank, Standing, Tried};
 use tokio::{sync::Notify, time::timeout};
 use tracing::{Span, debug, info};
 
@@ -96,10 +96,13 @@ impl Crowds {
             if growing.reached().end.is_some() {
                 break;
             }
-            if heard == Some(Standing::Lost) {
-                info!(digest = %growing.digest(), "the registry is too slow here: another node asks it");
-                metrics::counter!(LOST.name).increment(1);
-                member.lock().permit = false;
+            if heard == Some(Standing::Lost) && !growing.reached().withdrawn {
+                if std::mem::take(&mut member.lock().permit) {
+                    info!(digest = %growing.digest(), "the registry is too slow here: another node asks it");
+                    metrics::counter!(LOST.name).increment(1);
+                } else {
+                    info!(digest = %growing.digest(), "what this node has of it is passed on no more: it came by a false chunk list");
+                }
                 growing.withdraw();
             }
         }
@@ -108,6 +111,23 @@ impl Crowds {
         if members.get(growing.digest()).is_some_and(is_this) {
             members.remove(growing.digest());
         }
+    }
+
+    /// containerd refused what fits the chunk list of `maker`.
+    pub(super) fn refused(&self, digest: &Digest, maker: Holder) {
+        let progress = Progress {
+            key: digest.to_string(),
+            bytes: 0,
+            rank: None,
+            permit: false,
+            end: Some(End::Failed),
+            refused: Some(maker),
+        };
+        let finder = Arc::clone(&self.0.finder);
+        self.0.scope.task(Span::none(), async move {
+            // Nobody to tell: the other nodes find out by themselves.
+            let _ = finder.progress(progress).await;
+        });
     }
 
     async fn tell(&self, member: &Member) -> Option<Standing> {
@@ -126,6 +146,7 @@ impl Crowds {
                 crate::content::Ended::Committed => End::Complete,
                 crate::content::Ended::Vanished => End::Failed,
             }),
+            refused: None,
         };
         debug!(digest = %growing.digest(), ?progress, "telling how far this node is");
         self.0.finder.progress(progress).await

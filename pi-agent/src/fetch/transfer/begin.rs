@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     blame::Judge,
     cache::Small,
+    checked::Frame,
     deliver::{Progress, Transfer},
     hash::Hasher,
     open::Opener,
@@ -97,6 +98,7 @@ impl Transfers {
             ask: first.ask,
             method: Method::Get,
             crowd: candidates.is_crowd(),
+            chunks: candidates.is_crowd(),
         };
         let end = self.opener.deadline();
         loop {
@@ -161,9 +163,11 @@ impl Transfers {
             },
             span,
             total,
-            candidates,
             upstream: Some(upstream),
             parts: first.parts,
+            growing: candidates.growing(),
+            frame: Frame::default(),
+            candidates,
             place,
             progress: Progress::default(),
         })
@@ -195,6 +199,7 @@ impl Transfers {
             ask: Ask::WHOLE,
             method: Method::Head,
             crowd: false,
+            chunks: false,
         };
         let upstream = self.opener.open(question, candidates).await?;
         let total = upstream.body.total;

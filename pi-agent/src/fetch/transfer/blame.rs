@@ -12,11 +12,13 @@ use std::{
 };
 
 use daemon::{scope::Scope, spell::Spell};
+use metrics::counter;
 use parking_lot::Mutex;
 use piccolo_api::Holder;
 use tokio::sync::Semaphore;
-use tracing::{Span, warn};
+use tracing::{Span, debug, warn};
 
+use super::count::{LISTS_REFUSED, MISFITS};
 use crate::{
     content::verdict::{Verdict, Verdicts, Watch},
     digest::Digest,
@@ -54,6 +56,8 @@ struct Unjudged(Mutex<HashMap<Digest, Weak<Senders>>>);
 #[derive(Debug, Default)]
 pub(super) struct Senders {
     peers: Mutex<Vec<Holder>>,
+    /// Whether some came in a crowd: those named are the makers of chunk lists then.
+    in_crowd: AtomicBool,
     awaited: AtomicBool,
 }
 
@@ -86,6 +90,12 @@ impl Senders {
         if !peers.contains(&peer) {
             peers.push(peer);
         }
+    }
+
+    /// A peer sent some of the bytes, or others did by its chunk list, while they got them themselves.
+    pub(super) fn add_maker(&self, maker: Holder) {
+        self.in_crowd.store(true, Ordering::Relaxed);
+        self.add(maker);
     }
 
     fn take(&self) -> Vec<Holder> {
@@ -169,14 +179,34 @@ impl Judge {
         }
     }
 
+    /// A chunk is wrong, or goes by another list than the others.
+    pub(super) fn misfit(&self, digest: &Digest, peer: Holder, error: &PeerError) {
+        if matches!(error, PeerError::OtherList(_)) {
+            counter!(LISTS_REFUSED.name, "why" => "differs").increment(1);
+            debug!(%digest, %peer, %error, "a peer is given up");
+            return;
+        }
+        counter!(MISFITS.name).increment(1);
+        self.0.liars.happened(|times| {
+            warn!(%digest, %peer, %error, times, "a peer is given up: it sent a wrong chunk");
+        });
+    }
+
     /// The bytes are wrong. One sender is a liar; of several it is not known who lied, and none of
     /// them is asked for the object for a while.
     pub(super) fn blame(&self, digest: &Digest, senders: &Senders) {
+        let in_crowd = senders.in_crowd.load(Ordering::Relaxed);
         let senders = senders.take();
         self.0.liars.happened(|times| {
             warn!(%digest, ?senders, times, "the bytes of these peers are wrong");
         });
+        if in_crowd {
+            counter!(LISTS_REFUSED.name, "why" => "false").increment(1);
+        }
         if let [liar] = *senders {
+            if in_crowd {
+                self.0.peers.refused(digest, liar);
+            }
             self.0.peers.failed(liar, digest, &PeerError::WrongBytes);
             return;
         }

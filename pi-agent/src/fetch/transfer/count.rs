@@ -24,6 +24,30 @@ pub(crate) const FIRST_BYTE: Metric = Metric::histogram(
     "From a request to a peer to the end of its reply's head.",
 );
 
+/// Chunks that were checked.
+pub(crate) const CHECKED: Metric = Metric::counter(
+    "piccolo_agent_swarm_chunks_checked_total",
+    &[],
+    "Chunks of blobs that other nodes are still getting, whose bytes were checked before they were passed on.",
+);
+
+/// Chunks that were wrong.
+pub(crate) const MISFITS: Metric = Metric::counter(
+    "piccolo_agent_swarm_chunk_failures_total",
+    &[],
+    "Chunks whose bytes did not have their digest: the node that sent them is given up, and the log names it.",
+);
+
+/// Lists that were not followed.
+pub(crate) const LISTS_REFUSED: Metric = Metric::counter(
+    "piccolo_agent_swarm_lists_refused_total",
+    &[(
+        "why",
+        "`differs` (from the list that was followed before), `false` (containerd refused what fits it)",
+    )],
+    "Chunk lists that were given up.",
+);
+
 /// Handles of the counters.
 #[derive(Debug)]
 pub(super) struct Counts {

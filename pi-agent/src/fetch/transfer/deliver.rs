@@ -14,15 +14,16 @@ use tracing::debug;
 
 use super::{
     blame::{Judge, Senders},
+    checked::{Checked, Frame},
     hash::Hasher,
     open::Opener,
     parts::Parts,
-    pump::{Pump, Pumped},
+    pump::{Pump, Pumped, Wrong},
     stored::Stored,
     turn::Place,
 };
 use crate::{
-    content::verdict::Watch,
+    content::{Growing, verdict::Watch},
     datapath::{End, Patience, SourceError},
     fetch::{
         exchange::{Ask, PeerError, Question, Upstream},
@@ -50,6 +51,10 @@ pub(crate) struct Transfer {
     pub(super) total: u64,
     pub(super) candidates: Candidates,
     pub(super) upstream: Option<Upstream>,
+    /// The blob as it grows on this node, where it is fetched in a crowd.
+    pub(super) growing: Option<Arc<Growing>>,
+    /// The chunk that comes now.
+    pub(super) frame: Frame,
     /// How an open-ended range is cut up.
     pub(super) parts: Option<Parts>,
     pub(super) hasher: Option<Hasher>,
@@ -68,6 +73,8 @@ pub(super) struct Progress {
     broken: bool,
     /// Consecutive probes in which a peer that is still fetching the object sent nothing.
     silent: u32,
+    /// How many bytes that peer had by the last look.
+    reached: u64,
 }
 
 /// How a transfer ended.
@@ -134,36 +141,64 @@ impl Transfer {
             }
             let peer = upstream.peer();
             let until = upstream.body.span.end().min(self.span.end());
-            let Pumped { relayed, wrong } = self.move_to(&mut upstream, client, until, moved).await;
+            let Pumped { relayed, wrong } = self
+                .move_to(&mut upstream, client, (at, until), moved)
+                .await;
             at += relayed.moved;
             if relayed.moved > 0 {
                 self.progress.silent = 0;
                 self.candidates.moved();
             }
-            if relayed.moved > 0 || wrong {
-                self.senders.add(peer);
+            if relayed.moved > 0 || matches!(wrong, Some(Wrong::Object)) {
+                // Who passed on chunks that fit their digests is not to blame for what these say.
+                match upstream.chunks {
+                    Some(maker) => self.senders.add_maker(maker),
+                    None => self.senders.add(peer),
+                }
             }
-            match relayed.end {
-                End::Complete => self.delivered(upstream, until),
-                End::Source(_) if wrong => {
+            match (relayed.end, wrong) {
+                (_, Some(Wrong::Object)) => {
                     self.judge.blame(&self.want.digest, &self.senders);
                     return Delivery::Short;
                 }
-                End::Source(error) if self.is_worth_waiting_for(&upstream, &error).await => {
-                    self.upstream = Some(upstream);
-                }
-                End::Source(error) => {
-                    self.progress.silent = 0;
-                    self.fail(peer, error);
+                (_, Some(Wrong::Chunk(error))) => {
+                    self.judge.misfit(&self.want.digest, peer, &error);
+                    self.candidates.failed(peer, error);
                     self.progress.broken = at > self.span.start();
                 }
-                End::Sink(error) => {
-                    debug!(digest = %self.want.digest, %error, "containerd went away");
-                    return Delivery::Gone;
+                (end, None) => {
+                    if let Some(delivery) = self.ended(end, upstream, (at, until)).await {
+                        return delivery;
+                    }
                 }
             }
         }
         Delivery::Complete
+    }
+
+    /// What a peer sent is over, or it is silent. Gives how the delivery ends by that, if it does.
+    async fn ended(
+        &mut self,
+        end: End,
+        upstream: Upstream,
+        (at, until): (u64, u64),
+    ) -> Option<Delivery> {
+        match end {
+            End::Complete => self.delivered(upstream, until),
+            End::Source(error) if self.is_worth_waiting_for(&upstream, &error).await => {
+                self.upstream = Some(upstream);
+            }
+            End::Source(error) => {
+                self.progress.silent = 0;
+                self.fail(upstream.peer(), error);
+                self.progress.broken = at > self.span.start();
+            }
+            End::Sink(error) => {
+                debug!(digest = %self.want.digest, %error, "containerd went away");
+                return Some(Delivery::Gone);
+            }
+        }
+        None
     }
 
     fn delivered(&mut self, upstream: Upstream, until: u64) {
@@ -185,7 +220,7 @@ impl Transfer {
         &mut self,
         upstream: &mut Upstream,
         client: &TcpStream,
-        until: u64,
+        (at, until): (u64, u64),
         moved: &mut (impl FnMut(u64) + Send),
     ) -> Pumped {
         let count = AtomicU64::new(0);
@@ -200,7 +235,25 @@ impl Transfer {
             },
         };
         let mut before = 0;
-        let mut pumping = std::pin::pin!(pump.run(upstream, until));
+        let (growing, frame) = (self.growing.as_deref(), &mut self.frame);
+        if let Some(growing) = growing {
+            growing.came_from(upstream.chunks.unwrap_or(upstream.peer()));
+        }
+        let pumping = async {
+            match growing.filter(|_| upstream.chunks.is_some()) {
+                Some(growing) => {
+                    let checked = Checked {
+                        pump,
+                        growing,
+                        frame,
+                        came: &count,
+                    };
+                    checked.run(upstream, at).await
+                }
+                None => pump.run(upstream, until).await,
+            }
+        };
+        let mut pumping = std::pin::pin!(pumping);
         loop {
             if let Ok(pumped) = timeout(HELD_UP, pumping.as_mut()).await {
                 return pumped;
@@ -254,7 +307,9 @@ impl Transfer {
             ask: Ask { start: at, end },
             method: Method::Get,
             crowd: self.candidates.is_crowd(),
+            chunks: self.candidates.is_crowd(),
         };
+        self.frame = Frame::default();
         let opened = self.opener.open(question, &mut self.candidates).await;
         if opened.is_some() || question.crowd || !self.candidates.ask_again(at).await {
             return opened;
@@ -273,7 +328,16 @@ impl Transfer {
             ask: Ask::WHOLE,
             method: Method::Head,
             crowd: false,
+            chunks: false,
         };
-        self.progress.silent < SILENT && self.opener.is_alive(question, upstream.peer()).await
+        let Some(reached) = self.opener.reached(question, upstream.peer()).await else {
+            return false;
+        };
+        // It sends chunks whole, and its next one comes.
+        if reached > self.progress.reached {
+            self.progress.silent = 0;
+        }
+        self.progress.reached = reached;
+        self.progress.silent < SILENT
     }
 }

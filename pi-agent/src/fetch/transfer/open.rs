@@ -72,9 +72,9 @@ impl Opener {
         }
     }
 
-    /// Whether a peer that sends nothing is still getting the object.
-    pub(super) async fn is_alive(&self, question: Question<'_>, peer: Holder) -> bool {
-        self.exchanges.is_alive(question, peer).await
+    /// How many bytes a peer that sends nothing has, if it is still getting the object.
+    pub(super) async fn reached(&self, question: Question<'_>, peer: Holder) -> Option<u64> {
+        self.exchanges.reached(question, peer).await
     }
 
     /// The body of `upstream` was read to its end.

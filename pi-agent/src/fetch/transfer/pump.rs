@@ -8,7 +8,7 @@ use crate::{
         End, Floor, Patience, Relayed, SourceError, Tally, Tap as _, copy, read_exact, relay,
         write_all,
     },
-    fetch::exchange::Upstream,
+    fetch::exchange::{PeerError, Upstream},
     peer::Meter,
 };
 
@@ -31,8 +31,17 @@ pub(super) struct Pump<'a, F> {
 #[derive(Debug)]
 pub(super) struct Pumped {
     pub(super) relayed: Relayed,
-    /// Whether the bytes turned out to be wrong.
-    pub(super) wrong: bool,
+    /// What turned out to be wrong of the bytes.
+    pub(super) wrong: Option<Wrong>,
+}
+
+/// Bytes that are wrong.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// Some of the object's, which were passed on but for the last.
+    Object,
+    /// Those of a chunk, or its digest. None of them was passed on.
+    Chunk(PeerError),
 }
 
 /// Counts bytes on both sides of a relay.
@@ -127,10 +136,7 @@ impl Last<'_> {
         if let Some(mut hasher) = self.hasher.take() {
             hasher.look(&bytes);
             if !hasher.matches() {
-                return Pumped {
-                    wrong: true,
-                    ..Pumped::end(0, End::Source(SourceError::Ended))
-                };
+                return Pumped::wrong(0, Wrong::Object);
             }
         }
         match write_all(self.client, &bytes, self.patience).await {
@@ -144,10 +150,17 @@ impl Last<'_> {
 }
 
 impl Pumped {
-    fn end(moved: u64, end: End) -> Self {
+    pub(super) fn end(moved: u64, end: End) -> Self {
         Self {
             relayed: Relayed { moved, end },
-            wrong: false,
+            wrong: None,
+        }
+    }
+
+    pub(super) fn wrong(moved: u64, wrong: Wrong) -> Self {
+        Self {
+            wrong: Some(wrong),
+            ..Self::end(moved, End::Source(SourceError::Ended))
         }
     }
 }

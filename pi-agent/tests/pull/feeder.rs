@@ -1,0 +1,163 @@
+//! A node that is still getting a blob, played by the test: it sends chunks with their digests, and
+//! lies about them in one way.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use pi_agent::chunks::{ChunkDigest, LABEL};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+const CHUNK: usize = 1 << 20;
+
+/// What is wrong with it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Faults {
+    /// The byte there is another one than its chunk's digest says.
+    pub(crate) wrong_byte: Option<usize>,
+    /// The byte there is another one, and its chunk's digest fits that.
+    pub(crate) false_list: Option<usize>,
+    /// The connection ends before that byte.
+    pub(crate) cut: Option<usize>,
+    /// It knows no chunks, as an older agent.
+    pub(crate) unlabelled: bool,
+    /// Its body is this, whatever it was asked for.
+    pub(crate) noise: Option<Vec<u8>>,
+    /// Its body comes in pieces of these sizes.
+    pub(crate) pieces: Vec<usize>,
+}
+
+/// A running one.
+#[derive(Debug)]
+pub(crate) struct Feeder {
+    pub(crate) addr: SocketAddr,
+    asked: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Feeder {
+    pub(crate) async fn start(blob: &[u8], faults: Faults) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let asked = Arc::<Mutex<Vec<usize>>>::default();
+        let (blob, starts) = (blob.to_vec(), Arc::clone(&asked));
+        #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (blob, faults, starts) = (blob.clone(), faults.clone(), Arc::clone(&starts));
+                #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+                tokio::spawn(async move {
+                    // The client may break off.
+                    let _ = serve(stream, &blob, &faults, &starts).await;
+                });
+            }
+        });
+        Self { addr, asked }
+    }
+
+    /// From which bytes on it was asked for the blob.
+    pub(crate) fn asked(&self) -> Vec<usize> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    blob: &[u8],
+    faults: &Faults,
+    asked: &Mutex<Vec<usize>>,
+) -> std::io::Result<()> {
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if stream.read_buf(&mut head).await? == 0 {
+                return Ok(());
+            }
+        }
+        let head = String::from_utf8(head).unwrap();
+        let from = head.split_once("Range: bytes=").map_or(0, |(_, range)| {
+            range.split('-').next().unwrap().parse().unwrap()
+        });
+        let total = blob.len();
+        if head.starts_with("HEAD") {
+            let reply = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\nPiccolo-State: growing\r\n\
+                 Piccolo-Reached: {total}\r\n\r\n"
+            );
+            stream.write_all(reply.as_bytes()).await?;
+            continue;
+        }
+        asked.lock().unwrap().push(from);
+        let (bytes, upto) = body(blob, from, faults);
+        let (start, length) = if faults.unlabelled {
+            (from, total - from)
+        } else {
+            assert!(head.contains("Piccolo-Chunks: blake3-1048576"), "{head}");
+            let start = from - from % CHUNK;
+            let chunks = (total - start).div_ceil(CHUNK);
+            (start, total - start + chunks * LABEL)
+        };
+        let chunks = if faults.unlabelled {
+            ""
+        } else {
+            "Piccolo-Chunks: blake3-1048576\r\n"
+        };
+        let reply = format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Length: {length}\r\n\
+             Content-Range: bytes {start}-{}/{total}\r\nPiccolo-State: growing\r\n{chunks}\r\n",
+            total - 1
+        );
+        stream.write_all(reply.as_bytes()).await?;
+        let mut rest = &bytes[..upto];
+        let mut pieces = faults.pieces.iter().cycle();
+        while !rest.is_empty() {
+            let piece = pieces.next().copied().unwrap_or(rest.len()).max(1);
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            stream.write_all(now).await?;
+            rest = later;
+            tokio::task::yield_now().await;
+        }
+        if upto < length {
+            return Ok(());
+        }
+    }
+}
+
+/// The body of a reply from `from` on, and how much of it is sent.
+fn body(blob: &[u8], from: usize, faults: &Faults) -> (Vec<u8>, usize) {
+    if let Some(noise) = &faults.noise {
+        return (noise.clone(), noise.len());
+    }
+    if faults.unlabelled {
+        return (blob[from..].to_vec(), blob.len() - from);
+    }
+    let mut body = Vec::new();
+    let mut upto = None;
+    let mut offset = from - from % CHUNK;
+    while offset < blob.len() {
+        let end = (offset + CHUNK).min(blob.len());
+        let mut chunk = blob[offset..end].to_vec();
+        let mut turn = |at: Option<usize>| {
+            if let Some(at) = at.filter(|at| (offset..end).contains(at)) {
+                chunk[at - offset] = !chunk[at - offset];
+            }
+        };
+        turn(faults.false_list);
+        let digest = ChunkDigest::of(&chunk);
+        let mut chunk_sent = chunk;
+        if let Some(at) = faults.wrong_byte.filter(|at| (offset..end).contains(at)) {
+            chunk_sent[at - offset] = !chunk_sent[at - offset];
+        }
+        body.extend_from_slice(&digest.label());
+        if let Some(at) = faults.cut.filter(|at| (offset..end).contains(at)) {
+            upto = Some(body.len() + at - offset);
+        }
+        body.extend_from_slice(&chunk_sent);
+        offset = end;
+    }
+    let all = body.len();
+    (body, upto.unwrap_or(all))
+}
