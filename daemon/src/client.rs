@@ -67,6 +67,27 @@ pub struct ReplyError {
     source: serde_json::Error,
 }
 
+impl CallError {
+    /// Whether the server may be there and merely took too long.
+    pub fn is_late(&self) -> bool {
+        match self {
+            Self::Deadline { .. } => true,
+            Self::Request { .. } => false,
+            Self::Connection { source, .. } => {
+                let mut error: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
+                while let Some(one) = error {
+                    let io = one.downcast_ref::<std::io::Error>();
+                    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
+                        return true;
+                    }
+                    error = one.source();
+                }
+                false
+            }
+        }
+    }
+}
+
 impl JsonClient {
     /// A client with a connect timeout of `dial` and a small connection pool.
     pub fn new(dial: Duration) -> Self {

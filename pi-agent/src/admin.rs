@@ -23,16 +23,17 @@ use daemon::{
     serve::{self, Limits},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use piccolo_api::Rank;
 use tokio::net::TcpListener;
 
 use crate::{
     content::Content,
     discovery::Discovery,
     ebpf::{Accounting, Need},
-    fetch::Fetcher,
+    fetch::{Fetcher, MemberView},
     keeper::Report,
     peer::{PeerBytes, PeerServer, PeerTotals},
-    status::{Addresses, PeerStatus, QuarantineStatus, Status},
+    status::{Addresses, PeerStatus, QuarantineStatus, Status, SwarmBlob, SwarmStatus},
 };
 
 const LIMITS: Limits = Limits {
@@ -135,9 +136,35 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         accounting_needs: admin.needs.clone(),
         peers: peers(&admin),
         quarantines: quarantines.collect(),
+        swarm: swarm(&admin),
         uploads: count(slots.taken),
         upload_slots: count(slots.size),
     })
+}
+
+/// What it fetches together with others, whom it takes it from, and whom it feeds.
+fn swarm(admin: &Admin) -> SwarmStatus {
+    let (on, members) = admin.fetcher.crowds();
+    let blob = |member: MemberView| {
+        let fed = admin.peers.fed(&member.digest);
+        SwarmBlob {
+            bytes: member.bytes,
+            total: member.total,
+            rank: member.rank.map(|rank| {
+                let Rank { epoch, rack, place } = rank;
+                format!("{epoch}.{rack}.{place}")
+            }),
+            takes_from: member.source.map(|source| source.to_string()),
+            permit: member.permit,
+            waiting_seconds: member.waits.map(|waits| waits.as_secs_f64()),
+            feeds: fed.iter().map(IpAddr::to_string).collect(),
+            digest: member.digest.to_string(),
+        }
+    };
+    SwarmStatus {
+        on,
+        blobs: members.into_iter().map(blob).collect(),
+    }
 }
 
 /// What the data path moved, with what the kernel measured.

@@ -1,6 +1,7 @@
 //! The agent's client of the discovery server.
 
 mod announce;
+mod batch;
 mod cache;
 mod delta;
 mod failures;
@@ -23,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use self::{
-    announce::Announcer, cache::Cache, failures::Failures, flavour::Flavour, pending::Pending,
-    prefetch::Queue, racks::Racks, reports::Reports, servers::Servers,
+    announce::Announcer, cache::Cache, failures::Failures, flavour::Flavour, join::Joins,
+    pending::Pending, prefetch::Queue, racks::Racks, reports::Reports, servers::Servers,
 };
 use crate::jitter::Jitter;
 
@@ -82,6 +83,8 @@ struct Inner {
     cache: Cache,
     racks: Racks,
     queue: Queue,
+    joins: Joins,
+    jitter: Jitter,
     standing: Mutex<Standing>,
 }
 
@@ -121,18 +124,25 @@ pub struct Standing {
 impl Discovery {
     /// Asks the one server at the base URL `server`, and announces nothing.
     pub fn new(client: JsonClient, server: String, group: String, address: IpAddr) -> Self {
-        let servers = Servers::new(client, vec![server], Jitter::random());
-        Self::with(servers, group, address, None)
+        let jitter = Jitter::random();
+        let servers = Servers::new(client, vec![server], jitter.clone());
+        Self::with(servers, group, (address, None), jitter)
     }
 
     /// Asks one of several servers, and can announce this node to it.
     pub fn of_servers(settings: Settings) -> Self {
+        let jitter = settings.jitter.clone();
         let servers = Servers::new(settings.client, settings.servers, settings.jitter);
-        let holder = settings.holder;
-        Self::with(servers, settings.group, holder.ip(), Some(holder))
+        let (holder, group) = (settings.holder, settings.group);
+        Self::with(servers, group, (holder.ip(), Some(holder)), jitter)
     }
 
-    fn with(servers: Servers, group: String, address: IpAddr, holder: Option<Holder>) -> Self {
+    fn with(
+        servers: Servers,
+        group: String,
+        (address, holder): (IpAddr, Option<Holder>),
+        jitter: Jitter,
+    ) -> Self {
         Self(Arc::new(Inner {
             servers,
             group,
@@ -144,6 +154,8 @@ impl Discovery {
             cache: Cache::default(),
             racks: Racks::default(),
             queue: Queue::default(),
+            joins: Joins::default(),
+            jitter,
             standing: Mutex::default(),
         }))
     }
@@ -157,6 +169,7 @@ impl Discovery {
         let announcer = Announcer::new(self.clone(), Box::new(keys), epoch, jitter);
         scope.service("announce", announcer.run(scope.clone()));
         scope.service("prefetch", self.clone().prefetching(scope.clone()));
+        scope.service("joins", self.clone().joining(scope.clone()));
         scope.service("server-probe", self.clone().probing(scope.clone()));
     }
 

@@ -8,13 +8,14 @@ mod settings;
 mod transfer;
 mod want;
 
+pub(crate) use self::{
+    peers::MemberView,
+    transfer::{Delivery, Small, Transfer},
+    want::Want,
+};
 pub use self::{
     peers::{Finder, Joined, Quarantine},
     settings::{FetchSettings, Swarm, Verify},
-};
-pub(crate) use self::{
-    transfer::{Delivery, Small, Transfer},
-    want::Want,
 };
 
 use std::{sync::Arc, time::Duration};
@@ -241,6 +242,12 @@ impl Fetcher {
         self.0.hints.learn(children);
         self.0.peers.prefetch(children);
         self.0.ahead.fetch(self, parent, children);
+    }
+
+    /// Whether this node takes part in crowds, and in which it is now.
+    pub(crate) fn crowds(&self) -> (bool, Vec<MemberView>) {
+        let peers = &self.0.peers;
+        (peers.has_crowds(), peers.crowds())
     }
 
     /// Whether a manifest of this node did not pass lately.

@@ -6,6 +6,7 @@
 mod alternates;
 mod connection;
 mod count;
+mod fed;
 mod ledger;
 mod slots;
 mod sockets;
@@ -20,16 +21,17 @@ pub use self::{
 };
 pub(crate) use self::{ledger::Meter, sockets::Registered};
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use daemon::{serve::addresses::Addresses, spell::Spell};
 use tokio::net::TcpListener;
 use tracing::debug;
 
-use self::{alternates::Alternates, count::Counts, slots::Slots};
+use self::{alternates::Alternates, count::Counts, fed::Fed, slots::Slots};
 use crate::{
     content::Content,
     datapath::{Pace, RATE_FLOOR, RateFloor, Receiver},
+    digest::Digest,
     http::Kind,
     listen,
 };
@@ -78,6 +80,7 @@ struct Inner {
     settings: PeerSettings,
     slots: Slots,
     alternates: Alternates,
+    fed: Fed,
     counts: Counts,
     unreadable: Spell,
 }
@@ -122,6 +125,7 @@ impl PeerServer {
             sockets,
             slots,
             alternates: Alternates::default(),
+            fed: Fed::default(),
             counts: Counts::new(),
             unreadable: Spell::new("own content is readable again"),
             settings,
@@ -146,6 +150,11 @@ impl PeerServer {
             })
         })
         .await;
+    }
+
+    /// Who is being given an object that this node is still getting itself.
+    pub(crate) fn fed(&self, digest: &Digest) -> Vec<IpAddr> {
+        self.0.fed.of(digest)
     }
 
     /// How busy this node is with uploads.

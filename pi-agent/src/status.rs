@@ -47,6 +47,9 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Peers that are not trusted now.
     pub quarantines: Vec<QuarantineStatus>,
+    /// What this node fetches together with others.
+    #[serde(default)]
+    pub swarm: SwarmStatus,
     /// Uploads in flight.
     pub uploads: u64,
     /// Uploads that are taken at once.
@@ -121,6 +124,36 @@ pub struct PeerStatus {
     pub failures: u64,
     /// What was the matter the last time.
     pub last_failure: Option<FailureKind>,
+}
+
+/// What a node fetches together with others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SwarmStatus {
+    /// Whether it takes part in crowds.
+    pub on: bool,
+    /// The blobs that it is getting so now.
+    pub blobs: Vec<SwarmBlob>,
+}
+
+/// A blob that a node is getting together with others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SwarmBlob {
+    /// Its digest.
+    pub digest: String,
+    /// Bytes that are there.
+    pub bytes: u64,
+    /// Bytes of the whole.
+    pub total: u64,
+    /// The node's place in the order, once it has one.
+    pub rank: Option<String>,
+    /// The peer that it takes from.
+    pub takes_from: Option<String>,
+    /// Whether its containerd asks the registry, by a permit.
+    pub permit: bool,
+    /// For how long it has been waiting for somebody to take from.
+    pub waiting_seconds: Option<f64>,
+    /// The peers that are given it now.
+    pub feeds: Vec<String>,
 }
 
 /// A peer that is not trusted.

@@ -35,6 +35,10 @@ pub struct Fetch {
     /// The place in the order that it was given for this key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<Rank>,
+    /// It was told to wait, and heard of late who has it all: only what it is to do is asked. The reply
+    /// may then name no holders.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waiting: bool,
 }
 
 /// A source that was given up.

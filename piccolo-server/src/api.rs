@@ -18,6 +18,7 @@ mod peers;
 mod progress;
 mod reply;
 mod subject;
+mod swarm;
 mod sync;
 mod topology;
 mod unknown;
@@ -92,6 +93,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         )
         .route(path::LEAVE, measured("leave", post(leave::handle)))
         .route(path::EXPLAIN, costly::few(get(explain::handle)))
+        .route(path::SWARM, costly::few(get(swarm::handle)))
         .route(path::TOPOLOGY, costly::few(get(topology::handle)))
         .route(path::LOCATE, get(topology::locate))
         .route(path::SUGGEST, costly::few(get(topology::suggest)))

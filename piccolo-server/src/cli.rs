@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use topology::{Candidate, Estimates, Query, Topology};
 
 use crate::{
-    config::{Color, Explain, Source, TopologyCommand},
+    config::{Color, Explain, Look, Source, TopologyCommand},
     topology_file,
 };
 
@@ -34,6 +34,16 @@ pub async fn run(command: TopologyCommand) -> Result<()> {
         }
         TopologyCommand::Suggest { server } => server::suggest(&server).await?,
     };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Shows what a running server says of the crowd for a key, on standard output.
+///
+/// # Errors
+/// When no server answers, or nobody fetches the key.
+pub async fn swarm(look: &Look) -> Result<()> {
+    let text = server::swarm(look).await?;
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use daemon::settings::{self, SettingsError};
 
 pub use self::{
     database::{Address, DatabaseError, GroupDatabase},
-    swarm::{Swarm, Switch},
+    swarm::{Look, Swarm, Switch},
     topology::{Color, Explain, Server, Source, TopologyCommand},
 };
 
@@ -39,6 +39,8 @@ pub enum Command {
     /// Looks at the topology file, and at what the ranking makes of it.
     #[command(subcommand)]
     Topology(TopologyCommand),
+    /// Shows who of those that fetch a key now takes it from whom.
+    Swarm(Look),
     /// Prints the reference of all metrics as Markdown.
     #[command(hide = true)]
     MetricsDoc,

@@ -4,6 +4,7 @@
 //! their words on the wire. All of it is soft state: after a restart nodes tell what they fetch.
 
 mod count;
+mod view;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -17,12 +18,14 @@ use tokio::time::Instant;
 use topology::Topology;
 use tracing::{debug, warn};
 
-pub(crate) use self::count::METRICS;
+pub(crate) use self::{count::METRICS, view::View};
 use crate::{finder::Found, key_hash::KeyHash};
 
 /// Holders that are told to the rules with a join: the best for the asker. Where there are more, the
 /// others are as far away as these, or farther.
 const HOLDERS: usize = 16;
+/// Racks of one explanation.
+const RACKS: usize = 2000;
 /// Between two looks at what ran out.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -36,9 +39,35 @@ pub(crate) struct Crowd {
 /// Who fetches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetcher<'a> {
-    pub(crate) group: &'a Group,
-    pub(crate) holder: Holder,
-    pub(crate) topology: &'a Topology,
+    /// Groups share nothing, so a key is another one in each.
+    group: u128,
+    holder: Holder,
+    place: Place,
+    topology: &'a Topology,
+}
+
+impl<'a> Fetcher<'a> {
+    /// The node of a group that serves its peers at `holder`.
+    pub(crate) fn new(group: &Group, holder: Holder, topology: &'a Topology) -> Self {
+        Self {
+            group: group_hash(group),
+            holder,
+            place: place(topology, holder.ip()),
+            topology,
+        }
+    }
+
+    fn key(&self, key: &KeyHash) -> Key {
+        key_of(self.group, key)
+    }
+}
+
+fn group_hash(group: &Group) -> u128 {
+    u128::from_be_bytes(KeyHash::of(group.as_str()).0)
+}
+
+fn key_of(group: u128, key: &KeyHash) -> Key {
+    Key(group ^ u128::from_be_bytes(key.0))
 }
 
 impl Crowd {
@@ -75,17 +104,7 @@ impl Crowd {
         fetch: &Fetch,
         found: &Found,
     ) -> Turn {
-        let key = key_of(who.group, key);
-        let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
-        let join = Join {
-            node: who.holder,
-            place: place(who.topology, who.holder.ip()),
-            offset: fetch.offset,
-            tried: &tried,
-            sources: 1,
-            waited_ms: fetch.waited_ms,
-            rank: fetch.rank.map(rank_in),
-        };
+        let key = who.key(key);
         let holders: Vec<_> = found
             .candidates
             .iter()
@@ -101,9 +120,28 @@ impl Crowd {
                 swarm.holder(now, key, holder, place);
             }
         }
-        let answer = swarm.join(now, key, &join);
+        let answer = joined(&mut swarm, now, key, who, fetch);
         drop(swarm);
         turn(answer, now, who.topology)
+    }
+
+    /// A node that was told to wait asks again; `None` where its key has to be looked up first, since
+    /// nothing is known of it here.
+    pub(crate) fn join_again(
+        &self,
+        who: Fetcher<'_>,
+        key: &KeyHash,
+        fetch: &Fetch,
+    ) -> Option<Turn> {
+        let key = who.key(key);
+        let now = self.now();
+        let mut swarm = self.swarm.lock();
+        if !fetch.waiting || !swarm.knows(key, who.holder) {
+            return None;
+        }
+        let answer = joined(&mut swarm, now, key, who, fetch);
+        drop(swarm);
+        Some(turn(answer, now, who.topology))
     }
 
     /// A node says how far it is with a key.
@@ -113,10 +151,10 @@ impl Crowd {
         key: &KeyHash,
         progress: &Progress,
     ) -> Standing {
-        let key = key_of(who.group, key);
+        let key = who.key(key);
         let said = swarm::Progress {
             node: who.holder,
-            place: place(who.topology, who.holder.ip()),
+            place: who.place,
             bytes: progress.bytes,
             rank: progress.rank.map(rank_in),
             permit: progress.permit && progress.end.is_none(),
@@ -131,7 +169,7 @@ impl Crowd {
             return Standing::Noted;
         }
         match progress.end {
-            Some(End::Complete) => swarm.complete(now, key, who.holder),
+            Some(End::Complete) => swarm.fetched(now, key, who.holder, who.place),
             Some(End::Failed) => swarm.leave(now, key, who.holder),
             None => {
                 return match swarm.progress(now, key, &said).standing {
@@ -144,6 +182,22 @@ impl Crowd {
         Standing::Noted
     }
 
+    /// What the crowd for a key looks like, and whom a node of it takes it from; `None` where nobody
+    /// fetches the key.
+    pub(crate) fn explain(
+        &self,
+        (group, key): (&Group, &KeyHash),
+        node: Option<Holder>,
+        topology: &Topology,
+    ) -> Option<View> {
+        let key = key_of(group_hash(group), key);
+        let swarm = self.swarm.lock();
+        let herd = swarm.explain(self.now(), key, RACKS)?;
+        let path = node.map(|node| swarm.trace(key, node)).unwrap_or_default();
+        drop(swarm);
+        Some(View::new(&herd, path, topology))
+    }
+
     /// A node is gone.
     pub(crate) fn gone(&self, holder: Holder) {
         self.swarm.lock().gone(self.now(), holder);
@@ -154,23 +208,32 @@ impl Crowd {
     }
 }
 
-/// Groups share nothing, so a key is another one in each.
-fn key_of(group: &Group, key: &KeyHash) -> Key {
-    let group = KeyHash::of(group.as_str());
-    Key(u128::from_be_bytes(group.0) ^ u128::from_be_bytes(key.0))
-}
-
 /// Where an address stands, in numbers that are the same on each instance.
 fn place(topology: &Topology, ip: IpAddr) -> Place {
-    let name = topology.rack_name(topology.locate(ip)).into_owned();
-    let hash = KeyHash::of(&name).0;
-    let (first, _) = hash.as_chunks::<8>();
     Place {
-        rack: Rack(u64::from_be_bytes(
-            first.first().copied().unwrap_or_default(),
-        )),
+        rack: Rack(topology.locate(ip).number()),
         zone: Zone::default(),
     }
+}
+
+fn joined(
+    swarm: &mut Swarm<Holder>,
+    now: Duration,
+    key: Key,
+    who: Fetcher<'_>,
+    fetch: &Fetch,
+) -> Answer<Holder> {
+    let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
+    let join = Join {
+        node: who.holder,
+        place: who.place,
+        offset: fetch.offset,
+        tried: &tried,
+        sources: 1,
+        waited_ms: fetch.waited_ms,
+        rank: fetch.rank.map(rank_in),
+    };
+    swarm.join(now, key, &join)
 }
 
 fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {

@@ -60,6 +60,10 @@ fn run() -> anyhow::Result<ExitCode> {
             runtime.block_on(cli::run(command))?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Swarm(look)) => {
+            runtime.block_on(cli::swarm(&look))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::MetricsDoc) => print(&daemon::metric::reference(app::metrics())),
         Some(Command::SettingsDoc) => print(&daemon::settings::reference(&Cli::command())),
     }

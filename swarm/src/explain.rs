@@ -103,6 +103,14 @@ pub struct Totals {
     pub changes_missed: u64,
     /// The most hops that anybody was from the root.
     pub deepest: u16,
+    /// The same, of the keys that are remembered now.
+    pub depth: u16,
+    /// Joins that were told to wait.
+    pub waits: u64,
+    /// Sources that were given up, as those who took from them say.
+    pub handovers: u64,
+    /// Keys for which a permit was given: copies that the registry has to give, at the least.
+    pub from_registry: u64,
 }
 
 impl Totals {

@@ -62,8 +62,16 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             };
         };
         let ask = self.ask_of(node, join);
+        self.sums.handovers += u64::try_from(ask.tried.len()).unwrap_or(0);
         let found = self.with(now, key, |herd, context| herd.join(&ask, context));
-        self.answer(key, found)
+        let answer = self.answer(key, found);
+        self.sums.waits += u64::from(matches!(answer.verdict, Verdict::Wait { .. }));
+        answer
+    }
+
+    /// Whether the node is remembered as one that wants the key, or has it.
+    pub fn knows(&self, key: Key, node: A) -> bool {
+        self.known(key, node).is_some()
     }
 
     /// A node drains slowly, has ended what others took from it, and asks whom to take from now.
@@ -135,6 +143,16 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
     pub fn complete(&mut self, now: Duration, key: Key, node: A) {
         if let Some(node) = self.known(key, node) {
             self.with(now, key, |herd, context| herd.complete(node, context.now));
+        }
+    }
+
+    /// A node that fetched a key has the whole of it now. Unlike [`Swarm::complete`] this is remembered
+    /// also where nothing is known of the key, as after a start.
+    pub fn fetched(&mut self, now: Duration, key: Key, node: A, place: Place) {
+        if self.knows(key, node) {
+            self.complete(now, key, node);
+        } else {
+            self.holder(now, key, node, place);
         }
     }
 
@@ -271,6 +289,8 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         let outcome = act(herd, &mut context);
         self.members += herd.len() - before;
         let new = herd.counts;
+        let permits = |counts: herd::Counts| counts.turns + counts.patience;
+        self.sums.from_registry += u64::from(permits(counts) == 0 && permits(new) > 0);
         self.sums.turns += new.turns - counts.turns;
         self.sums.patience += new.patience - counts.patience;
         self.sums.permits_lost += new.lost - counts.lost;

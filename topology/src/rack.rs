@@ -57,7 +57,9 @@ impl RackId {
         }
     }
 
-    pub(crate) fn slot(self) -> u64 {
+    /// A number that stands for it, the same on every instance: two racks have the same one about as
+    /// often as two hashes of 64 bits are alike.
+    pub fn number(self) -> u64 {
         match self.0 {
             Identity::Named(hash) => hash,
             Identity::Prefix(network) => mix::address(u64::from(network.prefix()), network.ip()),

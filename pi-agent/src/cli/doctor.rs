@@ -6,6 +6,7 @@ mod containerd;
 mod kernel;
 mod mirrors;
 mod server;
+mod swarm;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ pub async fn run(settings: &config::Doctor) -> Result<ExitCode> {
     checks.extend(containerd::checks(settings, status.as_ref()).await);
     checks.extend(mirrors::checks(settings).await);
     checks.extend(server::checks(settings, status.as_ref(), &Clock::system()).await);
+    checks.extend(swarm::checks(settings, status.as_ref()).await);
     checks.extend(kernel::checks(settings, status.as_ref()));
     if settings.managed_by == Manager::Chart {
         for check in &mut checks {

@@ -6,7 +6,7 @@ use super::table::{bytes, rate, table};
 use crate::{
     content::Access,
     keeper::{Duty, HostsStatus},
-    status::Status,
+    status::{Status, SwarmBlob, SwarmStatus},
 };
 
 /// The status as text.
@@ -17,6 +17,10 @@ pub(super) fn text(status: &Status) -> String {
         .map(|(name, value)| vec![name.to_owned(), value])
         .collect();
     let mut text = table(&["", ""], &rows).trim_start().to_owned();
+    if !status.swarm.blobs.is_empty() {
+        text.push('\n');
+        text += &crowd_table(&status.swarm.blobs);
+    }
     if !status.peers.is_empty() {
         text.push('\n');
         text += &peer_table(status);
@@ -130,10 +134,48 @@ fn traffic(status: &Status) -> Vec<Line> {
         ("containerd got", got),
         ("peers got", gave),
         ("accounting", accounting),
+        ("swarm", swarm(&status.swarm)),
     ]
     .into_iter()
     .chain(quarantines)
     .collect()
+}
+
+fn swarm(swarm: &SwarmStatus) -> String {
+    match (swarm.on, swarm.blobs.len()) {
+        (false, _) => "off".to_owned(),
+        (true, 0) => "on, nothing in flight".to_owned(),
+        (true, count) => format!("on, {count} blobs in flight"),
+    }
+}
+
+/// One line for each blob that this node is getting together with others.
+fn crowd_table(blobs: &[SwarmBlob]) -> String {
+    let rows: Vec<_> = blobs
+        .iter()
+        .map(|blob| {
+            let from = match (&blob.takes_from, blob.permit, blob.waiting_seconds) {
+                (Some(source), _, _) => source.clone(),
+                (None, true, _) => "the registry".to_owned(),
+                (None, false, Some(seconds)) => format!("waits for {seconds:.1} s"),
+                (None, false, None) => "-".to_owned(),
+            };
+            let percent = blob.bytes.saturating_mul(100) / blob.total.max(1);
+            let digest: String = blob.digest.chars().take(19).collect();
+            vec![
+                digest,
+                format!("{percent} %"),
+                bytes(blob.total),
+                blob.rank.clone().unwrap_or_default(),
+                from,
+                blob.feeds.join(" "),
+            ]
+        })
+        .collect();
+    table(
+        &["getting", ">there", ">of", "rank", "from", "feeds"],
+        &rows,
+    )
 }
 
 /// One line for each peer that anything went to or came from.

@@ -34,13 +34,16 @@ pub(super) const CALLS: Metric = Metric::counter(
     "piccolo_agent_server_calls_total",
     &[(
         "outcome",
-        "`ok`, `refused` (4xx), `failed` (5xx, no answer)",
+        "`ok`, `refused` (4xx), `busy` (503 to a node that is about to fetch, which waits), `failed` \
+         (5xx, no answer)",
     )],
     "Calls to the server by what came of them.",
 );
 
 /// How long an instance is left alone, at first and at most.
 const OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// For how long a server that is asked what to fetch from whom may have too much else to do.
+const BUSY: Duration = Duration::from_secs(10);
 /// Between two looks for instances that may be tried again.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Longest wait for a keepalive.
@@ -71,6 +74,19 @@ struct State {
     breaker: Breaker,
     flavour: Flavour,
     last_error: Option<String>,
+    /// Since when it has said nothing but that it has too much to do, or nothing in time.
+    busy: Option<Instant>,
+}
+
+/// What came of a call that a busy server is forgiven.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A reply that is none of 5xx.
+    Reply(Reply),
+    /// It has too much to do now.
+    Busy,
+    /// It is away.
+    Nothing,
 }
 
 /// An instance that may be asked now.
@@ -108,6 +124,7 @@ impl Servers {
                     breaker: Breaker::new(OPEN.0, OPEN.1),
                     flavour: Flavour::default(),
                     last_error: None,
+                    busy: None,
                 }),
                 silent: Spell::new("the server answers again"),
                 nonsense: Spell::new("the server's replies make sense again"),
@@ -124,18 +141,31 @@ impl Servers {
 
     /// The instances that answered when they were last asked, the preferred one first.
     pub(crate) fn usable(&self) -> impl Iterator<Item = Usable<'_>> {
+        let all = self.in_order();
+        all.filter(|u| u.server.lock().breaker.failures() == 0)
+    }
+
+    /// Those, and such as were merely busy.
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = Usable<'_>> {
+        self.in_order().filter(|u| {
+            let state = u.server.lock();
+            state.breaker.failures() == 0 || state.is_busy(Instant::now())
+        })
+    }
+
+    /// All, also those that are left alone: who has just begun has to hear who holds a permit.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = Usable<'_>> {
         let count = self.all.len().max(1);
         let first = self.preferred.load(Ordering::Relaxed);
         let places = (0..self.all.len()).map(move |i| (first + i) % count);
-        let usable = places.filter_map(|place| {
+        places.filter_map(move |place| {
             let server = self.all.get(place)?;
             Some(Usable {
                 servers: self,
                 server,
                 place,
             })
-        });
-        usable.filter(|u| u.server.lock().breaker.failures() == 0)
+        })
     }
 
     pub(crate) fn view(&self) -> Vec<ServerView> {
@@ -180,6 +210,13 @@ impl Servers {
     }
 }
 
+impl State {
+    /// Whether it has been busy for no longer than is put up with.
+    fn is_busy(&self, now: Instant) -> bool {
+        self.busy.is_some_and(|since| now - since < BUSY)
+    }
+}
+
 impl Server {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
@@ -211,7 +248,41 @@ impl Usable<'_> {
     ) -> Option<Reply> {
         let url = format!("{}{path}", self.server.url);
         let result = self.servers.client.post(&url, body, deadline).await;
-        self.judge(result.map_err(|error| chain(&error).to_string()))
+        let reply = self.judge(result.map_err(|error| chain(&error).to_string()))?;
+        self.server.lock().busy = None;
+        Some(reply)
+    }
+
+    /// Posts. A server that says that it has too much to do, or answers too late once, is not given
+    /// up, as long as that does not go on for ten seconds.
+    pub(crate) async fn post_patiently<B: Serialize + Sync>(
+        &self,
+        path: &str,
+        body: &B,
+        deadline: Duration,
+    ) -> Heard {
+        let url = format!("{}{path}", self.server.url);
+        let begin = Instant::now();
+        let result = self.servers.client.post(&url, body, deadline).await;
+        let (is_busy, is_late) = match &result {
+            Ok(reply) => (reply.status == StatusCode::SERVICE_UNAVAILABLE, false),
+            Err(error) => (error.is_late(), error.is_late()),
+        };
+        if is_busy {
+            let mut state = self.server.lock();
+            let since = *state.busy.get_or_insert(begin);
+            let was_late = is_late && since < begin;
+            if !was_late && begin - since < BUSY {
+                metrics::counter!(CALLS.name, "outcome" => "busy").increment(1);
+                return Heard::Busy;
+            }
+        }
+        let result = result.map_err(|error| chain(&error).to_string());
+        let Some(reply) = self.judge(result) else {
+            return Heard::Nothing;
+        };
+        self.server.lock().busy = None;
+        Heard::Reply(reply)
     }
 
     /// Gets; `None` when there is no answer, or one of 5xx.
@@ -242,6 +313,9 @@ impl Usable<'_> {
     fn judge(&self, result: Result<Reply, String>) -> Option<Reply> {
         let result = match result {
             Ok(reply) if reply.status.is_server_error() => {
+                if reply.status == StatusCode::SERVICE_UNAVAILABLE {
+                    self.server.lock().busy.get_or_insert(Instant::now());
+                }
                 Err(format!("the server answers {}", reply.status))
             }
             other => other,

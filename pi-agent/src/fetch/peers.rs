@@ -9,6 +9,7 @@ mod hints;
 mod named;
 mod seat;
 
+pub(crate) use self::crowd::MemberView;
 pub(super) use self::{
     candidates::Candidates,
     count::{FAILURES, HANDED_OVER, LOST, QUARANTINED, QUARANTINES, TURNS},
@@ -39,6 +40,7 @@ use super::{
 use crate::{
     content::{Growing, manifest::Descriptor},
     digest::Digest,
+    jitter::Jitter,
 };
 
 /// The peers as this node knows them.
@@ -51,6 +53,7 @@ pub(super) struct Peers {
     crowds: Option<Crowds>,
     health: Health,
     counts: Counts,
+    jitter: Jitter,
 }
 
 impl Peers {
@@ -67,6 +70,7 @@ impl Peers {
             crowds,
             health: Health::default(),
             counts: Counts::new(),
+            jitter: Jitter::random(),
         }
     }
 
@@ -84,6 +88,12 @@ impl Peers {
         self.crowds.is_some()
     }
 
+    /// The crowds that this node is in.
+    pub(super) fn crowds(&self) -> Vec<MemberView> {
+        let crowds = self.crowds.as_ref();
+        crowds.map(Crowds::view).unwrap_or_default()
+    }
+
     /// Asks whom to take a blob from that this node is about to get from byte `at` on, together with
     /// others; `None` where it is left to the registry.
     pub(super) async fn join(
@@ -95,7 +105,8 @@ impl Peers {
         let crowds = self.crowds.as_ref()?;
         let member = crowds.member(growing);
         let finder = Arc::clone(&self.finder);
-        let seat = Seat::new(finder, member, growing.digest().clone());
+        let (digest, jitter) = (growing.digest().clone(), self.jitter.clone());
+        let seat = Seat::new(finder, member, digest, jitter);
         candidates.sit(seat, growing);
         candidates.ask_again(at).await.then_some(candidates)
     }

@@ -183,6 +183,8 @@ impl Talk<'_> {
     ) -> Connection {
         let answer = request.method.answer();
         let digest = found.digest.clone();
+        let is_growing = matches!(found.source, Source::Growing(_));
+        let _feeding = is_growing.then(|| self.server.fed.begin(&digest, self.remote));
         match own::prepare(found, object.kind, request, connection).await {
             Ok(prepared) => self.upload(&prepared, &digest, request, connection).await,
             Err(Unfit::Range(size, _)) => {

@@ -15,7 +15,8 @@ use axum::{
 };
 use piccolo_api::{
     Ack, AdvertiseRequest, FindKeyQuery, FindKeyReply, FindReply, FindRequest, Found,
-    KeepaliveRequest, LeaveRequest, Peer, PeerState, path,
+    KeepaliveRequest, LeaveRequest, Peer, PeerState, ProgressReply, ProgressRequest, Standing,
+    Turn, Verdict, path,
 };
 use tokio::net::TcpListener;
 
@@ -27,6 +28,7 @@ pub(crate) enum Call {
     Keepalive(KeepaliveRequest),
     Leave(LeaveRequest),
     Find(Vec<String>),
+    Progress(ProgressRequest),
     FindKey(String),
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct Behaviour {
     pub(crate) failing: u32,
     /// Takes this many whole sets and answers with an error all the same.
     pub(crate) losing: u32,
+    /// Has too much to do for this many finds.
+    pub(crate) busy: u32,
     /// Who has everything.
     pub(crate) holders: Vec<String>,
 }
@@ -82,6 +86,7 @@ impl FakeServer {
         if !server.behaviour.lock().unwrap().go {
             router = router
                 .route(path::FIND, post(find))
+                .route(path::PROGRESS, post(progress))
                 .route(path::LEAVE, post(leave));
         }
         let router = router.layer(DefaultBodyLimit::max(4 << 20));
@@ -187,8 +192,20 @@ async fn leave(State(s): State<FakeServer>, Json(b): Json<serde_json::Value>) ->
 
 async fn find(State(s): State<FakeServer>, Json(b): Json<FindRequest>) -> impl IntoResponse {
     s.note(Call::Find(b.keys.clone()));
+    {
+        let mut behaviour = s.behaviour.lock().unwrap();
+        if behaviour.busy > 0 {
+            behaviour.busy -= 1;
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    }
+    let verdict = Verdict::Permit { lease_ms: 3000 };
+    let turn = Turn {
+        rank: None,
+        verdict,
+    };
     let found = |key: String| Found {
-        swarm: None,
+        swarm: b.intent.map(|_| turn.clone()),
         key,
         peers: s.peers(),
     };
@@ -197,6 +214,16 @@ async fn find(State(s): State<FakeServer>, Json(b): Json<FindRequest>) -> impl I
         group: b.group,
         results,
     })
+    .into_response()
+}
+
+async fn progress(
+    State(s): State<FakeServer>,
+    Json(b): Json<ProgressRequest>,
+) -> impl IntoResponse {
+    let results = b.fetches.iter().map(|_| Standing::Permit).collect();
+    s.note(Call::Progress(b));
+    Json(ProgressReply { results })
 }
 
 async fn find_key(State(s): State<FakeServer>, Query(q): Query<FindKeyQuery>) -> impl IntoResponse {

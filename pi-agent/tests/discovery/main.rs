@@ -6,6 +6,7 @@
 )]
 
 mod fake;
+mod joins;
 mod large;
 mod reports;
 mod tags;

@@ -8,7 +8,8 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
-use piccolo_api::{Fetch, FindRequest, Group, Holder, Intent, Key};
+use piccolo_api::{Fetch, FindRequest, Group, Intent, Key, Turn};
+use topology::Topology;
 
 use crate::{
     api::{
@@ -18,7 +19,7 @@ use crate::{
         peers, reply,
         subject::{self, SubjectError},
     },
-    crowd,
+    crowd::{Crowd, Fetcher},
     finder::Found,
     key_hash::KeyHash,
 };
@@ -66,7 +67,8 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
     let (database, spaces) = lookup::place(api, &group)?;
     let mut asker = lookup::asker(api, call.request_host, caller, call.count);
     asker.count = asker.count.min(share(call.keys.len()));
-    let fetching = Fetching::of(api, caller, &call, &group)?;
+    let topology = api.current.get();
+    let fetching = Fetching::of(api, caller, &call, (&group, &topology))?;
     let mut out = Vec::with_capacity(128 + call.keys.len() * 256);
     out.extend_from_slice(b"{\"Group\":");
     peers::text(&mut out, &call.group);
@@ -74,24 +76,43 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
     let keys = call.keys.iter().map(|key| key.parse());
     let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(FindError::Name)?;
     let mut finds = Vec::with_capacity(keys.len());
-    for key in &keys {
-        finds.push(api.finder.find(database, spaces, key.as_str(), asker));
+    let mut turns = Vec::with_capacity(keys.len());
+    for (n, key) in keys.iter().enumerate() {
+        let turn = fetching
+            .as_ref()
+            .and_then(|fetching| fetching.join_again(n, key));
+        if turn.is_none() {
+            finds.push(api.finder.find(database, spaces, key.as_str(), asker));
+        }
+        turns.push(turn);
     }
     let mut finds = stream::iter(finds).buffered(AT_ONCE);
-    for (n, key) in keys.iter().enumerate() {
-        let Some(found) = finds.next().await else {
-            break;
-        };
+    for (n, (key, mut turn)) in keys.iter().zip(turns).enumerate() {
         if n > 0 {
             out.push(b',');
         }
         out.extend_from_slice(b"{\"key\":");
         peers::text(&mut out, key.as_str());
         out.extend_from_slice(b",\"peers\":");
-        let found = found.map_err(FindError::Store)?;
-        peers::described(&mut out, &found);
-        if let Some(fetching) = &fetching {
-            fetching.join(&mut out, (n, key), &found);
+        if turn.is_some() {
+            out.extend_from_slice(b"[]");
+        } else if let Some(found) = finds.next().await {
+            let found = match found {
+                // Whom the rules know to have it, they know without a database.
+                Err(_) if fetching.is_some() => Found {
+                    candidates: Vec::new(),
+                    topology: Arc::clone(&topology),
+                },
+                found => found.map_err(FindError::Store)?,
+            };
+            peers::described(&mut out, &found);
+            turn = fetching
+                .as_ref()
+                .map(|fetching| fetching.join(n, key, &found));
+        }
+        if let Some(turn) = turn {
+            out.extend_from_slice(b",\"swarm\":");
+            peers::json(&mut out, &turn);
         }
         out.push(b'}');
     }
@@ -101,9 +122,8 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
 
 /// A find of a node that is about to fetch.
 struct Fetching<'a> {
-    crowd: &'a crowd::Crowd,
-    group: &'a Group,
-    holder: Holder,
+    crowd: &'a Crowd,
+    who: Fetcher<'a>,
     fetches: &'a [Fetch],
 }
 
@@ -113,7 +133,7 @@ impl<'a> Fetching<'a> {
         api: &'a Api,
         caller: SocketAddr,
         call: &'a FindRequest,
-        group: &'a Group,
+        (group, topology): (&Group, &'a Topology),
     ) -> Result<Option<Self>, FindManyError> {
         let (Some(crowd), Some(Intent::Fetch), Some(holder)) =
             (&api.crowd, call.intent, call.holder)
@@ -129,26 +149,24 @@ impl<'a> Fetching<'a> {
         };
         Ok(Some(Self {
             crowd,
-            group,
-            holder,
+            who: Fetcher::new(group, holder, topology),
             fetches,
         }))
     }
 
-    /// Writes what the node is to do.
-    fn join(&self, out: &mut Vec<u8>, (n, key): (usize, &Key), found: &Found) {
-        let who = crowd::Fetcher {
-            group: self.group,
-            holder: self.holder,
-            topology: &found.topology,
-        };
+    /// What the node is to do about the n-th key, of which these are the holders.
+    fn join(&self, n: usize, key: &Key, found: &Found) -> Turn {
         let new = Fetch::default();
         let fetch = self.fetches.get(n).unwrap_or(&new);
-        let turn = self
-            .crowd
-            .join(who, &KeyHash::of(key.as_str()), fetch, found);
-        out.extend_from_slice(b",\"swarm\":");
-        peers::json(out, &turn);
+        let key = KeyHash::of(key.as_str());
+        self.crowd.join(self.who, &key, fetch, found)
+    }
+
+    /// The same, where the node waits and its holders need not be looked up again.
+    fn join_again(&self, n: usize, key: &Key) -> Option<Turn> {
+        let fetch = self.fetches.get(n)?;
+        let key = KeyHash::of(key.as_str());
+        self.crowd.join_again(self.who, &key, fetch)
     }
 }
 

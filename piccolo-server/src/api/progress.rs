@@ -14,7 +14,7 @@ use crate::{
         Api, body, reply,
         subject::{Subject, SubjectError},
     },
-    crowd,
+    crowd::Fetcher,
     key_hash::KeyHash,
 };
 
@@ -38,11 +38,7 @@ async fn progress(api: &Api, request: Request) -> Result<ProgressReply, SubjectE
     let holder = call.holder.to_string();
     let subject = Subject::new(api, caller, &call.group, &holder).await?;
     let topology = api.current.get();
-    let who = crowd::Fetcher {
-        group: &subject.group,
-        holder: subject.holder,
-        topology: &topology,
-    };
+    let who = Fetcher::new(&subject.group, subject.holder, &topology);
     let mut results = Vec::with_capacity(call.fetches.len());
     for fetch in &call.fetches {
         let key: Key = fetch.key.parse()?;

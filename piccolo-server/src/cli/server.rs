@@ -8,7 +8,7 @@ use piccolo_api::path;
 use serde::Deserialize;
 
 use super::{located, refused};
-use crate::config::{Explain, Server};
+use crate::config::{Explain, Look, Server};
 
 const DIAL: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -61,6 +61,17 @@ pub(super) async fn explain(explain: &Explain) -> Result<String> {
     text(&format!(
         "{base}?request_host={}&{of}&format=text",
         explain.from
+    ))
+    .await
+}
+
+pub(super) async fn swarm(look: &Look) -> Result<String> {
+    let of = format!("key={}&group={}", escaped(&look.key), escaped(&look.group));
+    let node = look.node.map(|node| format!("&node={node}"));
+    let base = url(&look.server, path::SWARM);
+    text(&format!(
+        "{base}?{of}{}&format=text",
+        node.unwrap_or_default()
     ))
     .await
 }

@@ -1,7 +1,10 @@
 //! The settings of flash crowds.
 
 use clap::{Args, ValueEnum};
+use piccolo_api::Holder;
 use swarm::Rules;
+
+use super::Server;
 
 /// Whether something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,6 +31,23 @@ pub struct Swarm {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     pub origin_permits: u16,
+}
+
+/// Shows who of those that fetch a key now takes it from whom.
+#[derive(Debug, Clone, Args)]
+pub struct Look {
+    /// The instance that decides for the key.
+    #[command(flatten)]
+    pub server: Server,
+    /// The key, such as a layer's digest.
+    #[arg(long, value_name = "KEY")]
+    pub key: String,
+    /// The group of the nodes that fetch it.
+    #[arg(long, value_name = "NAME")]
+    pub group: String,
+    /// A node whose way to the root is wanted, where it serves its peers.
+    #[arg(long, value_name = "IP:PORT")]
+    pub node: Option<Holder>,
 }
 
 impl Swarm {

@@ -23,6 +23,26 @@ const DEPTH: Metric = Metric::gauge(
     &[],
     "The most hops that a node was from the registry or a complete holder, since the start.",
 );
+const DEPTH_NOW: Metric = Metric::gauge(
+    "piccolo_server_swarm_depth",
+    &[],
+    "The most hops that a node is from the registry or a complete holder, of what is fetched now.",
+);
+const WAITS: Metric = Metric::counter(
+    "piccolo_server_swarm_waits_total",
+    &[],
+    "Finds of nodes that were about to fetch and were told to wait.",
+);
+const HANDOVERS: Metric = Metric::counter(
+    "piccolo_server_swarm_handovers_total",
+    &[],
+    "Sources that nodes gave up for another: silent, empty, busy or wrong.",
+);
+const FROM_REGISTRY: Metric = Metric::counter(
+    "piccolo_server_swarm_keys_from_registry_total",
+    &[],
+    "Keys that the registry was asked for. Permits above this are copies too many.",
+);
 const BYTES: Metric = Metric::gauge(
     "piccolo_server_swarm_memory_bytes",
     &[],
@@ -56,7 +76,20 @@ const REFUSED: Metric = Metric::counter(
 
 /// What this module counts.
 pub(crate) const METRICS: &[Metric] = &[
-    KEYS, FETCHING, PERMITS, DEPTH, BYTES, JOINS, PERMITTED, LOST, SAVED, REFUSED,
+    KEYS,
+    FETCHING,
+    PERMITS,
+    DEPTH,
+    DEPTH_NOW,
+    BYTES,
+    JOINS,
+    WAITS,
+    HANDOVERS,
+    PERMITTED,
+    LOST,
+    FROM_REGISTRY,
+    SAVED,
+    REFUSED,
 ];
 
 /// Shows the sums.
@@ -71,10 +104,14 @@ pub(super) fn show(totals: &Totals) {
     gauge(FETCHING, totals.wanting);
     gauge(PERMITS, totals.permits);
     gauge(DEPTH, usize::from(totals.deepest));
+    gauge(DEPTH_NOW, usize::from(totals.depth));
     gauge(BYTES, totals.bytes_of_memory);
     metrics::counter!(JOINS.name).absolute(totals.joins);
     metrics::counter!(PERMITTED.name, "reason" => "turn").absolute(totals.turns);
     metrics::counter!(PERMITTED.name, "reason" => "patience").absolute(totals.patience);
+    metrics::counter!(WAITS.name).absolute(totals.waits);
+    metrics::counter!(HANDOVERS.name).absolute(totals.handovers);
+    metrics::counter!(FROM_REGISTRY.name).absolute(totals.from_registry);
     metrics::counter!(LOST.name).absolute(totals.permits_lost);
     metrics::counter!(SAVED.name).absolute(totals.copies_saved());
     metrics::counter!(REFUSED.name).absolute(totals.refused);

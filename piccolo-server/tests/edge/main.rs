@@ -3,6 +3,7 @@
 mod access;
 mod away;
 mod crashes;
+mod crowd;
 mod deltas;
 mod engine;
 mod finds;

@@ -72,6 +72,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             members: self.members,
             wanting: herds().map(Herd::flying).sum(),
             permits: herds().map(Herd::permits).sum(),
+            depth: herds().map(|herd| herd.counts.deepest).max().unwrap_or(0),
             bytes_of_memory: sizes + self.herds.capacity() * 8 / 7 * entry + self.names.size(),
             ..self.sums
         }

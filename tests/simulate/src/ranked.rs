@@ -25,7 +25,15 @@ pub(crate) struct Ranked {
     violations: u64,
     most_memory: usize,
     before: Totals,
+    /// By layer, nodes that have it all and when they said so: what the server's index holds.
+    index: Vec<Vec<(Duration, usize)>>,
+    restarted: bool,
 }
+
+/// Holders of a layer that the index is asked for, as the server asks its own for each join.
+const HOLDERS: usize = 16;
+/// After so long what a node has is in the index.
+const LAG: Duration = Duration::from_secs(1);
 
 impl Ranked {
     pub(crate) fn new(plan: &Plan) -> Self {
@@ -59,6 +67,30 @@ impl Ranked {
             violations: 0,
             most_memory: 0,
             before: Totals::default(),
+            index: vec![Vec::new(); plan.layers],
+            restarted: false,
+        }
+    }
+
+    /// Tells rules that began anew who has it all.
+    fn look_up(&mut self, request: &Request) {
+        if !self.restarted {
+            return;
+        }
+        let holders = self.index[request.layer].iter();
+        let is_known = |&&(at, _): &&(Duration, usize)| at + LAG <= request.now;
+        let holders: Vec<_> = holders.filter(is_known).map(|&(_, node)| node).collect();
+        for node in holders {
+            let is_given_up = request.tried.iter().any(|&(tried, _)| tried == node);
+            if !is_given_up && node != request.node {
+                let place = self.places[node];
+                self.tracker(request.node).holder(
+                    request.now,
+                    key(request.layer),
+                    number(node),
+                    place,
+                );
+            }
         }
     }
 
@@ -116,6 +148,7 @@ impl Ranked {
 
 impl Guide for Ranked {
     fn ask(&mut self, request: &Request) -> Advice {
+        self.look_up(request);
         let answer = self.with_join(request, |swarm, key, join| {
             swarm.join(request.now, key, join)
         });
@@ -145,7 +178,12 @@ impl Guide for Ranked {
     }
 
     fn done(&mut self, now: Duration, node: usize, layer: usize) {
-        self.tracker(node).complete(now, key(layer), number(node));
+        let place = self.places[node];
+        self.tracker(node)
+            .fetched(now, key(layer), number(node), place);
+        if self.index[layer].len() < HOLDERS {
+            self.index[layer].push((now, node));
+        }
     }
 
     fn holds(&mut self, node: usize) {
@@ -167,6 +205,7 @@ impl Guide for Ranked {
     }
 
     fn restart(&mut self, now: Duration) {
+        self.restarted = true;
         self.before = self.totals().0;
         self.epoch += 1;
         let (rules, epoch) = (self.rules.clone(), self.epoch);

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use system_tests::{APP, on_each_release, pull};
 use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Packing, Plan, Rate, Release, Run};
 
@@ -116,6 +117,19 @@ fn one_copy_from_the_registry_and_one_into_each_rack(release: Release) -> Result
     Ok(())
 }
 
+/// The blobs that nodes get together with others, as their agents say.
+fn under_way(bed: &Bed) -> Result<Vec<Value>> {
+    let mut blobs = Vec::new();
+    for node in &bed.nodes {
+        let agent = node.agent.as_ref().context("a node without an agent")?;
+        let status: Value = serde_json::from_str(&agent.admin("/status")?.text())?;
+        assert_eq!(status["swarm"]["on"], true, "{status}");
+        let own = status["swarm"]["blobs"].as_array();
+        blobs.extend(own.context("a list of blobs")?.iter().cloned());
+    }
+    Ok(blobs)
+}
+
 fn kill(id: u32) -> Result<()> {
     let id = i32::try_from(id).ok().and_then(Pid::from_raw);
     Ok(kill_process(id.context("no process")?, Signal::KILL)?)
@@ -145,6 +159,15 @@ fn the_first_fetchers_agent_may_die() -> Result<()> {
     let image = image(1, 24)?;
     bed.registry.push(&image, APP)?;
     pull_while(&bed, || {
+        let blobs = under_way(&bed)?;
+        let feeds = |blob: &Value| blob["feeds"].as_array().is_some_and(|to| !to.is_empty());
+        let asks = blobs.iter().filter(|blob| blob["permit"] == true);
+        assert!(
+            asks.clone().count() == 1 && asks.clone().all(feeds),
+            "{blobs:?}"
+        );
+        let takes = blobs.iter().filter(|blob| blob["takes_from"].is_string());
+        assert!(takes.count() >= 2, "{blobs:?}");
         let agent = first_fetcher(&bed)?.agent.as_ref();
         kill(agent.context("no agent")?.process().id())
     })?;

@@ -128,7 +128,7 @@ impl<'a> Scorer<'a> {
     fn turn_to(&mut self, ip: IpAddr) {
         let from = self.topology.spot(ip);
         self.stretch = Stretch::new(self.topology.stretch(ip, from));
-        let slot = usize::try_from(from.rack.slot() % 64).unwrap_or(0);
+        let slot = usize::try_from(from.rack.number() % 64).unwrap_or(0);
         let known = self
             .memo
             .get(slot)
@@ -246,7 +246,7 @@ pub(crate) fn racks(
         .collect();
     // Among equals chance decides, differently for each rack that asks: with one order for all, the
     // first racks of it would have to serve everybody.
-    let chance = |rack: &RackId| crate::mix::fold(to.slot(), rack.slot());
+    let chance = |rack: &RackId| crate::mix::fold(to.number(), rack.number());
     scored.sort_unstable_by(|(a, x), (b, y)| {
         let equal = || chance(x).cmp(&chance(y)).then(x.cmp(y));
         b.total_cmp(a).then_with(equal)

@@ -8,7 +8,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use daemon::scope::Scope;
 use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::{End, Holder, Progress, Rank, Standing, Tried};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 use tracing::{Span, debug, info};
 
 use super::{Finder, count::LOST};
@@ -26,6 +29,8 @@ pub(super) struct Crowds(Arc<Inner>);
 struct Inner {
     finder: Arc<dyn Finder>,
     scope: Scope,
+    /// From here on reports are due, so that those of all blobs go in one call.
+    began: Instant,
     members: Mutex<HashMap<Digest, Arc<Member>>>,
 }
 
@@ -41,8 +46,24 @@ pub(super) struct Member {
 struct State {
     rank: Option<Rank>,
     permit: bool,
+    /// Whom it takes from, since it was last told to.
+    source: Option<Holder>,
+    /// Since when it has been told to wait.
+    waits: Option<Instant>,
     /// Whom this node gave up and has not told of.
     tried: Vec<Tried>,
+}
+
+/// This node in one crowd, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberView {
+    pub(crate) digest: Digest,
+    pub(crate) bytes: u64,
+    pub(crate) total: u64,
+    pub(crate) rank: Option<Rank>,
+    pub(crate) source: Option<Holder>,
+    pub(crate) permit: bool,
+    pub(crate) waits: Option<Duration>,
 }
 
 impl Crowds {
@@ -50,6 +71,7 @@ impl Crowds {
         Self(Arc::new(Inner {
             finder,
             scope,
+            began: Instant::now(),
             members: Mutex::default(),
         }))
     }
@@ -76,6 +98,14 @@ impl Crowds {
         member
     }
 
+    /// The crowds that this node is in.
+    pub(super) fn view(&self) -> Vec<MemberView> {
+        let members: Vec<_> = self.lock().values().cloned().collect();
+        let mut views: Vec<_> = members.iter().map(|member| member.view()).collect();
+        views.sort_by(|a, b| a.digest.as_str().cmp(b.digest.as_str()));
+        views
+    }
+
     /// Tells how far the member is, up to its end.
     async fn report(&self, member: &Arc<Member>) {
         let growing = &member.growing;
@@ -86,7 +116,7 @@ impl Crowds {
                 end = growing.ended() => Some(end),
                 () = self.0.scope.draining() => return,
                 () = member.changed.notified() => None,
-                () = tokio::time::sleep(pause) => None,
+                () = tokio::time::sleep_until(self.due(pause)) => None,
             };
             if member.lock().permit && ended.is_none() {
                 // The first byte is told of as soon as it is there.
@@ -130,6 +160,13 @@ impl Crowds {
         });
     }
 
+    /// When the next report of those that are due so often is due.
+    fn due(&self, period: Duration) -> Instant {
+        let periods = self.0.began.elapsed().as_nanos() / period.as_nanos().max(1);
+        let periods = u32::try_from(periods).unwrap_or(u32::MAX);
+        self.0.began + period.saturating_mul(periods.saturating_add(1))
+    }
+
     async fn tell(&self, member: &Member) -> Option<Standing> {
         let growing = &member.growing;
         let reached = growing.reached();
@@ -169,17 +206,47 @@ impl Member {
         state.rank = rank.or(state.rank);
     }
 
+    fn view(&self) -> MemberView {
+        let reached = self.growing.reached();
+        let state = self.lock();
+        MemberView {
+            digest: self.growing.digest().clone(),
+            bytes: reached.bytes,
+            total: self.growing.total(),
+            rank: state.rank,
+            source: state.source,
+            permit: state.permit,
+            waits: state.waits.map(|since| since.elapsed()),
+        }
+    }
+
+    /// It is to wait.
+    pub(super) fn waits(&self) {
+        let mut state = self.lock();
+        state.source = None;
+        state.waits.get_or_insert_with(Instant::now);
+    }
+
     /// This node's containerd is to ask the registry.
     pub(super) fn permitted(&self) {
         let mut state = self.lock();
+        (state.source, state.waits) = (None, None);
         if !std::mem::replace(&mut state.permit, true) {
             self.changed.notify_one();
         }
     }
 
     /// It takes from another node now.
-    pub(super) fn takes(&self) {
-        self.lock().permit = false;
+    pub(super) fn takes(&self, source: Holder) {
+        let mut state = self.lock();
+        state.permit = false;
+        (state.source, state.waits) = (Some(source), None);
+    }
+
+    /// It is left to itself.
+    pub(super) fn alone(&self) {
+        let mut state = self.lock();
+        (state.source, state.waits) = (None, None);
     }
 
     /// A source was given up.

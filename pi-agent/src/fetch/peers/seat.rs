@@ -7,7 +7,7 @@ use piccolo_api::{Fault, Fetch, Holder, Tried, Verdict};
 use tokio::time::Instant;
 
 use super::{Finder, count, crowd::Member};
-use crate::{digest::Digest, fetch::exchange::PeerError};
+use crate::{digest::Digest, fetch::exchange::PeerError, jitter::Jitter};
 
 /// Deadline of a request for finding a source. The server lets it go to the registry earlier,
 /// within the registry's budget.
@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const MOST: usize = 32;
 /// The shortest interval between two joins, whatever the server asks for.
 const PAUSE: Duration = Duration::from_millis(10);
+/// For so long who waits does not ask again who has it all.
+const HEARD: Duration = Duration::from_secs(1);
 
 /// A request in a crowd.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub(super) struct Seat {
     finder: Arc<dyn Finder>,
     member: Arc<Member>,
     digest: Digest,
+    jitter: Jitter,
+    /// When it was told to wait and also heard who has it all.
+    heard: Option<Instant>,
     /// Since when no byte came.
     since: Instant,
     /// Sources that were tried since.
@@ -41,11 +46,18 @@ pub(super) enum Course {
 }
 
 impl Seat {
-    pub(super) fn new(finder: Arc<dyn Finder>, member: Arc<Member>, digest: Digest) -> Self {
+    pub(super) fn new(
+        finder: Arc<dyn Finder>,
+        member: Arc<Member>,
+        digest: Digest,
+        jitter: Jitter,
+    ) -> Self {
         Self {
             finder,
             member,
             digest,
+            jitter,
+            heard: None,
             since: Instant::now(),
             tried: 0,
         }
@@ -55,15 +67,18 @@ impl Seat {
     pub(super) async fn ask(&mut self, offset: u64) -> Course {
         while self.tried < MOST {
             let waited = self.since.elapsed();
+            let waiting = self.heard.is_some_and(|heard| heard.elapsed() < HEARD);
             let fetch = Fetch {
                 offset,
                 tried: self.member.take_tried(),
                 waited_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX),
                 rank: self.member.rank(),
+                waiting,
             };
             let joined = self.finder.join(&self.digest, fetch).await;
             let Some(turn) = joined.turn else {
                 count::turn("alone");
+                self.member.alone();
                 let peers = joined.peers.into_iter();
                 return Course::Peers(peers.map(|peer| peer.addr).collect());
             };
@@ -80,12 +95,17 @@ impl Seat {
                     };
                     count::turn("take");
                     self.tried += 1;
-                    self.member.takes();
+                    self.member.takes(source.addr);
                     return Course::Source(source.addr);
                 }
                 Verdict::Wait { wait_ms } => {
                     count::turn("wait");
+                    self.member.waits();
+                    if !waiting {
+                        self.heard = Some(Instant::now());
+                    }
                     let wait = Duration::from_millis(wait_ms.into()).max(PAUSE);
+                    let wait = self.jitter.around(wait);
                     if self.since.elapsed() + wait > PATIENCE {
                         return Course::Registry;
                     }
@@ -98,6 +118,7 @@ impl Seat {
 
     /// Bytes came.
     pub(super) fn moved(&mut self) {
+        self.heard = None;
         self.since = Instant::now();
         self.tried = 0;
     }

@@ -1,0 +1,104 @@
+//! Nodes that fetch the same key at the same time.
+
+use std::time::Duration;
+
+use piccolo_api::path;
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+/// Longer than nobody is given a permit after a start.
+const HUSH: Duration = Duration::from_millis(1600);
+
+/// What a node is answered that is about to fetch a key.
+async fn join(server: &Server, holder: &str, fetch: Value) -> Value {
+    let call = json!({
+        "keys": ["k"], "group": "g", "intent": "fetch", "holder": holder,
+        "request_host": holder.split(':').next(), "fetches": [fetch],
+    });
+    let (status, mut reply) = server.post(path::FIND, &call).await;
+    assert_eq!(status, 200, "{reply}");
+    reply["results"][0].take()
+}
+
+async fn tell(server: &Server, holder: &str, fetch: Value) -> Value {
+    let call = json!({"holder": holder, "group": "g", "fetches": [fetch]});
+    let (status, reply) = server.post(path::PROGRESS, &call).await;
+    assert_eq!(status, 200, "{reply}");
+    reply
+}
+
+fn source(found: &Value) -> &Value {
+    &found["swarm"]["sources"][0]["addr"]
+}
+
+#[tokio::test]
+async fn one_node_is_sent_to_the_registry_and_the_next_to_that_node() {
+    let server = Server::start(&[]).await;
+    tokio::time::sleep(HUSH).await;
+    let first = join(&server, "10.0.0.1:7787", json!({})).await;
+    assert_eq!(first["swarm"]["verdict"], "permit", "{first}");
+    let told = json!({"key": "k", "bytes": 1, "permit": true, "rank": first["swarm"]["rank"]});
+    let told = tell(&server, "10.0.0.1:7787", told).await;
+    assert_eq!(told, json!({"results": ["permit"]}));
+    let next = join(&server, "10.0.0.2:7787", json!({})).await;
+    assert_eq!(source(&next), "10.0.0.1:7787", "{next}");
+}
+
+#[tokio::test]
+async fn who_waits_is_answered_without_its_holders_being_looked_up_again() {
+    let server = Server::start(&[]).await;
+    let waiting = json!({"waiting": true});
+    let holder = "10.0.9.9:7787";
+    // The server has just begun, and hears first who holds permits.
+    let first = join(&server, "10.0.0.1:7787", json!({})).await;
+    assert_eq!(first["swarm"]["verdict"], "wait", "{first}");
+    server.advertise(holder, &["k"]).await;
+    let again = join(&server, "10.0.0.1:7787", waiting.clone()).await;
+    assert_eq!(again["swarm"]["verdict"], "wait", "{again}");
+    assert_eq!(again["peers"], json!([]));
+    // One of whom nothing is known is looked up for, whatever it says.
+    let stranger = join(&server, "10.0.0.2:7787", waiting).await;
+    assert_eq!(stranger["peers"][0]["addr"], holder, "{stranger}");
+    let later = join(&server, "10.0.0.1:7787", json!({})).await;
+    assert_eq!(later["peers"][0]["addr"], holder, "{later}");
+}
+
+#[tokio::test]
+async fn a_server_that_has_just_begun_learns_from_reports() {
+    let server = Server::start(&[]).await;
+    let done = json!({"key": "k", "bytes": 9, "end": "complete"});
+    tell(&server, "10.0.0.1:7787", done).await;
+    let next = join(&server, "10.0.0.2:7787", json!({})).await;
+    assert_eq!(source(&next), "10.0.0.1:7787", "{next}");
+}
+
+#[tokio::test]
+async fn an_operator_sees_who_takes_a_key_from_whom() {
+    let server = Server::start(&[]).await;
+    tokio::time::sleep(HUSH).await;
+    let first = join(&server, "10.0.0.1:7787", json!({})).await;
+    let told = json!({"key": "k", "bytes": 1, "permit": true, "rank": first["swarm"]["rank"]});
+    tell(&server, "10.0.0.1:7787", told).await;
+    join(&server, "10.0.0.2:7787", json!({})).await;
+    let query = "key=k&group=g&node=10.0.0.2:7787";
+    let (status, view) = server.get(&format!("{}?{query}", path::SWARM)).await;
+    assert_eq!(status, 200, "{view}");
+    assert_eq!(view["permits"][0]["node"], "10.0.0.1:7787", "{view}");
+    assert_eq!(
+        (&view["permitted"], &view["fetching"]),
+        (&json!(1), &json!(2))
+    );
+    let rack = &view["racks"][0];
+    assert_eq!(
+        (&rack["rack"], &rack["members"]),
+        (&json!("10.0.0.0/24"), &json!(2))
+    );
+    let path: Vec<_> = view["path"].as_array().expect("a path").iter().collect();
+    assert_eq!(path[0]["takes_from"], json!(["10.0.0.1:7787"]));
+    assert_eq!(path[1]["feeds"], json!(["10.0.0.2:7787"]));
+    let (status, _) = server
+        .get(&format!("{}?key=other&group=g", path::SWARM))
+        .await;
+    assert_eq!(status, 404);
+}
