@@ -18,6 +18,7 @@ mod running;
 mod server;
 mod soak;
 mod stats;
+mod swarm;
 mod table;
 
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ enum Bench {
     Agents(agents::Options),
     /// What the server's calls cost with a large cluster's keys, through HTTP.
     Server(server::Options),
+    /// What a server answers when all nodes of a large cluster begin to fetch at the same moment.
+    Swarm(swarm::Options),
 }
 
 /// Runs one bench and shows its tables.
@@ -63,6 +66,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<()> {
         Bench::Soak(options) => ("soak", soak::run(options)?),
         Bench::Agents(options) => ("agents", agents::run(options)?),
         Bench::Server(options) => ("server", server::run(options)?),
+        Bench::Swarm(options) => ("swarm", swarm::run(options)?),
     };
     report::show(name, tables, options.json.as_deref())
 }

@@ -74,7 +74,7 @@ fn texts(keys: &[u64]) -> Vec<String> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is written and done with")]
-fn post(path: &str, body: Value) -> Vec<u8> {
+pub(crate) fn post(path: &str, body: Value) -> Vec<u8> {
     let body = body.to_string();
     let length = body.len();
     format!(

@@ -7,6 +7,7 @@
 mod agents;
 mod calls;
 mod dataset;
+mod joins;
 mod load;
 mod numbers;
 pub mod process;
@@ -18,6 +19,7 @@ mod zipf;
 
 pub use agents::{AgentsOutcome, AgentsPlan, Phase};
 pub use dataset::Dataset;
+pub use joins::{JoinsOutcome, JoinsPlan};
 pub use load::{LoadOutcome, LoadPlan, Workload};
 pub use ranking::{RankingCase, RankingOutcome};
 pub use rows::{Dialect, RowsPlan};

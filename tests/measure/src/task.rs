@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agents::{self, AgentsPlan},
+    joins::{self, JoinsPlan},
     load::{self, LoadPlan},
     ranking::{self, RankingCase},
     rows::{self, RowsPlan},
@@ -22,6 +23,8 @@ pub enum Task {
     Load(LoadPlan),
     /// Plays the agents of a large cluster.
     Agents(AgentsPlan),
+    /// Has all nodes of a large cluster join a crowd.
+    Joins(JoinsPlan),
     /// Writes the data set as SQL instead of an outcome.
     Rows(RowsPlan),
 }
@@ -36,6 +39,7 @@ impl Task {
             Self::Ranking(case) => write(out, &ranking::run(*case)?),
             Self::Load(plan) => write(out, &load::run(plan)?),
             Self::Agents(plan) => write(out, &agents::run(plan)?),
+            Self::Joins(plan) => write(out, &joins::run(plan)?),
             Self::Rows(plan) => rows::write(plan, out),
         }
     }

@@ -126,7 +126,7 @@ fn row(name: &str, phase: &Phase, has_database: bool) -> [Cell; 12] {
 }
 
 /// Every connection is an open file, here and in the server, which inherits the bound.
-fn allow_files(wanted: u64) -> Result<()> {
+pub(super) fn allow_files(wanted: u64) -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= wanted) {
         return Ok(());

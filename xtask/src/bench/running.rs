@@ -93,6 +93,24 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
     listener.local_addr().context("finding a free port")
 }
 
+/// What a GET is answered, without its head.
+pub(crate) fn page(address: SocketAddr, path: &str) -> Result<String> {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.0\r\nHost: bench\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        Ok(reply)
+    };
+    let reply = ask().with_context(|| format!("asking {address} for {path}"))?;
+    let (_, body) = reply.split_once("\r\n\r\n").context("a reply's head")?;
+    Ok(body.to_owned())
+}
+
 /// Whether a GET is answered with 200.
 pub(crate) fn answers(address: SocketAddr, path: &str) -> bool {
     let ask = || -> std::io::Result<Vec<u8>> {

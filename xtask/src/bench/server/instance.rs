@@ -16,6 +16,7 @@ use crate::shell;
 #[derive(Debug)]
 pub(in crate::bench) struct Instance {
     pub(in crate::bench) api: SocketAddr,
+    pub(in crate::bench) admin: SocketAddr,
     running: Running,
 }
 
@@ -46,7 +47,11 @@ impl Instance {
             .args(more);
         let mut running = Running::start(name, database.directory(), &mut command)?;
         running.wait_ready(START, || answers(api, "/healthz"))?;
-        Ok(Self { api, running })
+        Ok(Self {
+            api,
+            admin,
+            running,
+        })
     }
 
     pub(in crate::bench) fn pid(&self) -> u32 {
