@@ -6,6 +6,7 @@
 
 mod agent;
 mod agents;
+mod crowd;
 mod datapath;
 mod ebpf;
 mod machine;
@@ -48,6 +49,8 @@ enum Bench {
     Ebpf(ebpf::Options),
     /// Many pulls with a fault of a peer in each: what they cost, and what is left behind.
     Soak(soak::Options),
+    /// Nodes that pull at once what nobody has: copies, and time as a share of one node's pull.
+    Crowd(crowd::Options),
     /// What the agents of a large cluster cost one server, at their real rates.
     Agents(agents::Options),
     /// What the server's calls cost with a large cluster's keys, through HTTP.
@@ -64,6 +67,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<()> {
         Bench::Datapath(options) => ("datapath", datapath::run(options)?),
         Bench::Ebpf(options) => ("ebpf", ebpf::run(options)?),
         Bench::Soak(options) => ("soak", soak::run(options)?),
+        Bench::Crowd(options) => ("crowd", crowd::run(options)?),
         Bench::Agents(options) => ("agents", agents::run(options)?),
         Bench::Server(options) => ("server", server::run(options)?),
         Bench::Swarm(options) => ("swarm", swarm::run(options)?),

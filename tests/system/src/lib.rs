@@ -4,6 +4,7 @@
 //! what `cargo xtask test` installs.
 
 pub mod chart;
+pub mod crowd;
 pub mod faults;
 pub mod images;
 

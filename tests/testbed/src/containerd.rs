@@ -91,6 +91,11 @@ impl Containerd {
             .map_or(Ok(()), |process| process.stop(STOP))
     }
 
+    /// Kills it as a crash would; its content stays.
+    pub fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
     /// Stops it and removes all its content.
     ///
     /// # Errors

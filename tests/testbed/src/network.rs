@@ -175,6 +175,34 @@ impl Network {
         ip(&self.fabric, &format!("link set {} up", port(&host.name)))
     }
 
+    /// Cuts a rack off the core: packets get lost without a word. Racks are numbered from 1.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn cut(&self, rack: u8) -> Result<()> {
+        ip(&self.fabric, &format!("link set up{rack} down"))
+    }
+
+    /// Connects a rack again after [`Network::cut`].
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn mend(&self, rack: u8) -> Result<()> {
+        ip(&self.fabric, &format!("link set up{rack} up"))
+    }
+
+    /// Gives a host's link another rate.
+    ///
+    /// # Errors
+    ///
+    /// When `tc` refuses.
+    pub fn reshape(&self, host: &Host, rate: Rate) -> Result<()> {
+        shape(&self.fabric, &port(&host.name), Some(rate))?;
+        shape(&host.netns, "eth0", Some(rate))
+    }
+
     /// Makes the way from one rack to another slower than the racks' own links, or as fast as they
     /// are again. Racks are numbered from 1.
     ///

@@ -154,6 +154,11 @@ impl Server {
         &self.process
     }
 
+    /// Kills it as a crash would.
+    pub fn kill(self) {
+        self.process.kill();
+    }
+
     /// Asks it to end and waits for that.
     ///
     /// # Errors

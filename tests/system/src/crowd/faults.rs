@@ -1,0 +1,453 @@
+//! Faults in the middle of a crowd's pulls, by a seeded plan.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    ops::Range,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fastrand::Rng;
+use serde::Serialize;
+use testbed::{Agent, Image, Rate, Release, wait_until};
+
+use super::{Crowd, CrowdSetup, Links, ON};
+use crate::faults::soak;
+
+/// Half of the nodes' links bind nothing: the registry does.
+const LINKS: Links = Links {
+    node: 120,
+    uplink: 160,
+    registry: 40,
+};
+const RACKS: [u8; 2] = [3, 3];
+/// Layers of the images, in MiB: 16 in all.
+const LAYERS: [u32; 2] = [12, 4];
+/// Images that take turns: what is known of an earlier one has gone by then.
+const IMAGES: usize = 4;
+/// Milliseconds after the pulls' begin between which faults happen; a pull takes some 3.4 s.
+const MOMENTS: Range<u64> = 200..3000;
+/// How long a fault lasts that ends by itself.
+const LASTS: Duration = Duration::from_secs(3);
+/// How soon a killed program is started again.
+const RESTART: Duration = Duration::from_secs(1);
+/// How long the state of a crowd may live after it: an agent that died is forgotten after 90 s, a crowd
+/// 15 s after the last who wanted the key.
+const SETTLED: Duration = Duration::from_secs(150);
+/// How much of a copy manifests, configurations and what was in flight may be.
+const SPARE: f64 = 0.15;
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize)]
+pub enum Fault {
+    /// A node's agent is killed, and started again.
+    AgentKilled,
+    /// A node's agent halts for a while.
+    AgentHalts,
+    /// A node's containerd is killed, and started again.
+    ContainerdKilled,
+    /// A node's link is dead for a while.
+    LinkDown,
+    /// A node's link has a tenth of its rate for a while.
+    LinkSlow,
+    /// A rack's uplink is dead for a while.
+    UplinkDown,
+    /// The server is killed, and started again.
+    ServerKilled,
+    /// The server halts for a while.
+    ServerHalts,
+}
+
+const ALL: [Fault; 8] = [
+    Fault::AgentKilled,
+    Fault::AgentHalts,
+    Fault::ContainerdKilled,
+    Fault::LinkDown,
+    Fault::LinkSlow,
+    Fault::UplinkDown,
+    Fault::ServerKilled,
+    Fault::ServerHalts,
+];
+
+/// Whom it strikes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub enum Victim {
+    /// The node whose containerd the registry serves then.
+    FirstFetcher,
+    /// This node.
+    Node(usize),
+}
+
+/// One fault of a plan.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Planned {
+    /// What goes wrong.
+    pub fault: Fault,
+    /// Where.
+    pub victim: Victim,
+    /// How long after the pulls' begin.
+    pub at: Duration,
+}
+
+/// What many crowds with faults came to.
+#[derive(Debug, Default, Serialize)]
+pub struct Found {
+    /// Crowds.
+    pub runs: u32,
+    /// Faults by their kind.
+    pub faults: BTreeMap<Fault, u32>,
+    /// Pulls that had to succeed, and did.
+    pub pulls: u32,
+    /// The most copies that the registry sent in one run.
+    pub most_copies: f64,
+    /// The longest pull, in seconds.
+    pub longest: f64,
+}
+
+/// The faults of one crowd: one, or two or three mixed.
+pub fn plan(seed: u64) -> Vec<Planned> {
+    let mut random = Rng::with_seed(seed);
+    let count = *random.choice(&[1, 1, 2, 3]).unwrap_or(&1);
+    let nodes: usize = RACKS.iter().copied().map(usize::from).sum();
+    let mut plan: Vec<_> = (0..count)
+        .map(|_| Planned {
+            fault: *random.choice(&ALL).unwrap_or(&Fault::AgentKilled),
+            victim: if random.bool() {
+                Victim::FirstFetcher
+            } else {
+                Victim::Node(random.usize(..nodes))
+            },
+            at: Duration::from_millis(random.u64(MOMENTS)),
+        })
+        .collect();
+    plan.sort_by_key(|planned| planned.at);
+    plan
+}
+
+/// Runs a crowd for each seed from `first` on.
+///
+/// # Errors
+/// When a pull fails that the registry alone would have served, too many copies come from the
+/// registry, or something is left behind. The error names the seed and its plan.
+pub fn run(release: Release, first: u64, runs: u32) -> Result<Found> {
+    let mut lab = Lab::start(release)?;
+    let mut found = Found::default();
+    for seed in (first..).take(usize::try_from(runs)?) {
+        let plan = plan(seed);
+        lab.one(seed, &plan, &mut found)
+            .with_context(|| format!("seed {seed} with {plan:?}"))?;
+    }
+    lab.settle()?;
+    Ok(found)
+}
+
+/// A crowd that things happen to.
+struct Lab {
+    crowd: Crowd,
+    usages: Vec<(u32, usize)>,
+}
+
+/// What is broken by a fault.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    Server,
+    Rack(u8),
+    Node(usize),
+}
+
+impl Lab {
+    fn start(release: Release) -> Result<Self> {
+        let crowd = Crowd::start(&CrowdSetup {
+            release,
+            settings: "",
+            racks: &RACKS,
+            links: LINKS,
+            agents: &[ON],
+        })?;
+        let mut lab = Self {
+            crowd,
+            usages: Vec::new(),
+        };
+        // What the programs keep for good is there after one crowd.
+        let image = lab.crowd.push("faults-warm-up", &LAYERS)?;
+        lab.crowd.pull(&image, &lab.crowd.all(), Duration::ZERO)?;
+        lab.crowd.forget(&image)?;
+        lab.usages = lab.usages_now()?;
+        Ok(lab)
+    }
+
+    /// The image of a run, pushed in place of the one before.
+    fn image(&self, seed: u64) -> Result<Image> {
+        let number = usize::try_from(seed)? % IMAGES;
+        self.crowd.push(&format!("faults-{number}"), &LAYERS)
+    }
+
+    fn one(&mut self, seed: u64, plan: &[Planned], found: &mut Found) -> Result<()> {
+        let image = self.image(seed)?;
+        let permits = self.permits();
+        let pulls = self
+            .crowd
+            .begin(&image, &self.crowd.all(), Duration::ZERO)?;
+        let struck = self.play(plan, &permits)?;
+        let pulled = self.crowd.finish(pulls)?;
+        for (node, error) in &pulled.failed {
+            let excused = struck
+                .iter()
+                .any(|(fault, victim)| *fault == Fault::ContainerdKilled && victim == node);
+            ensure!(excused, "the pull of node {node} failed: {error}");
+        }
+        let most = 1.0 + SPARE + struck.iter().map(|(fault, _)| fault.costs()).sum::<f64>();
+        ensure!(
+            pulled.registry_copies <= most,
+            "{:.2} copies from the registry, {most:.2} at most should be: {:.2?}; logs in {}",
+            pulled.registry_copies,
+            pulled.to_nodes,
+            self.keep_logs()?.display()
+        );
+        // A node that could not finish does now.
+        let again: Vec<_> = pulled.failed.keys().copied().collect();
+        self.crowd.pull(&image, &again, Duration::ZERO)?;
+        for (fault, node) in &struck {
+            if *fault == Fault::ContainerdKilled {
+                // The lease of the pull that died with it would keep the blobs for a day.
+                let containerd = &mut self.node_mut(*node)?.containerd;
+                containerd.wipe()?;
+                containerd.start()?;
+            }
+        }
+        self.crowd.forget(&image)?;
+        for (fault, _) in struck {
+            *found.faults.entry(fault).or_default() += 1;
+        }
+        found.runs += 1;
+        found.pulls += u32::try_from(pulled.seconds.len())?;
+        found.most_copies = found.most_copies.max(pulled.registry_copies);
+        found.longest = found.longest.max(pulled.longest());
+        Ok(())
+    }
+
+    /// Copies the programs' logs to where they outlive the bed.
+    fn keep_logs(&self) -> Result<PathBuf> {
+        let kept = env::temp_dir().join(format!("crowd-{}", std::process::id()));
+        fs::create_dir_all(&kept)?;
+        for entry in fs::read_dir(self.crowd.bed.run().directory())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                fs::copy(&path, kept.join(path.file_name().context("no name")?))?;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Lets happen what is planned, and puts it right again; gives what happened, and to which node.
+    fn play(&mut self, plan: &[Planned], permits: &[u64]) -> Result<Vec<(Fault, usize)>> {
+        let begin = Instant::now();
+        let mut planned = plan.iter().peekable();
+        let mut repairs: BTreeMap<Duration, (Fault, usize)> = BTreeMap::new();
+        let mut struck = Vec::new();
+        loop {
+            let due = repairs.first_key_value().map(|(at, _)| *at);
+            let next = planned.next_if(|fault| due.is_none_or(|due| fault.at < due));
+            let Some(at) = next.map(|fault| fault.at).or(due) else {
+                return Ok(struck);
+            };
+            thread::sleep(at.saturating_sub(begin.elapsed()));
+            let Some(Planned { fault, victim, .. }) = next.copied() else {
+                if let Some((_, (fault, node))) = repairs.pop_first() {
+                    self.repair(fault, node)?;
+                }
+                continue;
+            };
+            let node = self.victim(victim, permits);
+            let place = self.place(fault, node)?;
+            // One thing breaks once at a time.
+            let mut broken = repairs
+                .values()
+                .map(|(fault, node)| self.place(*fault, *node));
+            if broken.any(|broken| broken.is_ok_and(|broken| broken == place)) {
+                continue;
+            }
+            drop(broken);
+            self.strike(fault, node)?;
+            struck.push((fault, node));
+            repairs.insert(begin.elapsed() + fault.lasts(), (fault, node));
+        }
+    }
+
+    /// What a fault breaks.
+    fn place(&self, fault: Fault, node: usize) -> Result<Place> {
+        Ok(match fault {
+            Fault::ServerKilled | Fault::ServerHalts => Place::Server,
+            Fault::UplinkDown => Place::Rack(self.rack(node)?),
+            _ => Place::Node(node),
+        })
+    }
+
+    fn strike(&mut self, fault: Fault, number: usize) -> Result<()> {
+        match fault {
+            Fault::AgentKilled => self
+                .node_mut(number)?
+                .agent
+                .take()
+                .map(Agent::kill)
+                .unwrap_or_default(),
+            Fault::AgentHalts => self.agent(number)?.process().freeze()?,
+            Fault::ContainerdKilled => self.node_mut(number)?.containerd.kill(),
+            Fault::LinkDown => {
+                let host = self.node_mut(number)?.host.clone();
+                self.crowd.bed.network().unplug(&host)?;
+            }
+            Fault::LinkSlow => self.shape(number, LINKS.node / 10)?,
+            Fault::UplinkDown => {
+                let rack = self.rack(number)?;
+                self.crowd.bed.network().cut(rack)?;
+            }
+            Fault::ServerKilled => {
+                if let Some(server) = self.crowd.bed.server.take() {
+                    server.kill();
+                }
+            }
+            Fault::ServerHalts => self.server()?.process().freeze()?,
+        }
+        Ok(())
+    }
+
+    fn repair(&mut self, fault: Fault, number: usize) -> Result<()> {
+        match fault {
+            Fault::AgentKilled => self.crowd.bed.start_agent(number, &[ON])?,
+            Fault::AgentHalts => self.agent(number)?.process().thaw()?,
+            Fault::ContainerdKilled => self.node_mut(number)?.containerd.start()?,
+            Fault::LinkDown => {
+                let host = self.node_mut(number)?.host.clone();
+                self.crowd.bed.network().plug(&host)?;
+            }
+            Fault::LinkSlow => self.shape(number, LINKS.node)?,
+            Fault::UplinkDown => {
+                let rack = self.rack(number)?;
+                self.crowd.bed.network().mend(rack)?;
+            }
+            Fault::ServerKilled => self.crowd.bed.start_server(&["--swarm=on"])?,
+            Fault::ServerHalts => self.server()?.process().thaw()?,
+        }
+        Ok(())
+    }
+
+    fn shape(&mut self, number: usize, megabits: u32) -> Result<()> {
+        let host = self.node_mut(number)?.host.clone();
+        self.crowd
+            .bed
+            .network()
+            .reshape(&host, Rate::megabits(megabits))
+    }
+
+    fn node_mut(&mut self, number: usize) -> Result<&mut testbed::Node> {
+        self.crowd.bed.nodes.get_mut(number).context("no such node")
+    }
+
+    fn agent(&self, number: usize) -> Result<&Agent> {
+        let node = crate::node(&self.crowd.bed, number)?;
+        node.agent.as_ref().context("no agent")
+    }
+
+    fn server(&self) -> Result<&testbed::Server> {
+        self.crowd.bed.server.as_ref().context("no server")
+    }
+
+    /// The number of a node's rack, from 1.
+    fn rack(&self, number: usize) -> Result<u8> {
+        let rack = &crate::node(&self.crowd.bed, number)?.host.rack;
+        Ok(rack.trim_start_matches("rack").parse()?)
+    }
+
+    fn victim(&self, victim: Victim, before: &[u64]) -> usize {
+        match victim {
+            Victim::Node(number) => number,
+            Victim::FirstFetcher => {
+                let now = self.permits();
+                let mut nodes = now.iter().zip(before);
+                // Its agent may be the one that was struck before.
+                nodes.position(|(now, before)| now > before).unwrap_or(0)
+            }
+        }
+    }
+
+    /// How often each node was told to ask the registry; 0 where it does not say.
+    fn permits(&self) -> Vec<u64> {
+        let count = |node: &testbed::Node| {
+            let page = node.agent.as_ref()?.admin("/metrics").ok()?.text();
+            let mut lines = page.lines();
+            lines.find_map(|line| line.strip_prefix(PERMITS)?.trim().parse().ok())
+        };
+        let nodes = self.crowd.bed.nodes.iter();
+        nodes.map(|node| count(node).unwrap_or(0)).collect()
+    }
+
+    /// Descriptors of each node's agent, by its process.
+    fn usages_now(&self) -> Result<Vec<(u32, usize)>> {
+        let agents = self
+            .crowd
+            .bed
+            .nodes
+            .iter()
+            .filter_map(|node| node.agent.as_ref());
+        agents
+            .map(|agent| Ok((agent.process().id(), soak::usage(agent)?.descriptors)))
+            .collect()
+    }
+
+    /// Waits until nothing of the crowds is left.
+    fn settle(&self) -> Result<()> {
+        wait_until("the crowds' state to go", SETTLED, || {
+            let page = self.server()?.metrics()?;
+            let is_none = |name: &str| page.lines().any(|line| line == format!("{name} 0"));
+            for name in ["piccolo_server_swarm_keys", "piccolo_server_swarm_permits"] {
+                if !is_none(name) {
+                    bail!("{name} is not 0");
+                }
+            }
+            for (process, descriptors) in self.usages_now()? {
+                let before = self.usages.iter().find(|(before, _)| *before == process);
+                if let Some((_, before)) = before {
+                    ensure!(
+                        descriptors <= *before,
+                        "{descriptors} descriptors, {before} before"
+                    );
+                }
+            }
+            Ok(Some(()))
+        })?;
+        for node in &self.crowd.bed.nodes {
+            let ingests = fs::read_dir(node.containerd.content().join("ingest"))?.count();
+            ensure!(ingests == 0, "{ingests} ingests on {}", node.host.name);
+        }
+        Ok(())
+    }
+}
+
+const PERMITS: &str = "piccolo_agent_swarm_turns_total{verdict=\"permit\"}";
+
+impl Fault {
+    /// Copies that it may cost. While a first fetcher that halts or is cut off goes on, another node
+    /// asks the registry. Each node that cannot reach the server may: all six, or the three of a rack.
+    fn costs(self) -> f64 {
+        match self {
+            Self::ServerKilled | Self::ServerHalts => 5.0,
+            Self::UplinkDown => 3.0,
+            _ => 1.0,
+        }
+    }
+
+    fn lasts(self) -> Duration {
+        match self {
+            Self::AgentKilled | Self::ContainerdKilled | Self::ServerKilled => RESTART,
+            Self::AgentHalts
+            | Self::ServerHalts
+            | Self::LinkDown
+            | Self::LinkSlow
+            | Self::UplinkDown => LASTS,
+        }
+    }
+}
