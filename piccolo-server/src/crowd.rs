@@ -198,6 +198,16 @@ impl Crowd {
         Some(View::new(&herd, path, topology))
     }
 
+    /// A node has keys of its group no more.
+    pub(crate) fn withdrawn(&self, group: &Group, holder: Holder, keys: &[KeyHash]) {
+        let group = group_hash(group);
+        let now = self.now();
+        let mut swarm = self.swarm.lock();
+        for key in keys {
+            swarm.withdrawn(now, key_of(group, key), holder);
+        }
+    }
+
     /// A node is gone.
     pub(crate) fn gone(&self, holder: Holder) {
         self.swarm.lock().gone(self.now(), holder);

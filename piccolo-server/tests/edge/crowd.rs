@@ -4,11 +4,18 @@ use std::time::Duration;
 
 use piccolo_api::path;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::server::Server;
 
 /// Longer than nobody is given a permit after a start.
 const HUSH: Duration = Duration::from_millis(1600);
+
+async fn start() -> (Server, TempDir) {
+    let state = tempfile::tempdir().expect("a directory");
+    let database = format!("sqlite:{}", state.path().join("db").display());
+    (Server::start(&["--database", &database]).await, state)
+}
 
 /// What a node is answered that is about to fetch a key.
 async fn join(server: &Server, holder: &str, fetch: Value) -> Value {
@@ -34,7 +41,7 @@ fn source(found: &Value) -> &Value {
 
 #[tokio::test]
 async fn one_node_is_sent_to_the_registry_and_the_next_to_that_node() {
-    let server = Server::start(&[]).await;
+    let (server, _state) = start().await;
     tokio::time::sleep(HUSH).await;
     let first = join(&server, "10.0.0.1:7787", json!({})).await;
     assert_eq!(first["swarm"]["verdict"], "permit", "{first}");
@@ -47,7 +54,7 @@ async fn one_node_is_sent_to_the_registry_and_the_next_to_that_node() {
 
 #[tokio::test]
 async fn who_waits_is_answered_without_its_holders_being_looked_up_again() {
-    let server = Server::start(&[]).await;
+    let (server, _state) = start().await;
     let waiting = json!({"waiting": true});
     let holder = "10.0.9.9:7787";
     // The server has just begun, and hears first who holds permits.
@@ -65,8 +72,25 @@ async fn who_waits_is_answered_without_its_holders_being_looked_up_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_has_removed_a_key_feeds_nobody() {
+    let (server, _state) = start().await;
+    let (first, second) = ("10.0.0.1:7787", "10.0.0.2:7787");
+    let done = json!({"key": "k", "bytes": 9, "end": "complete"});
+    tell(&server, first, done).await;
+    server.advertise(first, &["k"]).await;
+    let next = join(&server, second, json!({})).await;
+    assert_eq!(source(&next), first, "{next}");
+    let removed = json!({"holder": first, "group": "g", "keys": [], "removed": ["k"]});
+    let (status, reply) = server.post(path::ADVERTISE, &removed).await;
+    assert_eq!(status, 201, "{reply}");
+    tokio::time::sleep(HUSH).await;
+    let later = join(&server, second, json!({"waiting": true})).await;
+    assert_eq!(later["swarm"]["verdict"], "permit", "{later}");
+}
+
+#[tokio::test]
 async fn a_server_that_has_just_begun_learns_from_reports() {
-    let server = Server::start(&[]).await;
+    let (server, _state) = start().await;
     let done = json!({"key": "k", "bytes": 9, "end": "complete"});
     tell(&server, "10.0.0.1:7787", done).await;
     let next = join(&server, "10.0.0.2:7787", json!({})).await;
@@ -75,7 +99,7 @@ async fn a_server_that_has_just_begun_learns_from_reports() {
 
 #[tokio::test]
 async fn an_operator_sees_who_takes_a_key_from_whom() {
-    let server = Server::start(&[]).await;
+    let (server, _state) = start().await;
     tokio::time::sleep(HUSH).await;
     let first = join(&server, "10.0.0.1:7787", json!({})).await;
     let told = json!({"key": "k", "bytes": 1, "permit": true, "rank": first["swarm"]["rank"]});
