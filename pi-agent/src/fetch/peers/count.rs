@@ -72,6 +72,13 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn new() -> Self {
+        // A series that begins with its first event shows no rate for it.
+        for verdict in ["take", "permit", "wait", "alone"] {
+            counter!(TURNS.name, "verdict" => verdict).increment(0);
+        }
+        for fault in ["silent", "empty", "busy", "wrong"] {
+            counter!(HANDED_OVER.name, "fault" => fault).increment(0);
+        }
         let quarantines =
             |scope: &'static str| counter!("piccolo_agent_quarantines_total", "scope" => scope);
         Self {

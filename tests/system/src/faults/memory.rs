@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Read as _,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -34,17 +34,25 @@ pub fn peak(release: Release, count: u8) -> Result<u64> {
     let _peer = lab.start_peer(NO_FAULT, &empty, &digests, &[zeros])?;
     let agent = lab.puller()?.agent.as_ref().context("no agent")?;
     let begun = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
     let all = digests.len();
     let together = || {
         begun.fetch_add(1, Ordering::SeqCst);
         wait_until("all fetches to be in flight", SILENCE, || {
-            Ok((begun.load(Ordering::SeqCst) == all).then_some(()))
+            let is_over = failed.load(Ordering::SeqCst) || begun.load(Ordering::SeqCst) == all;
+            Ok(is_over.then_some(()))
         })
     };
     thread::scope(|scope| {
         let readers: Vec<_> = digests
             .iter()
-            .map(|digest| scope.spawn(|| read(agent, digest, together)))
+            .map(|digest| {
+                scope.spawn(|| {
+                    // The others need not wait for it, and its error is what counts.
+                    read(agent, digest, together)
+                        .inspect_err(|_| failed.store(true, Ordering::SeqCst))
+                })
+            })
             .collect();
         for reader in readers {
             reader
