@@ -136,7 +136,7 @@ impl Crowd {
         let key = who.key(key);
         let now = self.now();
         let mut swarm = self.swarm.lock();
-        if !fetch.waiting || !swarm.knows(key, who.holder) {
+        if !swarm.knows(key, who.holder) {
             return None;
         }
         let answer = joined(&mut swarm, now, key, who, fetch);

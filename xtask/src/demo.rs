@@ -16,7 +16,7 @@ mod pull;
 mod screen;
 mod table;
 
-use figures::{Figures, NodeFigures, copies_into_rack, ratio};
+use figures::{Figures, NodeFigures, copies_into_rack};
 use pull::pull_round;
 use screen::Screen;
 
@@ -143,8 +143,8 @@ fn compare(bed: &mut Bed, image: &Image, screen: &mut Screen) -> Result<Figures>
     let with = pull_round(bed, &bed.nodes, image, screen)?;
     let nodes = NodeFigures::gather(bed, &without, &with)?;
     Ok(Figures {
-        registry_copies: ratio(with.registry_bytes(), image.bytes()),
-        copies_into_rack: copies_into_rack(bed, &nodes, image.bytes()),
+        registry_copies: image.copies(with.registry_bytes()),
+        copies_into_rack: copies_into_rack(bed, &nodes, image),
         registry_bytes_with: with.registry_bytes(),
         registry_bytes_without: without.registry_bytes(),
         image_bytes: image.bytes(),

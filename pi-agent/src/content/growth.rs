@@ -11,17 +11,17 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
-    mem::MaybeUninit,
-    os::fd::{AsFd as _, OwnedFd},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use daemon::{scope::Scope, telemetry::chain};
+use daemon::{
+    inotify::{Event, Inotify, ReadFlags, WatchFlags},
+    scope::Scope,
+    telemetry::chain,
+};
 use parking_lot::{Mutex, MutexGuard};
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     sync::{Semaphore, watch},
     time::Instant,
 };
@@ -52,7 +52,7 @@ struct Inner {
     store: Store,
     policy: Policy,
     /// Tells of each write to an ingest; `None` where the kernel has no more of them.
-    inotify: Option<OwnedFd>,
+    inotify: Option<Inotify>,
     table: Mutex<Followed>,
     /// Where chunk lists are made, once this runs.
     scope: OnceLock<Scope>,
@@ -108,8 +108,7 @@ pub(crate) struct Asked<'a> {
 
 impl Growth {
     pub(crate) fn new(store: Store, policy: Policy) -> Self {
-        let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
-        let inotify = inotify::init(flags)
+        let inotify = Inotify::new()
             .inspect_err(|error| {
                 warn!(%error, "blobs cannot be shared while they are pulled: no inotify");
             })
@@ -174,7 +173,7 @@ impl Growth {
             | WatchFlags::DELETE
             | WatchFlags::DELETE_SELF
             | WatchFlags::ONLYDIR;
-        let watch = inotify::add_watch(inotify, &ingest.directory, events).ok()?;
+        let watch = inotify.add(&ingest.directory, events).ok()??;
         table.watches.insert(watch, Arc::clone(&growing));
         table.blobs.insert(digest.clone(), Arc::clone(&growing));
         drop(table);
@@ -230,46 +229,27 @@ impl Growth {
         let Some(inotify) = &self.0.inotify else {
             return Ok(());
         };
-        let inotify = inotify.try_clone()?;
-        #[expect(
-            deprecated,
-            reason = "an OwnedFd keeps its descriptor, which is all that the unsafe successor asks"
-        )]
-        let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
         loop {
-            let mut ready = inotify.readable().await?;
-            self.read(inotify.get_ref())?;
-            ready.clear_ready();
+            inotify.read(|event| self.take(event)).await?;
         }
     }
 
-    /// Reads the events that wait.
-    fn read(&self, inotify: &OwnedFd) -> io::Result<()> {
-        let mut buffer = [MaybeUninit::uninit(); 4 << 10];
-        let mut reader = inotify::Reader::new(inotify.as_fd(), &mut buffer);
-        loop {
-            let event = match reader.next() {
-                Ok(event) => event,
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let flags = event.events();
-            if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-                self.look_at_all();
-                continue;
-            }
-            let is_data = event.file_name().is_some_and(|name| name == c"data");
-            let mut table = self.lock();
-            let Some(growing) = table.watches.get(&event.wd()).cloned() else {
-                continue;
-            };
-            if flags.contains(ReadFlags::IGNORED) {
-                table.watches.remove(&event.wd());
-            }
-            drop(table);
-            growing.take(flags, is_data);
+    fn take(&self, event: &Event<'_>) {
+        let flags = event.events();
+        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            self.look_at_all();
+            return;
         }
+        let is_data = event.file_name().is_some_and(|name| name == c"data");
+        let mut table = self.lock();
+        let Some(growing) = table.watches.get(&event.wd()).cloned() else {
+            return;
+        };
+        if flags.contains(ReadFlags::IGNORED) {
+            table.watches.remove(&event.wd());
+        }
+        drop(table);
+        growing.take(flags, is_data);
     }
 
     /// Events were lost.

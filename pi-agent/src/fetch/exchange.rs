@@ -113,13 +113,13 @@ impl Exchanges {
 
     /// Asks whether a peer that says nothing is still getting the object, and gives how many bytes of
     /// it that has.
-    pub(super) async fn reached(&self, question: Question<'_>, holder: Holder) -> Option<u64> {
+    pub(super) async fn reached(&self, want: &Want, holder: Holder) -> Option<u64> {
         let question = Question {
+            want,
             ask: Ask::WHOLE,
             method: Method::Head,
             crowd: false,
             chunks: false,
-            ..question
         };
         let asked = timeout(PROBE, self.ask(question, holder)).await;
         let upstream = asked.ok()?.ok()?;
@@ -133,7 +133,7 @@ impl Exchanges {
         let mut silent = 0;
         while silent < 2 {
             tokio::time::sleep(PROBE).await;
-            let reached = self.reached(question, holder).await;
+            let reached = self.reached(question.want, holder).await;
             silent = if reached.is_some() { 0 } else { silent + 1 };
         }
     }

@@ -22,10 +22,6 @@ const FAILURES: &str = "piccolo_agent_swarm_chunk_failures_total";
 const FALSE: &str = "piccolo_agent_swarm_lists_refused_total{why=\"false\"}";
 const DIFFERS: &str = "piccolo_agent_swarm_lists_refused_total{why=\"differs\"}";
 
-fn lies(faults: Faults, blob: &[u8]) -> impl Future<Output = Feeder> {
-    Feeder::start(blob, faults)
-}
-
 #[tokio::test]
 async fn a_wrong_byte_costs_its_sender_the_transfer_and_no_pull() {
     let counted = Counted::begin();
@@ -34,8 +30,8 @@ async fn a_wrong_byte_costs_its_sender_the_transfer_and_no_pull() {
         wrong_byte: Some(3 * MIB + 5),
         ..Faults::default()
     };
-    let liar = lies(faults, &layer).await;
-    let good = lies(Faults::default(), &layer).await;
+    let liar = Feeder::start(&layer, faults).await;
+    let good = Feeder::start(&layer, Faults::default()).await;
     let node = Node::start(vec![take_from(liar.addr), take_from(good.addr)]).await;
     let _ingest = node.begin(&layer);
     let reply = node.ask(&layer, "").await;
@@ -114,8 +110,8 @@ async fn a_source_that_dies_within_a_chunk_is_followed_by_another_at_the_same_by
         cut: Some(5 * MIB + 500_000),
         ..Faults::default()
     };
-    let dying = lies(faults, &layer).await;
-    let good = lies(Faults::default(), &layer).await;
+    let dying = Feeder::start(&layer, faults).await;
+    let good = Feeder::start(&layer, Faults::default()).await;
     let node = Node::start(vec![take_from(dying.addr), take_from(good.addr)]).await;
     let _ingest = node.begin(&layer);
     let reply = node.ask(&layer, "").await;
@@ -127,7 +123,7 @@ async fn a_source_that_dies_within_a_chunk_is_followed_by_another_at_the_same_by
 #[tokio::test]
 async fn a_range_that_begins_within_a_chunk_gets_its_bytes_and_no_others() {
     let layer = object(9 * MIB, 85);
-    let good = lies(Faults::default(), &layer).await;
+    let good = Feeder::start(&layer, Faults::default()).await;
     let node = Node::start(vec![take_from(good.addr)]).await;
     let ingest = node.begin(&layer);
     let at = 2 * MIB + 77;
@@ -147,8 +143,8 @@ async fn a_source_with_another_list_is_not_used() {
         false_list: Some(2 * MIB + 9),
         ..Faults::default()
     };
-    let false_maker = lies(faults, &layer).await;
-    let good = lies(Faults::default(), &layer).await;
+    let false_maker = Feeder::start(&layer, faults).await;
+    let good = Feeder::start(&layer, Faults::default()).await;
     let turns = vec![
         take_from(false_maker.addr),
         take_from(good.addr),
@@ -173,8 +169,8 @@ async fn what_grows_without_digests_is_not_taken() {
         unlabelled: true,
         ..Faults::default()
     };
-    let older = lies(faults, &layer).await;
-    let good = lies(Faults::default(), &layer).await;
+    let older = Feeder::start(&layer, faults).await;
+    let good = Feeder::start(&layer, Faults::default()).await;
     let node = Node::start(vec![take_from(older.addr), take_from(good.addr)]).await;
     let _ingest = node.begin(&layer);
     assert!(node.ask(&layer, "").await.body == layer, "other bytes");
@@ -221,7 +217,7 @@ fn chunks_are_put_together_from_any_pieces() {
                 pieces,
                 ..Faults::default()
             };
-            let good = lies(faults, &layer).await;
+            let good = Feeder::start(&layer, faults).await;
             let node = Node::start(vec![take_from(good.addr)]).await;
             let ingest = node.begin(&layer);
             ingest.write(&layer[..at]);
@@ -249,7 +245,7 @@ fn noise_never_comes_through() {
                 noise: Some(noise),
                 ..Faults::default()
             };
-            let liar = lies(faults, &layer).await;
+            let liar = Feeder::start(&layer, faults).await;
             let node = Node::start(vec![take_from(liar.addr), permit()]).await;
             let _ingest = node.begin(&layer);
             let reply = node.ask(&layer, "").await;
@@ -295,7 +291,7 @@ async fn a_false_list_is_its_makers_fault_and_the_server_is_told() {
         false_list: Some(4 * MIB),
         ..Faults::default()
     };
-    let maker = lies(faults, &layer).await;
+    let maker = Feeder::start(&layer, faults).await;
     let middle = Node::start(vec![take_from(maker.addr)]).await;
     let ingest = middle.begin(&layer);
     ingest.write(&middle.ask(&layer, "").await.body);

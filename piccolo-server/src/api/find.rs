@@ -164,7 +164,7 @@ impl<'a> Fetching<'a> {
 
     /// The same, where the node waits and its holders need not be looked up again.
     fn join_again(&self, n: usize, key: &Key) -> Option<Turn> {
-        let fetch = self.fetches.get(n)?;
+        let fetch = self.fetches.get(n).filter(|fetch| fetch.waiting)?;
         let key = KeyHash::of(key.as_str());
         self.crowd.join_again(self.who, &key, fetch)
     }

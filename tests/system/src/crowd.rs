@@ -18,14 +18,17 @@ use anyhow::{Context as _, Result, anyhow};
 use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Node, Packing, Plan, Rate, Run};
 use testbed::{Release, wait_until};
 
-/// The name that every image of a crowd is pushed as; a later one takes an earlier one's place.
-const NAME: &str = "lib/crowd:v1";
-/// How long a pull may take before it counts as one that hangs.
-const DEADLINE: Duration = Duration::from_mins(3);
+use crate::{APP, pull_within};
+
+/// How long a pull of the bench and of the fault plans may take.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
 /// How often a node's content is looked at: its time is known to this.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long containerd may take to collect what was removed.
 const COLLECTED: Duration = Duration::from_secs(30);
+
+/// What an agent counts its permits as.
+const PERMITS: &str = "piccolo_agent_swarm_turns_total{verdict=\"permit\"}";
 
 /// What every agent of a crowd is told.
 pub const ON: &str = "--swarm=on";
@@ -54,6 +57,8 @@ pub struct CrowdSetup<'a> {
     pub links: Links,
     /// The arguments of every agent.
     pub agents: &'a [&'a str],
+    /// How long a pull may take before it counts as one that hangs.
+    pub deadline: Duration,
 }
 
 /// A bed whose nodes pull together. Dropping it removes it.
@@ -61,6 +66,7 @@ pub struct CrowdSetup<'a> {
 pub struct Crowd {
     /// The bed.
     pub bed: Bed,
+    deadline: Duration,
 }
 
 /// What the nodes' pulls came to.
@@ -93,7 +99,7 @@ struct Pulling {
     blobs: Vec<PathBuf>,
     begin: Instant,
     committed: Option<f64>,
-    thread: JoinHandle<Result<String>>,
+    thread: JoinHandle<Result<()>>,
 }
 
 /// Bytes that have been moved so far: from the registry, and from peers, by the node and the peer.
@@ -126,7 +132,8 @@ impl Crowd {
         }
         bed.start_server(&["--swarm=on"])?;
         bed.start_agents(setup.agents)?;
-        let crowd = Self { bed };
+        let deadline = setup.deadline;
+        let crowd = Self { bed, deadline };
         crowd.use_piccolo(true)?;
         Ok(crowd)
     }
@@ -144,7 +151,8 @@ impl Crowd {
         }
     }
 
-    /// Pushes an image of layers of so many MiB. Images with other names hold other bytes.
+    /// Pushes an image of layers of so many MiB, in place of the one before. Images with other names
+    /// hold other bytes.
     ///
     /// # Errors
     /// When it cannot be made or pushed.
@@ -158,7 +166,7 @@ impl Crowd {
             ..ImageSpec::small(name)
         }
         .build()?;
-        self.bed.registry.push(&image, NAME)?;
+        self.bed.registry.push(&image, APP)?;
         Ok(image)
     }
 
@@ -167,7 +175,7 @@ impl Crowd {
     /// # Errors
     /// When there is no such node, or an agent does not say what it has received.
     pub fn begin(&self, image: &Image, nodes: &[usize], spread: Duration) -> Result<Pulls> {
-        let before = self.moved()?;
+        let (before, deadline) = (self.moved()?, self.deadline);
         let mut running = Vec::new();
         for (place, number) in (0_u32..).zip(nodes) {
             let containerd = &crate::node(&self.bed, *number)?.containerd;
@@ -182,7 +190,7 @@ impl Crowd {
                 committed: None,
                 thread: thread::spawn(move || {
                     thread::sleep(wait);
-                    cri.pull(&Bed::image_name(NAME), DEADLINE)
+                    pull_within(&cri, APP, deadline)
                 }),
             });
         }
@@ -202,11 +210,10 @@ impl Crowd {
             thread::sleep(LOOK);
         }
         let mut pulled = Pulled::default();
-        let size = pulls.image.bytes();
         for pull in pulls.running {
             let result = pull.thread.join();
             match result.map_err(|_panic| anyhow!("a pull panicked"))? {
-                Ok(_) => {
+                Ok(()) => {
                     let committed = pull.committed.context("an image without its blobs")?;
                     pulled.seconds.insert(pull.node, committed);
                 }
@@ -218,7 +225,7 @@ impl Crowd {
         self.bed.registry.settle()?;
         let after = self.moved()?;
         let registry = after.registry.saturating_sub(pulls.before.registry);
-        pulled.registry_copies = figures::ratio(registry, size);
+        pulled.registry_copies = pulls.image.copies(registry);
         for (number, node) in self.bed.nodes.iter().enumerate() {
             let of = |moved: &Moved| moved.to_nodes.get(&node.host.address).copied();
             let bytes = of(&after)
@@ -226,10 +233,10 @@ impl Crowd {
                 .map(|(now, then)| now - then);
             pulled
                 .to_nodes
-                .insert(number, figures::ratio(bytes.unwrap_or_default(), size));
+                .insert(number, pulls.image.copies(bytes.unwrap_or_default()));
         }
         for (rack, bytes) in self.moved_into_racks(&pulls.before, &after) {
-            pulled.into_racks.insert(rack, figures::ratio(bytes, size));
+            pulled.into_racks.insert(rack, pulls.image.copies(bytes));
         }
         Ok(pulled)
     }
@@ -257,7 +264,7 @@ impl Crowd {
     pub fn forget(&self, image: &Image) -> Result<()> {
         for node in &self.bed.nodes {
             let cri = node.containerd.cri();
-            let name = Bed::image_name(NAME);
+            let name = Bed::image_name(APP);
             if cri.status(&name)?.is_some() {
                 cri.remove(&name)?;
             }
@@ -277,6 +284,25 @@ impl Crowd {
             }
             Ok(Some(()))
         })
+    }
+
+    /// How often each node was told to ask the registry; 0 where it does not say.
+    pub fn permits(&self) -> Vec<u64> {
+        let count = |node: &Node| {
+            let page = node.agent.as_ref()?.admin("/metrics").ok()?.text();
+            let mut lines = page.lines();
+            lines.find_map(|line| line.strip_prefix(PERMITS)?.trim().parse().ok())
+        };
+        let nodes = self.bed.nodes.iter();
+        nodes.map(|node| count(node).unwrap_or(0)).collect()
+    }
+
+    /// The number of the node whose containerd the registry serves, since the nodes had `before`
+    /// permits.
+    pub fn first_fetcher(&self, before: &[u64]) -> Option<usize> {
+        let now = self.permits();
+        let mut nodes = now.iter().zip(before);
+        nodes.position(|(now, before)| now > before)
     }
 
     fn moved(&self) -> Result<Moved> {

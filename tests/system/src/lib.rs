@@ -11,7 +11,7 @@ pub mod images;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Node, Plan, Registry, Release, Run};
+use testbed::{Agent, Bed, BedSetup, Cri, Image, ImageSpec, Node, Plan, Registry, Release, Run};
 
 /// The releases as test cases: each function named here becomes a test on each of them.
 #[macro_export]
@@ -114,10 +114,18 @@ pub fn is_little(bytes: u64, image: &Image) -> bool {
 ///
 /// When the pull fails.
 pub fn pull(node: &Node, name: &str) -> Result<()> {
-    let cri = node.containerd.cri();
+    pull_within(&node.containerd.cri(), name, PULL)
+        .with_context(|| format!("on {}", node.host.name))
+}
+
+/// The same through a containerd's service, for as long as the pull may take.
+///
+/// # Errors
+///
+/// When the pull fails.
+pub fn pull_within(cri: &Cri, name: &str, deadline: Duration) -> Result<()> {
     let name = Bed::image_name(name);
-    cri.pull(&name, PULL)
-        .with_context(|| format!("on {}", node.host.name))?;
+    cri.pull(&name, deadline)?;
     cri.status(&name)?
         .with_context(|| format!("{name} is missing after its pull"))?;
     Ok(())

@@ -1,7 +1,6 @@
 //! A flash crowd: all nodes pull at the same moment what nobody has.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     os::unix::fs::FileExt as _,
     thread,
@@ -9,15 +8,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use system_tests::{APP, on_each_release, pull};
-use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Packing, Plan, Rate, Release, Run};
+use system_tests::{
+    APP, PULL,
+    crowd::{Crowd, CrowdSetup, Links, ON, Pulled},
+    on_each_release, pull,
+};
+use testbed::{Agent, Bed, Release};
 
 on_each_release!(one_copy_from_the_registry_and_one_into_each_rack);
 
-/// What every agent of a crowd is told.
-const ON: &[&str] = &["--swarm=on"];
 /// Copies that the registry may send. The goal is 1.05, and most runs send 1.00; in about one of eight
 /// a second node takes the last third of a layer, for a reason that is not known yet
 /// (docs/crowds.md).
@@ -26,107 +26,62 @@ const MOST: f64 = 1.4;
 const MIDDLE: Duration = Duration::from_millis(1500);
 
 /// Racks, with links as narrow as the machine moves bytes for all of them at once.
-fn crowd_bed(release: Release, racks: &[u8], arguments: &[&str]) -> Result<Bed> {
-    let plan = Plan {
-        racks: racks.to_vec(),
-        node: Some(Rate::megabits(150)),
-        uplink: Some(Rate::megabits(200)),
-        registry: Some(Rate::megabits(80)),
-    };
-    let mut bed = Bed::start(Run::start()?, &BedSetup { plan, release })?;
-    bed.start_server(&["--swarm=on"])?;
-    bed.start_agents(arguments)?;
-    bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
-    Ok(bed)
-}
-
-fn image(layers: u32, mebibytes: u32) -> Result<Image> {
-    let layer = Layer {
-        kibibytes: mebibytes << 10,
-        packing: Packing::Tar,
-    };
-    ImageSpec {
-        layers: (0..layers).map(|_| layer).collect(),
-        ..ImageSpec::small("crowd")
-    }
-    .build()
-}
-
-fn pull_on_all(bed: &Bed) -> Result<()> {
-    pull_while(bed, || Ok(()))
-}
-
-/// Pulls on all nodes at once; in the middle of it something happens.
-fn pull_while(bed: &Bed, happens: impl FnOnce() -> Result<()>) -> Result<()> {
-    thread::scope(|scope| {
-        let pulls: Vec<_> = bed
-            .nodes
-            .iter()
-            .map(|node| scope.spawn(|| pull(node, APP)))
-            .collect();
-        thread::sleep(MIDDLE);
-        happens()?;
-        for pull in pulls {
-            pull.join().map_err(|_panic| anyhow!("a pull panicked"))??;
-        }
-        Ok(())
+fn crowd(release: Release, racks: &[u8], agents: &[&str]) -> Result<Crowd> {
+    Crowd::start(&CrowdSetup {
+        release,
+        settings: "",
+        racks,
+        links: Links {
+            node: 150,
+            uplink: 200,
+            registry: 80,
+        },
+        agents,
+        deadline: PULL,
     })
 }
 
-/// Copies of the image that came into each rack, from the registry and from other racks.
-fn copies_into_racks(bed: &Bed, image: &Image) -> Result<BTreeMap<String, f64>> {
-    let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
-    for node in &bed.nodes {
-        let rack = bytes.entry(node.host.rack.clone()).or_default();
-        *rack += bed.registry.bytes_to(node.host.address);
-        let agent = node.agent.as_ref().context("a node without an agent")?;
-        for (peer, received) in agent.received()? {
-            let is_near = |other: &&testbed::Node| other.host.address == peer;
-            let other = bed.nodes.iter().find(is_near).context("an unknown peer")?;
-            if other.host.rack != node.host.rack {
-                *rack += received;
-            }
-        }
-    }
-    Ok(bytes
-        .into_iter()
-        .map(|(rack, bytes)| (rack, ratio(bytes, image.bytes())))
-        .collect())
+/// Pulls on all nodes at once.
+fn pull_on_all(crowd: &Crowd, layers: &[u32]) -> Result<Pulled> {
+    let image = crowd.push("crowd", layers)?;
+    crowd.pull(&image, &crowd.all(), Duration::ZERO)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::as_conversions,
-    reason = "a ratio for people"
-)]
-fn ratio(part: u64, whole: u64) -> f64 {
-    part as f64 / whole as f64
+/// The same; in the middle of it something happens.
+fn pull_while(
+    crowd: &mut Crowd,
+    layers: &[u32],
+    happens: impl FnOnce(&mut Crowd) -> Result<()>,
+) -> Result<Pulled> {
+    let image = crowd.push("crowd", layers)?;
+    let pulls = crowd.begin(&image, &crowd.all(), Duration::ZERO)?;
+    thread::sleep(MIDDLE);
+    happens(crowd)?;
+    let pulled = crowd.finish(pulls)?;
+    ensure!(pulled.failed.is_empty(), "{:?}", pulled.failed);
+    Ok(pulled)
 }
 
 fn one_copy_from_the_registry_and_one_into_each_rack(release: Release) -> Result<()> {
-    let bed = crowd_bed(release, &[3, 3], ON)?;
-    let image = image(3, 12)?;
-    bed.registry.push(&image, APP)?;
-    pull_on_all(&bed)?;
-    bed.registry.settle()?;
-    let copies = ratio(bed.registry.bytes(), image.bytes());
+    let crowd = crowd(release, &[3, 3], &[ON])?;
+    let pulled = pull_on_all(&crowd, &[12, 12, 12])?;
+    let copies = pulled.registry_copies;
     assert!(copies <= MOST, "{copies} copies from the registry");
-    let into_racks = copies_into_racks(&bed, &image)?;
-    for (rack, copies) in &into_racks {
+    for (rack, copies) in &pulled.into_racks {
         assert!(
             *copies <= 1.2,
-            "{copies} copies into {rack}: {into_racks:?}"
+            "{copies} copies into {rack}: {:?}",
+            pulled.into_racks
         );
     }
     Ok(())
 }
 
 /// The blobs that nodes get together with others, as their agents say.
-fn under_way(bed: &Bed) -> Result<Vec<Value>> {
+fn in_flight(bed: &Bed) -> Result<Vec<Value>> {
     let mut blobs = Vec::new();
     for node in &bed.nodes {
-        let agent = node.agent.as_ref().context("a node without an agent")?;
-        let status: Value = serde_json::from_str(&agent.admin("/status")?.text())?;
+        let status: Value = serde_json::from_str(&agent(node)?.admin("/status")?.text())?;
         assert_eq!(status["swarm"]["on"], true, "{status}");
         let own = status["swarm"]["blobs"].as_array();
         blobs.extend(own.context("a list of blobs")?.iter().cloned());
@@ -134,36 +89,12 @@ fn under_way(bed: &Bed) -> Result<Vec<Value>> {
     Ok(blobs)
 }
 
-fn kill(id: u32) -> Result<()> {
-    let id = i32::try_from(id).ok().and_then(Pid::from_raw);
-    Ok(kill_process(id.context("no process")?, Signal::KILL)?)
-}
-
-/// The node whose containerd the registry serves.
-fn first_fetcher(bed: &Bed) -> Result<&testbed::Node> {
-    let holds_permit = |node: &&testbed::Node| {
-        let page = node.agent.as_ref().map(|agent| agent.admin("/metrics"));
-        page.is_some_and(|page| {
-            page.is_ok_and(|page| {
-                let text = page.text();
-                let mut lines = text.lines();
-                lines.any(|line| line.starts_with(PERMITS) && !line.ends_with(" 0"))
-            })
-        })
-    };
-    let first = bed.nodes.iter().find(holds_permit);
-    first.context("nobody has a permit")
-}
-
-const PERMITS: &str = "piccolo_agent_swarm_turns_total{verdict=\"permit\"}";
-
 #[test]
 fn the_first_fetchers_agent_may_die() -> Result<()> {
-    let bed = crowd_bed(Release::V1_7, &[2, 2], ON)?;
-    let image = image(1, 24)?;
-    bed.registry.push(&image, APP)?;
-    pull_while(&bed, || {
-        let blobs = under_way(&bed)?;
+    let mut crowd = crowd(Release::V1_7, &[2, 2], &[ON])?;
+    let permits = crowd.permits();
+    let pulled = pull_while(&mut crowd, &[24], |crowd| {
+        let blobs = in_flight(&crowd.bed)?;
         let feeds = |blob: &Value| blob["feeds"].as_array().is_some_and(|to| !to.is_empty());
         let asks = blobs.iter().filter(|blob| blob["permit"] == true);
         assert!(
@@ -172,57 +103,52 @@ fn the_first_fetchers_agent_may_die() -> Result<()> {
         );
         let takes = blobs.iter().filter(|blob| blob["takes_from"].is_string());
         assert!(takes.count() >= 2, "{blobs:?}");
-        let agent = first_fetcher(&bed)?.agent.as_ref();
-        kill(agent.context("no agent")?.process().id())
+        let first = crowd.first_fetcher(&permits);
+        let first = crowd
+            .bed
+            .nodes
+            .get_mut(first.context("nobody has a permit")?);
+        let agent = first.and_then(|node| node.agent.take());
+        agent.context("no agent")?.kill();
+        Ok(())
     })?;
-    bed.registry.settle()?;
     // Its containerd goes on by itself, and another node goes on for the rest.
-    let copies = ratio(bed.registry.bytes(), image.bytes());
+    let copies = pulled.registry_copies;
     assert!(copies <= 2.05, "{copies} copies from the registry");
     Ok(())
 }
 
 #[test]
 fn the_server_may_die_in_the_middle() -> Result<()> {
-    let bed = crowd_bed(Release::V1_7, &[2, 2], ON)?;
-    let image = image(1, 24)?;
-    bed.registry.push(&image, APP)?;
-    pull_while(&bed, || {
-        let server = bed.server.as_ref().context("no server")?;
-        kill(server.process().id())
+    let mut crowd = crowd(Release::V1_7, &[2, 2], &[ON])?;
+    let pulled = pull_while(&mut crowd, &[24], |crowd| {
+        crowd.bed.server.take().context("no server")?.kill();
+        Ok(())
     })?;
-    bed.registry.settle()?;
-    let copies = ratio(bed.registry.bytes(), image.bytes());
+    let copies = pulled.registry_copies;
     assert!(copies <= MOST, "{copies} copies from the registry");
     Ok(())
 }
 
 #[test]
 fn what_is_denied_takes_no_part() -> Result<()> {
-    let denied = &["--swarm=on", "--deny=registry.test/lib/*"];
-    let bed = crowd_bed(Release::V1_7, &[1, 1], denied)?;
-    let image = image(1, 8)?;
-    bed.registry.push(&image, APP)?;
-    pull_on_all(&bed)?;
-    bed.registry.settle()?;
-    let copies = ratio(bed.registry.bytes(), image.bytes());
+    let crowd = crowd(Release::V1_7, &[1, 1], &[ON, "--deny=registry.test/lib/*"])?;
+    let copies = pull_on_all(&crowd, &[8])?.registry_copies;
     assert!(copies >= 1.99, "{copies} copies from the registry");
-    for node in &bed.nodes {
-        let agent = node.agent.as_ref().context("no agent")?;
-        assert!(agent.received()?.is_empty(), "{:?}", agent.received()?);
+    for node in &crowd.bed.nodes {
+        let received = agent(node)?.received()?;
+        assert!(received.is_empty(), "{received:?}");
     }
     Ok(())
 }
 
 #[test]
 fn nodes_that_take_no_part_pull_as_before() -> Result<()> {
-    let mut bed = crowd_bed(Release::V1_7, &[2, 1], ON)?;
-    bed.start_agent(2, &["--swarm=off"])?;
-    let image = image(1, 16)?;
-    bed.registry.push(&image, APP)?;
-    pull_on_all(&bed)?;
-    bed.registry.settle()?;
-    let copies = ratio(bed.registry.bytes(), image.bytes());
+    let mut crowd = crowd(Release::V1_7, &[2, 1], &[ON])?;
+    // One after the other: they share their ports.
+    crowd.bed.nodes[2].agent = None;
+    crowd.bed.start_agent(2, &["--swarm=off"])?;
+    let copies = pull_on_all(&crowd, &[16])?.registry_copies;
     assert!(copies <= 2.1, "{copies} copies from the registry");
     Ok(())
 }
@@ -262,9 +188,9 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn a_damaged_node_in_the_middle_is_named_and_no_pull_fails() -> Result<()> {
-    let bed = crowd_bed(Release::V1_7, &[3], ON)?;
-    let image = image(1, 40)?;
-    bed.registry.push(&image, APP)?;
+    let crowd = crowd(Release::V1_7, &[3], &[ON])?;
+    crowd.push("crowd", &[40])?;
+    let bed = &crowd.bed;
     let [first, middle, last] = &bed.nodes[..] else {
         return Err(anyhow!("not three nodes"));
     };
@@ -308,9 +234,9 @@ const MENDED: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_false_list_fails_a_pull_once_and_the_next_try_is_right() -> Result<()> {
-    let bed = crowd_bed(Release::V1_7, &[3], ON)?;
-    let image = image(1, 40)?;
-    bed.registry.push(&image, APP)?;
+    let crowd = crowd(Release::V1_7, &[3], &[ON])?;
+    crowd.push("crowd", &[40])?;
+    let bed = &crowd.bed;
     let [maker, others @ ..] = &bed.nodes[..] else {
         return Err(anyhow!("no nodes"));
     };

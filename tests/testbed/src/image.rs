@@ -124,6 +124,16 @@ impl Image {
         self.native_blobs().map(|blob| blob.size).sum()
     }
 
+    /// How many copies of what a node fetches these bytes are.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::as_conversions,
+        reason = "a ratio for people"
+    )]
+    pub fn copies(&self, bytes: u64) -> f64 {
+        bytes as f64 / self.bytes().max(1) as f64
+    }
+
     /// The blobs a node of this architecture fetches.
     pub fn native_blobs(&self) -> impl Iterator<Item = &Blob> {
         let is_index = self.variants.len() > 1;

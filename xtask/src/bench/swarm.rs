@@ -1,5 +1,8 @@
 //! `bench swarm`: all nodes of a large cluster join a crowd at the same moment.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use clap::Args;
 use measure::{Dataset, JoinsOutcome, JoinsPlan, Task};
@@ -29,7 +32,9 @@ pub(super) struct Options {
 }
 
 /// After its start a server gives nobody a permit for a second and a half.
-const HUSH: &str = "2";
+const HUSH: Duration = Duration::from_secs(2);
+/// The server shows its sums four times a second.
+const SHOWN: Duration = Duration::from_secs(1);
 
 pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
     let (measure, programs) = prepare()?;
@@ -63,7 +68,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
     for round in 1..=options.rounds {
         let program = programs.join("piccolo-server");
         let server = Instance::start(&program, &database, "server", &[])?;
-        crate::shell::run(std::process::Command::new("sleep").arg(HUSH))?;
+        thread::sleep(HUSH);
         let before = process::resident(server.pid()).now;
         let cpu = server.cpu()?;
         let plan = JoinsPlan {
@@ -74,8 +79,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
         };
         let outcome: JoinsOutcome = measure.run(&Task::Joins(plan))?;
         let cpu = server.cpu()?.saturating_sub(cpu).as_secs_f64();
-        // The sums are shown four times a second.
-        crate::shell::run(std::process::Command::new("sleep").arg("1"))?;
+        thread::sleep(SHOWN);
         let metrics = page(server.admin, "/metrics")?;
         let sum = |name: &str| sum(&metrics, name).with_context(|| format!("no {name}"));
         let more = process::resident(server.pid()).peak.saturating_sub(before);

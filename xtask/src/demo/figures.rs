@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use testbed::{Bed, Node};
+use testbed::{Bed, Image, Node};
 
 use super::pull::Round;
 
@@ -76,7 +76,7 @@ impl NodeFigures {
 }
 
 /// The most copies that came into a rack, from the registry and from other racks.
-pub(super) fn copies_into_rack(bed: &Bed, nodes: &[NodeFigures], image: u64) -> f64 {
+pub(super) fn copies_into_rack(bed: &Bed, nodes: &[NodeFigures], image: &Image) -> f64 {
     let mut racks: BTreeMap<&str, u64> = BTreeMap::new();
     for node in nodes {
         let is_near = |peer: &str| {
@@ -88,14 +88,5 @@ pub(super) fn copies_into_rack(bed: &Bed, nodes: &[NodeFigures], image: u64) -> 
         let bytes = node.from_registry + from_far.map(|(_, bytes)| bytes).sum::<u64>();
         *racks.entry(&node.rack).or_default() += bytes;
     }
-    ratio(racks.into_values().max().unwrap_or_default(), image)
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::as_conversions,
-    reason = "a ratio for people"
-)]
-pub(super) fn ratio(part: u64, whole: u64) -> f64 {
-    part as f64 / whole.max(1) as f64
+    image.copies(racks.into_values().max().unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::{Ended, Growing, Reached};
 use crate::{
-    chunks::{CHUNK, ChunkDigest, ChunkHasher, end_of, start_of},
+    chunks::{CHUNK, ChunkDigest, ChunkHasher, end_of},
     disk,
     http::Span,
 };
@@ -136,6 +136,6 @@ impl Growing {
 
 impl List {
     fn has(&self, offset: u64) -> bool {
-        self.digests.contains_key(&(start_of(offset) / CHUNK))
+        self.digests.contains_key(&(offset / CHUNK))
     }
 }

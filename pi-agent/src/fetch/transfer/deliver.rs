@@ -323,14 +323,7 @@ impl Transfer {
             return false;
         }
         self.progress.silent += 1;
-        let question = Question {
-            want: &self.want,
-            ask: Ask::WHOLE,
-            method: Method::Head,
-            crowd: false,
-            chunks: false,
-        };
-        let Some(reached) = self.opener.reached(question, upstream.peer()).await else {
+        let Some(reached) = self.opener.reached(&self.want, upstream.peer()).await else {
             return false;
         };
         // It sends chunks whole, and its next one comes.

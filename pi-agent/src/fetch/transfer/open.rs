@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{count::Counts, timing::FirstBytes};
 use crate::fetch::{
+    Want,
     exchange::{Exchanges, PeerError, Question, Upstream},
     peers::Candidates,
     settings::FetchSettings,
@@ -73,8 +74,8 @@ impl Opener {
     }
 
     /// How many bytes a peer that sends nothing has, if it is still getting the object.
-    pub(super) async fn reached(&self, question: Question<'_>, peer: Holder) -> Option<u64> {
-        self.exchanges.reached(question, peer).await
+    pub(super) async fn reached(&self, want: &Want, peer: Holder) -> Option<u64> {
+        self.exchanges.reached(want, peer).await
     }
 
     /// The body of `upstream` was read to its end.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use testbed::Release;
 
-use super::{Crowd, CrowdSetup, Links, ON, Pulled};
+use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, Pulled};
 
 /// Where the registry binds.
 const REGISTRY_BINDS: Links = Links {
@@ -118,6 +118,7 @@ impl Bench<'_> {
             racks: self.racks,
             links,
             agents,
+            deadline: DEADLINE,
         })
     }
 

@@ -14,7 +14,7 @@ use fastrand::Rng;
 use serde::Serialize;
 use testbed::{Agent, Image, Rate, Release, wait_until};
 
-use super::{Crowd, CrowdSetup, Links, ON};
+use super::{Crowd, CrowdSetup, DEADLINE, Links, ON};
 use crate::faults::soak;
 
 /// Half of the nodes' links bind nothing: the registry does.
@@ -166,6 +166,7 @@ impl Lab {
             racks: &RACKS,
             links: LINKS,
             agents: &[ON],
+            deadline: DEADLINE,
         })?;
         let mut lab = Self {
             crowd,
@@ -187,7 +188,7 @@ impl Lab {
 
     fn one(&mut self, seed: u64, plan: &[Planned], found: &mut Found) -> Result<()> {
         let image = self.image(seed)?;
-        let permits = self.permits();
+        let permits = self.crowd.permits();
         let pulls = self
             .crowd
             .begin(&image, &self.crowd.all(), Duration::ZERO)?;
@@ -366,23 +367,10 @@ impl Lab {
         match victim {
             Victim::Node(number) => number,
             Victim::FirstFetcher => {
-                let now = self.permits();
-                let mut nodes = now.iter().zip(before);
                 // Its agent may be the one that was struck before.
-                nodes.position(|(now, before)| now > before).unwrap_or(0)
+                self.crowd.first_fetcher(before).unwrap_or(0)
             }
         }
-    }
-
-    /// How often each node was told to ask the registry; 0 where it does not say.
-    fn permits(&self) -> Vec<u64> {
-        let count = |node: &testbed::Node| {
-            let page = node.agent.as_ref()?.admin("/metrics").ok()?.text();
-            let mut lines = page.lines();
-            lines.find_map(|line| line.strip_prefix(PERMITS)?.trim().parse().ok())
-        };
-        let nodes = self.crowd.bed.nodes.iter();
-        nodes.map(|node| count(node).unwrap_or(0)).collect()
     }
 
     /// Descriptors of each node's agent, by its process.
@@ -426,8 +414,6 @@ impl Lab {
         Ok(())
     }
 }
-
-const PERMITS: &str = "piccolo_agent_swarm_turns_total{verdict=\"permit\"}";
 
 impl Fault {
     /// Copies that it may cost. While a first fetcher that halts or is cut off goes on, another node

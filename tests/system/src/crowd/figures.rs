@@ -26,13 +26,3 @@ impl Pulled {
         seconds.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
     }
 }
-
-/// A part of a whole, which is 1 at least.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::as_conversions,
-    reason = "a ratio for people"
-)]
-pub fn ratio(part: u64, whole: u64) -> f64 {
-    part as f64 / whole.max(1) as f64
-}
