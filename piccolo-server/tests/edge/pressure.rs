@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use piccolo_api::path;
 use serde_json::json;
 use testbed::SqlServer;
@@ -189,12 +190,18 @@ async fn too_many_are_refused(server: &Process) {
     let keys: Vec<_> = (0..20_000).map(|n| n.to_string()).collect();
     let replies = (0..60).map(|node| {
         let call = call(&format!("10.0.{node}.1:1"), &keys);
-        Box::pin(async move { exchange(server.api, &call).await })
+        async move { exchange(server.api, &call).await }
     });
-    let replies = futures_util::future::select_all(replies);
-    let (reply, ..) = replies.await;
-    assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
-    assert!(reply.contains("\r\nretry-after: 1\r\n"), "{reply}");
-    assert!(reply.contains("too many changes are waiting"), "{reply}");
+    let mut replies: FuturesUnordered<_> = replies.collect();
+    loop {
+        let reply = replies.next().await.expect("some are too many");
+        assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
+        assert!(reply.contains("\r\nretry-after: 1\r\n"), "{reply}");
+        if reply.contains("too many changes are waiting") {
+            break;
+        }
+        // Where this machine takes seconds for as many keys, the first ones have waited too long.
+        assert!(reply.contains("could not be stored"), "{reply}");
+    }
     assert!(counted(server, refused).await >= 1.0);
 }
