@@ -194,8 +194,7 @@ impl Herd {
         };
         if self[id].state == State::Done {
             self.drop_kids(id);
-            self[id].fed_at = Ms::MAX;
-            self[id].bytes = 0;
+            self[id].has_nothing();
             self.take_out(id, now);
         }
     }

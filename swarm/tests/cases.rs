@@ -407,6 +407,43 @@ fn a_node_that_waited_too_long_uses_the_budget_and_no_more() {
 }
 
 #[test]
+fn who_fetches_again_has_not_waited_since_it_fetched_before() {
+    let ends: [fn(&mut Bed, u32); 3] = [
+        |bed, node| bed.swarm.complete(bed.now, KEY, node),
+        |bed, node| bed.swarm.leave(bed.now, KEY, node),
+        // Its agent was killed, and nothing was heard of its end.
+        |_, _| {},
+    ];
+    for end in ends {
+        let mut bed = Bed::new(Rules::default());
+        assert_eq!(may_go(&bed.join(1)), Some(Reason::Turn));
+        bed.progress(1, 1 << 20, None, true);
+        for node in 2..6 {
+            assert_eq!(sources(&bed.join(node)), [node - 1]);
+            bed.progress(node, 1 << 20, None, false);
+        }
+        for node in 1..6 {
+            end(&mut bed, node);
+        }
+        // Later than anybody waits, and before the key has settled.
+        bed.wait(12_000);
+        let mut permitted = BTreeSet::new();
+        // Some are sent to those who turn out to have lost it too.
+        for _ in 0..5 {
+            for node in 1..6 {
+                let a = bed.join(node);
+                eprintln!("{node} {:?} {:?}", a.verdict, bed.member(node));
+                if may_go(&a).is_some() {
+                    permitted.insert(node);
+                }
+            }
+            bed.wait(100);
+        }
+        assert_eq!(permitted.len(), 1, "{permitted:?}");
+    }
+}
+
+#[test]
 fn a_rack_of_hundreds_has_one_gateway_and_short_chains() {
     let mut bed = Bed::new(Rules::default());
     let rack = Place {

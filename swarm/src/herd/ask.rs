@@ -60,12 +60,29 @@ impl Herd {
             Some(&id) => id,
             None => self.admit_as(ask.node, ask.place, ask.rank, context),
         };
-        if ask.rank.is_none() && ask.offset == 0 {
+        let is_whole = ask.rank.is_none() && ask.offset == 0;
+        if is_whole {
             // It has none of the bytes from before any more.
             self[id].tainted = false;
         }
+        self.begins_anew(id, is_whole, context);
         self.wants_again(id);
         self.ask(id, ask, context)
+    }
+
+    /// Who had it all, or was silent for longer than who waits ever is, has not waited since its last
+    /// byte: that was of an earlier fetch, or it was at a source. How long it waited there it says.
+    fn begins_anew(&mut self, id: MemberId, is_whole: bool, context: &Context) {
+        let Context { now, rules, .. } = *context;
+        let member = &mut self[id];
+        let was_silent = now.saturating_sub(member.heard) >= ms(rules.lease);
+        if member.state == State::Done || was_silent {
+            member.since = now;
+        }
+        if was_silent && is_whole {
+            // What became of its last fetch says nothing of this one.
+            member.stalled = false;
+        }
     }
 
     /// Who has it all and asks has it no more; who was out is back.
@@ -73,8 +90,7 @@ impl Herd {
         match self[id].state {
             State::Done => {
                 self.drop_kids(id);
-                self[id].bytes = 0;
-                self[id].fed_at = Ms::MAX;
+                self[id].has_nothing();
             }
             State::Out => {}
             State::Waiting | State::Fetching => return,

@@ -62,6 +62,10 @@ impl Herd {
             self.touched = now;
             self.take_out(id, now);
             self.drop_kids(id);
+            let member = &mut self[id];
+            member.has_nothing();
+            // It gave the permit back.
+            member.stalled = false;
         }
     }
 

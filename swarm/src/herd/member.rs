@@ -133,6 +133,11 @@ impl Member {
         self.state != State::Out && !self.slow && self.is_trusted() && !self.leaf
     }
 
+    /// Whether it waits for others, and must not go first: nobody waits behind it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stalled && self.state == State::Waiting
+    }
+
     pub(super) fn has_room(&self, slot: Slot) -> bool {
         self.kids[slot.range()].iter().any(Option::is_none)
     }
@@ -152,6 +157,12 @@ impl Member {
                 *place = None;
             }
         }
+    }
+
+    /// It has lost the bytes that it had.
+    pub(super) fn has_nothing(&mut self) {
+        self.bytes = 0;
+        self.fed_at = Ms::MAX;
     }
 
     /// It reports the number of bytes that it has.

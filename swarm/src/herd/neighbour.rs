@@ -30,7 +30,7 @@ impl Herd {
             for &other in chain.members.iter().rev() {
                 let candidate = &self[other];
                 let before = candidate.place < member.place || candidate.state == State::Done;
-                if other == id || !before || !candidate.is_usable() {
+                if other == id || !before || !candidate.is_usable() || candidate.is_stuck() {
                     continue;
                 }
                 if candidate.has_room(slot) && !tried.contains(&other) {
