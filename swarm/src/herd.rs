@@ -20,6 +20,7 @@ use std::time::Duration;
 pub(crate) use ask::Source;
 pub(crate) use ask::{Ask, Found, Verdict};
 pub(crate) use member::{Ms, ms};
+pub(crate) use restore::{Noted, Said};
 
 use chain::{Chain, Number, Opening};
 use chain_id::ChainId;

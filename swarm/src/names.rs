@@ -17,6 +17,8 @@ struct Entry<A> {
     name: A,
     /// How many keys remember the node.
     keys: u32,
+    /// When a permit last brought it a byte, in milliseconds since the swarm began.
+    fed: Option<u32>,
 }
 
 impl<A: Copy + Eq + Hash> Names<A> {
@@ -48,7 +50,11 @@ impl<A: Copy + Eq + Hash> Names<A> {
         if let Some(node) = self.number(name) {
             return Some(node);
         }
-        let entry = Entry { name, keys: 0 };
+        let entry = Entry {
+            name,
+            keys: 0,
+            fed: None,
+        };
         let node = if let Some(node) = self.free.pop() {
             *self.entries.get_mut(index(node))? = entry;
             node
@@ -80,6 +86,18 @@ impl<A: Copy + Eq + Hash> Names<A> {
         if self.numbers.is_empty() {
             *self = Self::new();
         }
+    }
+
+    /// A permit has brought the node a byte.
+    pub(crate) fn feed(&mut self, node: Node, now: u32) {
+        if let Some(entry) = self.entries.get_mut(index(node)) {
+            entry.fed = Some(now);
+        }
+    }
+
+    /// When a permit last brought the node a byte of any key.
+    pub(crate) fn fed(&self, node: Node) -> Option<u32> {
+        self.entry(node)?.fed
     }
 
     /// Bytes that it takes, about.

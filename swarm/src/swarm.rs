@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::answer::{Answer, Heard, Permit, Source, Standing, Verdict, Why};
 use crate::budget::Bucket;
-use crate::herd::{self, Ask, Context, Found, Herd, Ms};
+use crate::herd::{self, Ask, Context, Found, Herd, Ms, Noted, Said};
 use crate::identity::Node;
 use crate::names::Names;
 use crate::{Change, Event, Fault, Join, Key, Place, Progress, Rules, Totals};
@@ -92,15 +92,28 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         let Some(node) = self.room_for(now, key, progress.node) else {
             return unknown;
         };
-        let said = (progress.bytes, progress.rank, progress.permit);
-        let place = progress.place;
-        let heard = self.with(now, key, |herd, context| {
-            let (rank, until, lost) = herd.progress(node, place, said, context);
-            (rank, until, lost, herd.origin)
+        let at = herd::ms(now.saturating_sub(self.started));
+        let stall = herd::ms(self.rules.stall);
+        let said = Said {
+            node,
+            place: progress.place,
+            bytes: progress.bytes,
+            rank: progress.rank,
+            permit: progress.permit,
+            is_fed: (self.names.fed(node)).is_some_and(|fed| at.saturating_sub(fed) < stall),
+        };
+        let noted = self.with(now, key, |herd, context| {
+            (herd.progress(&said, context), herd.origin)
         });
-        let Some((rank, until, lost, origin)) = heard else {
+        let Some((noted, origin)) = noted else {
             return unknown;
         };
+        if noted.moved {
+            self.names.feed(node, at);
+        }
+        let Noted {
+            rank, until, lost, ..
+        } = noted;
         let standing = match until {
             Some(until) => Standing::Permit {
                 until: time(origin, until),

@@ -243,6 +243,45 @@ fn a_fetcher_without_progress_loses_its_permit_and_hears_of_it() {
 }
 
 #[test]
+fn a_permit_is_kept_while_the_registry_sends_its_holder_another_key() {
+    let other = Key(43);
+    let mut bed = Bed::new(Rules::default());
+    assert_eq!(may_go(&bed.join(1)), Some(Reason::Turn));
+    let join = Join {
+        node: 1,
+        place: place(1),
+        offset: 0,
+        tried: &[],
+        sources: 1,
+        waited_ms: 0,
+        rank: None,
+    };
+    let answer = bed.swarm.join(bed.now, other, &join);
+    assert_eq!(may_go(&answer), Some(Reason::Turn));
+    let mut lost_at = None;
+    for second in 1..20 {
+        bed.wait(1_000);
+        // The one key is in the way of the other, for longer than a permit lasts without a byte.
+        let slow = bed.progress(1, 0, None, true);
+        let fast = Progress {
+            node: 1,
+            place: place(1),
+            bytes: second << 20,
+            rank: None,
+            permit: true,
+        };
+        let fast = bed.swarm.progress(bed.now, other, &fast).standing;
+        assert!(matches!(fast, Standing::Permit { .. }), "{fast:?}");
+        if slow == Standing::Lost {
+            lost_at.get_or_insert(second);
+        }
+    }
+    // But not for ever.
+    let lost_at = lost_at.expect("it is given to another at last");
+    assert!((8..=13).contains(&lost_at), "{lost_at}");
+}
+
+#[test]
 fn the_next_rack_goes_on_when_nobody_of_the_first_asks() {
     let mut bed = Bed::new(Rules::default());
     for node in [0, 1] {

@@ -16,6 +16,8 @@ pub(super) struct Lease {
     moved: Ms,
     /// Whether it has had a byte by this permit.
     begun: bool,
+    /// Since when it has had no new byte of this key, whatever came of others.
+    since: Ms,
 }
 
 impl Herd {
@@ -83,18 +85,29 @@ impl Herd {
             bytes: member.bytes,
             moved: now,
             begun: false,
+            since: now,
         };
         self.leases.push(lease);
         lease
     }
 
-    /// The holder says how far it is.
-    pub(super) fn renew(&mut self, id: MemberId, now: Ms, rules: &Rules) -> Option<Lease> {
+    /// The holder says how far it is. Where the registry sends it another key, this one has its turn
+    /// soon: the two share a link, and nobody else would be served sooner over the registry's.
+    pub(super) fn renew(
+        &mut self,
+        id: MemberId,
+        is_fed: bool,
+        now: Ms,
+        rules: &Rules,
+    ) -> Option<Lease> {
         let bytes = self[id].bytes;
         let lease = self.leases.iter_mut().find(|lease| lease.member == id)?;
         lease.until = now.saturating_add(ms(rules.lease));
         if bytes > lease.bytes {
             (lease.bytes, lease.moved, lease.begun) = (bytes, now, true);
+            lease.since = now;
+        } else if is_fed && now.saturating_sub(lease.since) < ms(rules.patience) {
+            lease.moved = now;
         }
         Some(*lease)
     }

@@ -14,15 +14,40 @@ const MOST: u32 = 1 << 24;
 /// How far the clocks of instances may be apart, in seconds.
 const SKEW: u32 = 300;
 
+/// [`crate::Progress`] in the herd's own numbers.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) node: Node,
+    pub(crate) place: Place,
+    pub(crate) bytes: u64,
+    pub(crate) rank: Option<Rank>,
+    pub(crate) permit: bool,
+    /// Whether the registry sends it another key.
+    pub(crate) is_fed: bool,
+}
+
+/// [`crate::Heard`] in the herd's own numbers.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    pub(crate) rank: Option<Rank>,
+    /// Until when its permit is good.
+    pub(crate) until: Option<Ms>,
+    pub(crate) lost: bool,
+    /// Whether its permit has brought it bytes.
+    pub(crate) moved: bool,
+}
+
 impl Herd {
-    /// A member says how far it is. Gives its lease if it holds one, and whether it has lost one.
-    pub(crate) fn progress(
-        &mut self,
-        node: Node,
-        place: Place,
-        (bytes, rank, says_permit): (u64, Option<Rank>, bool),
-        context: &Context,
-    ) -> (Option<Rank>, Option<Ms>, bool) {
+    /// A member says how far it is.
+    pub(crate) fn progress(&mut self, said: &Said, context: &Context) -> Noted {
+        let Said {
+            node,
+            place,
+            bytes,
+            rank,
+            permit: says_permit,
+            is_fed,
+        } = *said;
         let Context { now, rules, .. } = *context;
         self.expire(now, rules);
         self.touched = now;
@@ -35,7 +60,8 @@ impl Herd {
         if self[id].state == State::Out && more {
             self.set_state(id, State::Fetching);
         }
-        let mut lease: Option<Lease> = self.renew(id, now, rules);
+        let mut lease: Option<Lease> = self.renew(id, is_fed, now, rules);
+        let moved = more && lease.is_some();
         let chain = self[id].chain;
         let has_room = now < context.hush || self.turns(self[chain].zone, rules) < rules.permits;
         let is_new = says_permit && has_room && self[id].is_flying() && !self[id].stalled;
@@ -43,7 +69,12 @@ impl Herd {
             lease = Some(self.adopt_permit(id, now, rules));
         }
         let lost = says_permit && lease.is_none() || self[id].tainted;
-        (self.rank(id), lease.map(|lease| lease.until), lost)
+        Noted {
+            rank: self.rank(id),
+            until: lease.map(|lease| lease.until),
+            lost,
+            moved,
+        }
     }
 
     /// A new member, at the place that it had if it says one that may be.
