@@ -30,6 +30,8 @@ const COLLECTED: Duration = Duration::from_secs(30);
 /// What an agent counts its permits as.
 const PERMITS: &str = "piccolo_agent_swarm_turns_total{verdict=\"permit\"}";
 
+/// What the server is told. Its log says who was sent where.
+const SERVER: [&str; 2] = ["--swarm=on", "--log=info,piccolo_server=debug"];
 /// What every agent of a crowd is told.
 pub const ON: &str = "--swarm=on";
 
@@ -130,7 +132,7 @@ impl Crowd {
             file.write_all(setup.settings.as_bytes())?;
             node.containerd.start()?;
         }
-        bed.start_server(&["--swarm=on"])?;
+        bed.start_server(&SERVER)?;
         bed.start_agents(setup.agents)?;
         let deadline = setup.deadline;
         let crowd = Self { bed, deadline };

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::{self, Write as _},
     ops::Range,
     path::PathBuf,
     thread,
@@ -14,9 +15,11 @@ use fastrand::Rng;
 use serde::Serialize;
 use testbed::{Agent, Image, Rate, Release, wait_until};
 
-use super::{Crowd, CrowdSetup, DEADLINE, Links, ON};
+use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, SERVER};
 use crate::faults::soak;
 
+/// What every agent is told: the log of a failed run says what happened.
+const AGENT: &[&str] = &[ON, "--log=info,pi_agent=debug"];
 /// Half of the nodes' links bind nothing: the registry does.
 const LINKS: Links = Links {
     node: 120,
@@ -165,7 +168,7 @@ impl Lab {
             settings: "",
             racks: &RACKS,
             links: LINKS,
-            agents: &[ON],
+            agents: AGENT,
             deadline: DEADLINE,
         })?;
         let mut lab = Self {
@@ -200,6 +203,12 @@ impl Lab {
                 .any(|(fault, victim)| *fault == Fault::ContainerdKilled && victim == node);
             ensure!(excused, "the pull of node {node} failed: {error}");
         }
+        writeln!(
+            io::stderr(),
+            "seed {seed}: {struck:?}, {:.2} copies, {:.1} s",
+            pulled.registry_copies,
+            pulled.longest()
+        )?;
         let most = 1.0 + SPARE + struck.iter().map(|(fault, _)| fault.costs()).sum::<f64>();
         ensure!(
             pulled.registry_copies <= most,
@@ -249,6 +258,7 @@ impl Lab {
         let mut planned = plan.iter().peekable();
         let mut repairs: BTreeMap<Duration, (Fault, usize)> = BTreeMap::new();
         let mut struck = Vec::new();
+        let mut first = None;
         loop {
             let due = repairs.first_key_value().map(|(at, _)| *at);
             let next = planned.next_if(|fault| due.is_none_or(|due| fault.at < due));
@@ -262,7 +272,14 @@ impl Lab {
                 }
                 continue;
             };
-            let node = self.victim(victim, permits);
+            if struck.is_empty() {
+                // Later an agent that halts would keep this waiting.
+                first = self.crowd.first_fetcher(permits);
+            }
+            let node = match victim {
+                Victim::Node(number) => number,
+                Victim::FirstFetcher => first.unwrap_or(0),
+            };
             let place = self.place(fault, node)?;
             // One thing breaks once at a time.
             let mut broken = repairs
@@ -318,7 +335,7 @@ impl Lab {
 
     fn repair(&mut self, fault: Fault, number: usize) -> Result<()> {
         match fault {
-            Fault::AgentKilled => self.crowd.bed.start_agent(number, &[ON])?,
+            Fault::AgentKilled => self.crowd.bed.start_agent(number, AGENT)?,
             Fault::AgentHalts => self.agent(number)?.process().thaw()?,
             Fault::ContainerdKilled => self.node_mut(number)?.containerd.start()?,
             Fault::LinkDown => {
@@ -330,7 +347,7 @@ impl Lab {
                 let rack = self.rack(number)?;
                 self.crowd.bed.network().mend(rack)?;
             }
-            Fault::ServerKilled => self.crowd.bed.start_server(&["--swarm=on"])?,
+            Fault::ServerKilled => self.crowd.bed.start_server(&SERVER)?,
             Fault::ServerHalts => self.server()?.process().thaw()?,
         }
         Ok(())
@@ -361,16 +378,6 @@ impl Lab {
     fn rack(&self, number: usize) -> Result<u8> {
         let rack = &crate::node(&self.crowd.bed, number)?.host.rack;
         Ok(rack.trim_start_matches("rack").parse()?)
-    }
-
-    fn victim(&self, victim: Victim, before: &[u64]) -> usize {
-        match victim {
-            Victim::Node(number) => number,
-            Victim::FirstFetcher => {
-                // Its agent may be the one that was struck before.
-                self.crowd.first_fetcher(before).unwrap_or(0)
-            }
-        }
     }
 
     /// Descriptors of each node's agent, by its process.
