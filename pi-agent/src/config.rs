@@ -163,7 +163,7 @@ pub struct Run {
         long,
         env = "PI_AGENT_SWARM",
         value_name = "MODE",
-        default_value = "off"
+        default_value = "on"
     )]
     pub swarm: SwarmMode,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemon::client::JsonClient;
 use piccolo_api::{MessageReply, path};
 
-use super::{Check, Verdict};
+use super::Check;
 use crate::{config::Doctor, content::Access, status::Status};
 
 const DIAL: Duration = Duration::from_secs(1);
@@ -28,8 +28,7 @@ pub(super) async fn checks(settings: &Doctor, status: Option<&Status>) -> Option
     }
     if status.content.access == Access::Grpc {
         let found = "on, but this node takes no part: it reads containerd's content over gRPC";
-        let remedy = "mount containerd's root into the agent (--containerd-root)";
-        return Some(Check::new(NAME, Verdict::Warning, found, remedy));
+        return Some(Check::good(NAME, found));
     }
     let own = status.servers.iter().map(|server| server.url.as_str());
     let named = settings.server.iter().map(String::as_str);
@@ -40,24 +39,19 @@ pub(super) async fn checks(settings: &Doctor, status: Option<&Status>) -> Option
     };
     let mut checked = None;
     for url in urls {
-        let check = match stance(url, &status.group).await {
+        let found = match stance(url, &status.group).await {
             Stance::On => return Some(Check::good(NAME, format!("on, and {url} decides"))),
-            Stance::Off => Check::new(
-                NAME,
-                Verdict::Warning,
-                format!("on here, but {url} has it off: every node asks the registry"),
-                "start the server without --swarm off, or the agents with it",
-            ),
-            Stance::Older => Check::new(
-                NAME,
-                Verdict::Warning,
-                format!("on here, but {url} is of a release that knows no crowds"),
-                "bring the server up to date",
+            // Either is the operator's choice, and pulls go as without crowds.
+            Stance::Off => {
+                format!("on here, but off at {url} (--swarm off): every node asks the registry")
+            }
+            Stance::Older => format!(
+                "on here, but {url} is of a release that knows no crowds: every node asks the registry"
             ),
             // The check of the server says so.
             Stance::Away => continue,
         };
-        checked.get_or_insert(check);
+        checked.get_or_insert_with(|| Check::good(NAME, found));
     }
     checked
 }

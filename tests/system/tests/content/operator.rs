@@ -55,9 +55,12 @@ fn configures_and_looks_after_a_node(release: Release) -> Result<()> {
         "server",
         "clock",
         "announced",
+        "swarm",
     ] {
         assert_eq!(verdict(&checks, name), "good", "{name}: {checks:#?}");
     }
+    let decides = found(&checks, "swarm");
+    assert!(decides.ends_with(" decides"), "{decides}");
 
     let said = run(node, &["status", "--json"])?;
     let status: Status = serde_json::from_slice(&said.stdout).context("parsing the status")?;
@@ -70,6 +73,14 @@ fn configures_and_looks_after_a_node(release: Release) -> Result<()> {
 
     configure(node, &["--remove"])?;
     assert_eq!(fs::read(&file)?, before, "restored to the byte");
+
+    // An operator's choice is no fault.
+    bed.server.take().context("no server")?.kill();
+    bed.start_server(&["--swarm=off"])?;
+    let checks = doctor(&bed, self::node(&bed, 0)?, 2)?;
+    assert_eq!(verdict(&checks, "swarm"), "good", "{checks:#?}");
+    let off = found(&checks, "swarm");
+    assert!(off.contains("(--swarm off)"), "{off}");
     Ok(())
 }
 
@@ -123,8 +134,16 @@ fn doctor(bed: &Bed, node: &Node, worst: i32) -> Result<Vec<Value>> {
 }
 
 fn verdict<'a>(checks: &'a [Value], name: &str) -> &'a str {
+    part(checks, name, "verdict")
+}
+
+fn found<'a>(checks: &'a [Value], name: &str) -> &'a str {
+    part(checks, name, "found")
+}
+
+fn part<'a>(checks: &'a [Value], name: &str, part: &str) -> &'a str {
     let check = checks.iter().find(|check| check["name"] == name);
     check
-        .and_then(|check| check["verdict"].as_str())
+        .and_then(|check| check[part].as_str())
         .unwrap_or("missing")
 }
