@@ -145,6 +145,7 @@ impl Herd {
     /// Takes out members that have been silent for long, and ends expired leases.
     pub(crate) fn tick(&mut self, now: Ms, rules: &Rules) {
         self.expire(now, rules);
+        self.free_places(now, rules);
         let silence = member::ms(rules.silence);
         if now.saturating_sub(self.swept) < silence / 4 {
             return;

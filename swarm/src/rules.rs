@@ -13,7 +13,8 @@ pub struct Rules {
     pub lease: Duration,
     /// A permit is lost when its holder makes no progress for this long.
     pub stall: Duration,
-    /// How long a permit that was lost is kept for the next in rank.
+    /// How long a permit that was lost is kept for the next in rank, and a place at another rack for a
+    /// rack's next gateway.
     pub offer: Duration,
     /// A node that has waited this long for its first byte may go to the registry, within the
     /// budget.

@@ -12,6 +12,8 @@ use swarm::{
 const KEY: Key = Key(7);
 const NODES: u32 = 24;
 const RACK: u32 = 6;
+/// Between two questions of a node that waits.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -232,30 +234,18 @@ impl World {
             .expect("it is known")
     }
 
-    /// Whether a node claims a rank or a permit that this instance has not given it.
-    fn is_claim(&self, act: &Act) -> bool {
-        match act {
-            Act::Claim { .. } => true,
-            Act::Progress {
-                node, permit: true, ..
-            } => !self.has_permit(*node),
-            _ => false,
-        }
-    }
-
     fn has_permit(&self, node: u32) -> bool {
         let mut members = self.swarm.members(KEY);
         members.any(|member| member.node == node && member.permit.is_some())
     }
 
-    fn check(&self, claimed: bool) {
+    fn check(&self) {
         let members: BTreeMap<u32, MemberView<u32>> = self
             .swarm
             .members(KEY)
             .map(|member| (member.node, member))
             .collect();
-        let chains = usize::try_from(RACK).map_or(1, |rack| rack.div_ceil(self.rules.chain));
-        let mut gateways = BTreeMap::new();
+        let mut gateways: BTreeMap<Rack, Vec<&MemberView<u32>>> = BTreeMap::new();
         for member in members.values() {
             self.check_edges(member, &members);
             let outside = member
@@ -263,7 +253,7 @@ impl World {
                 .iter()
                 .any(|source| place(*source).rack != member.rack);
             if outside {
-                *gateways.entry(member.rack).or_insert(0) += 1;
+                gateways.entry(member.rack).or_default().push(member);
             }
             let has_none = member.sources.is_empty() && member.permit.is_none();
             assert!(member.phase != Phase::Waiting || has_none, "{member:?}");
@@ -271,10 +261,8 @@ impl World {
                 assert!(has_none, "{member:?}");
             }
         }
-        for (rack, count) in gateways {
-            // Ranks and permits that another instance gave are kept, also where a rack then has two.
-            // Known gap: in a rack of several chains a second one sometimes takes from outside, too.
-            assert!(claimed || count <= chains, "{rack:?} has {count} gateways");
+        for of_rack in gateways.values() {
+            assert_eq!(of_rack.len(), 1, "gateways of one rack: {of_rack:?}");
         }
         for node in members.keys() {
             let mut path = BTreeSet::new();
@@ -321,7 +309,7 @@ impl World {
             .feeds
             .iter()
             .copied()
-            .partition(|kid| members[kid].slow);
+            .partition(|kid| members[kid].slow || members[kid].barred);
         assert!(
             quick.len() <= 2 && slow.len() + quick.len() <= 4,
             "{member:?}"
@@ -386,17 +374,14 @@ proptest! {
         acts in prop::collection::vec(act(), 1..120),
     ) {
         let mut world = World::new(rules);
-        let mut claimed = false;
         for act in &acts {
-            claimed |= world.is_claim(act);
             world.act(act);
-            world.check(claimed);
+            world.check();
         }
     }
 
-    /// Whatever happened before, every live node that keeps asking gets the blob within two minutes (the
-    /// dead are forgotten after 90 s; most take far less), and then no state
-    /// is left.
+    /// Whatever happened before, every live node that keeps asking gets the blob as soon as those that
+    /// are dead and in its way may be passed by, and then no state is left.
     #[test]
     fn every_live_node_gets_it_and_the_key_settles(
         rules in rules(),
@@ -404,15 +389,14 @@ proptest! {
         dead in prop::collection::btree_set(0..NODES, 0..12),
     ) {
         let mut world = World::new(rules);
-        let mut claimed = false;
         for act in &acts {
-            claimed |= world.is_claim(act);
             world.act(act);
         }
+        let bound = longest_wait(&world.rules);
         let living: Vec<u32> = (0..NODES).filter(|node| !dead.contains(node)).collect();
         let mut has: BTreeSet<u32> = BTreeSet::new();
-        for round in 0..1200 {
-            world.now += Duration::from_millis(100);
+        for round in 0..bound.as_millis() / PACE.as_millis() {
+            world.now += PACE;
             if round % 10 == 0 {
                 world.swarm.tick(world.now);
             }
@@ -422,7 +406,7 @@ proptest! {
                     world.swarm.complete(world.now, KEY, node);
                 }
             }
-            world.check(claimed);
+            world.check();
         }
         prop_assert_eq!(has.len(), living.len(), "all who live have it");
         for _ in 0..300 {
@@ -461,6 +445,14 @@ proptest! {
         swarm.tick(now + Duration::from_mins(1));
         prop_assert_eq!(swarm.totals().members, 0);
     }
+}
+
+/// How long a node may have to wait for its turn: a permit or a place of who died is free after a lease and
+/// an offer; where the dead cannot be told from the living, patience ends, and in the worst case each
+/// rack needs one of the budget.
+fn longest_wait(rules: &Rules) -> Duration {
+    let racks = NODES.div_ceil(RACK);
+    rules.patience + rules.lease + rules.offer + rules.budget.refill * racks
 }
 
 /// A node asks until it finds a source with bytes: one that is complete, or is fetching.

@@ -132,6 +132,10 @@ impl Herd {
         if let Some(lease) = self.lease(id) {
             return lease.into();
         }
+        self.drop_unsound(id);
+        if self[id].source.is_some() {
+            return self.go_on(id, ask.want, tried, context);
+        }
         let waited = now.saturating_sub(self[id].since).max(ask.waited);
         let is_hushed = now < context.hush;
         if waited >= ms(rules.patience)
@@ -139,10 +143,6 @@ impl Herd {
             && let Some(lease) = self.take_patience(id, context)
         {
             return lease.into();
-        }
-        self.drop_unsound(id);
-        if self[id].source.is_some() {
-            return self.go_on(id, ask.want, tried, context);
         }
         match self.neighbour(id, tried) {
             Neighbour::Free(source, slot) => {
@@ -153,7 +153,7 @@ impl Herd {
             Neighbour::Nobody if self.has_other_gateway(id) => {
                 return self.behind(id, tried, context);
             }
-            Neighbour::Nobody => {}
+            Neighbour::Nobody => self.fall_in(self[id].chain),
         }
         let want = ask.want.clamp(1, rules.stripes);
         if self.seek(id, want, tried, context) {

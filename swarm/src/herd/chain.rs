@@ -4,7 +4,7 @@
 //! behind the first take from chains of the same rack.
 
 use super::chain_id::ChainId;
-use super::member::MemberId;
+use super::member::{MemberId, Ms, ms};
 use super::{Herd, State};
 use crate::{Place, Rack, Rules, Zone};
 
@@ -39,6 +39,8 @@ pub(super) struct Chain {
     pub(super) gateway: Option<MemberId>,
     /// The chain that the gateway takes from.
     pub(super) parent: Option<ChainId>,
+    /// Since when it has been seen with a parent and without a gateway.
+    vacant: Option<Ms>,
     /// The gateway's sources beside its first.
     pub(super) stripes: [Option<MemberId>; Rules::MOST_STRIPES - 1],
     /// How many gateways take from it.
@@ -57,6 +59,7 @@ impl Chain {
             next_place: 0,
             gateway: None,
             parent: None,
+            vacant: None,
             stripes: [None; Rules::MOST_STRIPES - 1],
             kids: 0,
             opening: None,
@@ -113,17 +116,106 @@ impl Herd {
         if chains.len() < 2 {
             return chain;
         }
-        let alive = chains.iter().copied().filter(|&chain| self.is_alive(chain));
-        let head = alive.min_by_key(|&chain| {
-            let Chain { number, parent, .. } = self[chain];
-            let is_tied = parent.is_some_and(|parent| self[parent].rack != self[chain].rack);
-            (!is_tied, number.is_none(), number, chain)
+        let feeding = chains.iter().copied().filter(|&chain| self.can_feed(chain));
+        let head = feeding.min_by_key(|&chain| {
+            let number = self[chain].number;
+            (!self.is_tied(chain), number.is_none(), number, chain)
         });
         let head = head.unwrap_or(chain);
-        // A chain that another instance ranked may be before the one that this instance made the
-        // head. The order does not let it take from there, so it goes on by itself.
-        let is_before = self[chain].number.is_some() && self[chain].number < self[head].number;
-        if is_before { chain } else { head }
+        // The order does not let it take from there, so it goes on by itself.
+        if self.is_before(chain, head) {
+            chain
+        } else {
+            head
+        }
+    }
+
+    /// Gives up the chain's place in the order if it stands before the chain that takes from other
+    /// racks meanwhile: all of it were out, or another instance ranked it. It comes behind that one then,
+    /// as a rack has one gateway. While a gateway takes from the chain it keeps its place: the two could
+    /// wait for each other.
+    pub(super) fn fall_in(&mut self, chain: ChainId) {
+        let chains = self.racks.get(&self[chain].rack);
+        let Some(number) = self[chain].number else {
+            return;
+        };
+        let has_none = !self.can_feed(chain);
+        let is_behind = |&other: &ChainId| {
+            let is_head = self.can_feed(other) && (self.is_tied(other) || has_none);
+            is_head && self.is_before(chain, other)
+        };
+        if !chains.is_some_and(|chains| chains.iter().any(is_behind)) || self.feeds_others(chain) {
+            return;
+        }
+        let kids: Vec<_> = self.ranked.values().copied().collect();
+        for kid in kids {
+            if self[kid].parent == Some(chain) {
+                self.drop_parent(kid);
+            }
+        }
+        self.drop_parent(chain);
+        self.ranked.remove(&number);
+        self[chain].number = None;
+        self.reopen(chain);
+    }
+
+    fn is_before(&self, chain: ChainId, other: ChainId) -> bool {
+        self[chain].number.is_some() && self[chain].number < self[other].number
+    }
+
+    /// Whether the chain's gateway takes from another rack, or asks the registry.
+    fn is_tied(&self, chain: ChainId) -> bool {
+        let gateway = self[chain].gateway;
+        gateway.is_some_and(|gateway| self[gateway].permit) || self.is_outside(chain)
+    }
+
+    /// Whether the chain's parent is in another rack.
+    fn is_outside(&self, chain: ChainId) -> bool {
+        let Chain { rack, parent, .. } = self[chain];
+        parent.is_some_and(|parent| self[parent].rack != rack)
+    }
+
+    /// Whether a member of another chain takes from one of this chain.
+    fn feeds_others(&self, chain: ChainId) -> bool {
+        let members = self[chain].members.iter();
+        let mut kids = members.flat_map(|&id| self[id].kids).flatten();
+        kids.any(|kid| self[kid].chain != chain)
+    }
+
+    /// Whether there is anybody in the chain that others may take from.
+    fn can_feed(&self, chain: ChainId) -> bool {
+        let mut members = self[chain].members.iter();
+        members.any(|&id| self[id].is_usable())
+    }
+
+    /// Whether another chain of the rack has the key, or its gateway takes it from another rack or
+    /// from the registry.
+    pub(super) fn has_head(&self, chain: ChainId) -> bool {
+        let chains = self.racks.get(&self[chain].rack);
+        let is_head = |&other: &ChainId| {
+            let mut members = self[other].members.iter();
+            let has_it = |&id: &MemberId| self[id].state == State::Done && self[id].is_usable();
+            other != chain && (self.is_tied(other) || members.any(has_it))
+        };
+        chains.is_some_and(|chains| chains.iter().any(is_head))
+    }
+
+    /// The chain's gateway takes from another rack now: those of the rack that did so until now come
+    /// behind it when they ask again. What they take now goes on.
+    pub(super) fn make_way(&mut self, chain: ChainId) {
+        if !self.is_outside(chain) {
+            return;
+        }
+        let chains = self.racks.get(&self[chain].rack);
+        for other in chains.cloned().unwrap_or_default() {
+            if other == chain || !self.is_outside(other) {
+                continue;
+            }
+            if let Some(gateway) = self[other].gateway.filter(|&id| !self[id].permit) {
+                self.unlink(gateway);
+            }
+            self.drop_parent(other);
+        }
     }
 
     /// Whether anybody of the chain is there.
@@ -175,6 +267,26 @@ impl Herd {
         };
         self.open.insert(opening);
         self[chain].opening = Some(opening);
+    }
+
+    /// Frees the places at other racks that were kept for the next gateway, and that nobody took.
+    pub(super) fn free_places(&mut self, now: Ms, rules: &Rules) {
+        for chain in (0..self.chains.len()).map(ChainId::new) {
+            let Chain {
+                parent,
+                gateway,
+                vacant,
+                ..
+            } = self[chain];
+            let vacant = match (parent, gateway) {
+                (Some(_), None) => Some(vacant.unwrap_or(now)),
+                _ => None,
+            };
+            self[chain].vacant = vacant;
+            if vacant.is_some_and(|since| now.saturating_sub(since) >= ms(rules.offer)) {
+                self.drop_parent(chain);
+            }
+        }
     }
 
     /// The gateway takes from that chain no more.

@@ -105,9 +105,8 @@ impl Herd {
     fn bar(&mut self, id: MemberId, now: Ms) {
         if !self[id].barred {
             self[id].barred = true;
-            self.lose(id, now);
-            self.drop_kids(id);
             self.say(id, Event::Barred);
+            self.make_leaf(id, now);
         }
     }
 
@@ -118,6 +117,7 @@ impl Herd {
         self.touched = context.now;
         self.wants_again(id);
         if !self[id].slow {
+            self[id].slow = true;
             self.say(id, Event::Slow);
             self.make_leaf(id, context.now);
         }
@@ -127,10 +127,9 @@ impl Herd {
     fn make_leaf(&mut self, id: MemberId, now: Ms) {
         let heir = self[id].kids.into_iter().flatten().find(|&kid| {
             let same_chain = self[kid].chain == self[id].chain;
-            same_chain && !self[kid].slow
+            same_chain && self[kid].is_usable()
         });
         self.drop_kids(id);
-        self[id].slow = true;
         if self[id].permit {
             // What it takes from the registry goes on, and nobody waits for it.
             self.lose(id, now);

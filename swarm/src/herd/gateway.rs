@@ -20,18 +20,22 @@ impl Herd {
     ) -> bool {
         let chain = self[id].chain;
         if let Some(parent) = self[chain].parent {
-            if self.tie(id, parent, want, tried, context) {
+            let is_allowed = self[parent].rack == self[chain].rack || self.head(chain) == chain;
+            if is_allowed && self.tie(id, parent, want, tried, context) {
+                self.make_way(chain);
                 return true;
             }
             self.drop_parent(chain);
         }
-        for parent in self.parents(chain) {
+        let late = context.now.saturating_sub(self[id].since) >= ms(context.rules.offer);
+        for parent in self.parents(chain, late) {
             if self.tie(id, parent, want, tried, context) {
                 self[chain].parent = Some(parent);
                 self[parent].kids += 1;
                 self.reopen(parent);
                 let level = self[parent].level.saturating_add(1);
                 self.give_rank(chain, level);
+                self.make_way(chain);
                 return true;
             }
         }
@@ -54,13 +58,26 @@ impl Herd {
         }
     }
 
-    /// Chains that the gateway of that chain may take from, the best first.
-    fn parents(&self, chain: ChainId) -> Vec<ChainId> {
+    /// Chains that the gateway of that chain may take from, the best first. It looks in other racks also
+    /// where it comes behind another chain of its own, if that finds nobody and it is late.
+    fn parents(&self, chain: ChainId, late: bool) -> Vec<ChainId> {
+        let mut found = Vec::new();
         if self.head(chain) != chain {
-            return self.parents_in_rack(chain);
+            found = self.parents_in_rack(chain);
+            if !late || self.has_head(chain) {
+                return found;
+            }
         }
+        found.extend(self.parents_elsewhere(chain));
+        found.retain(|&parent| parent != chain);
+        found
+    }
+
+    fn parents_elsewhere(&self, chain: ChainId) -> impl Iterator<Item = ChainId> {
         let own = self[chain].zone;
         let mut found: Vec<_> = self.openings(own, MOST_LOOKED_AT).collect();
+        found.retain(|opening| self.may_follow(chain, opening.chain));
+        // A zone that is entered already is entered again where nobody of it may be taken from.
         if found.is_empty() {
             let each = MOST_LOOKED_AT / self.zones.len().max(1) + 1;
             let zones = self.zones.iter().copied().filter(|zone| *zone != own);
@@ -68,8 +85,18 @@ impl Herd {
             others.sort_unstable_by_key(|opening| (opening.level, opening.number));
             found = others;
         }
-        let other = found.into_iter().map(|opening| opening.chain);
-        other.filter(|&parent| parent != chain).collect()
+        found.into_iter().map(|opening| opening.chain)
+    }
+
+    /// Whether the order lets the chain's gateway take from anybody of the other chain.
+    fn may_follow(&self, chain: ChainId, other: ChainId) -> bool {
+        if chain == other {
+            return false;
+        }
+        let own = self[chain].number;
+        let is_earlier = own.is_none() || self[other].number < own;
+        let mut members = self[other].members.iter();
+        members.any(|&id| self[id].is_usable() && (is_earlier || self[id].state == State::Done))
     }
 
     fn openings(&self, zone: Zone, most: usize) -> impl Iterator<Item = Opening> {
@@ -136,10 +163,23 @@ impl Herd {
         tied > 0
     }
 
-    /// Whether another member takes from elsewhere for the chain, or asks the registry.
-    pub(super) fn has_other_gateway(&self, id: MemberId) -> bool {
-        let gateway = self[self[id].chain].gateway;
-        gateway.is_some_and(|gateway| gateway != id && self[gateway].state != State::Out)
+    /// Whether another member takes from elsewhere for the chain, or asks the registry. One that the
+    /// others may not take from makes way.
+    pub(super) fn has_other_gateway(&mut self, id: MemberId) -> bool {
+        let chain = self[id].chain;
+        let Some(gateway) = self[chain].gateway.filter(|&gateway| gateway != id) else {
+            return false;
+        };
+        if self[gateway].is_usable() {
+            return true;
+        }
+        if self[gateway].permit {
+            self[chain].gateway = None;
+        } else {
+            self.unlink(gateway);
+        }
+        self.move_to_end(gateway);
+        false
     }
 
     /// How long a waiting node waits before it asks again: with this pace all waiting nodes

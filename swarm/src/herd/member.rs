@@ -33,7 +33,7 @@ pub(super) enum Slot {
     Chain,
     /// A gateway of another chain, or a stripe of one.
     Second,
-    /// Nodes that drain slowly, and so take little.
+    /// Nodes that nobody takes from, mostly as they drain slowly, and so take little.
     Slow,
 }
 

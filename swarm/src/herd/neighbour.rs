@@ -21,7 +21,7 @@ impl Herd {
         let member = &self[id];
         let chain = &self[member.chain];
         let mut found = Neighbour::Nobody;
-        let wanted: &[Slot] = if member.slow {
+        let wanted: &[Slot] = if member.slow || !member.is_trusted() {
             &[Slot::Slow, Slot::Chain, Slot::Second]
         } else {
             &[Slot::Chain, Slot::Second]

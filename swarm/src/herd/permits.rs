@@ -49,8 +49,7 @@ impl Herd {
 
     /// Gives the member a permit because it waited too long, if the budget has room.
     pub(super) fn take_patience(&mut self, id: MemberId, context: &mut Context) -> Option<Lease> {
-        let member = &self[id];
-        if member.stalled || !context.bucket.take(context.clock) {
+        if !context.bucket.take(context.clock) {
             return None;
         }
         self.counts.patience += 1;
