@@ -175,6 +175,25 @@ impl Network {
         ip(&self.fabric, &format!("link set {} up", port(&host.name)))
     }
 
+    /// Lets a host find no way to an address: what it sends there is refused at once, and replies to what is
+    /// under way get lost.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn hide(&self, host: &Host, address: IpAddr) -> Result<()> {
+        ip(&host.netns, &format!("route add unreachable {address}"))
+    }
+
+    /// Lets it find the way again after [`Network::hide`].
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn show(&self, host: &Host, address: IpAddr) -> Result<()> {
+        ip(&host.netns, &format!("route del unreachable {address}"))
+    }
+
     /// Cuts a rack off the core: packets get lost without a word. Racks are numbered from 1.
     ///
     /// # Errors

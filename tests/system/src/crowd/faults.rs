@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     env, fs,
     io::{self, Write as _},
+    net::IpAddr,
     ops::Range,
     path::PathBuf,
     thread,
@@ -13,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use fastrand::Rng;
 use serde::Serialize;
-use testbed::{Agent, Image, Rate, Release, wait_until};
+use testbed::{Agent, Host, Image, Rate, Release, wait_until};
 
 use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, SERVER};
 use crate::faults::soak;
@@ -58,19 +59,22 @@ pub enum Fault {
     LinkSlow,
     /// A rack's uplink is dead for a while.
     UplinkDown,
+    /// A node cannot reach the registry for a while.
+    RegistryHidden,
     /// The server is killed, and started again.
     ServerKilled,
     /// The server halts for a while.
     ServerHalts,
 }
 
-const ALL: [Fault; 8] = [
+const ALL: [Fault; 9] = [
     Fault::AgentKilled,
     Fault::AgentHalts,
     Fault::ContainerdKilled,
     Fault::LinkDown,
     Fault::LinkSlow,
     Fault::UplinkDown,
+    Fault::RegistryHidden,
     Fault::ServerKilled,
     Fault::ServerHalts,
 ];
@@ -200,7 +204,7 @@ impl Lab {
         for (node, error) in &pulled.failed {
             let excused = struck
                 .iter()
-                .any(|(fault, victim)| *fault == Fault::ContainerdKilled && victim == node);
+                .any(|(fault, victim)| fault.may_fail_pull() && victim == node);
             ensure!(excused, "the pull of node {node} failed: {error}");
         }
         writeln!(
@@ -323,6 +327,10 @@ impl Lab {
                 let rack = self.rack(number)?;
                 self.crowd.bed.network().cut(rack)?;
             }
+            Fault::RegistryHidden => {
+                let (host, registry) = self.to_registry(number)?;
+                self.crowd.bed.network().hide(&host, registry)?;
+            }
             Fault::ServerKilled => {
                 if let Some(server) = self.crowd.bed.server.take() {
                     server.kill();
@@ -347,6 +355,10 @@ impl Lab {
                 let rack = self.rack(number)?;
                 self.crowd.bed.network().mend(rack)?;
             }
+            Fault::RegistryHidden => {
+                let (host, registry) = self.to_registry(number)?;
+                self.crowd.bed.network().show(&host, registry)?;
+            }
             Fault::ServerKilled => self.crowd.bed.start_server(&SERVER)?,
             Fault::ServerHalts => self.server()?.process().thaw()?,
         }
@@ -359,6 +371,11 @@ impl Lab {
             .bed
             .network()
             .reshape(&host, Rate::megabits(megabits))
+    }
+
+    fn to_registry(&mut self, number: usize) -> Result<(Host, IpAddr)> {
+        let registry = self.crowd.bed.registry.address();
+        Ok((self.node_mut(number)?.host.clone(), registry))
     }
 
     fn node_mut(&mut self, number: usize) -> Result<&mut testbed::Node> {
@@ -440,7 +457,13 @@ impl Fault {
             | Self::ServerHalts
             | Self::LinkDown
             | Self::LinkSlow
-            | Self::UplinkDown => LASTS,
+            | Self::UplinkDown
+            | Self::RegistryHidden => LASTS,
         }
+    }
+
+    /// Whether its victim's pull would fail without Piccolo too.
+    fn may_fail_pull(self) -> bool {
+        matches!(self, Self::ContainerdKilled | Self::RegistryHidden)
     }
 }
