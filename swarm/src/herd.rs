@@ -179,14 +179,29 @@ impl Herd {
         self.give_rank(chain, 0);
     }
 
+    /// For so long who was given up is not taken for a holder, in milliseconds.
+    const DOUBT: Ms = 5_000;
+
     /// A node has had it all before anybody asked.
     pub(crate) fn holder(&mut self, node: Node, place: Place, now: Ms, rules: &Rules) {
-        if !self.index.contains_key(&node) {
+        let Some(&id) = self.index.get(&node) else {
             let id = self.admit(node, place, now, rules);
             // It did not come by these rules, so it does not count as theirs.
             self.set_state(id, State::Done);
+            self.complete(node, now);
+            return;
+        };
+        let member = &self[id];
+        // The caller may not have heard yet that the node has lost it. Who asks for it says itself when
+        // it has it, and who was found to have nothing is not asked for a while.
+        let is_known = match member.state {
+            State::Waiting | State::Fetching => false,
+            State::Out => now.saturating_sub(member.heard) >= Self::DOUBT,
+            State::Done => true,
+        };
+        if is_known {
+            self.complete(node, now);
         }
-        self.complete(node, now);
     }
 
     /// The member no longer has it; the members that take from it will ask again.

@@ -553,6 +553,65 @@ fn a_zone_is_entered_once() {
     assert_eq!(crossed, 1);
 }
 
+/// All have removed it, and whom the server asks does not know that yet.
+#[test]
+fn an_index_that_is_behind_sends_one_node_to_the_registry_and_no_more() {
+    let nodes = [0, 1, 100, 101, 200, 201];
+    let mut bed = Bed::new(Rules::default());
+    let mut given_up: Vec<Vec<u32>> = vec![Vec::new(); nodes.len()];
+    let mut permitted = BTreeSet::new();
+    for _ in 0..12 {
+        for (at, &node) in nodes.iter().enumerate() {
+            bed.wait(2);
+            let tried: Vec<_> = std::mem::take(&mut given_up[at])
+                .into_iter()
+                .map(|source| Tried {
+                    source,
+                    fault: Fault::Empty,
+                })
+                .collect();
+            for &holder in nodes.iter().filter(|&&holder| holder != node) {
+                if tried.iter().all(|tried| tried.source != holder) {
+                    bed.swarm.holder(bed.now, KEY, holder, place(holder));
+                }
+            }
+            let answer = bed.join_as(node, 0, &tried, None);
+            if may_go(&answer).is_some() {
+                permitted.insert(node);
+                bed.progress(node, 1 << 20, None, true);
+            }
+            // Who takes no part yet answers 404.
+            let asked = &nodes[..=at];
+            let is_absent = |source: &u32| bed.swarm.totals().joins <= 6 && !asked.contains(source);
+            given_up[at] = sources(&answer).into_iter().filter(is_absent).collect();
+        }
+    }
+    assert_eq!(permitted.len(), 1, "{permitted:?}");
+    let has_one = |node: &u32| {
+        let member = bed.member(*node);
+        member.permit.is_some() || !member.sources.is_empty()
+    };
+    assert!(nodes.iter().all(has_one));
+}
+
+#[test]
+fn who_was_found_to_have_nothing_is_no_holder_for_a_while() {
+    let mut bed = Bed::new(Rules::default());
+    bed.swarm.holder(bed.now, KEY, 500, place(500));
+    assert_eq!(sources(&bed.join(0)), [500]);
+    assert_eq!(
+        may_go(&bed.give_up(0, 500, Fault::Empty)),
+        Some(Reason::Turn)
+    );
+    bed.progress(0, 1 << 20, None, true);
+    bed.swarm.holder(bed.now, KEY, 500, place(500));
+    assert_eq!(sources(&bed.join(100)), [0]);
+    bed.swarm.complete(bed.now, KEY, 0);
+    bed.wait(6_000);
+    bed.swarm.holder(bed.now, KEY, 500, place(500));
+    assert_eq!(bed.member(500).phase, Phase::Complete, "it was told again");
+}
+
 #[test]
 fn a_herd_on_one_holder_chains_behind_it() {
     let mut bed = Bed::new(Rules::default());
