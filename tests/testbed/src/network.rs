@@ -176,7 +176,7 @@ impl Network {
     }
 
     /// Lets a host find no way to an address: what it sends there is refused at once, and replies to what is
-    /// under way get lost.
+    /// in flight get lost.
     ///
     /// # Errors
     ///
