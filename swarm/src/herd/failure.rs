@@ -28,7 +28,9 @@ impl Herd {
         }
         self.unlink_from(id, source);
         let counts = matches!(fault, Fault::Silent | Fault::Empty | Fault::Wrong);
-        if !counts || !self.is_believed(id, now) {
+        // It answered that it has nothing, and the registry may still be about to send it the first byte.
+        let is_early = fault == Fault::Empty && self.awaits_first_byte(source);
+        if !counts || is_early || !self.is_believed(id, now) {
             return;
         }
         if fault == Fault::Wrong {

@@ -25,6 +25,11 @@ impl Herd {
         self.leases.iter().find(|lease| lease.member == id).copied()
     }
 
+    /// Whether it holds a permit that has not brought it a byte yet.
+    pub(super) fn awaits_first_byte(&self, id: MemberId) -> bool {
+        self.lease(id).is_some_and(|lease| !lease.begun)
+    }
+
     /// Gives the member a permit if it is its turn.
     pub(super) fn take_turn(&mut self, id: MemberId, context: &Context) -> Option<Lease> {
         let Context { now, rules, .. } = *context;

@@ -217,6 +217,24 @@ fn a_report_of_a_child_frees_the_permit_at_once() {
     );
 }
 
+/// A child that was sent to a node before that got its permit has waited for longer than the permit is old.
+#[test]
+fn a_child_that_waited_in_vain_costs_no_permit_that_waits_for_its_first_byte() {
+    let mut bed = Bed::just_started(Rules::default(), 1_000);
+    for node in [0, 1] {
+        bed.join(node);
+    }
+    bed.wait(1_600);
+    assert_eq!(may_go(&bed.join(0)), Some(Reason::Turn));
+    let waits = bed.give_up(1, 0, Fault::Empty);
+    assert!(matches!(waits.verdict, Verdict::Wait { .. }), "{waits:?}");
+    assert_eq!(bed.member(0).permit, Some(Reason::Turn));
+    assert_eq!(sources(&bed.join(1)), [0]);
+    // It is lost when nothing comes.
+    bed.wait(3_100);
+    assert_eq!(may_go(&bed.give_up(1, 0, Fault::Empty)), Some(Reason::Turn));
+}
+
 #[test]
 fn a_fetcher_without_progress_loses_its_permit_and_hears_of_it() {
     let mut bed = Bed::new(Rules::default());
