@@ -91,6 +91,11 @@ impl CallError {
 impl JsonClient {
     /// A client with a connect timeout of `dial` and a small connection pool.
     pub fn new(dial: Duration) -> Self {
+        Self::keeping(dial, 4)
+    }
+
+    /// A client with a connect timeout of `dial` that keeps up to `idle` connections to each host.
+    pub fn keeping(dial: Duration, idle: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(dial));
         connector.set_nodelay(true);
@@ -98,7 +103,7 @@ impl JsonClient {
             .pool_timer(TokioTimer::new())
             // Shorter than the server's own idle timeout of four seconds.
             .pool_idle_timeout(Duration::from_secs(3))
-            .pool_max_idle_per_host(4)
+            .pool_max_idle_per_host(idle)
             .build(connector);
         Self(client)
     }
@@ -139,13 +144,27 @@ impl JsonClient {
             .method(method)
             .uri(url)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
+            .body(body)
             .map_err(|e| CallError::Request {
                 url: url.to_owned(),
                 source: e.into(),
             })?;
+        self.send(request, deadline).await
+    }
+
+    /// Sends a request as it is.
+    ///
+    /// # Errors
+    /// When there is no reply within `deadline`. Any status is a reply.
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        deadline: Duration,
+    ) -> Result<Reply, CallError> {
+        let request = request.map(Full::new);
+        let url = request.uri().to_string();
         let broken = |source| CallError::Connection {
-            url: url.to_owned(),
+            url: url.clone(),
             source,
         };
         let exchange = async {
@@ -166,10 +185,7 @@ impl JsonClient {
         };
         match tokio::time::timeout(deadline, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(CallError::Deadline {
-                url: url.to_owned(),
-                deadline,
-            }),
+            Err(_) => Err(CallError::Deadline { url, deadline }),
         }
     }
 }
