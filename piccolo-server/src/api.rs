@@ -14,6 +14,7 @@ mod late;
 mod leave;
 mod lookup;
 mod measured;
+mod passing;
 mod peers;
 mod progress;
 mod reply;
@@ -36,7 +37,7 @@ pub(crate) use self::{bodies::Bodies, late::late, subject::Foreign};
 use self::{measured::measured, subject::Subject};
 use crate::{
     bandwidth::Bandwidth, connections, crowd::Crowd, databases::Databases, finder::Finder,
-    reports::Report, topology_file::Current,
+    instances::Instances, reports::Report, topology_file::Current,
 };
 
 /// What this module counts.
@@ -57,6 +58,8 @@ pub(crate) struct Api {
     pub(crate) broken: Spell,
     /// The flash crowds; `None` if they are off.
     pub(crate) crowd: Option<Arc<Crowd>>,
+    /// The instances that decide for each other; `None` where this one decides by itself.
+    pub(crate) instances: Option<Arc<Instances>>,
 }
 
 /// Limits of one call.

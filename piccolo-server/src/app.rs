@@ -33,6 +33,7 @@ use crate::{
     database::Common,
     databases::{self, Opening, may_pass},
     finder::Finder,
+    instances,
     store::Writer,
     topology_file::{self, Current},
     writer::Bounds,
@@ -141,6 +142,7 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
         },
         current,
         swarm: settings.swarm.rules(),
+        address: settings.swarm.instance_address.map(|own| own.at(api)),
         scope: host.scope.clone(),
     };
     let ready = host.readiness.guard("databases");
@@ -191,6 +193,8 @@ struct Builder {
     current: Arc<Current>,
     /// The rules of flash crowds; `None` where they are off.
     swarm: Option<swarm::Rules>,
+    /// Where other instances reach this one.
+    address: Option<SocketAddr>,
     scope: Scope,
 }
 
@@ -211,15 +215,21 @@ impl Builder {
             Arc::clone(&self.current),
             Arc::clone(&bandwidth),
         );
+        let instances = match self.address.filter(|_| self.swarm.is_some()) {
+            Some(own) => instances::start(own, self.common.writer, &databases, &self.scope).await,
+            None => None,
+        };
         let crowd = self.swarm.clone().map(|rules| {
             let crowd = Arc::new(Crowd::new(rules, &clock));
             let (running, scope) = (Arc::clone(&crowd), self.scope.clone());
-            let run = async move { running.run(scope).await };
+            let others = instances.clone();
+            let run = async move { running.run(scope, others).await };
             self.scope.service("swarm", run);
             crowd
         });
         Ok(api::router(Arc::new(Api {
             crowd,
+            instances,
             databases,
             finder,
             current: Arc::clone(&self.current),

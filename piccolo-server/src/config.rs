@@ -2,6 +2,7 @@
 
 mod database;
 mod duration;
+mod instance;
 mod swarm;
 mod topology;
 
@@ -12,6 +13,7 @@ use daemon::settings::{self, SettingsError};
 
 pub use self::{
     database::{Address, DatabaseError, GroupDatabase},
+    instance::{InstanceAddress, InstanceAddressError},
     swarm::{Look, Swarm, Switch},
     topology::{Color, Explain, Server, Source, TopologyCommand},
 };

@@ -4,9 +4,10 @@
 //! their words on the wire. All of it is soft state: after a restart nodes tell what they fetch.
 
 mod count;
+mod heard;
 mod view;
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use daemon::{clock::Clock, scope::Scope};
 use parking_lot::Mutex;
@@ -18,8 +19,13 @@ use tokio::time::Instant;
 use topology::Topology;
 use tracing::{debug, warn};
 
+use self::heard::Heard;
 pub(crate) use self::{count::METRICS, view::View};
-use crate::{finder::Found, key_hash::KeyHash};
+use crate::{
+    finder::Found,
+    instances::{Instances, Tenure},
+    key_hash::KeyHash,
+};
 
 /// Holders that are told to the rules with a join: the best for the asker. Where there are more, the
 /// others are as far away as these, or farther.
@@ -34,6 +40,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub(crate) struct Crowd {
     started: Instant,
     swarm: Mutex<Swarm<Holder>>,
+    heard: Heard,
 }
 
 /// Who fetches.
@@ -57,13 +64,19 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    fn key(&self, key: &KeyHash) -> Key {
+    /// What the rules call a key of the node's group.
+    pub(crate) fn key(&self, key: &KeyHash) -> Key {
         key_of(self.group, key)
     }
 }
 
 fn group_hash(group: &Group) -> u128 {
     u128::from_be_bytes(KeyHash::of(group.as_str()).0)
+}
+
+/// What the rules call a key of a group.
+pub(crate) fn key_in(group: &Group, key: &KeyHash) -> Key {
+    key_of(group_hash(group), key)
 }
 
 fn key_of(group: u128, key: &KeyHash) -> Key {
@@ -76,11 +89,12 @@ impl Crowd {
         Self {
             started: Instant::now(),
             swarm: Mutex::new(Swarm::new(rules, epoch, Duration::ZERO)),
+            heard: Heard::default(),
         }
     }
 
-    /// Ends what ran out, and counts, until the scope drains.
-    pub(crate) async fn run(&self, scope: Scope) {
+    /// Ends what ran out, forgets what `instances` decide elsewhere, and counts, until the scope drains.
+    pub(crate) async fn run(&self, scope: Scope, instances: Option<Arc<Instances>>) {
         loop {
             tokio::select! {
                 () = scope.draining() => return,
@@ -88,11 +102,24 @@ impl Crowd {
             }
             let now = self.now();
             let mut swarm = self.swarm.lock();
+            if let Some(instances) = &instances {
+                let elsewhere = swarm.keys().filter(|key| instances.is_elsewhere(*key));
+                for key in elsewhere {
+                    swarm.forget(key);
+                    self.heard.drop(key);
+                }
+            }
             swarm.tick(now);
             for change in swarm.changes() {
                 debug!(key = %hex::encode(change.key.0.to_be_bytes()), node = ?change.node, event = ?change.event, "crowd");
             }
-            count::show(&swarm.totals());
+            let mut totals = swarm.totals();
+            drop(swarm);
+            let waits = self.heard.waits();
+            totals.joins += waits;
+            totals.waits += waits;
+            count::show(&totals);
+            self.heard.forget(now);
         }
     }
 
@@ -103,26 +130,31 @@ impl Crowd {
         key: &KeyHash,
         fetch: &Fetch,
         found: &Found,
+        tenure: Tenure,
     ) -> Turn {
         let key = who.key(key);
+        let is_given_up = |holder: &Holder| fetch.tried.iter().any(|tried| tried.source == *holder);
         let holders: Vec<_> = found
             .candidates
             .iter()
             .take(HOLDERS)
             .filter_map(|candidate| Holder::new(candidate.holder).ok())
+            .filter(|holder| !is_given_up(holder))
             .map(|holder| (holder, place(who.topology, holder.ip())))
             .collect();
+        if holders.is_empty()
+            && let Some(turn) = self.heard.wait(key, tenure, fetch)
+        {
+            return turn;
+        }
         let now = self.now();
         let mut swarm = self.swarm.lock();
         for (holder, place) in holders {
-            let is_given_up = fetch.tried.iter().any(|tried| tried.source == holder);
-            if !is_given_up {
-                swarm.holder(now, key, holder, place);
-            }
+            swarm.holder(now, key, holder, place);
         }
         let answer = joined(&mut swarm, now, key, who, fetch);
         drop(swarm);
-        turn(answer, now, who.topology)
+        self.answered(key, answer, now, who.topology)
     }
 
     /// A node that was told to wait asks again; `None` where its key has to be looked up first, since
@@ -132,16 +164,31 @@ impl Crowd {
         who: Fetcher<'_>,
         key: &KeyHash,
         fetch: &Fetch,
+        tenure: Tenure,
     ) -> Option<Turn> {
         let key = who.key(key);
         let now = self.now();
         let mut swarm = self.swarm.lock();
-        if !swarm.knows(key, who.holder) {
+        // Where this instance has yet to hear of the key, holders may be known to the database alone.
+        if !swarm.knows(key, who.holder) || self.heard.lacks(key, tenure).is_some() {
             return None;
         }
         let answer = joined(&mut swarm, now, key, who, fetch);
         drop(swarm);
-        Some(turn(answer, now, who.topology))
+        Some(self.answered(key, answer, now, who.topology))
+    }
+
+    fn answered(
+        &self,
+        key: Key,
+        answer: Answer<Holder>,
+        now: Duration,
+        topology: &Topology,
+    ) -> Turn {
+        if matches!(answer.verdict, swarm::Verdict::Permit(_)) {
+            self.heard.note(key, now);
+        }
+        turn(answer, now, topology)
     }
 
     /// A node says how far it is with a key.
@@ -169,11 +216,17 @@ impl Crowd {
             return Standing::Noted;
         }
         match progress.end {
-            Some(End::Complete) => swarm.fetched(now, key, who.holder, who.place),
+            Some(End::Complete) => {
+                self.heard.note(key, now);
+                swarm.fetched(now, key, who.holder, who.place);
+            }
             Some(End::Failed) => swarm.leave(now, key, who.holder),
             None => {
                 return match swarm.progress(now, key, &said).standing {
-                    swarm::Standing::Permit { .. } => Standing::Permit,
+                    swarm::Standing::Permit { .. } => {
+                        self.heard.note(key, now);
+                        Standing::Permit
+                    }
                     swarm::Standing::Lost => Standing::Lost,
                     swarm::Standing::Noted | swarm::Standing::Unknown => Standing::Noted,
                 };
@@ -190,7 +243,7 @@ impl Crowd {
         node: Option<Holder>,
         topology: &Topology,
     ) -> Option<View> {
-        let key = key_of(group_hash(group), key);
+        let key = key_in(group, key);
         let swarm = self.swarm.lock();
         let herd = swarm.explain(self.now(), key, RACKS)?;
         let path = node.map(|node| swarm.trace(key, node)).unwrap_or_default();

@@ -16,6 +16,7 @@ mod evictor;
 mod finder;
 mod flusher;
 mod holders;
+mod instances;
 mod key_hash;
 mod nodes;
 mod packed;

@@ -11,6 +11,7 @@ mod evict;
 mod health;
 mod held;
 mod holdings;
+mod instances;
 mod lease;
 mod mysql;
 mod nodes;
@@ -23,7 +24,7 @@ mod sqlite;
 mod statement;
 mod timing;
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use daemon::metric::Metric;
 use futures_util::future::BoxFuture;
@@ -120,6 +121,15 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Takes away up to `keys` keys of those of the nodes of which nothing was heard since
     /// `before`, and the nodes that have none left.
     fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted>;
+
+    /// Writes an instance's row with one beat more; its `beat` is not looked at.
+    fn beat<'a>(&'a self, instance: &'a InstanceRow) -> Reply<'a, ()>;
+
+    /// The rows of all instances, also of those that are gone.
+    fn instances(&self) -> Reply<'_, Vec<InstanceRow>>;
+
+    /// Removes an instance's row, unless it has a later beat than that.
+    fn forget_instance(&self, id: Writer, beat: i64) -> Reply<'_, ()>;
 
     /// Takes a lease, or holds it for longer. False where another instance has it.
     fn lease(&self, name: &'static str, now: i64, until: Stamp) -> Reply<'_, bool>;
@@ -257,6 +267,24 @@ pub(crate) struct BandwidthRow {
     pub(crate) log_rate: i64,
     pub(crate) bytes: i64,
     pub(crate) busy_us: i64,
+}
+
+/// An instance of the server that others may ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InstanceRow {
+    pub(crate) id: Writer,
+    /// Where the others reach it.
+    pub(crate) address: SocketAddr,
+    /// What the others say when they call it.
+    pub(crate) secret: i64,
+    /// How often it has written its row.
+    pub(crate) beat: i64,
+}
+
+impl fmt::Debug for InstanceRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "instance at {}, beat {}", self.address, self.beat)
+    }
 }
 
 /// Connections to a database and its replicas.

@@ -186,6 +186,11 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         }
     }
 
+    /// Another instance decides for the key now: what is known of it here would only grow old.
+    pub fn forget(&mut self, key: Key) {
+        self.drop_herd(key, Event::Settled);
+    }
+
     /// What was passed on of a key was false from `maker` on: all begin again, and nobody is sent
     /// to that node for this key.
     pub fn cut(&mut self, now: Duration, key: Key, maker: A, place: Place) {

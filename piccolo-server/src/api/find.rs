@@ -16,11 +16,13 @@ use crate::{
         Api,
         body::{self, BodyError},
         lookup::{self, FindError},
+        passing::{self, Caller, Told},
         peers, reply,
         subject::{self, SubjectError},
     },
     crowd::{Crowd, Fetcher},
     finder::Found,
+    instances::{StrangerError, Tenure},
     key_hash::KeyHash,
 };
 
@@ -40,6 +42,12 @@ enum FindManyError {
     Subject(#[from] SubjectError),
 }
 
+impl From<StrangerError> for FindManyError {
+    fn from(error: StrangerError) -> Self {
+        Self::Subject(error.into())
+    }
+}
+
 pub(crate) async fn handle(
     State(api): State<Arc<Api>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
@@ -53,8 +61,9 @@ pub(crate) async fn handle(
     }
 }
 
-async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>, FindManyError> {
-    let call: FindRequest = body::read(api, request).await?;
+async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8>, FindManyError> {
+    let caller = Caller::by(api, request.headers(), Some(address))?;
+    let mut call: FindRequest = body::read(api, request).await?;
     let most = api.limits.find_keys;
     if call.keys.len() > most {
         return Err(FindError::TooManyKeys {
@@ -65,59 +74,104 @@ async fn find(api: &Api, caller: SocketAddr, request: Request) -> Result<Vec<u8>
     }
     let group: Group = call.group.parse().map_err(FindError::Name)?;
     let (database, spaces) = lookup::place(api, &group)?;
-    let mut asker = lookup::asker(api, call.request_host, caller, call.count);
+    let mut asker = lookup::asker(api, call.request_host, address, call.count);
     asker.count = asker.count.min(share(call.keys.len()));
+    // What another instance is asked is asked for the same node.
+    (call.request_host, call.count) = (Some(asker.ip), Some(asker.count.into()));
+    let keys = call.keys.iter().map(|key| key.parse());
+    let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(FindError::Name)?;
     let topology = api.current.get();
-    let fetching = Fetching::of(api, caller, &call, (&group, &topology))?;
+    let mut fetching = Fetching::of(api, caller, &call, (&group, &topology))?;
+    if let Some(fetching) = &mut fetching {
+        fetching.told = passing::joins(api, caller, fetching.who, (&call, &keys)).await;
+    }
+    let part = |(n, key)| Part::of(fetching.as_ref(), n, key);
+    let parts: Vec<_> = keys.iter().enumerate().map(part).collect();
+    let sought = keys
+        .iter()
+        .zip(&parts)
+        .filter(|(_, part)| matches!(part, Part::Sought));
+    let finds = sought.map(|(key, _)| api.finder.find(database, spaces, key.as_str(), asker));
+    let finds: Vec<_> = finds.collect();
+    let mut finds = stream::iter(finds).buffered(AT_ONCE);
     let mut out = Vec::with_capacity(128 + call.keys.len() * 256);
     out.extend_from_slice(b"{\"Group\":");
     peers::text(&mut out, &call.group);
     out.extend_from_slice(b",\"results\":[");
-    let keys = call.keys.iter().map(|key| key.parse());
-    let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(FindError::Name)?;
-    let mut finds = Vec::with_capacity(keys.len());
-    let mut turns = Vec::with_capacity(keys.len());
-    for (n, key) in keys.iter().enumerate() {
-        let turn = fetching
-            .as_ref()
-            .and_then(|fetching| fetching.join_again(n, key));
-        if turn.is_none() {
-            finds.push(api.finder.find(database, spaces, key.as_str(), asker));
-        }
-        turns.push(turn);
-    }
-    let mut finds = stream::iter(finds).buffered(AT_ONCE);
-    for (n, (key, mut turn)) in keys.iter().zip(turns).enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(b"{\"key\":");
-        peers::text(&mut out, key.as_str());
-        out.extend_from_slice(b",\"peers\":");
-        if turn.is_some() {
-            out.extend_from_slice(b"[]");
-        } else if let Some(found) = finds.next().await {
-            let found = match found {
-                // Whom the rules know to have it, they know without a database.
-                Err(_) if fetching.is_some() => Found {
-                    candidates: Vec::new(),
-                    topology: Arc::clone(&topology),
-                },
-                found => found.map_err(FindError::Store)?,
-            };
-            peers::described(&mut out, &found);
-            turn = fetching
-                .as_ref()
-                .map(|fetching| fetching.join(n, key, &found));
-        }
-        if let Some(turn) = turn {
-            out.extend_from_slice(b",\"swarm\":");
-            peers::json(&mut out, &turn);
-        }
-        out.push(b'}');
+    for (n, (key, part)) in keys.iter().zip(parts).enumerate() {
+        begin(&mut out, n, key);
+        let turn = match part {
+            Part::There(found) => {
+                peers::json(&mut out, &found.peers);
+                found.swarm
+            }
+            Part::Waits(turn) => {
+                out.extend_from_slice(b"[]");
+                Some(turn)
+            }
+            Part::Sought => {
+                let found = match finds.next().await {
+                    Some(Ok(found)) => found,
+                    Some(Err(error)) if fetching.is_none() => {
+                        return Err(FindError::Store(error).into());
+                    }
+                    // Whom the rules know to have it, they know without a database.
+                    _ => Found {
+                        candidates: Vec::new(),
+                        topology: Arc::clone(&topology),
+                    },
+                };
+                peers::described(&mut out, &found);
+                let fetching = fetching.as_ref();
+                fetching.and_then(|fetching| fetching.join(n, key, &found))
+            }
+        };
+        end(&mut out, turn.as_ref());
     }
     out.extend_from_slice(b"]}");
     Ok(out)
+}
+
+/// The n-th result up to its holders.
+fn begin(out: &mut Vec<u8>, n: usize, key: &Key) {
+    if n > 0 {
+        out.push(b',');
+    }
+    out.extend_from_slice(b"{\"key\":");
+    peers::text(out, key.as_str());
+    out.extend_from_slice(b",\"peers\":");
+}
+
+/// The rest of a result, behind its holders.
+fn end(out: &mut Vec<u8>, turn: Option<&Turn>) {
+    if let Some(turn) = turn {
+        out.extend_from_slice(b",\"swarm\":");
+        peers::json(out, turn);
+    }
+    out.push(b'}');
+}
+
+/// What is known of one key before its holders are looked up.
+enum Part {
+    /// What another instance said.
+    There(piccolo_api::Found),
+    /// The node waits, and its holders need not be looked up again.
+    Waits(Turn),
+    /// Nothing.
+    Sought,
+}
+
+impl Part {
+    fn of(fetching: Option<&Fetching<'_>>, n: usize, key: &Key) -> Self {
+        let Some(fetching) = fetching else {
+            return Self::Sought;
+        };
+        if let Some(Told::There(found)) = fetching.told.get(n) {
+            return Self::There(found.clone());
+        }
+        let again = fetching.join_again(n, key);
+        again.map_or(Self::Sought, Self::Waits)
+    }
 }
 
 /// A find of a node that is about to fetch.
@@ -125,13 +179,15 @@ struct Fetching<'a> {
     crowd: &'a Crowd,
     who: Fetcher<'a>,
     fetches: &'a [Fetch],
+    /// What is to be done about each key.
+    told: Vec<Told<piccolo_api::Found>>,
 }
 
 impl<'a> Fetching<'a> {
     /// Reads it out of a call; `None` where nothing is to be fetched, or crowds are off.
     fn of(
         api: &'a Api,
-        caller: SocketAddr,
+        caller: Caller,
         call: &'a FindRequest,
         (group, topology): (&Group, &'a Topology),
     ) -> Result<Option<Self>, FindManyError> {
@@ -140,7 +196,7 @@ impl<'a> Fetching<'a> {
         else {
             return Ok(None);
         };
-        subject::check(api, Some(caller), holder)?;
+        subject::check(api, caller.agent(), holder)?;
         // If an unreadable entry was left out, the entries no longer match their keys.
         let fetches = if call.fetches.len() == call.keys.len() {
             &*call.fetches
@@ -151,22 +207,32 @@ impl<'a> Fetching<'a> {
             crowd,
             who: Fetcher::new(group, holder, topology),
             fetches,
+            told: Vec::new(),
         }))
     }
 
+    fn tenure(&self, n: usize) -> Option<Tenure> {
+        match self.told.get(n) {
+            Some(Told::Here(tenure)) => Some(*tenure),
+            _ => None,
+        }
+    }
+
     /// What the node is to do about the n-th key, of which these are the holders.
-    fn join(&self, n: usize, key: &Key, found: &Found) -> Turn {
+    fn join(&self, n: usize, key: &Key, found: &Found) -> Option<Turn> {
+        let tenure = self.tenure(n)?;
         let new = Fetch::default();
         let fetch = self.fetches.get(n).unwrap_or(&new);
         let key = KeyHash::of(key.as_str());
-        self.crowd.join(self.who, &key, fetch, found)
+        Some(self.crowd.join(self.who, &key, fetch, found, tenure))
     }
 
     /// The same, where the node waits and its holders need not be looked up again.
     fn join_again(&self, n: usize, key: &Key) -> Option<Turn> {
+        let tenure = self.tenure(n)?;
         let fetch = self.fetches.get(n).filter(|fetch| fetch.waiting)?;
         let key = KeyHash::of(key.as_str());
-        self.crowd.join_again(self.who, &key, fetch)
+        self.crowd.join_again(self.who, &key, fetch, tenure)
     }
 }
 

@@ -11,7 +11,9 @@ use piccolo_api::{Ack, LeaveRequest};
 
 use crate::{
     api::{
-        Api, body, reply,
+        Api, body,
+        passing::{self, Caller},
+        reply,
         subject::{Subject, SubjectError},
     },
     store::{Change, ChangeKind},
@@ -35,19 +37,24 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
-    let caller = body::caller(&request);
+    let caller = Caller::of(api, &request)?;
     let call: LeaveRequest = body::read(api, request).await?;
-    let subject = Subject::new(api, caller, &call.group, &call.host).await?;
+    let subject = Subject::new(api, caller.agent(), &call.group, &call.host).await?;
     if let Some(crowd) = &api.crowd {
         crowd.gone(subject.holder);
     }
+    if caller == Caller::Instance {
+        // The other one writes it down.
+        return Ok(());
+    }
     let Subject { database, node, .. } = subject;
-    database
-        .apply(Change {
-            node,
-            version: None,
-            kind: ChangeKind::Leave,
-        })
-        .await?;
+    let change = Change {
+        node,
+        version: None,
+        kind: ChangeKind::Leave,
+    };
+    let told = passing::leave(api, caller, &call);
+    let (applied, ()) = tokio::join!(database.apply(change), told);
+    applied?;
     Ok(())
 }

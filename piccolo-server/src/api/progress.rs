@@ -7,11 +7,13 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use piccolo_api::{Key, ProgressReply, ProgressRequest};
+use piccolo_api::{Key, ProgressReply, ProgressRequest, Standing};
 
 use crate::{
     api::{
-        Api, body, reply,
+        Api, body,
+        passing::{self, Caller, Told},
+        reply,
         subject::{Subject, SubjectError},
     },
     crowd::Fetcher,
@@ -26,7 +28,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn progress(api: &Api, request: Request) -> Result<ProgressReply, SubjectError> {
-    let caller = body::caller(&request);
+    let caller = Caller::of(api, &request)?;
     let call: ProgressRequest = body::read(api, request).await?;
     let most = api.limits.find_keys;
     if call.fetches.len() > most {
@@ -36,17 +38,22 @@ async fn progress(api: &Api, request: Request) -> Result<ProgressReply, SubjectE
         });
     }
     let holder = call.holder.to_string();
-    let subject = Subject::new(api, caller, &call.group, &holder).await?;
+    let subject = Subject::new(api, caller.agent(), &call.group, &holder).await?;
     let topology = api.current.get();
     let who = Fetcher::new(&subject.group, subject.holder, &topology);
-    let mut results = Vec::with_capacity(call.fetches.len());
-    for fetch in &call.fetches {
-        let key: Key = fetch.key.parse()?;
-        let hash = KeyHash::of(key.as_str());
-        results.push(match &api.crowd {
-            Some(crowd) => crowd.progress(who, &hash, fetch),
-            None => piccolo_api::Standing::Noted,
-        });
-    }
-    Ok(ProgressReply { results })
+    let keys = call.fetches.iter().map(|fetch| fetch.key.parse());
+    let keys: Vec<Key> = keys.collect::<Result<_, _>>()?;
+    let Some(crowd) = &api.crowd else {
+        let results = call.fetches.iter().map(|_| Standing::Noted).collect();
+        return Ok(ProgressReply { results });
+    };
+    let told = passing::reports(api, caller, who, (&call, &keys)).await;
+    let each = call.fetches.iter().zip(&keys).zip(told);
+    let each = each.map(|((fetch, key), told)| match told {
+        Told::There(standing) => standing,
+        Told::Here(_) => crowd.progress(who, &KeyHash::of(key.as_str()), fetch),
+    });
+    Ok(ProgressReply {
+        results: each.collect(),
+    })
 }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::{
     api::{Api, body::BodyError, reply},
     database::Database,
+    instances::StrangerError,
     key_hash::KeyHash,
     packed::{Family, Packed},
     store::{NodeKey, StoreError},
@@ -69,6 +70,8 @@ pub(crate) enum SubjectError {
         "holder {0} is an address that each host takes for its own; advertise one that peers reach"
     )]
     Local(Holder),
+    #[error(transparent)]
+    Stranger(#[from] StrangerError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -231,7 +234,7 @@ impl SubjectError {
             | Self::UnknownGroup(_)
             | Self::Local(_) => StatusCode::BAD_REQUEST,
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Foreign { .. } => StatusCode::FORBIDDEN,
+            Self::Foreign { .. } | Self::Stranger(_) => StatusCode::FORBIDDEN,
             Self::Change(ChangeError::Full | ChangeError::Closed) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Query, Request, State, rejection::QueryRejection},
     response::{IntoResponse as _, Response},
 };
-use http::StatusCode;
+use daemon::client::Reply;
+use http::{HeaderValue, StatusCode, header};
 use piccolo_api::{Group, Holder, Key, MessageReply};
 use serde::Deserialize;
 
@@ -14,9 +15,10 @@ use crate::{
     api::{
         Api,
         lookup::{self, FindError},
+        passing::{self, Caller},
         reply,
     },
-    crowd::View,
+    crowd::{View, key_in},
     key_hash::KeyHash,
 };
 
@@ -34,6 +36,7 @@ pub(crate) struct SwarmQuery {
 pub(crate) async fn handle(
     State(api): State<Arc<Api>>,
     query: Result<Query<SwarmQuery>, QueryRejection>,
+    request: Request,
 ) -> Response {
     let query = match query {
         Ok(Query(query)) => query,
@@ -42,24 +45,62 @@ pub(crate) async fn handle(
     if api.crowd.is_none() {
         return nothing("crowds are switched off here (--swarm off)".to_owned());
     }
-    match look(&api, &query) {
-        Ok(Some(view)) if query.format.as_deref() == Some("text") => {
-            view.to_string().into_response()
-        }
-        Ok(Some(view)) => reply::json(StatusCode::OK, &view),
-        Ok(None) => nothing(format!("nobody fetches {} now", query.key)),
-        Err(error) => error.reply(),
+    let caller = match Caller::of(&api, &request) {
+        Ok(caller) => caller,
+        Err(error) => return reply::failed(StatusCode::FORBIDDEN, error.to_string()),
+    };
+    let wanted = match Wanted::of(&api, &query) {
+        Ok(wanted) => wanted,
+        Err(error) => return error.reply(),
+    };
+    let text = request.uri().query().unwrap_or_default();
+    let key = key_in(&wanted.group, &wanted.key);
+    if let Some(said) = passing::look(&api, caller, key, text).await {
+        return passed_back(said);
+    }
+    let is_text = query.format.as_deref() == Some("text");
+    match look(&api, &wanted, query.node) {
+        Some(view) if is_text => view.to_string().into_response(),
+        Some(view) => reply::json(StatusCode::OK, &view),
+        None => nothing(format!("nobody fetches {} now", query.key)),
     }
 }
 
-fn look(api: &Api, query: &SwarmQuery) -> Result<Option<View>, FindError> {
-    let key: Key = query.key.parse()?;
-    let group: Group = query.group.parse()?;
-    lookup::place(api, &group)?;
+/// The key and its group.
+struct Wanted {
+    group: Group,
+    key: KeyHash,
+}
+
+impl Wanted {
+    fn of(api: &Api, query: &SwarmQuery) -> Result<Self, FindError> {
+        let key: Key = query.key.parse()?;
+        let group: Group = query.group.parse()?;
+        lookup::place(api, &group)?;
+        let key = KeyHash::of(key.as_str());
+        Ok(Self { group, key })
+    }
+}
+
+fn look(api: &Api, Wanted { group, key }: &Wanted, node: Option<Holder>) -> Option<View> {
     let topology = api.current.get();
-    let key = KeyHash::of(key.as_str());
-    let crowd = api.crowd.as_ref();
-    Ok(crowd.and_then(|crowd| crowd.explain((&group, &key), query.node, &topology)))
+    let view = api.crowd.as_ref()?.explain((group, key), node, &topology)?;
+    let own = api.instances.as_ref().map(|instances| instances.own());
+    Some(view.by(own))
+}
+
+/// What another instance answered.
+fn passed_back(said: Reply) -> Response {
+    let is_json = said.body.first() == Some(&b'{');
+    let kind = if is_json {
+        "application/json; charset=utf-8"
+    } else {
+        "text/plain; charset=utf-8"
+    };
+    let mut response = (said.status, said.body).into_response();
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 fn nothing(message: String) -> Response {

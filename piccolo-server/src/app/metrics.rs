@@ -12,6 +12,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::finder::METRICS,
         crate::flusher::METRICS,
         crate::holders::METRICS,
+        crate::instances::METRICS,
         crate::nodes::METRICS,
         crate::reports::METRICS,
         crate::store::METRICS,

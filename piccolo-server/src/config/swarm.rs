@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use piccolo_api::Holder;
 use swarm::Rules;
 
-use super::Server;
+use super::{InstanceAddress, Server};
 
 /// Whether something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,12 +31,18 @@ pub struct Swarm {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     pub origin_permits: u16,
+    /// Where other instances over the same database reach this one, with a port if it is not that of
+    /// `--listen`. Instances with an address divide the keys that are being fetched among them, so that
+    /// one decides for each; they call each other as agents do. Without one this instance decides by
+    /// itself whatever it is asked: then each instance may send a node to the registry.
+    #[arg(long, env = "PICCOLO_INSTANCE_ADDRESS", value_name = "IP[:PORT]")]
+    pub instance_address: Option<InstanceAddress>,
 }
 
 /// Shows who of those that fetch a key now takes it from whom.
 #[derive(Debug, Clone, Args)]
 pub struct Look {
-    /// The instance that decides for the key.
+    /// Any instance; it asks the one that decides for the key.
     #[command(flatten)]
     pub server: Server,
     /// The key, such as a layer's digest.

@@ -1,6 +1,6 @@
 //! What a crowd looks like, for operators.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, net::SocketAddr};
 
 use piccolo_api::Holder;
 use serde::Serialize;
@@ -10,6 +10,9 @@ use topology::Topology;
 /// Those who fetch one key.
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
+    /// The instance that this is the view of, where there may be others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<SocketAddr>,
     #[serde(flatten)]
     sums: Sums,
     /// The racks in the order of the tree.
@@ -106,6 +109,7 @@ impl View {
         let permits = herd.permits.iter();
         let permits = permits.map(|&(node, reason)| Permitted { node, reason });
         Self {
+            instance: None,
             racks: racks.collect(),
             path: path.collect(),
             sums: Sums {
@@ -122,11 +126,19 @@ impl View {
             },
         }
     }
+
+    /// With the address of the instance that decided.
+    pub(crate) fn by(self, instance: Option<SocketAddr>) -> Self {
+        Self { instance, ..self }
+    }
 }
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sums = &self.sums;
+        if let Some(instance) = self.instance {
+            writeln!(f, "decided by the instance at {instance}")?;
+        }
         writeln!(
             f,
             "for {:.0} s: {} wait, {} fetch, {} have it, {} are out; {} hops deep",

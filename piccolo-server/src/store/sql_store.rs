@@ -6,9 +6,9 @@ use crate::{
     key_hash::KeyHash,
     packed::{Family, Packed, Stretch},
     store::{
-        BandwidthRow, Change, Connections, Evicted, Nearest, NodeKey, NodeRow, Outcome, Reply,
-        Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer, bandwidth, batch,
-        engine::Engine, evict, holdings, lease, nodes, schema, spaces,
+        BandwidthRow, Change, Connections, Evicted, InstanceRow, Nearest, NodeKey, NodeRow,
+        Outcome, Reply, Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer,
+        bandwidth, batch, engine::Engine, evict, holdings, instances, lease, nodes, schema, spaces,
     },
 };
 
@@ -115,6 +115,18 @@ impl<E: Engine> Store for SqlStore<E> {
 
     fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted> {
         Box::pin(evict::evict(&self.engine, nodes, before, keys))
+    }
+
+    fn beat<'a>(&'a self, instance: &'a InstanceRow) -> Reply<'a, ()> {
+        Box::pin(instances::beat(&self.engine, instance))
+    }
+
+    fn instances(&self) -> Reply<'_, Vec<InstanceRow>> {
+        Box::pin(instances::all(&self.engine))
+    }
+
+    fn forget_instance(&self, id: Writer, beat: i64) -> Reply<'_, ()> {
+        Box::pin(instances::forget(&self.engine, id, beat))
     }
 
     fn lease(&self, name: &'static str, now: i64, until: Stamp) -> Reply<'_, bool> {

@@ -62,6 +62,7 @@ impl Recorder {
         let columns = columns.split(" FROM").next().expect("columns");
         let value = |column: &str| match column.trim_matches(['(', ')', ' ']) {
             "holder" => vec![10, 0, 0, 1, 0, 1],
+            "address" => b"10.0.0.1:7789".to_vec(),
             "grp" | "from_rack" | "to_rack" => b"g".to_vec(),
             _ => vec![1; 16],
         };
@@ -111,7 +112,7 @@ impl Work for Recorder {
 
     async fn execute(&mut self, sql: Statement) -> Result<u64, sqlx::Error> {
         self.take_down(&sql);
-        Ok(1)
+        Ok(u64::try_from(self.rows).unwrap_or(u64::MAX))
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {
@@ -152,6 +153,7 @@ async fn ask_everything(store: &SqlStore<Recorder>) {
     let _ = store.bandwidth_of_others(Writer(1)).await;
     let _ = store.forget_bandwidth(1).await;
     let _ = store.lease("l", 1, stamp).await;
+    ask_of_instances(store).await;
     for limit in [9, 5000] {
         let _ = store
             .holders((space, holder.family()), key(1), None, limit)
@@ -193,6 +195,18 @@ async fn ask_everything(store: &SqlStore<Recorder>) {
         };
         let _ = store.write(&[change], taken).await;
     }
+}
+
+async fn ask_of_instances(store: &SqlStore<Recorder>) {
+    let instance = InstanceRow {
+        id: Writer(1),
+        address: ([10, 0, 0, 1], 7789).into(),
+        secret: 1,
+        beat: 1,
+    };
+    let _ = store.beat(&instance).await;
+    let _ = store.instances().await;
+    let _ = store.forget_instance(Writer(1), 1).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod finds;
 mod galera;
 mod go_agents;
 mod groups;
+mod instances;
 mod lasting;
 mod limits;
 mod liveness;

@@ -1,0 +1,253 @@
+//! What is asked of keys that another instance decides for, passed on to it: one call for each instance.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use axum::extract::Request;
+use daemon::client::Reply;
+use futures_util::future::join_all;
+use http::{HeaderMap, Method, StatusCode};
+use piccolo_api::{
+    FindReply, FindRequest, Found, Key, LeaveRequest, ProgressReply, ProgressRequest, Standing,
+    path,
+};
+
+use crate::{
+    api::{Api, body},
+    crowd::Fetcher,
+    instances::{Decider, Instances, Peer, StrangerError, Tenure},
+    key_hash::KeyHash,
+};
+
+/// Instances that are asked of a key: the one that decides, and the one that does in its place.
+const TRIES: usize = 2;
+
+/// Who made a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// An agent, at this address where it is known.
+    Agent(Option<SocketAddr>),
+    /// Another instance, which got it from an agent and saw that it speaks for itself.
+    Instance,
+}
+
+/// What is to be done about one key.
+#[derive(Debug)]
+pub(super) enum Told<T> {
+    /// What the instance said that decides for it.
+    There(T),
+    /// This instance decides, and has for so long.
+    Here(Tenure),
+}
+
+impl Caller {
+    /// Who made `request`.
+    ///
+    /// # Errors
+    /// When it says without right that another instance passed it on.
+    pub(super) fn of(api: &Api, request: &Request) -> Result<Self, StrangerError> {
+        Self::by(api, request.headers(), body::caller(request))
+    }
+
+    pub(super) fn by(
+        api: &Api,
+        headers: &HeaderMap,
+        caller: Option<SocketAddr>,
+    ) -> Result<Self, StrangerError> {
+        let is_passed_on = Instances::is_passed_on(api.instances.as_deref(), headers)?;
+        Ok(if is_passed_on {
+            Self::Instance
+        } else {
+            Self::Agent(caller)
+        })
+    }
+
+    /// The agent's address, where it has to be one that the call may speak for.
+    pub(super) fn agent(self) -> Option<SocketAddr> {
+        match self {
+            Self::Agent(caller) => caller,
+            Self::Instance => None,
+        }
+    }
+}
+
+/// A call about several keys, of which other instances are asked for theirs.
+struct Question<'a, T> {
+    path: &'static str,
+    /// The body that asks for some of the keys.
+    body: &'a (dyn Fn(&[usize]) -> Option<Vec<u8>> + Sync),
+    /// An answer for each of the keys.
+    read: fn(&Reply) -> Option<Vec<T>>,
+}
+
+/// Asks other instances for the turns, and the holders, of those keys of a find that they decide for.
+pub(super) async fn joins(
+    api: &Api,
+    caller: Caller,
+    who: Fetcher<'_>,
+    (call, keys): (&FindRequest, &[Key]),
+) -> Vec<Told<Found>> {
+    let have_fetches = call.fetches.len() == call.keys.len();
+    let body = |at: &[usize]| {
+        let request = FindRequest {
+            keys: some(&call.keys, at),
+            fetches: some(if have_fetches { &call.fetches } else { &[] }, at),
+            group: call.group.clone(),
+            ..*call
+        };
+        serde_json::to_vec(&request).ok()
+    };
+    let question = Question {
+        path: path::FIND,
+        body: &body,
+        read: |reply| {
+            let found: FindReply = reply.json().ok()?;
+            let has_turn = |found: &Found| found.swarm.is_some();
+            let results = found.results;
+            results.iter().all(has_turn).then_some(results)
+        },
+    };
+    told(api, caller, who, keys, &question).await
+}
+
+/// Tells other instances how far a node is with the keys that they decide for.
+pub(super) async fn reports(
+    api: &Api,
+    caller: Caller,
+    who: Fetcher<'_>,
+    (call, keys): (&ProgressRequest, &[Key]),
+) -> Vec<Told<Standing>> {
+    let body = |at: &[usize]| {
+        let request = ProgressRequest {
+            holder: call.holder,
+            group: call.group.clone(),
+            fetches: some(&call.fetches, at),
+        };
+        serde_json::to_vec(&request).ok()
+    };
+    let question = Question {
+        path: path::PROGRESS,
+        body: &body,
+        read: |reply| {
+            let said: ProgressReply = reply.json().ok()?;
+            Some(said.results)
+        },
+    };
+    told(api, caller, who, keys, &question).await
+}
+
+/// What the instance that decides for a key says of those that fetch it; nothing where this one does, or
+/// that one does not answer.
+pub(super) async fn look(api: &Api, caller: Caller, key: swarm::Key, query: &str) -> Option<Reply> {
+    let (Some(instances), Caller::Agent(_)) = (&api.instances, caller) else {
+        return None;
+    };
+    let deciders = instances.deciders(&[key]);
+    let Some(Decider::There(peer)) = deciders.first() else {
+        return None;
+    };
+    let target = format!("{}?{query}", path::SWARM);
+    let call = (Method::GET, target.as_str());
+    instances.pass(peer, call, Vec::new(), Some).await
+}
+
+/// Tells all other instances that a node goes. One that does not hear it finds out by the leases that
+/// run out, and by the nodes that it sends there.
+pub(super) async fn leave(api: &Api, caller: Caller, call: &LeaveRequest) {
+    let (Some(instances), Caller::Agent(_)) = (&api.instances, caller) else {
+        return;
+    };
+    let Ok(body) = serde_json::to_vec(call) else {
+        return;
+    };
+    let others = instances.others();
+    let mut calls = Vec::with_capacity(others.len());
+    for peer in &others {
+        let read = |reply: Reply| (reply.status == StatusCode::CREATED).then_some(());
+        calls.push(instances.pass(peer, (Method::POST, path::LEAVE), body.clone(), read));
+    }
+    join_all(calls).await;
+}
+
+/// What is said of each key, in their order.
+async fn told<T: Send>(
+    api: &Api,
+    caller: Caller,
+    who: Fetcher<'_>,
+    keys: &[Key],
+    question: &Question<'_, T>,
+) -> Vec<Told<T>> {
+    let Some(instances) = &api.instances else {
+        let settled = |_: &Key| Told::Here(Tenure::Settled);
+        return keys.iter().map(settled).collect();
+    };
+    let hash = |key: &Key| who.key(&KeyHash::of(key.as_str()));
+    let hashes: Vec<_> = keys.iter().map(hash).collect();
+    if caller == Caller::Instance {
+        let here = |key: &swarm::Key| Told::Here(instances.tenure(*key));
+        return hashes.iter().map(here).collect();
+    }
+    let mut told: Vec<Option<Told<T>>> = keys.iter().map(|_| None).collect();
+    for _ in 0..TRIES {
+        let open: Vec<usize> = (0..told.len())
+            .filter(|at| told.get(*at).is_some_and(Option::is_none))
+            .collect();
+        if open.is_empty() {
+            break;
+        }
+        let deciders = instances.deciders(&some(&hashes, &open));
+        let mut answers = ask(instances, &open, &deciders, question).await;
+        for (at, decider) in open.iter().zip(deciders) {
+            let said = match (answers.remove(at), decider) {
+                (Some(answer), _) => Some(Told::There(answer)),
+                (None, Decider::Here(tenure)) => Some(Told::Here(tenure)),
+                (None, Decider::There(_)) => None,
+            };
+            if let Some(entry) = told.get_mut(*at) {
+                *entry = said;
+            }
+        }
+    }
+    let each = hashes.iter().zip(told);
+    let each = each.map(|(key, told)| told.unwrap_or_else(|| Told::Here(instances.tenure(*key))));
+    each.collect()
+}
+
+/// What other instances say of the keys `open` that they decide for; nothing of those that this one
+/// does, and where one does not answer.
+async fn ask<T: Send>(
+    instances: &Instances,
+    open: &[usize],
+    deciders: &[Decider],
+    question: &Question<'_, T>,
+) -> HashMap<usize, T> {
+    let mut by_peer: Vec<(&Arc<Peer>, Vec<usize>)> = Vec::new();
+    for (at, decider) in open.iter().zip(deciders) {
+        if let Decider::There(peer) = decider {
+            let known = by_peer
+                .iter_mut()
+                .find(|(known, _)| Arc::ptr_eq(known, peer));
+            match known {
+                Some((_, keys)) => keys.push(*at),
+                None => by_peer.push((peer, vec![*at])),
+            }
+        }
+    }
+    let mut calls = Vec::with_capacity(by_peer.len());
+    for (peer, at) in &by_peer {
+        let body = (question.body)(at).unwrap_or_default();
+        let wanted = at.len();
+        let read = move |reply: Reply| {
+            let said = (question.read)(&reply)?;
+            (said.len() == wanted).then_some(said)
+        };
+        calls.push(instances.pass(peer, (Method::POST, question.path), body, read));
+    }
+    let said = join_all(calls).await;
+    let said = by_peer.iter().zip(said);
+    let each = said.flat_map(|((_, at), said)| at.iter().copied().zip(said.into_iter().flatten()));
+    each.collect()
+}
+
+fn some<T: Clone>(all: &[T], at: &[usize]) -> Vec<T> {
+    at.iter().filter_map(|at| all.get(*at).cloned()).collect()
+}
