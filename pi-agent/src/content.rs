@@ -280,9 +280,15 @@ impl Content {
         self.0.growth.follow(digest, asked).await
     }
 
-    /// A blob that is followed while it is pulled.
-    pub(crate) fn growing(&self, digest: &Digest) -> Option<Arc<Growing>> {
-        self.0.growth.get(digest)
+    /// A blob that is followed while it is pulled, and until an image refers to it.
+    pub(crate) async fn growing(&self, digest: &Digest) -> Option<Arc<Growing>> {
+        let growing = self.0.growth.get(digest)?;
+        if growing.reached().end != Some(Ended::Committed) {
+            return Some(growing);
+        }
+        // containerd may have removed it since, which its open ingest does not show.
+        let stored = self.0.store.open(digest).await.ok()?;
+        stored.map(|_| growing)
     }
 
     /// Lets go of blobs whose pulls ended a while ago.

@@ -160,6 +160,11 @@ impl Peers {
         self.counts.quarantined(self.quarantines().len());
     }
 
+    /// Whether a peer sent wrong bytes of an object, or of several others, and is in quarantine for it.
+    fn has_lied(&self, peer: Holder, digest: &Digest) -> bool {
+        self.health.has_lied(peer, digest, Instant::now())
+    }
+
     /// How a peer stands as a source of an object.
     fn standing(&self, peer: Holder, digest: &Digest) -> Standing {
         self.health.standing(peer, digest, Instant::now())

@@ -139,7 +139,7 @@ impl Talk<'_> {
 
     /// A blob that this node is still getting, once the first byte that is asked for is there.
     async fn growing(&self, digest: &Digest, request: &Request) -> Option<Object> {
-        let growing = self.server.content.growing(digest)?;
+        let growing = self.server.content.growing(digest).await?;
         if request.method == Method::Get {
             let start = match request.range {
                 // The whole chunk is sent then, and its first byte is what is waited for.

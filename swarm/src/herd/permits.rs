@@ -15,7 +15,7 @@ pub(super) struct Lease {
     bytes: u64,
     moved: Ms,
     /// Whether it has had a byte by this permit.
-    begun: bool,
+    pub(super) begun: bool,
     /// Since when it has had no new byte of this key, whatever came of others.
     since: Ms,
 }

@@ -62,6 +62,11 @@ impl Herd {
         }
         let mut lease: Option<Lease> = self.renew(id, is_fed, now, rules);
         let moved = more && lease.is_some();
+        if !says_permit && lease.is_some_and(|lease| lease.begun) {
+            // It has all bytes, and has not committed them yet.
+            self.return_permit(id);
+            lease = None;
+        }
         let chain = self[id].chain;
         let has_room = now < context.hush || self.turns(self[chain].zone, rules) < rules.permits;
         let is_new = says_permit && has_room && self[id].is_flying() && !self[id].stalled;

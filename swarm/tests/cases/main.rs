@@ -302,6 +302,24 @@ fn a_permit_is_kept_while_the_registry_sends_its_holder_another_key() {
 }
 
 #[test]
+fn who_commits_what_the_registry_sent_needs_no_permit_and_loses_none() {
+    let mut bed = Bed::new(Rules::default());
+    let answer = bed.join(1);
+    assert_eq!(may_go(&answer), Some(Reason::Turn));
+    bed.progress(1, 0, answer.rank, true);
+    // A report that was under way when the permit was given takes nothing away.
+    bed.progress(1, 0, answer.rank, false);
+    bed.progress(1, 1 << 20, answer.rank, true);
+    assert_eq!(bed.member(1).permit, Some(Reason::Turn));
+    assert_eq!(bed.progress(1, 2 << 20, answer.rank, false), Standing::Noted);
+    assert_eq!(bed.member(1).permit, None);
+    // Its disk is slow.
+    bed.wait(9_000);
+    assert_eq!(bed.progress(1, 2 << 20, answer.rank, false), Standing::Noted);
+    assert_eq!(sources(&bed.join(2)), [1]);
+}
+
+#[test]
 fn the_next_rack_goes_on_when_nobody_of_the_first_asks() {
     let mut bed = Bed::new(Rules::default());
     for node in [0, 1] {

@@ -63,22 +63,30 @@ impl Candidates {
     /// Asks again who has the byte at `at`, once all who were named have failed. Gives whether there
     /// is somebody to try.
     pub(crate) async fn ask_again(&mut self, at: u64) -> bool {
-        let Some(seat) = &mut self.seat else {
-            return self.find_again().await;
-        };
-        match seat.ask(at).await {
-            Course::Peers(peers) => {
-                self.seat = None;
-                self.found_again = true;
-                self.add(peers);
+        loop {
+            let Some(seat) = &mut self.seat else {
+                return self.find_again().await;
+            };
+            match seat.ask(at).await {
+                Course::Peers(peers) => {
+                    self.seat = None;
+                    self.found_again = true;
+                    self.add(peers);
+                }
+                Course::Source(source, _) if self.peers.has_lied(source, &self.digest) => {
+                    seat.refused(source);
+                    continue;
+                }
+                Course::Source(source, others) => {
+                    self.waiting.clear();
+                    self.waiting.push_back(source);
+                    self.seen.push(source);
+                    self.add(others);
+                }
+                Course::Registry => return false,
             }
-            Course::Source(source) => {
-                self.waiting.clear();
-                self.waiting.push_back(source);
-            }
-            Course::Registry => return false,
+            return true;
         }
-        true
     }
 
     /// Who was found before may not be all who have it by now.
@@ -121,7 +129,7 @@ impl Candidates {
     /// The next one. Who failed another request since it was put here is left out.
     pub(crate) fn next(&mut self) -> Option<Holder> {
         if self.seat.is_some() {
-            // Whom the server names in a crowd is asked whatever it did before: there is nobody else.
+            // Whom the server names in a crowd is asked whatever it did before: it may have nobody else.
             return self.waiting.pop_front();
         }
         loop {

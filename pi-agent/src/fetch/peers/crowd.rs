@@ -178,7 +178,8 @@ impl Crowds {
             key: growing.digest().to_string(),
             bytes: reached.bytes,
             rank,
-            permit,
+            // While containerd commits what is all there, the registry is not needed any more.
+            permit: permit && reached.bytes < growing.total(),
             end: reached.end.map(|end| match end {
                 crate::content::Ended::Committed => End::Complete,
                 crate::content::Ended::Vanished => End::Failed,

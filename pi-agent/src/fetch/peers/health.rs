@@ -100,11 +100,7 @@ impl Health {
     pub(super) fn standing(&self, peer: Holder, digest: &Digest, now: Instant) -> Standing {
         let table = self.lock();
         let source = (digest.clone(), peer);
-        let lasts = |end: Option<&Instant>| end.is_some_and(|end| *end > now);
-        if lasts(table.failed.peek(&source))
-            || lasts(table.lied.peek(&source))
-            || lasts(table.liars.peek(&peer).map(|liar| &liar.quarantine))
-        {
+        if lasts(table.failed.peek(&source), now) || table.is_liar(&source, now) {
             return Standing::Out;
         }
         match table.peers.peek(&peer) {
@@ -112,6 +108,11 @@ impl Health {
             Some(record) if record.slow > now => Standing::Slow,
             Some(_) | None => Standing::Good,
         }
+    }
+
+    /// Whether `peer` sent wrong bytes of the object, or of several others.
+    pub(super) fn has_lied(&self, peer: Holder, digest: &Digest, now: Instant) -> bool {
+        self.lock().is_liar(&(digest.clone(), peer), now)
     }
 
     /// A peer failed. Tells whether a quarantine begins by it.
@@ -199,6 +200,11 @@ impl Health {
 }
 
 impl PeerTable {
+    fn is_liar(&self, source: &(Digest, Holder), now: Instant) -> bool {
+        let liar = self.liars.peek(&source.1);
+        lasts(self.lied.peek(source), now) || lasts(liar.map(|liar| &liar.quarantine), now)
+    }
+
     fn record(&mut self, peer: Holder, now: Instant) -> &mut Record {
         self.peers.get_or_insert_mut(peer, || Record {
             out: now,
@@ -237,6 +243,10 @@ impl Default for PeerTable {
             lied: LruCache::new(MOST),
         }
     }
+}
+
+fn lasts(end: Option<&Instant>, now: Instant) -> bool {
+    end.is_some_and(|end| *end > now)
 }
 
 /// Skips `peer` for an object until `end`, unless it is skipped for longer already.

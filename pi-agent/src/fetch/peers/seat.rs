@@ -39,8 +39,8 @@ pub(super) struct Seat {
 pub(super) enum Course {
     /// Take from any of these, which have it all.
     Peers(Vec<Holder>),
-    /// Take from this one, which may be getting it itself.
-    Source(Holder),
+    /// Take from this one, which may be getting it itself; if it has it all, these have it too.
+    Source(Holder, Vec<Holder>),
     /// Leave it to the registry.
     Registry,
 }
@@ -96,7 +96,9 @@ impl Seat {
                     count::turn("take");
                     self.tried += 1;
                     self.member.takes(source.addr);
-                    return Course::Source(source.addr);
+                    let complete = joined.peers.iter().filter(|_| source.complete);
+                    let others = complete.map(|peer| peer.addr).collect();
+                    return Course::Source(source.addr, others);
                 }
                 Verdict::Wait { wait_ms } => {
                     count::turn("wait");
@@ -121,6 +123,13 @@ impl Seat {
         self.heard = None;
         self.since = Instant::now();
         self.tried = 0;
+    }
+
+    /// A source is not asked, since it sent wrong bytes before.
+    pub(super) fn refused(&mut self, source: Holder) {
+        count::handed_over("wrong");
+        let fault = Fault::Wrong;
+        self.member.gave_up(Tried { source, fault });
     }
 
     /// A source did not deliver.
