@@ -163,6 +163,7 @@ fn swarm(admin: &Admin) -> SwarmStatus {
     };
     SwarmStatus {
         on,
+        rack_mates: admin.discovery.rack_mates(),
         blobs: members.into_iter().map(blob).collect(),
     }
 }

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use self::listeners::{Bound, Listeners};
 use crate::{
     admin::{self, Admin},
-    config::{HostsMode, Run},
+    config::{HostsMode, Run, SwarmMode},
     containerd::Containerd,
     content::{self, Content, TagSharing, Tracking},
     datapath::Pace,
@@ -45,6 +45,7 @@ use crate::{
     policy::Policy,
     status::Addresses,
     tags::{self, Tags},
+    tracker::Tracker,
 };
 
 pub use self::metrics::metrics;
@@ -195,17 +196,20 @@ impl Working {
             tags: sharing,
             readiness: readiness.clone(),
         });
+        let takes_part = settings.swarm == SwarmMode::On;
+        let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
         let discovery = Discovery::of_servers(discovery::Settings {
             client: JsonClient::new(SERVER_DIAL),
             servers: settings.server.clone(),
             group: settings.group.as_str().to_owned(),
             holder,
             jitter: outside.jitter.clone(),
+            tracker: tracker.clone(),
         });
         let tags = resolver(settings, &discovery);
         let bytes = PeerBytes::default();
         let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
-        let peers = PeerServer::new(content.clone(), sockets.clone(), serving(settings));
+        let peers = PeerServer::with(content.clone(), sockets.clone(), serving(settings), tracker);
         let parts = Parts {
             content: content.clone(),
             finder: Box::new(discovery.clone()),

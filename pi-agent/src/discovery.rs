@@ -10,6 +10,7 @@ mod join;
 mod leave;
 mod pending;
 mod prefetch;
+mod rack;
 mod racks;
 mod reports;
 mod servers;
@@ -25,9 +26,10 @@ use tokio::time::Instant;
 
 use self::{
     announce::Announcer, cache::Cache, failures::Failures, flavour::Flavour, join::Joins,
-    pending::Pending, prefetch::Queue, racks::Racks, reports::Reports, servers::Servers,
+    pending::Pending, prefetch::Queue, rack::RackMates, racks::Racks, reports::Reports,
+    servers::Servers,
 };
-use crate::jitter::Jitter;
+use crate::{jitter::Jitter, tracker::Tracker};
 
 pub use self::{
     failures::PeerFailures,
@@ -44,6 +46,7 @@ pub const METRICS: &[Metric] = &[
     announce::CALLS,
     announce::RESYNCS,
     announce::LAG,
+    rack::DECIDED,
 ];
 
 const FIND_SECONDS: Metric = Metric::histogram(
@@ -84,6 +87,8 @@ struct Inner {
     racks: Racks,
     queue: Queue,
     joins: Joins,
+    /// Who decides while no server answers; `None` where this node takes part in no crowds.
+    mates: Option<RackMates>,
     jitter: Jitter,
     standing: Mutex<Standing>,
 }
@@ -101,6 +106,8 @@ pub struct Settings {
     pub holder: Holder,
     /// Keeps agents apart that were started together.
     pub jitter: Jitter,
+    /// What decides for this node's rack; `None` where it takes part in no crowds.
+    pub tracker: Option<Tracker>,
 }
 
 /// How this agent stands with the server.
@@ -126,21 +133,25 @@ impl Discovery {
     pub fn new(client: JsonClient, server: String, group: String, address: IpAddr) -> Self {
         let jitter = Jitter::random();
         let servers = Servers::new(client, vec![server], jitter.clone());
-        Self::with(servers, group, (address, None), jitter)
+        Self::with(servers, group, (address, None), None, jitter)
     }
 
     /// Asks one of several servers, and can announce this node to it.
     pub fn of_servers(settings: Settings) -> Self {
         let jitter = settings.jitter.clone();
+        let mates = settings
+            .tracker
+            .map(|tracker| RackMates::new(settings.client.clone(), tracker));
         let servers = Servers::new(settings.client, settings.servers, settings.jitter);
         let (holder, group) = (settings.holder, settings.group);
-        Self::with(servers, group, (holder.ip(), Some(holder)), jitter)
+        Self::with(servers, group, (holder.ip(), Some(holder)), mates, jitter)
     }
 
     fn with(
         servers: Servers,
         group: String,
         (address, holder): (IpAddr, Option<Holder>),
+        mates: Option<RackMates>,
         jitter: Jitter,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -155,6 +166,7 @@ impl Discovery {
             racks: Racks::default(),
             queue: Queue::default(),
             joins: Joins::default(),
+            mates,
             jitter,
             standing: Mutex::default(),
         }))
@@ -231,6 +243,11 @@ impl Discovery {
     /// Where this agent serves, as the server is told.
     pub fn holder(&self) -> Option<Holder> {
         self.0.holder
+    }
+
+    /// How many nodes this node's rack has, as far as the server said.
+    pub fn rack_mates(&self) -> usize {
+        self.0.mates.as_ref().map_or(0, RackMates::count)
     }
 
     /// The rack of a peer, as the last find that named it said.

@@ -17,7 +17,7 @@ pub use self::{
     range::{ByteRange, Span, Unsatisfiable},
     request::{Method, Request, RequestError},
     response::{Response, ResponseError},
-    target::{Kind, ObjectRef, Reference, Target},
+    target::{Kind, ObjectRef, RackCall, RackKind, Reference, Target},
 };
 pub(crate) use self::{
     escape::encode_query,
@@ -29,6 +29,11 @@ pub(crate) use self::{
 pub(crate) const MAX_HEAD: usize = 16 << 10;
 /// Most header fields of a head.
 const MAX_FIELDS: usize = 64;
+
+/// The path at which a node of the rack is asked from whom to fetch, while no server answers.
+pub(crate) const RACK_FIND: &str = "/piccolo/v1/rack/find";
+/// The path at which it is told how far another one is.
+pub(crate) const RACK_PROGRESS: &str = "/piccolo/v1/rack/progress";
 
 /// The request field by which an agent names the address where it serves its peers.
 pub(crate) const AGENT_FIELD: &str = "Piccolo-Agent";

@@ -32,3 +32,4 @@ pub mod reference;
 pub mod registry;
 pub mod status;
 pub mod tags;
+pub mod tracker;

@@ -8,6 +8,7 @@ mod connection;
 mod count;
 mod fed;
 mod ledger;
+mod rack;
 mod slots;
 mod sockets;
 mod watch;
@@ -34,6 +35,7 @@ use crate::{
     digest::Digest,
     http::Kind,
     listen,
+    tracker::Tracker,
 };
 
 /// How long a peer may take no byte of a body.
@@ -77,6 +79,8 @@ pub struct PeerServer(Arc<Inner>);
 struct Inner {
     content: Content,
     sockets: PeerSockets,
+    /// Decides for the rack while no server answers; `None` where this node takes part in no crowds.
+    tracker: Option<Tracker>,
     settings: PeerSettings,
     slots: Slots,
     alternates: Alternates,
@@ -119,10 +123,21 @@ impl PeerSettings {
 impl PeerServer {
     /// Serves `content`, and counts every byte in `sockets`.
     pub fn new(content: Content, sockets: PeerSockets, settings: PeerSettings) -> Self {
+        Self::with(content, sockets, settings, None)
+    }
+
+    /// The same, which also decides for the rack while no server answers.
+    pub fn with(
+        content: Content,
+        sockets: PeerSockets,
+        settings: PeerSettings,
+        tracker: Option<Tracker>,
+    ) -> Self {
         let slots = Slots::new(settings.slots, settings.queue, settings.queue_time);
         Self(Arc::new(Inner {
             content,
             sockets,
+            tracker,
             slots,
             alternates: Alternates::default(),
             fed: Fed::default(),

@@ -131,6 +131,10 @@ pub struct PeerStatus {
 pub struct SwarmStatus {
     /// Whether it takes part in crowds.
     pub on: bool,
+    /// How many nodes its rack has, itself among them, as far as the server said: they coordinate while
+    /// no server answers.
+    #[serde(default)]
+    pub rack_mates: usize,
     /// The blobs that it is getting so now.
     pub blobs: Vec<SwarmBlob>,
 }

@@ -22,7 +22,7 @@ pub use self::{
     },
     holder::{Holder, HolderError},
     names::{Group, Key, MAX_GROUP_LEN, MAX_KEY_LEN, NameError},
-    node::{Ack, ErrorReply, HealthReply, KeepaliveRequest, LeaveRequest, MessageReply},
+    node::{Ack, ErrorReply, HealthReply, KeepaliveRequest, LeaveRequest, Mates, MessageReply},
     report::{Failure, FailureKind, Flow, Load, Observation},
     swarm::{
         End, Fault, Fetch, Intent, Progress, ProgressReply, ProgressRequest, Rank, Source,

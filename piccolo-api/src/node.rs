@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Load, Observation, lenient};
+use crate::{Failure, Holder, Load, Observation, lenient};
 
 /// Body of [`KEEPALIVE`](crate::path::KEEPALIVE).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,10 @@ pub struct KeepaliveRequest {
         deserialize_with = "lenient::list"
     )]
     pub failures: Vec<Failure>,
+    /// The version of the list of rack mates that the holder has, 0 for none; absent from one that wants
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mates: Option<u64>,
 }
 
 /// Body of [`LEAVE`](crate::path::LEAVE).
@@ -61,6 +65,23 @@ pub struct Ack {
     /// The server does not have the set that the caller's epoch and seq speak of; a sync is due.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resync: bool,
+    /// To a keepalive that asks for it, where the list is another one than the holder has.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub mates: Option<Mates>,
+}
+
+/// The nodes of the holder's group that are in its rack, itself among them. While no server answers
+/// they tell each other from whom to fetch what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mates {
+    /// The list's version: another list has another one. Never 0.
+    pub version: u64,
+    /// The nodes in their order; not all where a rack has very many.
+    pub holders: Vec<Holder>,
 }
 
 /// Reply of a find that failed because of the request or the server.

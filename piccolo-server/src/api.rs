@@ -37,7 +37,7 @@ pub(crate) use self::{bodies::Bodies, late::late, subject::Foreign};
 use self::{measured::measured, subject::Subject};
 use crate::{
     bandwidth::Bandwidth, connections, crowd::Crowd, databases::Databases, finder::Finder,
-    instances::Instances, reports::Report, topology_file::Current,
+    instances::Instances, mates::RackLists, reports::Report, topology_file::Current,
 };
 
 /// What this module counts.
@@ -56,6 +56,8 @@ pub(crate) struct Api {
     pub(crate) foreign: Foreign,
     /// Rate-limits the log line about nodes that several peers reported.
     pub(crate) broken: Spell,
+    /// Who is in whose rack.
+    pub(crate) mates: RackLists,
     /// The flash crowds; `None` if they are off.
     pub(crate) crowd: Option<Arc<Crowd>>,
     /// The instances that decide for each other; `None` where this one decides by itself.

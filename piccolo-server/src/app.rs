@@ -34,6 +34,7 @@ use crate::{
     databases::{self, Opening, may_pass},
     finder::Finder,
     instances,
+    mates::RackLists,
     store::Writer,
     topology_file::{self, Current},
     writer::Bounds,
@@ -238,6 +239,7 @@ impl Builder {
             limits: self.limits,
             bodies: Bodies::new(BODIES, BODIES_OF_ONE),
             foreign: Foreign::default(),
+            mates: RackLists::default(),
             broken: Spell::new("no node was taken out of late"),
         })))
     }

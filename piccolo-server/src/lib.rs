@@ -18,6 +18,7 @@ mod flusher;
 mod holders;
 mod instances;
 mod key_hash;
+mod mates;
 mod nodes;
 mod packed;
 mod quick_hash;

@@ -267,6 +267,18 @@ impl View<'_> {
             .filter(|node| node.is_alive(self.alive_since))
     }
 
+    /// Those of one space, in no order.
+    pub(crate) fn living_in(&self, space: SpaceId) -> impl Iterator<Item = Packed> {
+        let of_space = self
+            .table
+            .slots
+            .iter()
+            .filter(move |(key, _)| key.space == space);
+        of_space
+            .filter(|(_, node)| node.is_alive(self.alive_since))
+            .map(|(key, _)| key.holder)
+    }
+
     /// All nodes that may be handed out, in no order.
     pub(crate) fn living(&self) -> impl Iterator<Item = Packed> {
         let living =

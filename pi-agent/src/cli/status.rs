@@ -142,11 +142,15 @@ fn traffic(status: &Status) -> Vec<Line> {
 }
 
 fn swarm(swarm: &SwarmStatus) -> String {
-    match (swarm.on, swarm.blobs.len()) {
-        (false, _) => "off".to_owned(),
-        (true, 0) => "on, nothing in flight".to_owned(),
-        (true, count) => format!("on, {count} blobs in flight"),
-    }
+    let flight = match (swarm.on, swarm.blobs.len()) {
+        (false, _) => return "off".to_owned(),
+        (true, 0) => "nothing".to_owned(),
+        (true, count) => format!("{count} blobs"),
+    };
+    format!(
+        "on, {flight} in flight, {} nodes in the rack",
+        swarm.rack_mates
+    )
 }
 
 /// One line for each blob that this node is getting together with others.

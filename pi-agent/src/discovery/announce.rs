@@ -12,6 +12,7 @@ use super::{
     Discovery, Standing,
     delta::{Delta, texts},
     flavour::Flavour,
+    rack::RackMates,
     reports::Report,
     servers::Usable,
     untold::Untold,
@@ -39,6 +40,8 @@ pub(super) const LAG: Metric = Metric::histogram(
 
 /// Interval between two keepalives, when there is nothing else to report.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// The shortest one, where it has not been heard yet who is in the rack.
+const MATES: Duration = Duration::from_secs(2);
 /// Changes come in bursts: a short delay batches them.
 const GATHER: Duration = Duration::from_millis(100);
 /// Keys of one advertisement.
@@ -147,7 +150,7 @@ impl Announcer {
                 Outcome::Taken => {
                     self.resyncs.is_well();
                     self.backoff.reset();
-                    self.next_keepalive = Instant::now() + self.jitter.around(KEEPALIVE);
+                    self.next_keepalive = Instant::now() + self.jitter.around(self.pause());
                 }
                 Outcome::Resync => {
                     self.resyncs.happened(|times| {
@@ -163,6 +166,12 @@ impl Announcer {
                 }
             }
         }
+    }
+
+    /// Until the next keepalive. Other calls take its place, but only it brings who is in the rack.
+    fn pause(&self) -> Duration {
+        let mates = self.discovery.0.mates.as_ref();
+        mates.map_or(KEEPALIVE, |mates| mates.due_in().clamp(MATES, KEEPALIVE))
     }
 
     /// Waits until there is something to share, or most likely nothing will come.
@@ -321,9 +330,17 @@ impl Announcer {
             load: report.load,
             observations: report.observations,
             failures: report.failures,
+            mates: self.discovery.0.mates.as_ref().map(RackMates::seen),
         };
         let reply = self.post(path::KEEPALIVE, &request, DEADLINE).await;
         let outcome = judge("keepalive", reply.as_ref(), &self.refused);
+        if let (Some(known), Some(reply)) = (&self.discovery.0.mates, &reply)
+            && let Ok(Ack {
+                mates: Some(mates), ..
+            }) = reply.json()
+        {
+            known.learn(mates);
+        }
         if matches!(outcome, Outcome::Failed) {
             self.undelivered = Some(Report {
                 observations: request.observations,

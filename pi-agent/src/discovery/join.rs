@@ -112,7 +112,11 @@ impl Discovery {
             return results.map(|found| self.joined(found)).collect();
         }
         count("no_server");
-        Vec::new()
+        let Some(mates) = &self.0.mates else {
+            return Vec::new();
+        };
+        let turns = mates.join(&request, holder).await;
+        turns.into_iter().map(|turn| (Vec::new(), turn)).collect()
     }
 
     fn joined(&self, found: piccolo_api::Found) -> Joined {
@@ -189,6 +193,11 @@ impl Discovery {
                 Heard::Reply(_) | Heard::Nothing => {}
             }
         }
-        Vec::new()
+        let Some(mates) = &self.0.mates else {
+            return Vec::new();
+        };
+        let stands = mates.progress(&request).await;
+        let noted = |standing: Option<Standing>| standing.unwrap_or(Standing::Noted);
+        stands.into_iter().map(noted).collect()
     }
 }

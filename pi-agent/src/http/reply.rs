@@ -77,6 +77,18 @@ impl Reply {
         self.0.into_bytes()
     }
 
+    /// Head and body of a reply in JSON.
+    pub(crate) fn json(self, json: &str, answer: Answer, connection: Connection) -> Vec<u8> {
+        let mut bytes = self
+            .field("Content-Type", "application/json")
+            .field("Content-Length", json.len())
+            .end(connection);
+        if answer == Answer::Whole {
+            bytes.extend_from_slice(json.as_bytes());
+        }
+        bytes
+    }
+
     /// Head and body of an error in the form of the distribution specification.
     pub(crate) fn error(
         self,
@@ -86,14 +98,7 @@ impl Reply {
         connection: Connection,
     ) -> Vec<u8> {
         let json = serde_json::json!({"errors": [{"code": code, "message": message}]}).to_string();
-        let mut bytes = self
-            .field("Content-Type", "application/json")
-            .field("Content-Length", json.len())
-            .end(connection);
-        if answer == Answer::Whole {
-            bytes.extend_from_slice(json.as_bytes());
-        }
-        bytes
+        self.json(&json, answer, connection)
     }
 }
 

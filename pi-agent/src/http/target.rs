@@ -1,6 +1,6 @@
 //! What a request of the distribution API is about.
 
-use super::escape::decode;
+use super::{RACK_FIND, RACK_PROGRESS, escape::decode};
 use crate::digest::Digest;
 
 /// Longest repository name that is taken.
@@ -17,8 +17,28 @@ pub enum Target {
     Ping,
     /// A manifest or a blob.
     Object(ObjectRef),
+    /// What a node of the rack asks or tells while no server answers.
+    Rack(RackCall),
     /// Anything else.
     Other,
+}
+
+/// A call of a node of the rack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RackCall {
+    /// What it is for.
+    pub kind: RackKind,
+    /// The request, as JSON.
+    pub request: String,
+}
+
+/// What a call of a node of the rack is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RackKind {
+    /// From whom to fetch.
+    Find,
+    /// How far it is with what it fetches.
+    Progress,
 }
 
 /// A manifest or a blob by its name.
@@ -61,6 +81,8 @@ impl Target {
         };
         match path.as_str() {
             "/v2" | "/v2/" => Self::Ping,
+            RACK_FIND => rack(RackKind::Find, query),
+            RACK_PROGRESS => rack(RackKind::Progress, query),
             path => object(path, query).map_or(Self::Other, Self::Object),
         }
     }
@@ -82,6 +104,13 @@ impl Kind {
             Self::Blob => "blob",
         }
     }
+}
+
+fn rack(kind: RackKind, query: &str) -> Target {
+    let value = query.split('&').find_map(|p| p.strip_prefix("call="));
+    value.and_then(decode).map_or(Target::Other, |request| {
+        Target::Rack(RackCall { kind, request })
+    })
 }
 
 fn object(path: &str, query: &str) -> Option<ObjectRef> {

@@ -7,7 +7,9 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     datapath::{Patience, finish, write_all},
-    http::{Answer, Connection, HeadError, Inbox, Method, ObjectRef, Reply, Request, Target},
+    http::{
+        Answer, Connection, HeadError, Inbox, Method, ObjectRef, RackCall, Reply, Request, Target,
+    },
 };
 
 /// How long a client may take for what.
@@ -44,6 +46,10 @@ pub(crate) trait Service: Sync {
     fn refused(&self, why: Refused);
     /// The reply to `/v2/`, which asks whether this is a registry.
     fn pong(&self, answer: Answer, connection: Connection) -> Vec<u8>;
+    /// The reply to a call of a node of the rack, as JSON; `None` where such calls are not taken.
+    fn rack(&self, _call: &RackCall) -> Option<String> {
+        None
+    }
     /// Replies with an object, or says why not.
     fn object(
         &self,
@@ -134,10 +140,16 @@ async fn answer(service: &impl Service, request: &Request, connection: Connectio
         }
         Target::Object(object) => return service.object(object, request, connection).await,
         Target::Ping => service.pong(answer, connection),
-        Target::Other => {
-            service.refused(Refused::Path);
-            Reply::new(404).error("NAME_UNKNOWN", "no such path", answer, connection)
-        }
+        Target::Rack(call) => match service.rack(call) {
+            Some(json) => Reply::new(200).json(&json, answer, connection),
+            None => no_path(service, answer, connection),
+        },
+        Target::Other => no_path(service, answer, connection),
     };
     service.say(&bytes, connection).await
+}
+
+fn no_path(service: &impl Service, answer: Answer, connection: Connection) -> Vec<u8> {
+    service.refused(Refused::Path);
+    Reply::new(404).error("NAME_UNKNOWN", "no such path", answer, connection)
 }

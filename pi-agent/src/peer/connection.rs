@@ -6,14 +6,14 @@ use daemon::scope::Scope;
 use tokio::{net::TcpStream, time::timeout};
 use tracing::{debug, warn};
 
-use super::{Inner, Meter, count::Outcome, unknown};
+use super::{Inner, Meter, count::Outcome, rack, unknown};
 use crate::{
     chunks::start_of,
     content::{Object, Source},
     digest::Digest,
     http::{
-        ALTERNATES_FIELD, Answer, ByteRange, Connection, Kind, Method, ObjectRef, Reference, Reply,
-        Request,
+        ALTERNATES_FIELD, Answer, ByteRange, Connection, Kind, Method, ObjectRef, RackCall,
+        Reference, Reply, Request,
     },
     listen::{self, Accepted, Limits, Refused, Service},
     own::{self, Prepared, Unfit},
@@ -81,6 +81,10 @@ impl Service for Talk<'_> {
             .field("Docker-Distribution-API-Version", "registry/2.0")
             .field("Content-Length", 0)
             .end(connection)
+    }
+
+    fn rack(&self, call: &RackCall) -> Option<String> {
+        rack::answer(self.server.tracker.as_ref()?, self.remote, call)
     }
 
     async fn object(

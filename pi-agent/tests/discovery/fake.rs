@@ -14,9 +14,9 @@ use axum::{
     routing::{get, post},
 };
 use piccolo_api::{
-    Ack, AdvertiseRequest, FindKeyQuery, FindKeyReply, FindReply, FindRequest, Found,
-    KeepaliveRequest, LeaveRequest, Peer, PeerState, ProgressReply, ProgressRequest, Standing,
-    Turn, Verdict, path,
+    Ack, AdvertiseRequest, FindKeyQuery, FindKeyReply, FindReply, FindRequest, Found, Holder,
+    KeepaliveRequest, LeaveRequest, Mates, Peer, PeerState, ProgressReply, ProgressRequest,
+    Standing, Turn, Verdict, path,
 };
 use tokio::net::TcpListener;
 
@@ -47,6 +47,10 @@ pub(crate) struct Behaviour {
     pub(crate) busy: u32,
     /// Who has everything.
     pub(crate) holders: Vec<String>,
+    /// Answers no finds and reports.
+    pub(crate) away: bool,
+    /// Who is in the rack of an agent that asks for it.
+    pub(crate) rack: Vec<Holder>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -117,6 +121,10 @@ impl FakeServer {
     }
 
     fn ack(&self, may_resync: bool) -> impl IntoResponse + use<> {
+        self.ack_with(may_resync, None)
+    }
+
+    fn ack_with(&self, may_resync: bool, mates: Option<Mates>) -> impl IntoResponse + use<> {
         let mut behaviour = self.behaviour.lock().unwrap();
         let resync = may_resync && std::mem::take(&mut behaviour.resync);
         let message = "Distribution created!".to_owned();
@@ -126,6 +134,7 @@ impl FakeServer {
                 success: !resync,
                 message,
                 resync,
+                mates,
             }),
         )
     }
@@ -181,8 +190,13 @@ async fn keepalive(
     Json(b): Json<serde_json::Value>,
 ) -> impl IntoResponse {
     let request = piccolo_api::from_any_case(b).unwrap();
+    let request: KeepaliveRequest = request;
+    let mates = request.mates.map(|_| Mates {
+        version: 7,
+        holders: s.behaviour.lock().unwrap().rack.clone(),
+    });
     s.note(Call::Keepalive(request));
-    s.ack(true)
+    s.ack_with(true, mates)
 }
 
 async fn leave(State(s): State<FakeServer>, Json(b): Json<serde_json::Value>) -> impl IntoResponse {
@@ -194,6 +208,9 @@ async fn find(State(s): State<FakeServer>, Json(b): Json<FindRequest>) -> impl I
     s.note(Call::Find(b.keys.clone()));
     {
         let mut behaviour = s.behaviour.lock().unwrap();
+        if behaviour.away {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
         if behaviour.busy > 0 {
             behaviour.busy -= 1;
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -223,7 +240,10 @@ async fn progress(
 ) -> impl IntoResponse {
     let results = b.fetches.iter().map(|_| Standing::Permit).collect();
     s.note(Call::Progress(b));
-    Json(ProgressReply { results })
+    if s.behaviour.lock().unwrap().away {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    Json(ProgressReply { results }).into_response()
 }
 
 async fn find_key(State(s): State<FakeServer>, Query(q): Query<FindKeyQuery>) -> impl IntoResponse {

@@ -8,6 +8,7 @@
 mod fake;
 mod joins;
 mod large;
+mod rack;
 mod reports;
 mod tags;
 
@@ -40,6 +41,7 @@ impl Agent {
             group: "g".to_owned(),
             holder: holder("10.0.0.1:7787"),
             jitter: Jitter::seeded(1),
+            tracker: None,
         });
         let (scope, _) = Scope::new();
         Self {

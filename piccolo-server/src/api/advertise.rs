@@ -82,11 +82,13 @@ pub(crate) fn created(outcome: &Outcome) -> Response {
             success: true,
             message: "Distribution created!".to_owned(),
             resync: false,
+            mates: None,
         },
         Outcome::Gap => Ack {
             success: false,
             message: "this change does not continue the set that is known; sync it".to_owned(),
             resync: true,
+            mates: None,
         },
     };
     reply::json(StatusCode::CREATED, &ack)

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use piccolo_api::{Ack, KeepaliveRequest};
+use piccolo_api::{Ack, KeepaliveRequest, Mates};
 
 use crate::{
     api::{
@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     match keepalive(&api, request).await {
-        Ok(resync) => {
+        Ok((resync, mates)) => {
             let message = "keep alive success".to_owned();
             reply::json(
                 StatusCode::CREATED,
@@ -29,6 +29,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
                     success: true,
                     message,
                     resync,
+                    mates,
                 },
             )
         }
@@ -36,14 +37,19 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
     }
 }
 
-/// Returns whether the agent should sync.
-async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
+/// Returns whether the agent should sync, and its rack mates where they are news.
+async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>), SubjectError> {
     let caller = body::caller(&request);
     let call: KeepaliveRequest = body::read(api, request).await?;
     let subject = Subject::new(api, caller, &call.group, &call.host).await?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
-    let Subject { database, node, .. } = subject;
+    let Subject {
+        database,
+        node,
+        group,
+        ..
+    } = subject;
     let claimed = call
         .epoch
         .zip(call.seq)
@@ -76,5 +82,10 @@ async fn keepalive(api: &Api, request: Request) -> Result<bool, SubjectError> {
             }
         }
     };
-    Ok(claimed.is_some() && claimed != known)
+    let mates = call.mates.filter(|_| api.crowd.is_some()).and_then(|seen| {
+        let nodes = (database.nodes(), api.now());
+        let topology = api.current.get();
+        api.mates.news((&group, node), seen, nodes, &topology)
+    });
+    Ok((claimed.is_some() && claimed != known, mates))
 }

@@ -29,6 +29,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
                     success: true,
                     message,
                     resync: false,
+                    mates: None,
                 },
             )
         }

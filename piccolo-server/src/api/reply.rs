@@ -34,6 +34,7 @@ pub(crate) fn refused(status: StatusCode, message: String) -> Response {
         success: false,
         message,
         resync: false,
+        mates: None,
     };
     dated(json(status, &ack))
 }

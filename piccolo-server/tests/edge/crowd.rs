@@ -126,3 +126,63 @@ async fn an_operator_sees_who_takes_a_key_from_whom() {
         .await;
     assert_eq!(status, 404);
 }
+
+#[tokio::test]
+async fn a_node_is_told_who_is_in_its_rack() {
+    let (server, _state) = start().await;
+    let holders = [
+        "10.0.0.2:7787",
+        "10.0.0.1:7787",
+        "10.0.1.1:7787",
+        "[fd00::1]:7787",
+    ];
+    for holder in holders {
+        server.advertise(holder, &["k"]).await;
+    }
+    let other = json!({"holder": "10.0.0.9:7787", "keys": ["k"], "group": "other"});
+    assert_eq!(server.post(path::ADVERTISE, &other).await.0, 201);
+    let alive = async |mates: Option<u64>| {
+        let call = json!({"host": "10.0.0.1:7787", "Group": "g", "mates": mates});
+        let (status, mut reply) = server.post(path::KEEPALIVE, &call).await;
+        assert_eq!(status, 201, "{reply}");
+        reply["mates"].take()
+    };
+    let mates = alive(Some(0)).await;
+    assert_eq!(
+        mates["holders"],
+        json!(["10.0.0.1:7787", "10.0.0.2:7787"]),
+        "{mates}"
+    );
+    let version = mates["version"].as_u64().expect("a version");
+    assert_ne!(version, 0);
+    // Nothing is said again, nor to one that does not ask.
+    assert_eq!(alive(Some(version)).await, Value::Null);
+    assert_eq!(alive(None).await, Value::Null);
+    // A new node is heard of when the lists are made anew.
+    server.advertise("10.0.0.3:7787", &["k"]).await;
+    server.clock.advance(Duration::from_secs(31));
+    let mates = alive(Some(version)).await;
+    let all = ["10.0.0.1:7787", "10.0.0.2:7787", "10.0.0.3:7787"];
+    assert_eq!(mates["holders"], json!(all), "{mates}");
+    // Those that are gone are not in them any more.
+    server.clock.advance(Duration::from_mins(10));
+    server.advertise("10.0.0.3:7787", &["k", "l"]).await;
+    server.advertise("10.0.0.1:7787", &["k", "l"]).await;
+    let mates = alive(Some(version)).await;
+    assert_eq!(
+        mates["holders"],
+        json!(["10.0.0.1:7787", "10.0.0.3:7787"]),
+        "{mates}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_crowds_tells_nobody_of_its_rack() {
+    let state = tempfile::tempdir().expect("a directory");
+    let database = format!("sqlite:{}", state.path().join("db").display());
+    let server = Server::start(&["--database", &database, "--swarm=off"]).await;
+    server.advertise("10.0.0.1:7787", &["k"]).await;
+    let call = json!({"host": "10.0.0.1:7787", "Group": "g", "mates": 0});
+    let (status, reply) = server.post(path::KEEPALIVE, &call).await;
+    assert_eq!((status, &reply["mates"]), (201, &Value::Null), "{reply}");
+}

@@ -307,15 +307,21 @@ fn who_commits_what_the_registry_sent_needs_no_permit_and_loses_none() {
     let answer = bed.join(1);
     assert_eq!(may_go(&answer), Some(Reason::Turn));
     bed.progress(1, 0, answer.rank, true);
-    // A report that was under way when the permit was given takes nothing away.
+    // A report that was in flight when the permit was given takes nothing away.
     bed.progress(1, 0, answer.rank, false);
     bed.progress(1, 1 << 20, answer.rank, true);
     assert_eq!(bed.member(1).permit, Some(Reason::Turn));
-    assert_eq!(bed.progress(1, 2 << 20, answer.rank, false), Standing::Noted);
+    assert_eq!(
+        bed.progress(1, 2 << 20, answer.rank, false),
+        Standing::Noted
+    );
     assert_eq!(bed.member(1).permit, None);
     // Its disk is slow.
     bed.wait(9_000);
-    assert_eq!(bed.progress(1, 2 << 20, answer.rank, false), Standing::Noted);
+    assert_eq!(
+        bed.progress(1, 2 << 20, answer.rank, false),
+        Standing::Noted
+    );
     assert_eq!(sources(&bed.join(2)), [1]);
 }
 

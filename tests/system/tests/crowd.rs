@@ -14,7 +14,7 @@ use system_tests::{
     crowd::{Crowd, CrowdSetup, Links, ON, Pulled},
     on_each_release, pull,
 };
-use testbed::{Agent, Bed, Release};
+use testbed::{Agent, Bed, Release, wait_until};
 
 on_each_release!(one_copy_from_the_registry_and_one_into_each_rack);
 
@@ -125,6 +125,36 @@ fn the_server_may_die_in_the_middle() -> Result<()> {
     })?;
     let copies = pulled.registry_copies;
     assert!(copies <= MOST, "{copies} copies from the registry");
+    Ok(())
+}
+
+#[test]
+fn a_rack_takes_one_copy_while_the_server_is_away() -> Result<()> {
+    let mut crowd = crowd(Release::V1_7, &[3, 3], &[ON])?;
+    wait_until(
+        "the nodes to know their racks",
+        Duration::from_mins(1),
+        || {
+            for node in &crowd.bed.nodes {
+                let status: Value = serde_json::from_str(&agent(node)?.admin("/status")?.text())?;
+                if status["swarm"]["rack_mates"] != 3 {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        },
+    )?;
+    crowd.bed.server.take().context("no server")?.kill();
+    let pulled = pull_on_all(&crowd, &[12, 12])?;
+    let copies = pulled.registry_copies;
+    assert!(
+        copies <= 2.1,
+        "{copies} copies from the registry: {:?}",
+        pulled.to_nodes
+    );
+    for (rack, copies) in &pulled.into_racks {
+        assert!(*copies <= 1.1, "{copies} copies into {rack}");
+    }
     Ok(())
 }
 

@@ -328,7 +328,7 @@ impl Lab {
                 self.crowd.bed.network().cut(rack)?;
             }
             Fault::RegistryHidden => {
-                let (host, registry) = self.to_registry(number)?;
+                let (host, registry) = self.way_to_registry(number)?;
                 self.crowd.bed.network().hide(&host, registry)?;
             }
             Fault::ServerKilled => {
@@ -356,7 +356,7 @@ impl Lab {
                 self.crowd.bed.network().mend(rack)?;
             }
             Fault::RegistryHidden => {
-                let (host, registry) = self.to_registry(number)?;
+                let (host, registry) = self.way_to_registry(number)?;
                 self.crowd.bed.network().show(&host, registry)?;
             }
             Fault::ServerKilled => self.crowd.bed.start_server(&SERVER)?,
@@ -373,7 +373,7 @@ impl Lab {
             .reshape(&host, Rate::megabits(megabits))
     }
 
-    fn to_registry(&mut self, number: usize) -> Result<(Host, IpAddr)> {
+    fn way_to_registry(&mut self, number: usize) -> Result<(Host, IpAddr)> {
         let registry = self.crowd.bed.registry.address();
         Ok((self.node_mut(number)?.host.clone(), registry))
     }

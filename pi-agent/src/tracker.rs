@@ -1,0 +1,195 @@
+//! This node as the one that says who takes from whom in its rack, while no server answers.
+//!
+//! The rules are the server's (`swarm`), with one rack. All of it is soft state, bounded, and begins
+//! with the first call: a node that the server is there for never keeps any.
+
+use std::{sync::Arc, time::Duration};
+
+use daemon::clock::Clock;
+use parking_lot::Mutex;
+use piccolo_api::{
+    End, Fault, Fetch, FindRequest, Holder, Progress, Rank, Source, Standing, Turn, Verdict,
+};
+use swarm::{Join, Key, Place, Rack, Rules, Swarm, Tried, Zone};
+use tokio::time::Instant;
+
+/// Blobs of nodes that are remembered: a rack of hundreds that pulls an image of dozens of layers.
+const MOST_MEMBERS: usize = 16_384;
+/// Between two looks at what ran out.
+const TICK: Duration = Duration::from_millis(250);
+/// All nodes are in one rack here.
+const HERE: Place = Place {
+    rack: Rack(0),
+    zone: Zone(0),
+};
+
+/// Who of the rack takes which blob from whom. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Tracker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    clock: Clock,
+    live: Mutex<Option<Live>>,
+}
+
+#[derive(Debug)]
+struct Live {
+    swarm: Swarm<Holder>,
+    began: Instant,
+    ticked: Instant,
+}
+
+impl Tracker {
+    /// One that nobody has called yet.
+    pub fn new(clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            live: Mutex::default(),
+        }))
+    }
+
+    /// What a node that is about to fetch is to do about each key; nothing where it does not say which
+    /// node it is.
+    pub(crate) fn find(&self, call: &FindRequest) -> Vec<Option<Turn>> {
+        let new = Fetch::default();
+        let turn = |(n, key): (usize, &String)| {
+            let fetch = call.fetches.get(n).unwrap_or(&new);
+            Some(self.join(call.holder?, key, fetch))
+        };
+        call.keys.iter().enumerate().map(turn).collect()
+    }
+
+    fn join(&self, node: Holder, key: &str, fetch: &Fetch) -> Turn {
+        let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
+        let join = Join {
+            node,
+            place: HERE,
+            offset: fetch.offset,
+            tried: &tried,
+            sources: 1,
+            waited_ms: fetch.waited_ms,
+            rank: fetch.rank.map(rank_in),
+        };
+        self.with(|swarm, now| turn(swarm.join(now, key_of(key), &join), now))
+    }
+
+    /// How a node stands that says how far it is.
+    pub(crate) fn progress(&self, node: Holder, progress: &Progress) -> Standing {
+        let key = key_of(&progress.key);
+        let said = swarm::Progress {
+            node,
+            place: HERE,
+            bytes: progress.bytes,
+            rank: progress.rank.map(rank_in),
+            permit: progress.permit && progress.end.is_none(),
+        };
+        self.with(|swarm, now| match (progress.refused, progress.end) {
+            (Some(maker), _) => {
+                swarm.refused(now, key, node, maker, HERE);
+                Standing::Noted
+            }
+            (None, Some(End::Complete)) => {
+                swarm.fetched(now, key, node, HERE);
+                Standing::Noted
+            }
+            (None, Some(End::Failed)) => {
+                swarm.leave(now, key, node);
+                Standing::Noted
+            }
+            (None, None) => match swarm.progress(now, key, &said).standing {
+                swarm::Standing::Permit { .. } => Standing::Permit,
+                swarm::Standing::Lost => Standing::Lost,
+                swarm::Standing::Noted | swarm::Standing::Unknown => Standing::Noted,
+            },
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Swarm<Holder>, Duration) -> T) -> T {
+        let at = Instant::now();
+        let mut live = self.0.live.lock();
+        let live = live.get_or_insert_with(|| {
+            let epoch = u32::try_from(self.0.clock.now().as_secs()).unwrap_or(u32::MAX);
+            Live {
+                swarm: Swarm::new(rules(), epoch, Duration::ZERO),
+                began: at,
+                ticked: at,
+            }
+        });
+        let now = at.saturating_duration_since(live.began);
+        if at.saturating_duration_since(live.ticked) >= TICK {
+            live.ticked = at;
+            live.swarm.tick(now);
+            // Nobody looks at what changed.
+            live.swarm.changes().for_each(drop);
+        }
+        act(&mut live.swarm, now)
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        // Agents take from one source at a time.
+        stripes: 1,
+        most_members: MOST_MEMBERS,
+        ..Rules::default()
+    }
+}
+
+/// The key's number, the same on every node of the rack.
+pub(crate) fn key_of(key: &str) -> Key {
+    let hash = blake3::hash(key.as_bytes());
+    let first = hash.as_bytes().first_chunk();
+    Key(u128::from_be_bytes(first.copied().unwrap_or_default()))
+}
+
+fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
+    let fault = match tried.fault {
+        Fault::Silent | Fault::Other => swarm::Fault::Silent,
+        Fault::Empty => swarm::Fault::Empty,
+        Fault::Slow => swarm::Fault::Slow,
+        Fault::Busy => swarm::Fault::Busy,
+        Fault::Wrong => swarm::Fault::Wrong,
+    };
+    Tried {
+        source: tried.source,
+        fault,
+    }
+}
+
+fn rank_in(rank: Rank) -> swarm::Rank {
+    let Rank { epoch, rack, place } = rank;
+    swarm::Rank { epoch, rack, place }
+}
+
+/// An answer in the words of the wire.
+fn turn(answer: swarm::Answer<Holder>, now: Duration) -> Turn {
+    let left = |until: Duration| {
+        let left = until.saturating_sub(now).as_millis();
+        u32::try_from(left).unwrap_or(u32::MAX)
+    };
+    let verdict = match answer.verdict {
+        swarm::Verdict::Take { sources, .. } => Verdict::Take {
+            sources: sources
+                .into_iter()
+                .map(|source| Source {
+                    addr: source.node,
+                    // Whom this is told knows its rack.
+                    rack: String::new(),
+                    bytes: source.bytes,
+                    complete: source.complete,
+                })
+                .collect(),
+        },
+        swarm::Verdict::Permit(permit) => Verdict::Permit {
+            lease_ms: left(permit.until),
+        },
+        swarm::Verdict::Wait { until, .. } => Verdict::Wait {
+            wait_ms: left(until),
+        },
+    };
+    let rank = answer
+        .rank
+        .map(|swarm::Rank { epoch, rack, place }| Rank { epoch, rack, place });
+    Turn { rank, verdict }
+}

@@ -1,0 +1,169 @@
+//! Nodes of a rack that coordinate while no server answers.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use daemon::{client::JsonClient, clock::Clock, scope::Scope};
+use pi_agent::{
+    content::Content,
+    digest::Digest,
+    discovery::{Discovery, Settings},
+    fetch::Finder,
+    jitter::Jitter,
+    peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, Unwatched},
+    tracker::Tracker,
+};
+use piccolo_api::{Fetch, Holder, Progress, Standing, Verdict};
+use tokio::net::TcpListener;
+
+use super::{Behaviour, FakeServer};
+
+/// An agent that serves its peers.
+struct Node {
+    discovery: Discovery,
+    holder: Holder,
+    scope: Scope,
+    _root: tempfile::TempDir,
+}
+
+impl Node {
+    fn start(listener: TcpListener, server: &str, seed: u64) -> Self {
+        let holder = Holder::new(listener.local_addr().unwrap()).unwrap();
+        let tracker = Tracker::new(Clock::system());
+        let (scope, _deaths) = Scope::new();
+        let root = tempfile::tempdir().unwrap();
+        let sockets = PeerSockets::new(PeerBytes::default(), Arc::new(Unwatched));
+        let peers = PeerServer::with(
+            Content::new(root.path().to_owned()),
+            sockets,
+            PeerSettings::default(),
+            Some(tracker.clone()),
+        );
+        scope.service("peers", peers.serve(listener, scope.clone()));
+        let discovery = Discovery::of_servers(Settings {
+            client: JsonClient::new(Duration::from_millis(300)),
+            servers: vec![server.to_owned()],
+            group: "g".to_owned(),
+            holder,
+            jitter: Jitter::seeded(seed),
+            tracker: Some(tracker),
+        });
+        let clock = Clock::system();
+        discovery.start(&scope, Vec::new, &clock, Jitter::seeded(seed + 10));
+        Self {
+            discovery,
+            holder,
+            scope,
+            _root: root,
+        }
+    }
+
+    /// What it is to do about a blob, once it need not wait any more.
+    async fn join(&self, digest: &Digest) -> Option<Verdict> {
+        for _ in 0..300 {
+            let joined = Finder::join(&self.discovery, digest, Fetch::default()).await;
+            match joined.turn?.verdict {
+                Verdict::Wait { .. } => tokio::time::sleep(Duration::from_millis(10)).await,
+                verdict => return Some(verdict),
+            }
+        }
+        panic!("{digest} is waited for without end");
+    }
+}
+
+/// Nodes that know each other, whose server is away then.
+async fn rack(count: u64) -> (Vec<Node>, FakeServer) {
+    let mut listeners = Vec::new();
+    for _ in 0..count {
+        listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let holder = |listener: &TcpListener| Holder::new(listener.local_addr().unwrap()).unwrap();
+    let behaviour = Behaviour {
+        rack: listeners.iter().map(holder).collect(),
+        ..Behaviour::default()
+    };
+    let (server, url) = FakeServer::start(behaviour).await;
+    let mut nodes = Vec::new();
+    for (listener, seed) in listeners.into_iter().zip(1..) {
+        nodes.push(Node::start(listener, &url, seed));
+    }
+    for node in &nodes {
+        for _ in 0..1000 {
+            if node.discovery.rack_mates() == nodes.len() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(node.discovery.rack_mates(), nodes.len());
+    }
+    server.behaviour.lock().unwrap().away = true;
+    (nodes, server)
+}
+
+fn digest(n: u8) -> Digest {
+    format!("sha256:{}", hex::encode([n; 32])).parse().unwrap()
+}
+
+fn sources(verdicts: &[Option<Verdict>]) -> (usize, Vec<SocketAddr>) {
+    let permits = verdicts
+        .iter()
+        .filter(|verdict| matches!(verdict, Some(Verdict::Permit { .. })));
+    let sources = verdicts.iter().filter_map(|verdict| match verdict {
+        Some(Verdict::Take { sources }) => Some(sources[0].addr.addr()),
+        _ => None,
+    });
+    (permits.count(), sources.collect())
+}
+
+#[tokio::test]
+async fn one_node_of_a_rack_asks_the_registry_while_the_server_is_away() {
+    let (nodes, _server) = rack(4).await;
+    for n in 1..=6 {
+        let digest = digest(n);
+        let mut verdicts = Vec::new();
+        for node in &nodes {
+            verdicts.push(node.join(&digest).await);
+        }
+        let (permits, sources) = sources(&verdicts);
+        assert_eq!((permits, sources.len()), (1, 3), "{verdicts:?}");
+        // The first one goes, and each next takes from the one before.
+        let before: Vec<_> = nodes.iter().map(|node| node.holder.addr()).collect();
+        assert_eq!(sources, before[..3], "{verdicts:?}");
+        let progress = Progress {
+            key: digest.to_string(),
+            bytes: 1,
+            rank: None,
+            permit: true,
+            end: None,
+            refused: None,
+        };
+        let told = Finder::progress(&nodes[0].discovery, progress.clone()).await;
+        assert_eq!(told, Some(Standing::Permit));
+        let other = Finder::progress(&nodes[1].discovery, progress).await;
+        assert_eq!(other, Some(Standing::Lost), "it holds none");
+    }
+}
+
+#[tokio::test]
+async fn the_others_go_on_when_one_of_the_rack_is_gone() {
+    let (mut nodes, _server) = rack(3).await;
+    let gone = nodes.pop().unwrap();
+    gone.scope.drain();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for n in 1..=6 {
+        let digest = digest(n);
+        let mut verdicts = Vec::new();
+        for node in &nodes {
+            verdicts.push(node.join(&digest).await);
+        }
+        let (permits, sources) = sources(&verdicts);
+        assert_eq!((permits, sources.len()), (1, 1), "{verdicts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_without_mates_asks_the_registry_at_once() {
+    let (nodes, _server) = rack(1).await;
+    let digest = digest(1);
+    let joined = Finder::join(&nodes[0].discovery, &digest, Fetch::default()).await;
+    assert!(joined.turn.is_none() && joined.peers.is_empty());
+}
