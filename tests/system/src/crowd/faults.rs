@@ -441,10 +441,11 @@ impl Lab {
 
 impl Fault {
     /// Copies that it may cost. While a first fetcher that halts or is cut off goes on, another node
-    /// asks the registry. Each node that cannot reach the server may: all six, or the three of a rack.
+    /// asks the registry. Without the server one node of each rack may; each of a rack that is cut off asks
+    /// for itself until it has noticed that the server is away.
     fn costs(self) -> f64 {
         match self {
-            Self::ServerKilled | Self::ServerHalts => 5.0,
+            Self::ServerKilled | Self::ServerHalts => 2.0,
             Self::UplinkDown => 3.0,
             _ => 1.0,
         }
