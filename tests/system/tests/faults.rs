@@ -113,7 +113,25 @@ concurrent_layer_fetch_buffer = 8388608
 
 #[test]
 fn ranges_that_containerd_breaks_off_cost_what_it_asked_for() -> Result<()> {
-    let lab = Lab::with_settings(Release::V2, 64 << 10, PARALLEL)?;
+    let requests = requests_for_ranges(&["--swarm=off"])?;
+    // Otherwise nothing of this was tried.
+    ensure!(requests > 6, "only {requests} requests for blobs");
+    Ok(())
+}
+
+#[test]
+fn a_layer_is_one_stream_where_crowds_are_on() -> Result<()> {
+    let requests = requests_for_ranges(&["--swarm=on"])?;
+    ensure!(requests <= 3, "{requests} requests for blobs");
+    Ok(())
+}
+
+/// How many requests containerd makes that fetches by ranges; no more bytes come than it asked for.
+fn requests_for_ranges(agent: &[&str]) -> Result<u32> {
+    let mut lab = Lab::with_settings(Release::V2, 64 << 10, PARALLEL)?;
+    // One after the other: they share their ports.
+    lab.bed.nodes[0].agent = None;
+    lab.bed.start_agent(0, agent)?;
     let pulled = lab.pull(false)?;
     ensure!(is_little(pulled.from_registry, &lab.image), "{pulled:?}");
     let agent = lab.puller()?.agent.as_ref().context("no agent")?;
@@ -123,15 +141,12 @@ fn ranges_that_containerd_breaks_off_cost_what_it_asked_for() -> Result<()> {
         received < whole + whole / 50,
         "{received} bytes came for {whole}"
     );
-    // Otherwise nothing of this was tried.
     let metrics = agent.admin("/metrics")?.text();
     let requests = metrics
         .lines()
         .filter(|line| line.starts_with("piccolo_agent_mirror_requests_total{kind=\"blob\""))
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u32>().ok())
-        .sum::<u32>();
-    ensure!(requests > 6, "only {requests} requests for blobs");
-    Ok(())
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u32>().ok());
+    Ok(requests.sum())
 }
 
 #[test]

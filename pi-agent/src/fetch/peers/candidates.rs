@@ -25,6 +25,8 @@ pub(crate) struct Candidates {
     seen: Vec<Holder>,
     /// In a crowd, whom to ask is told one by one.
     seat: Option<Seat>,
+    /// Whether those who wait have it all, and so do whom they name in their place.
+    are_complete: bool,
     growing: Option<Arc<Growing>>,
     /// Whether peers were looked for a second time.
     found_again: bool,
@@ -39,6 +41,7 @@ impl Candidates {
             waiting: VecDeque::new(),
             seen: Vec::new(),
             seat: None,
+            are_complete: true,
             growing: None,
             found_again: false,
         }
@@ -73,11 +76,19 @@ impl Candidates {
                     self.found_again = true;
                     self.add(peers);
                 }
-                Course::Source(source, _) if self.peers.has_lied(source, &self.digest) => {
+                Course::Growing(source) | Course::Complete(source, _)
+                    if self.peers.has_lied(source, &self.digest) =>
+                {
                     seat.refused(source);
                     continue;
                 }
-                Course::Source(source, others) => {
+                Course::Growing(source) => {
+                    self.are_complete = false;
+                    self.waiting.clear();
+                    self.waiting.push_back(source);
+                }
+                Course::Complete(source, others) => {
+                    self.are_complete = true;
                     self.waiting.clear();
                     self.waiting.push_back(source);
                     self.seen.push(source);
@@ -168,10 +179,13 @@ impl Candidates {
             if error.is_unreachable() || error.kind() == FailureKind::WrongBytes {
                 self.peers.failed(peer, &self.digest, &error);
             }
-            return;
+        } else {
+            self.peers.failed(peer, &self.digest, &error);
         }
-        self.peers.failed(peer, &self.digest, &error);
-        if let PeerError::Busy(mut others) = error {
+        // Who is still getting it itself may be behind this node in the order.
+        if self.are_complete
+            && let PeerError::Busy(mut others) = error
+        {
             others.retain(|other| may_be_asked(*other, peer, self.peers.own));
             self.add(others);
         }

@@ -39,8 +39,10 @@ pub(super) struct Seat {
 pub(super) enum Course {
     /// Take from any of these, which have it all.
     Peers(Vec<Holder>),
-    /// Take from this one, which may be getting it itself; if it has it all, these have it too.
-    Source(Holder, Vec<Holder>),
+    /// Take from this one, which is getting it itself.
+    Growing(Holder),
+    /// Take from this one, which has it all, or from one of these, which do too.
+    Complete(Holder, Vec<Holder>),
     /// Leave it to the registry.
     Registry,
 }
@@ -96,9 +98,11 @@ impl Seat {
                     count::turn("take");
                     self.tried += 1;
                     self.member.takes(source.addr);
-                    let complete = joined.peers.iter().filter(|_| source.complete);
-                    let others = complete.map(|peer| peer.addr).collect();
-                    return Course::Source(source.addr, others);
+                    if source.complete {
+                        let others = joined.peers.iter().map(|peer| peer.addr);
+                        return Course::Complete(source.addr, others.collect());
+                    }
+                    return Course::Growing(source.addr);
                 }
                 Verdict::Wait { wait_ms } => {
                     count::turn("wait");
