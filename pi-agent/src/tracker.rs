@@ -7,10 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use daemon::clock::Clock;
 use parking_lot::Mutex;
-use piccolo_api::{
-    End, Fault, Fetch, FindRequest, Holder, Progress, Rank, Source, Standing, Turn, Verdict,
-};
-use swarm::{Join, Key, Place, Rack, Rules, Swarm, Tried, Zone};
+use piccolo_api::{End, Fetch, FindRequest, Holder, Progress, Standing, Turn};
+use swarm::{Join, Key, Place, Rack, Rules, Swarm, Zone, wire};
 use tokio::time::Instant;
 
 /// Blobs of nodes that are remembered: a rack of hundreds that pulls an image of dozens of layers.
@@ -61,7 +59,7 @@ impl Tracker {
     }
 
     fn join(&self, node: Holder, key: &str, fetch: &Fetch) -> Turn {
-        let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
+        let tried: Vec<_> = fetch.tried.iter().map(wire::tried).collect();
         let join = Join {
             node,
             place: HERE,
@@ -69,9 +67,11 @@ impl Tracker {
             tried: &tried,
             sources: 1,
             waited_ms: fetch.waited_ms,
-            rank: fetch.rank.map(rank_in),
+            rank: fetch.rank.map(wire::rank),
         };
-        self.with(|swarm, now| turn(swarm.join(now, key_of(key), &join), now))
+        // Whom this is told knows its rack.
+        let rack = |_| String::new();
+        self.with(|swarm, now| wire::turn(swarm.join(now, key_of(key), &join), now, rack))
     }
 
     /// How a node stands that says how far it is.
@@ -81,7 +81,7 @@ impl Tracker {
             node,
             place: HERE,
             bytes: progress.bytes,
-            rank: progress.rank.map(rank_in),
+            rank: progress.rank.map(wire::rank),
             permit: progress.permit && progress.end.is_none(),
         };
         self.with(|swarm, now| match (progress.refused, progress.end) {
@@ -97,11 +97,7 @@ impl Tracker {
                 swarm.leave(now, key, node);
                 Standing::Noted
             }
-            (None, None) => match swarm.progress(now, key, &said).standing {
-                swarm::Standing::Permit { .. } => Standing::Permit,
-                swarm::Standing::Lost => Standing::Lost,
-                swarm::Standing::Noted | swarm::Standing::Unknown => Standing::Noted,
-            },
+            (None, None) => wire::standing(swarm.progress(now, key, &said).standing),
         })
     }
 
@@ -141,55 +137,4 @@ pub(crate) fn key_of(key: &str) -> Key {
     let hash = blake3::hash(key.as_bytes());
     let first = hash.as_bytes().first_chunk();
     Key(u128::from_be_bytes(first.copied().unwrap_or_default()))
-}
-
-fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
-    let fault = match tried.fault {
-        Fault::Silent | Fault::Other => swarm::Fault::Silent,
-        Fault::Empty => swarm::Fault::Empty,
-        Fault::Slow => swarm::Fault::Slow,
-        Fault::Busy => swarm::Fault::Busy,
-        Fault::Wrong => swarm::Fault::Wrong,
-    };
-    Tried {
-        source: tried.source,
-        fault,
-    }
-}
-
-fn rank_in(rank: Rank) -> swarm::Rank {
-    let Rank { epoch, rack, place } = rank;
-    swarm::Rank { epoch, rack, place }
-}
-
-/// An answer in the words of the wire.
-fn turn(answer: swarm::Answer<Holder>, now: Duration) -> Turn {
-    let left = |until: Duration| {
-        let left = until.saturating_sub(now).as_millis();
-        u32::try_from(left).unwrap_or(u32::MAX)
-    };
-    let verdict = match answer.verdict {
-        swarm::Verdict::Take { sources, .. } => Verdict::Take {
-            sources: sources
-                .into_iter()
-                .map(|source| Source {
-                    addr: source.node,
-                    // Whom this is told knows its rack.
-                    rack: String::new(),
-                    bytes: source.bytes,
-                    complete: source.complete,
-                })
-                .collect(),
-        },
-        swarm::Verdict::Permit(permit) => Verdict::Permit {
-            lease_ms: left(permit.until),
-        },
-        swarm::Verdict::Wait { until, .. } => Verdict::Wait {
-            wait_ms: left(until),
-        },
-    };
-    let rank = answer
-        .rank
-        .map(|swarm::Rank { epoch, rack, place }| Rank { epoch, rack, place });
-    Turn { rank, verdict }
 }

@@ -1,7 +1,6 @@
 //! The flash crowd: who of those that fetch a key at the same time takes it from whom.
 //!
-//! The rules are `swarm`'s. Here are their clock, what they need to know of nodes and racks, and
-//! their words on the wire. All of it is soft state: after a restart nodes tell what they fetch.
+//! The rules are `swarm`'s. Here are their clock, and what they need to know of nodes and racks. All of it is soft state: after a restart nodes tell what they fetch.
 
 mod count;
 mod heard;
@@ -11,10 +10,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use daemon::{clock::Clock, scope::Scope};
 use parking_lot::Mutex;
-use piccolo_api::{
-    End, Fault, Fetch, Group, Holder, Progress, Rank, Source, Standing, Turn, Verdict,
-};
-use swarm::{Answer, Join, Key, Place, Rack, Rules, Swarm, Tried, Zone};
+use piccolo_api::{End, Fetch, Group, Holder, Progress, Standing, Turn};
+use swarm::{Answer, Join, Key, Place, Rack, Rules, Swarm, Zone, wire};
 use tokio::time::Instant;
 use topology::Topology;
 use tracing::{debug, warn};
@@ -188,7 +185,11 @@ impl Crowd {
         if matches!(answer.verdict, swarm::Verdict::Permit(_)) {
             self.heard.note(key, now);
         }
-        turn(answer, now, topology)
+        let rack = |node: Holder| {
+            let rack = topology.locate(node.ip());
+            topology.rack_name(rack).into_owned()
+        };
+        wire::turn(answer, now, rack)
     }
 
     /// A node says how far it is with a key.
@@ -203,7 +204,7 @@ impl Crowd {
             node: who.holder,
             place: who.place,
             bytes: progress.bytes,
-            rank: progress.rank.map(rank_in),
+            rank: progress.rank.map(wire::rank),
             permit: progress.permit && progress.end.is_none(),
         };
         let now = self.now();
@@ -222,14 +223,11 @@ impl Crowd {
             }
             Some(End::Failed) => swarm.leave(now, key, who.holder),
             None => {
-                return match swarm.progress(now, key, &said).standing {
-                    swarm::Standing::Permit { .. } => {
-                        self.heard.note(key, now);
-                        Standing::Permit
-                    }
-                    swarm::Standing::Lost => Standing::Lost,
-                    swarm::Standing::Noted | swarm::Standing::Unknown => Standing::Noted,
-                };
+                let standing = wire::standing(swarm.progress(now, key, &said).standing);
+                if standing == Standing::Permit {
+                    self.heard.note(key, now);
+                }
+                return standing;
             }
         }
         Standing::Noted
@@ -286,7 +284,7 @@ fn joined(
     who: Fetcher<'_>,
     fetch: &Fetch,
 ) -> Answer<Holder> {
-    let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
+    let tried: Vec<_> = fetch.tried.iter().map(wire::tried).collect();
     let join = Join {
         node: who.holder,
         place: who.place,
@@ -294,59 +292,7 @@ fn joined(
         tried: &tried,
         sources: 1,
         waited_ms: fetch.waited_ms,
-        rank: fetch.rank.map(rank_in),
+        rank: fetch.rank.map(wire::rank),
     };
     swarm.join(now, key, &join)
-}
-
-fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
-    let fault = match tried.fault {
-        Fault::Silent | Fault::Other => swarm::Fault::Silent,
-        Fault::Empty => swarm::Fault::Empty,
-        Fault::Slow => swarm::Fault::Slow,
-        Fault::Busy => swarm::Fault::Busy,
-        Fault::Wrong => swarm::Fault::Wrong,
-    };
-    Tried {
-        source: tried.source,
-        fault,
-    }
-}
-
-fn rank_in(rank: Rank) -> swarm::Rank {
-    let Rank { epoch, rack, place } = rank;
-    swarm::Rank { epoch, rack, place }
-}
-
-/// An answer in the words of the wire.
-fn turn(answer: Answer<Holder>, now: Duration, topology: &Topology) -> Turn {
-    let left = |until: Duration| {
-        let left = until.saturating_sub(now).as_millis();
-        u32::try_from(left).unwrap_or(u32::MAX)
-    };
-    let verdict = match answer.verdict {
-        swarm::Verdict::Take { sources, .. } => Verdict::Take {
-            sources: sources
-                .into_iter()
-                .map(|source| Source {
-                    addr: source.node,
-                    rack: topology
-                        .rack_name(topology.locate(source.node.ip()))
-                        .into_owned(),
-                    bytes: source.bytes,
-                    complete: source.complete,
-                })
-                .collect(),
-        },
-        swarm::Verdict::Permit(permit) => Verdict::Permit {
-            lease_ms: left(permit.until),
-        },
-        swarm::Verdict::Wait { until, .. } => Verdict::Wait {
-            wait_ms: left(until),
-        },
-    };
-    let rank = answer
-        .rank
-        .map(|swarm::Rank { epoch, rack, place }| Rank { epoch, rack, place });
-    Turn { rank, verdict }
 }

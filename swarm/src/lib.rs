@@ -22,6 +22,7 @@ mod rendezvous;
 mod request;
 mod rules;
 mod swarm;
+pub mod wire;
 
 pub use answer::{Answer, Heard, Permit, Reason, Source, Standing, Verdict, Why};
 pub use change::{Change, Event};
