@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use daemon::clock::Clock;
 use parking_lot::Mutex;
-use piccolo_api::{End, Fetch, FindRequest, Holder, Progress, Standing, Turn};
-use swarm::{Join, Key, Place, Rack, Rules, Swarm, Zone, wire};
+use piccolo_api::{Fetch, FindRequest, Holder, Progress, ProgressRequest, Standing, Turn};
+use swarm::{Key, Place, Rack, Rules, Swarm, Zone, wire};
 use tokio::time::Instant;
 
 /// Blobs of nodes that are remembered: a rack of hundreds that pulls an image of dozens of layers.
@@ -59,46 +59,23 @@ impl Tracker {
     }
 
     fn join(&self, node: Holder, key: &str, fetch: &Fetch) -> Turn {
-        let tried: Vec<_> = fetch.tried.iter().map(wire::tried).collect();
-        let join = Join {
-            node,
-            place: HERE,
-            offset: fetch.offset,
-            tried: &tried,
-            sources: 1,
-            waited_ms: fetch.waited_ms,
-            rank: fetch.rank.map(wire::rank),
-        };
         // Whom this is told knows its rack.
         let rack = |_| String::new();
-        self.with(|swarm, now| wire::turn(swarm.join(now, key_of(key), &join), now, rack))
+        self.with(|swarm, now| {
+            let answer = wire::join(swarm, now, key_of(key), (node, HERE), fetch);
+            wire::turn(answer, now, rack)
+        })
     }
 
-    /// How a node stands that says how far it is.
-    pub(crate) fn progress(&self, node: Holder, progress: &Progress) -> Standing {
-        let key = key_of(&progress.key);
-        let said = swarm::Progress {
-            node,
-            place: HERE,
-            bytes: progress.bytes,
-            rank: progress.rank.map(wire::rank),
-            permit: progress.permit && progress.end.is_none(),
+    /// How a node stands with each key that it says how far it is with.
+    pub(crate) fn progress(&self, call: &ProgressRequest) -> Vec<Standing> {
+        let standing = |fetch: &Progress| {
+            self.with(|swarm, now| {
+                let (key, node) = (key_of(&fetch.key), (call.holder, HERE));
+                wire::report(swarm, now, key, node, fetch, |_| HERE).0
+            })
         };
-        self.with(|swarm, now| match (progress.refused, progress.end) {
-            (Some(maker), _) => {
-                swarm.refused(now, key, node, maker, HERE);
-                Standing::Noted
-            }
-            (None, Some(End::Complete)) => {
-                swarm.fetched(now, key, node, HERE);
-                Standing::Noted
-            }
-            (None, Some(End::Failed)) => {
-                swarm.leave(now, key, node);
-                Standing::Noted
-            }
-            (None, None) => wire::standing(swarm.progress(now, key, &said).standing),
-        })
+        call.fetches.iter().map(standing).collect()
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Swarm<Holder>, Duration) -> T) -> T {

@@ -1,6 +1,7 @@
 //! The flash crowd: who of those that fetch a key at the same time takes it from whom.
 //!
-//! The rules are `swarm`'s. Here are their clock, and what they need to know of nodes and racks. All of it is soft state: after a restart nodes tell what they fetch.
+//! The rules are `swarm`'s. Here are their clock, and what they need to know of nodes and racks. All of
+//! it is soft state: after a restart nodes tell what they fetch.
 
 mod count;
 mod heard;
@@ -11,7 +12,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use daemon::{clock::Clock, scope::Scope};
 use parking_lot::Mutex;
 use piccolo_api::{End, Fetch, Group, Holder, Progress, Standing, Turn};
-use swarm::{Answer, Join, Key, Place, Rack, Rules, Swarm, Zone, wire};
+use swarm::{Answer, Key, Place, Rack, Rules, Swarm, Zone, wire};
 use tokio::time::Instant;
 use topology::Topology;
 use tracing::{debug, warn};
@@ -59,6 +60,10 @@ impl<'a> Fetcher<'a> {
             place: place(topology, holder.ip()),
             topology,
         }
+    }
+
+    fn node(&self) -> (Holder, Place) {
+        (self.holder, self.place)
     }
 
     /// What the rules call a key of the node's group.
@@ -149,7 +154,7 @@ impl Crowd {
         for (holder, place) in holders {
             swarm.holder(now, key, holder, place);
         }
-        let answer = joined(&mut swarm, now, key, who, fetch);
+        let answer = wire::join(&mut swarm, now, key, who.node(), fetch);
         drop(swarm);
         self.answered(key, answer, now, who.topology)
     }
@@ -170,7 +175,7 @@ impl Crowd {
         if !swarm.knows(key, who.holder) || self.heard.lacks(key, tenure).is_some() {
             return None;
         }
-        let answer = joined(&mut swarm, now, key, who, fetch);
+        let answer = wire::join(&mut swarm, now, key, who.node(), fetch);
         drop(swarm);
         Some(self.answered(key, answer, now, who.topology))
     }
@@ -200,37 +205,18 @@ impl Crowd {
         progress: &Progress,
     ) -> Standing {
         let key = who.key(key);
-        let said = swarm::Progress {
-            node: who.holder,
-            place: who.place,
-            bytes: progress.bytes,
-            rank: progress.rank.map(wire::rank),
-            permit: progress.permit && progress.end.is_none(),
-        };
         let now = self.now();
+        let place_of = |maker: Holder| place(who.topology, maker.ip());
         let mut swarm = self.swarm.lock();
-        if let Some(maker) = progress.refused {
-            let place = place(who.topology, maker.ip());
-            if swarm.refused(now, key, who.holder, maker, place) {
-                warn!(%maker, by = %who.holder, key = %progress.key, "a chunk list was false: all begin again");
-            }
-            return Standing::Noted;
+        let (standing, is_cut) = wire::report(&mut swarm, now, key, who.node(), progress, place_of);
+        if is_cut && let Some(maker) = progress.refused {
+            warn!(%maker, by = %who.holder, key = %progress.key, "a chunk list was false: all begin again");
         }
-        match progress.end {
-            Some(End::Complete) => {
-                self.heard.note(key, now);
-                swarm.fetched(now, key, who.holder, who.place);
-            }
-            Some(End::Failed) => swarm.leave(now, key, who.holder),
-            None => {
-                let standing = wire::standing(swarm.progress(now, key, &said).standing);
-                if standing == Standing::Permit {
-                    self.heard.note(key, now);
-                }
-                return standing;
-            }
+        let is_complete = progress.refused.is_none() && progress.end == Some(End::Complete);
+        if is_complete || standing == Standing::Permit {
+            self.heard.note(key, now);
         }
-        Standing::Noted
+        standing
     }
 
     /// What the crowd for a key looks like, and whom a node of it takes it from; `None` where nobody
@@ -275,24 +261,4 @@ fn place(topology: &Topology, ip: IpAddr) -> Place {
         rack: Rack(topology.locate(ip).number()),
         zone: Zone::default(),
     }
-}
-
-fn joined(
-    swarm: &mut Swarm<Holder>,
-    now: Duration,
-    key: Key,
-    who: Fetcher<'_>,
-    fetch: &Fetch,
-) -> Answer<Holder> {
-    let tried: Vec<_> = fetch.tried.iter().map(wire::tried).collect();
-    let join = Join {
-        node: who.holder,
-        place: who.place,
-        offset: fetch.offset,
-        tried: &tried,
-        sources: 1,
-        waited_ms: fetch.waited_ms,
-        rank: fetch.rank.map(wire::rank),
-    };
-    swarm.join(now, key, &join)
 }

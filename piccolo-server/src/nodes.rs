@@ -269,20 +269,17 @@ impl View<'_> {
 
     /// Those of one space, in no order.
     pub(crate) fn living_in(&self, space: SpaceId) -> impl Iterator<Item = Packed> {
-        let of_space = self
-            .table
-            .slots
-            .iter()
-            .filter(move |(key, _)| key.space == space);
-        of_space
-            .filter(|(_, node)| node.is_alive(self.alive_since))
-            .map(|(key, _)| key.holder)
+        let of_space = self.living_keys().filter(move |key| key.space == space);
+        of_space.map(|key| key.holder)
     }
 
     /// All nodes that may be handed out, in no order.
     pub(crate) fn living(&self) -> impl Iterator<Item = Packed> {
-        let living =
-            |(key, node): (&NodeKey, &Node)| node.is_alive(self.alive_since).then_some(key.holder);
-        self.table.slots.iter().filter_map(living)
+        self.living_keys().map(|key| key.holder)
+    }
+
+    fn living_keys(&self) -> impl Iterator<Item = &NodeKey> {
+        let living = |(_, node): &(&NodeKey, &Node)| node.is_alive(self.alive_since);
+        self.table.slots.iter().filter(living).map(|(key, _)| key)
     }
 }

@@ -2,12 +2,67 @@
 
 use std::time::Duration;
 
-use piccolo_api::Holder;
+use piccolo_api::{End, Fetch, Holder};
 
-use crate::{Answer, Fault, Rank, Source, Standing, Tried, Verdict};
+use crate::{
+    Answer, Fault, Join, Key, Place, Progress, Rank, Source, Standing, Swarm, Tried, Verdict,
+};
+
+/// A node wants a key, as it says it on the wire.
+pub fn join(
+    swarm: &mut Swarm<Holder>,
+    now: Duration,
+    key: Key,
+    (node, place): (Holder, Place),
+    fetch: &Fetch,
+) -> Answer<Holder> {
+    let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
+    let join = Join {
+        node,
+        place,
+        offset: fetch.offset,
+        tried: &tried,
+        // Agents take from one source at a time.
+        sources: 1,
+        waited_ms: fetch.waited_ms,
+        rank: fetch.rank.map(rank),
+    };
+    swarm.join(now, key, &join)
+}
+
+/// A node says how far it is with a key, how its fetch ended, or who made a false chunk list of it;
+/// `place_of` is where that one is. Gives how the node stands, and whether all begin again.
+pub fn report(
+    swarm: &mut Swarm<Holder>,
+    now: Duration,
+    key: Key,
+    (node, place): (Holder, Place),
+    progress: &piccolo_api::Progress,
+    place_of: impl Fn(Holder) -> Place,
+) -> (piccolo_api::Standing, bool) {
+    if let Some(maker) = progress.refused {
+        let is_cut = swarm.refused(now, key, node, maker, place_of(maker));
+        return (piccolo_api::Standing::Noted, is_cut);
+    }
+    match progress.end {
+        Some(End::Complete) => swarm.fetched(now, key, node, place),
+        Some(End::Failed) => swarm.leave(now, key, node),
+        None => {
+            let said = Progress {
+                node,
+                place,
+                bytes: progress.bytes,
+                rank: progress.rank.map(rank),
+                permit: progress.permit,
+            };
+            return (standing(swarm.progress(now, key, &said).standing), false);
+        }
+    }
+    (piccolo_api::Standing::Noted, false)
+}
 
 /// A source that a node says it gave up. What a newer agent calls otherwise counts as silence.
-pub fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
+fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
     let fault = match tried.fault {
         piccolo_api::Fault::Silent | piccolo_api::Fault::Other => Fault::Silent,
         piccolo_api::Fault::Empty => Fault::Empty,
@@ -21,14 +76,12 @@ pub fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
     }
 }
 
-/// The rank that a node says it has.
-pub fn rank(rank: piccolo_api::Rank) -> Rank {
+fn rank(rank: piccolo_api::Rank) -> Rank {
     let piccolo_api::Rank { epoch, rack, place } = rank;
     Rank { epoch, rack, place }
 }
 
-/// How a node stands that said how far it is.
-pub fn standing(standing: Standing) -> piccolo_api::Standing {
+fn standing(standing: Standing) -> piccolo_api::Standing {
     match standing {
         Standing::Permit { .. } => piccolo_api::Standing::Permit,
         Standing::Lost => piccolo_api::Standing::Lost,

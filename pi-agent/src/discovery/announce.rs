@@ -40,8 +40,6 @@ pub(super) const LAG: Metric = Metric::histogram(
 
 /// Interval between two keepalives, when there is nothing else to report.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// The shortest one, where it has not been heard yet who is in the rack.
-const MATES: Duration = Duration::from_secs(2);
 /// Changes come in bursts: a short delay batches them.
 const GATHER: Duration = Duration::from_millis(100);
 /// Keys of one advertisement.
@@ -171,7 +169,7 @@ impl Announcer {
     /// Until the next keepalive. Other calls take its place, but only it brings who is in the rack.
     fn pause(&self) -> Duration {
         let mates = self.discovery.0.mates.as_ref();
-        mates.map_or(KEEPALIVE, |mates| mates.due_in().clamp(MATES, KEEPALIVE))
+        mates.map_or(KEEPALIVE, |mates| mates.due_in().min(KEEPALIVE))
     }
 
     /// Waits until there is something to share, or most likely nothing will come.
@@ -232,7 +230,7 @@ impl Announcer {
         let request = self.request(holder, &set, seq).await;
         self.sent = seq;
         let reply = self.post(path::SYNC, &request, SYNC_DEADLINE).await;
-        let outcome = judge("sync", reply.as_ref(), &self.refused);
+        let outcome = self.judge("sync", reply.as_ref());
         match outcome {
             Outcome::Taken | Outcome::Resync => {
                 info!(
@@ -277,7 +275,7 @@ impl Announcer {
         let request = self.request(holder, &delta, seq).await;
         self.sent = seq;
         let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
-        let outcome = judge("advertise", reply.as_ref(), &self.refused);
+        let outcome = self.judge("advertise", reply.as_ref());
         match outcome {
             Outcome::Taken => {
                 debug!(added, removed, seq, "the server took a change");
@@ -306,7 +304,7 @@ impl Announcer {
         let request = self.request(holder, &delta, seq).await;
         self.sent = seq;
         let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
-        let outcome = judge("advertise", reply.as_ref(), &self.refused);
+        let outcome = self.judge("advertise", reply.as_ref());
         match outcome {
             Outcome::Taken => {
                 self.seq = seq;
@@ -333,14 +331,7 @@ impl Announcer {
             mates: self.discovery.0.mates.as_ref().map(RackMates::seen),
         };
         let reply = self.post(path::KEEPALIVE, &request, DEADLINE).await;
-        let outcome = judge("keepalive", reply.as_ref(), &self.refused);
-        if let (Some(known), Some(reply)) = (&self.discovery.0.mates, &reply)
-            && let Ok(Ack {
-                mates: Some(mates), ..
-            }) = reply.json()
-        {
-            known.learn(mates);
-        }
+        let outcome = self.judge("keepalive", reply.as_ref());
         if matches!(outcome, Outcome::Failed) {
             self.undelivered = Some(Report {
                 observations: request.observations,
@@ -348,6 +339,36 @@ impl Announcer {
                 load: None,
             });
         }
+        outcome
+    }
+
+    /// What came of a call; learns who is in the rack where the reply says it.
+    fn judge(&self, kind: &'static str, reply: Option<&Reply>) -> Outcome {
+        let (outcome, label) = match reply {
+            None => (Outcome::Failed, "failed"),
+            Some(reply) if !reply.status.is_success() => {
+                let body = text(reply);
+                self.refused.happened(|times| {
+                    warn!(kind, status = %reply.status, body, times, "the server refuses");
+                });
+                (Outcome::Failed, "failed")
+            }
+            Some(reply) => {
+                self.refused.is_well();
+                let ack: Option<Ack> = reply.json().ok();
+                let resync = ack.as_ref().is_some_and(|ack| ack.resync);
+                let mates = ack.and_then(|ack| ack.mates);
+                if let (Some(known), Some(mates)) = (&self.discovery.0.mates, mates) {
+                    known.learn(mates);
+                }
+                if resync {
+                    (Outcome::Resync, "resync")
+                } else {
+                    (Outcome::Taken, "ok")
+                }
+            }
+        };
+        metrics::counter!(CALLS.name, "kind" => kind, "outcome" => label).increment(1);
         outcome
     }
 
@@ -446,28 +467,6 @@ fn report_of(request: AdvertiseRequest) -> Report {
         failures: request.failures,
         load: None,
     }
-}
-
-fn judge(kind: &'static str, reply: Option<&Reply>, refused: &Spell) -> Outcome {
-    let (outcome, label) = match reply {
-        None => (Outcome::Failed, "failed"),
-        Some(reply) if !reply.status.is_success() => {
-            let body = text(reply);
-            refused.happened(|times| {
-                warn!(kind, status = %reply.status, body, times, "the server refuses");
-            });
-            (Outcome::Failed, "failed")
-        }
-        Some(reply) => {
-            refused.is_well();
-            match reply.json::<Ack>() {
-                Ok(ack) if ack.resync => (Outcome::Resync, "resync"),
-                _ => (Outcome::Taken, "ok"),
-            }
-        }
-    };
-    metrics::counter!(CALLS.name, "kind" => kind, "outcome" => label).increment(1);
-    outcome
 }
 
 /// What a server says that does not take what it was told.

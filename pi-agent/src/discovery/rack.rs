@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use daemon::{
     client::{JsonClient, Reply},
     metric::Metric,
+    retry::Backoff,
 };
 use futures_util::future::join_all;
 use http::StatusCode;
@@ -31,8 +32,8 @@ pub(super) const DECIDED: Metric = Metric::counter(
 );
 
 /// How often it is asked at least who is in the rack: at first, as the others of the rack may begin at
-/// the same time, and later. Each pause is twice the one before.
-const EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+/// the same time, and later.
+const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(5));
 /// How long a node of the rack may take to answer.
 const DEADLINE: Duration = Duration::from_millis(500);
 /// How long one that did not is left out.
@@ -52,11 +53,12 @@ pub(super) struct RackMates {
     list: Mutex<List>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct List {
     version: u64,
-    asked: Option<Instant>,
-    asks: u32,
+    /// When it is to be asked for again.
+    due: Option<Instant>,
+    pauses: Backoff,
     mates: Vec<Mate>,
 }
 
@@ -73,23 +75,28 @@ impl RackMates {
         Self {
             client,
             tracker,
-            list: Mutex::default(),
+            list: Mutex::new(List {
+                version: 0,
+                due: None,
+                pauses: Backoff::new(EVERY.0, EVERY.1),
+                mates: Vec::new(),
+            }),
         }
     }
 
-    /// How long until it is to be asked who is in the rack.
+    /// How long until it is to be asked who is in the rack, at least the shortest pause.
     pub(super) fn due_in(&self) -> Duration {
-        let list = self.list.lock();
-        let since = list.asked.map_or(EVERY.1, |asked| asked.elapsed());
-        let pause = EVERY.0.saturating_mul(1 << list.asks.min(10));
-        pause.min(EVERY.1).saturating_sub(since)
+        let due = self.list.lock().due;
+        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+        left.unwrap_or_default().max(EVERY.0)
     }
 
     /// The version of the list, 0 for none, with which a newer one is asked for.
     pub(super) fn seen(&self) -> u64 {
         let mut list = self.list.lock();
-        list.asked = Some(Instant::now());
-        list.asks = list.asks.saturating_add(1);
+        // The caller has jitter of its own.
+        let pause = list.pauses.delay(1.0);
+        list.due = Some(Instant::now() + pause);
         list.version
     }
 
@@ -130,9 +137,10 @@ impl RackMates {
         let mut decided: Vec<Option<R::Answer>> = keys.iter().map(|_| None).collect();
         let mut left: Vec<usize> = (0..keys.len()).collect();
         for _ in 0..TRIES {
+            let there = self.there(own);
             let mut by_owner: BTreeMap<Holder, Vec<usize>> = BTreeMap::new();
             for n in std::mem::take(&mut left) {
-                if let Some(owner) = keys.get(n).and_then(|key| self.owner(key, own)) {
+                if let Some(owner) = keys.get(n).and_then(|key| owner(key, &there)) {
                     by_owner.entry(owner).or_default().push(n);
                 }
             }
@@ -191,21 +199,24 @@ impl RackMates {
         answers
     }
 
-    /// Who decides for a key; `None` where this node has no mates.
-    fn owner(&self, key: &str, own: Holder) -> Option<Holder> {
+    /// Those who may decide, and their numbers; nobody where this node has no mates.
+    fn there(&self, own: Holder) -> Vec<(Holder, u64)> {
         let now = Instant::now();
         let list = self.list.lock();
-        let there: Vec<&Mate> = list
-            .mates
-            .iter()
-            .filter(|mate| mate.holder == own || mate.away.is_none_or(|until| until <= now))
-            .collect();
         if list.mates.iter().all(|mate| mate.holder == own) {
-            return None;
+            return Vec::new();
         }
-        let owner = swarm::owner(key_of(key), there.iter().map(|mate| mate.number))?;
-        there.get(owner).map(|mate| mate.holder)
+        let is_there =
+            |mate: &&Mate| mate.holder == own || mate.away.is_none_or(|until| until <= now);
+        let there = list.mates.iter().filter(is_there);
+        there.map(|mate| (mate.holder, mate.number)).collect()
     }
+}
+
+/// Who decides for a key.
+fn owner(key: &str, there: &[(Holder, u64)]) -> Option<Holder> {
+    let owner = swarm::owner(key_of(key), there.iter().map(|(_, number)| *number))?;
+    there.get(owner).map(|(holder, _)| *holder)
 }
 
 /// What is asked of the node that decides, or told it.
@@ -271,9 +282,7 @@ impl Request for ProgressRequest {
     }
 
     fn decide(&self, tracker: &Tracker) -> Vec<Option<Standing>> {
-        let fetches = self.fetches.iter();
-        let standing = |fetch| Some(tracker.progress(self.holder, fetch));
-        fetches.map(standing).collect()
+        tracker.progress(self).into_iter().map(Some).collect()
     }
 
     fn read(reply: &Reply) -> Option<Vec<Option<Standing>>> {

@@ -30,10 +30,9 @@ pub(super) fn answer(tracker: &Tracker, caller: IpAddr, call: &RackCall) -> Opti
         }
         RackKind::Progress => {
             let call: ProgressRequest = serde_json::from_str(&call.request).ok()?;
-            let holder = Some(call.holder).filter(|holder| is_caller(*holder))?;
-            let stands = |fetch| tracker.progress(holder, fetch);
+            Some(call.holder).filter(|holder| is_caller(*holder))?;
             let reply = ProgressReply {
-                results: call.fetches.iter().map(stands).collect(),
+                results: tracker.progress(&call),
             };
             serde_json::to_string(&reply).ok()
         }
