@@ -6,12 +6,12 @@ use piccolo_api::{Fetch, Progress, Standing, Verdict};
 
 use super::{Agent, Behaviour, Call, FakeServer};
 
-fn digests() -> Vec<Digest> {
+pub(super) fn digests() -> Vec<Digest> {
     let digest = |n: u8| format!("sha256:{}", hex::encode([n; 32])).parse().unwrap();
     (1..=6).map(digest).collect()
 }
 
-fn progress(digest: &Digest) -> Progress {
+pub(super) fn progress(digest: &Digest) -> Progress {
     Progress {
         key: digest.to_string(),
         bytes: 1,

@@ -12,10 +12,13 @@ use pi_agent::{
     peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, Unwatched},
     tracker::Tracker,
 };
-use piccolo_api::{Fetch, Holder, Progress, Standing, Verdict};
+use piccolo_api::{Fetch, Holder, Standing, Verdict};
 use tokio::net::TcpListener;
 
-use super::{Behaviour, FakeServer};
+use super::{
+    Behaviour, FakeServer,
+    joins::{digests, progress},
+};
 
 /// An agent that serves its peers.
 struct Node {
@@ -99,11 +102,12 @@ async fn rack(count: u64) -> (Vec<Node>, FakeServer) {
     (nodes, server)
 }
 
-fn digest(n: u8) -> Digest {
-    format!("sha256:{}", hex::encode([n; 32])).parse().unwrap()
-}
-
-fn sources(verdicts: &[Option<Verdict>]) -> (usize, Vec<SocketAddr>) {
+/// Has all nodes ask for a blob: how many may ask the registry, and whom the others take it from.
+async fn sources(nodes: &[Node], digest: &Digest) -> (usize, Vec<SocketAddr>) {
+    let mut verdicts = Vec::new();
+    for node in nodes {
+        verdicts.push(node.join(digest).await);
+    }
     let permits = verdicts
         .iter()
         .filter(|verdict| matches!(verdict, Some(Verdict::Permit { .. })));
@@ -117,25 +121,13 @@ fn sources(verdicts: &[Option<Verdict>]) -> (usize, Vec<SocketAddr>) {
 #[tokio::test]
 async fn one_node_of_a_rack_asks_the_registry_while_the_server_is_away() {
     let (nodes, _server) = rack(4).await;
-    for n in 1..=6 {
-        let digest = digest(n);
-        let mut verdicts = Vec::new();
-        for node in &nodes {
-            verdicts.push(node.join(&digest).await);
-        }
-        let (permits, sources) = sources(&verdicts);
-        assert_eq!((permits, sources.len()), (1, 3), "{verdicts:?}");
+    for digest in digests() {
+        let (permits, sources) = sources(&nodes, &digest).await;
+        assert_eq!((permits, sources.len()), (1, 3), "{sources:?}");
         // The first one goes, and each next takes from the one before.
         let before: Vec<_> = nodes.iter().map(|node| node.holder.addr()).collect();
-        assert_eq!(sources, before[..3], "{verdicts:?}");
-        let progress = Progress {
-            key: digest.to_string(),
-            bytes: 1,
-            rank: None,
-            permit: true,
-            end: None,
-            refused: None,
-        };
+        assert_eq!(sources, before[..3]);
+        let progress = progress(&digest);
         let told = Finder::progress(&nodes[0].discovery, progress.clone()).await;
         assert_eq!(told, Some(Standing::Permit));
         let other = Finder::progress(&nodes[1].discovery, progress).await;
@@ -149,21 +141,16 @@ async fn the_others_go_on_when_one_of_the_rack_is_gone() {
     let gone = nodes.pop().unwrap();
     gone.scope.drain();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    for n in 1..=6 {
-        let digest = digest(n);
-        let mut verdicts = Vec::new();
-        for node in &nodes {
-            verdicts.push(node.join(&digest).await);
-        }
-        let (permits, sources) = sources(&verdicts);
-        assert_eq!((permits, sources.len()), (1, 1), "{verdicts:?}");
+    for digest in digests() {
+        let (permits, sources) = sources(&nodes, &digest).await;
+        assert_eq!((permits, sources.len()), (1, 1), "{sources:?}");
     }
 }
 
 #[tokio::test]
 async fn a_node_without_mates_asks_the_registry_at_once() {
     let (nodes, _server) = rack(1).await;
-    let digest = digest(1);
-    let joined = Finder::join(&nodes[0].discovery, &digest, Fetch::default()).await;
+    let digest = &digests()[0];
+    let joined = Finder::join(&nodes[0].discovery, digest, Fetch::default()).await;
     assert!(joined.turn.is_none() && joined.peers.is_empty());
 }

@@ -326,14 +326,17 @@ async fn the_others_go_on_while_an_owner_is_away_and_when_it_is_back() {
     for turn in join(two.api, "10.0.0.99:7787", &keys).await {
         assert_eq!(turn["verdict"], "take", "{turn}");
     }
+    both_decide([one.api, two.api], &keys).await;
+}
+
+/// Each of two instances decides for some of the keys.
+async fn both_decide(instances: [SocketAddr; 2], keys: &[String]) {
     let mut deciders = Vec::new();
-    for key in &keys {
-        deciders.extend(decider(one.api, key).await);
+    for key in keys {
+        deciders.extend(decider(instances[0], key).await);
     }
-    assert!(
-        deciders.contains(&one.api) && deciders.contains(&two.api),
-        "{deciders:?}"
-    );
+    let decides = |instance: &SocketAddr| deciders.contains(instance);
+    assert!(instances.iter().all(decides), "{deciders:?}");
 }
 
 #[tokio::test]
@@ -378,14 +381,7 @@ async fn a_wrong_clock_does_not_matter() {
     for turn in join(two.api, "10.0.0.2:7787", &keys).await {
         assert_eq!(turn["sources"][0]["addr"], "10.0.0.1:7787", "{turn}");
     }
-    let mut deciders = Vec::new();
-    for key in &keys {
-        deciders.extend(decider(one.api, key).await);
-    }
-    assert!(
-        deciders.contains(&one.api) && deciders.contains(&two.api),
-        "{deciders:?}"
-    );
+    both_decide([one.api, two.api], &keys).await;
 }
 
 #[tokio::test]

@@ -378,9 +378,6 @@ impl Lab {
     }
 
     fn restart(&mut self, number: usize) -> Result<()> {
-        let node = self.bed.nodes.get_mut(number).context("no such node")?;
-        // One after the other: they share their ports.
-        node.agent = None;
         self.bed.start_agent(number, &[])?;
         let node = self.bed.nodes.get_mut(number).context("no such node")?;
         node.agent.as_mut().map_or(Ok(()), Agent::wait_ready)

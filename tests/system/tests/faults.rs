@@ -129,8 +129,6 @@ fn a_layer_is_one_stream_where_crowds_are_on() -> Result<()> {
 /// How many requests containerd makes that fetches by ranges; no more bytes come than it asked for.
 fn requests_for_ranges(agent: &[&str]) -> Result<u32> {
     let mut lab = Lab::with_settings(Release::V2, 64 << 10, PARALLEL)?;
-    // One after the other: they share their ports.
-    lab.bed.nodes[0].agent = None;
     lab.bed.start_agent(0, agent)?;
     let pulled = lab.pull(false)?;
     ensure!(is_little(pulled.from_registry, &lab.image), "{pulled:?}");

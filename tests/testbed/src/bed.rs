@@ -164,7 +164,7 @@ impl Bed {
         self.server_urls = urls.to_vec();
     }
 
-    /// Starts the agent of a node.
+    /// Starts the agent of a node, in place of the one that runs there.
     ///
     /// # Errors
     ///
@@ -194,6 +194,8 @@ impl Bed {
             command: command.to_vec(),
         };
         let node = self.nodes.get_mut(node).context("no such node")?;
+        // One after the other: they share their ports.
+        node.agent = None;
         let agent = Agent::start(&self.run, &node.host, &node.containerd, &setup);
         node.agent = Some(agent.with_context(|| format!("starting agent of {}", node.host.name))?);
         Ok(())
