@@ -33,6 +33,7 @@ use crate::{jitter::Jitter, tracker::Tracker};
 
 pub use self::{
     failures::PeerFailures,
+    join::Joined,
     reports::{LoadSource, ObservationSource},
     servers::ServerView,
 };

@@ -25,8 +25,16 @@ const REPORT: Duration = Duration::from_millis(900);
 /// When to come again to a server that has too much to do.
 const BUSY: Duration = Duration::from_millis(500);
 
-/// Peers that have a key, and what to do where others may be fetching it too.
-type Joined = (Vec<Peer>, Option<Turn>);
+/// What a node that is about to fetch is told.
+#[derive(Debug, Clone, Default)]
+pub struct Joined {
+    /// Peers that have all of it, best first.
+    pub peers: Vec<Peer>,
+    /// What to do; `None` where the peers are all that is known.
+    pub turn: Option<Turn>,
+    /// Whether what the node said of sources that it gave up was heard. If not, it says so again.
+    pub is_heard: bool,
+}
 
 /// What waits to be asked and told.
 #[derive(Debug, Default)]
@@ -38,7 +46,7 @@ pub(super) struct Joins {
 impl Discovery {
     /// Asks whom to take `key` from: peers that have it, and what to do where others may be fetching
     /// it too. Nobody and nothing where no server answers in time.
-    pub(crate) async fn join(&self, key: &Key, fetch: Fetch) -> (Vec<Peer>, Option<Turn>) {
+    pub(crate) async fn join(&self, key: &Key, fetch: Fetch) -> Joined {
         let asked = self.0.joins.joins.ask((key.clone(), fetch)).await;
         asked.unwrap_or_default()
     }
@@ -116,7 +124,12 @@ impl Discovery {
             return Vec::new();
         };
         let turns = mates.join(&request, holder).await;
-        turns.into_iter().map(|turn| (Vec::new(), turn)).collect()
+        let joined = |turn: Option<Turn>| Joined {
+            peers: Vec::new(),
+            is_heard: turn.is_some(),
+            turn,
+        };
+        turns.into_iter().map(joined).collect()
     }
 
     fn joined(&self, found: piccolo_api::Found) -> Joined {
@@ -125,7 +138,11 @@ impl Discovery {
             matches!(&found.swarm, Some(turn) if matches!(turn.verdict, Verdict::Take { .. }));
         let is_nobody = found.peers.is_empty() && !is_told;
         count(if is_nobody { "nobody" } else { "found" });
-        (found.peers, found.swarm)
+        Joined {
+            peers: found.peers,
+            turn: found.swarm,
+            is_heard: true,
+        }
     }
 
     /// What to do while the server has too much to do: the registry is no way out of that.
@@ -137,14 +154,21 @@ impl Discovery {
             rank: None,
             verdict,
         };
-        (Vec::new(), Some(turn))
+        Joined {
+            peers: Vec::new(),
+            turn: Some(turn),
+            is_heard: false,
+        }
     }
 
     /// Plain finds.
     async fn found(&self, keys: &[Key]) -> Vec<Joined> {
         let mut all = Vec::with_capacity(keys.len());
         for key in keys {
-            all.push((self.find(key).await, None));
+            all.push(Joined {
+                peers: self.find(key).await,
+                ..Joined::default()
+            });
         }
         all
     }

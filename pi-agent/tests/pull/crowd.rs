@@ -39,6 +39,8 @@ pub(crate) struct Said {
     pub(crate) joins: Vec<Fetch>,
     pub(crate) progress: Vec<Progress>,
     standing: Option<Standing>,
+    /// Which of the joins nobody hears.
+    pub(crate) unheard: Vec<usize>,
 }
 
 impl Finder for Script {
@@ -52,6 +54,7 @@ impl Finder for Script {
 
     fn join<'a>(&'a self, _: &'a Digest, fetch: Fetch) -> BoxFuture<'a, Joined> {
         let mut said = self.0.lock().unwrap();
+        let is_heard = !said.unheard.contains(&said.joins.len());
         said.joins.push(fetch);
         let verdict = said.turns.pop_front();
         let turn = verdict.map(|verdict| Turn {
@@ -61,6 +64,7 @@ impl Finder for Script {
         Box::pin(std::future::ready(Joined {
             peers: Vec::new(),
             turn,
+            is_heard,
         }))
     }
 
@@ -239,6 +243,23 @@ async fn a_first_range_is_answered_with_the_whole_as_one_stream() {
     let reply = second.ask(&layer, "Range: bytes=0-\r\n").await;
     assert_eq!(reply.status, 200);
     assert!(reply.body == layer, "other bytes");
+}
+
+#[tokio::test]
+async fn a_given_up_source_is_named_until_somebody_heard_of_it() {
+    let layer = object(2 << 20, 74);
+    let first = Node::start(vec![permit()]).await;
+    let wait = Verdict::Wait { wait_ms: 10 };
+    // It has no byte of the layer, and then the server is busy twice.
+    let turns = vec![take(&first), wait.clone(), wait.clone(), wait, permit()];
+    let second = Node::start(turns).await;
+    second.script.0.lock().unwrap().unheard = vec![1, 2];
+    let _growing = second.begin(&layer);
+    assert_eq!(second.ask(&layer, "").await.status, 404);
+    let said = second.script.0.lock().unwrap();
+    let tried: Vec<_> = said.joins.iter().map(|join| join.tried.len()).collect();
+    assert_eq!(tried, [0, 1, 1, 1, 0]);
+    assert_eq!(said.joins[3].tried[0].source.addr(), first.peer);
 }
 
 #[tokio::test]

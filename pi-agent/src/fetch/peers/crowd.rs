@@ -20,6 +20,8 @@ use crate::{content::Growing, digest::Digest};
 /// Between two reports of a node that has a permit, and of one that has none.
 const PERMITTED: Duration = Duration::from_secs(1);
 const OTHERWISE: Duration = Duration::from_secs(20);
+/// Sources that were given up and are still to be told of.
+const MOST_TRIED: usize = 32;
 
 /// The crowds of this node. Clones are the same.
 #[derive(Debug, Clone)]
@@ -258,6 +260,14 @@ impl Member {
     /// Whom it gave up since this was last asked.
     pub(super) fn take_tried(&self) -> Vec<Tried> {
         std::mem::take(&mut self.lock().tried)
+    }
+
+    /// Nobody heard that it gave these up: they are said again.
+    pub(super) fn untold(&self, mut tried: Vec<Tried>) {
+        let mut state = self.lock();
+        tried.append(&mut state.tried);
+        tried.truncate(MOST_TRIED);
+        state.tried = tried;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use piccolo_api::{FailureKind, Fetch, Holder, Key, Peer, Progress, Standing, Turn};
+use piccolo_api::{FailureKind, Fetch, Holder, Key, Peer, Progress, Standing};
 
+pub use crate::discovery::Joined;
 use crate::{content::manifest::Descriptor, digest::Digest, discovery::Discovery};
 
 /// Finds holders.
@@ -19,22 +20,16 @@ pub trait Finder: Send + Sync + fmt::Debug {
     fn join<'a>(&'a self, digest: &'a Digest, _fetch: Fetch) -> BoxFuture<'a, Joined> {
         Box::pin(async move {
             let peers = self.find(digest).await;
-            Joined { peers, turn: None }
+            Joined {
+                peers,
+                ..Joined::default()
+            }
         })
     }
     /// Reports the progress of a fetch in a crowd; `None` if no server replied.
     fn progress(&self, _progress: Progress) -> BoxFuture<'_, Option<Standing>> {
         Box::pin(std::future::ready(None))
     }
-}
-
-/// What a node that is about to fetch is told.
-#[derive(Debug, Clone, Default)]
-pub struct Joined {
-    /// Peers that have all of it, best first.
-    pub peers: Vec<Peer>,
-    /// What to do; `None` where the peers are all that is known.
-    pub turn: Option<Turn>,
 }
 
 impl Finder for Discovery {
@@ -61,8 +56,7 @@ impl Finder for Discovery {
             let Ok(key) = digest.as_str().parse::<Key>() else {
                 return Joined::default();
             };
-            let (peers, turn) = Self::join(self, &key, fetch).await;
-            Joined { peers, turn }
+            Self::join(self, &key, fetch).await
         })
     }
 

@@ -70,14 +70,18 @@ impl Seat {
         while self.tried < MOST {
             let waited = self.since.elapsed();
             let waiting = self.heard.is_some_and(|heard| heard.elapsed() < HEARD);
+            let tried = self.member.take_tried();
             let fetch = Fetch {
                 offset,
-                tried: self.member.take_tried(),
+                tried: tried.clone(),
                 waited_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX),
                 rank: self.member.rank(),
                 waiting,
             };
             let joined = self.finder.join(&self.digest, fetch).await;
+            if !joined.is_heard {
+                self.member.untold(tried);
+            }
             let Some(turn) = joined.turn else {
                 count::turn("alone");
                 self.member.alone();
