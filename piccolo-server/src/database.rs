@@ -8,6 +8,7 @@ use piccolo_api::{Group, Holder};
 use tokio::sync::mpsc;
 
 use crate::{
+    auditor::{self, Auditor},
     evictor::{self, Evictor},
     flusher::{self, Flusher},
     holders::{HolderCache, KeyQuery, Lookup},
@@ -89,6 +90,12 @@ impl Database {
         for queue in queues {
             scope.service("writer", writer::run(queue, work.clone()));
         }
+        let auditor = Auditor {
+            store: Arc::clone(&store),
+            clock: common.clock.clone(),
+            writer: common.writer,
+        };
+        scope.service("auditor", auditor::run(auditor, scope.clone()));
         let evictor = Evictor {
             store: Arc::clone(&store),
             nodes: Arc::clone(&nodes),

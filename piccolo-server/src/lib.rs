@@ -3,6 +3,7 @@
 //! The crate is a library so that tests drive it through its listeners; the binary only wires it.
 
 pub mod app;
+mod auditor;
 pub mod cli;
 pub mod config;
 

@@ -3,6 +3,7 @@
 //! Nothing outside of this module knows SQL. [`SqlStore`] holds the statements, which the engines
 //! have in common; an [`engine`] connects and says what is different.
 
+mod audit;
 mod bandwidth;
 mod batch;
 mod engine;
@@ -122,6 +123,10 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// `before`, and the nodes that have none left.
     fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted>;
 
+    /// Compares the stored sets of the next nodes after `after`, at most `limit`, with their rows, and
+    /// puts rows right that say something else. `stamp` is given to these.
+    fn audit(&self, after: Option<NodeKey>, limit: u32, stamp: Stamp) -> Reply<'_, Audited>;
+
     /// Writes an instance's row with one beat more; its `beat` is not looked at.
     fn beat<'a>(&'a self, instance: &'a InstanceRow) -> Reply<'a, ()>;
 
@@ -142,6 +147,11 @@ pub(crate) struct SpaceId(pub(crate) u16);
 /// Number of an instance: whose writes it does not have to read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Writer(pub(crate) i64);
+
+impl Writer {
+    /// No instance: all read such a row, the one that wrote it too.
+    pub(crate) const NOBODY: Self = Self(-1);
+}
 
 /// When and by whom rows are written; milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy)]
@@ -301,6 +311,17 @@ pub(crate) struct Evicted {
     pub(crate) nodes: u64,
     /// Keys, also of nodes that still have some.
     pub(crate) keys: u64,
+}
+
+/// What comparing sets with their rows found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Audited {
+    /// The last node that was looked at; `None` if there was no further one.
+    pub(crate) last: Option<NodeKey>,
+    /// How many were looked at.
+    pub(crate) nodes: u64,
+    /// Those whose rows were put right.
+    pub(crate) mended: Vec<NodeKey>,
 }
 
 /// Holders next to a place in the order of addresses, nearest first on either side.

@@ -8,6 +8,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::bandwidth::METRICS,
         crate::connections::METRICS,
         crate::crowd::METRICS,
+        crate::auditor::METRICS,
         crate::evictor::METRICS,
         crate::finder::METRICS,
         crate::flusher::METRICS,

@@ -6,9 +6,10 @@ use crate::{
     key_hash::KeyHash,
     packed::{Family, Packed, Stretch},
     store::{
-        BandwidthRow, Change, Connections, Evicted, InstanceRow, Nearest, NodeKey, NodeRow,
-        Outcome, Reply, Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer,
-        bandwidth, batch, engine::Engine, evict, holdings, instances, lease, nodes, schema, spaces,
+        Audited, BandwidthRow, Change, Connections, Evicted, InstanceRow, Nearest, NodeKey,
+        NodeRow, Outcome, Reply, Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer,
+        audit, bandwidth, batch, engine::Engine, evict, holdings, instances, lease, nodes, schema,
+        spaces,
     },
 };
 
@@ -115,6 +116,10 @@ impl<E: Engine> Store for SqlStore<E> {
 
     fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted> {
         Box::pin(evict::evict(&self.engine, nodes, before, keys))
+    }
+
+    fn audit(&self, after: Option<NodeKey>, limit: u32, stamp: Stamp) -> Reply<'_, Audited> {
+        Box::pin(audit::audit(&self.engine, after, limit, stamp))
     }
 
     fn beat<'a>(&'a self, instance: &'a InstanceRow) -> Reply<'a, ()> {

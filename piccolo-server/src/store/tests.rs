@@ -163,6 +163,9 @@ async fn ask_everything(store: &SqlStore<Recorder>) {
     for keys in [1, 9] {
         let _ = store.evict(&[node], 9, keys).await;
     }
+    for after in [None, Some(node)] {
+        let _ = store.audit(after, 9, stamp).await;
+    }
     let seen = Seen {
         key: node,
         at: 9,

