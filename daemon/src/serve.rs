@@ -2,6 +2,7 @@
 
 pub mod addresses;
 mod patient;
+pub mod places;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,24 +13,22 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 use tracing::{Span, debug, warn};
 
 pub use self::addresses::network;
 use self::{
-    addresses::{Addresses, ConnectionSlot},
     patient::Patient,
+    places::{Full, Place, Places},
 };
 use crate::{scope::Scope, spell::Spell};
 
 /// Bounds of a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at once; further ones wait in the kernel's queue.
+    /// Connections at once. A further one takes the place of one that waits for a request; it is
+    /// closed where none does.
     pub connections: usize,
     /// From the opening of a connection, or the end of a reply, to the end of the next request's
     /// head. Ends half-open and idle connections.
@@ -46,8 +45,10 @@ pub struct Limits {
 /// Which bound ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropped {
-    /// [`Limits::per_address`].
+    /// [`Limits::per_address`], or [`Limits::connections`] where all are being answered.
     TooMany,
+    /// It waited for a request while another connection needed its place.
+    Evicted,
     /// [`Limits::stall`].
     Stalled,
 }
@@ -59,8 +60,7 @@ pub struct Open(pub usize);
 /// What a connection takes of the listener's bounds.
 #[derive(Debug)]
 struct Taken {
-    _slot: OwnedSemaphorePermit,
-    _place: ConnectionSlot,
+    place: Arc<Place>,
     /// One clone for each connection, and the listener's own while it takes connections.
     open: Arc<()>,
 }
@@ -73,32 +73,42 @@ const HEAD: usize = 16 << 10;
 
 /// Serves `router` until the scope drains; then connections finish their request and close.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope: Scope) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let addresses = Addresses::default();
+    let places = Places::new(limits.connections, 0, limits.per_address);
     let open = Arc::new(());
     // Connections inherit the size from their listener.
     if let Err(error) = set_socket_send_buffer_size(&listener, SEND_BUFFER) {
         warn!(%error, "slow clients may be taken for dead");
     }
     let crowded = Spell::new("no address has too many connections any more");
+    let full = Spell::new("there is room for connections again");
     let failing = Spell::new("connections are accepted again");
     loop {
-        let next = accept(&listener, &slots, &scope, &failing).await;
-        let Some((stream, peer, slot)) = next else {
+        let Some((stream, peer)) = accept(&listener, &scope, &failing).await else {
             return;
         };
-        let Some(place) = addresses.take(peer.ip(), limits.per_address) else {
-            (limits.dropped)(Dropped::TooMany);
-            let most = limits.per_address;
-            crowded.happened(|times| {
-                warn!(%peer, most, times, "connections are closed: their address has too many already");
-            });
-            continue;
+        let place = match places.take(peer.ip()).await {
+            Ok(place) => Arc::new(place),
+            Err(Full::Address) => {
+                (limits.dropped)(Dropped::TooMany);
+                let most = limits.per_address;
+                crowded.happened(|times| {
+                    warn!(%peer, most, times, "connections are closed: their address has too many already");
+                });
+                continue;
+            }
+            Err(Full::All) => {
+                (limits.dropped)(Dropped::TooMany);
+                let most = limits.connections;
+                full.happened(|times| {
+                    warn!(%peer, most, times, "connections are closed: all others are being answered");
+                });
+                continue;
+            }
         };
         crowded.is_well();
+        full.is_well();
         let taken = Taken {
-            _slot: slot,
-            _place: place,
+            place,
             open: Arc::clone(&open),
         };
         let connection = connection(stream, peer, router.clone(), limits, scope.clone(), taken);
@@ -108,23 +118,18 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope:
 
 async fn accept(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
     scope: &Scope,
     failing: &Spell,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr)> {
     loop {
-        let next = async {
-            let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-            Some((listener.accept().await, slot))
-        };
-        let (accepted, slot) = tokio::select! {
+        let accepted = tokio::select! {
             () = scope.draining() => return None,
-            next = next => next?,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
                 failing.is_well();
-                return Some((stream, peer, slot));
+                return Some((stream, peer));
             }
             Err(error) => {
                 // Out of descriptors, mostly: the listener still works once some are closed.
@@ -148,12 +153,19 @@ async fn connection(
     // Replies are small; waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
     let open = Arc::downgrade(&taken.open);
+    let (answering, answered) = (Arc::clone(&taken.place), Arc::clone(&taken.place));
     let service = router.map_request(move |request: http::Request<hyper::body::Incoming>| {
+        answering.answers();
         let mut request = request.map(axum::body::Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(peer));
         extensions.insert(Open(open.strong_count().saturating_sub(1)));
         request
+    });
+    // What is left is to write the reply, for which a client that reads slowly may be evicted.
+    let service = service.map_response(move |response| {
+        answered.waits();
+        response
     });
     let stream = Patient::new(stream, limits);
     let connection = http1::Builder::new()
@@ -166,6 +178,10 @@ async fn connection(
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = taken.place.evicted() => {
+            (limits.dropped)(Dropped::Evicted);
+            Ok(())
+        }
         () = scope.draining() => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -143,3 +143,26 @@ async fn an_address_has_so_many_connections_and_no_more() {
         .await
         .expect("there is room again");
 }
+
+#[tokio::test]
+async fn idle_connections_and_slow_readers_make_room() {
+    static EVICTED: AtomicU32 = AtomicU32::new(0);
+    let count = |dropped| {
+        assert_eq!(dropped, Dropped::Evicted);
+        EVICTED.fetch_add(1, Relaxed);
+    };
+    let (server, _scope) = server((2, 99), count).await;
+    let mut idle = TcpStream::connect(server).await.expect("a connection");
+    let _slow = asked(server, "/large", 8192).await;
+    for evicted in 1..=4 {
+        let mut next = asked(server, "/small", 8192).await;
+        let mut reply = String::new();
+        let read = timeout(DEADLINE, next.read_to_string(&mut reply)).await;
+        assert!(read.is_ok_and(|read| read.is_ok()), "{evicted}");
+        assert!(reply.ends_with("small"), "{reply:?}");
+        until(&EVICTED, 1).await;
+    }
+    let mut nothing = Vec::new();
+    let end = timeout(DEADLINE, idle.read_to_end(&mut nothing)).await;
+    assert_eq!(end.expect("it ends").expect("it is closed"), 0);
+}

@@ -4,13 +4,14 @@ mod session;
 
 pub(crate) use self::session::{Limits, Refused, Service, serve};
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use daemon::{scope::Scope, spell::Spell};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+use daemon::{
+    scope::Scope,
+    serve::places::{Full, Place, Places},
+    spell::Spell,
 };
+use tokio::net::{TcpListener, TcpStream};
 use tracing::{Span, warn};
 
 /// A connection, and its place among the bounded number of them.
@@ -18,30 +19,53 @@ use tracing::{Span, warn};
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) remote: SocketAddr,
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
+/// Connections beyond the regular ones, which are told that the listener is busy.
+const SPARE: usize = 64;
 /// How long to wait when the process is out of descriptors.
 const RETRY: Duration = Duration::from_millis(50);
 /// How long sent bytes may stay without acknowledgement before the kernel gives a connection up,
 /// in milliseconds. Half-open connections end by it.
 const USER_TIMEOUT: u32 = 20_000;
 
-/// Accepts connections until the scope drains, at most `most` at once; further ones wait in the
-/// kernel's queue. `begin` gives what serves a connection, or `None` to close it.
+/// Accepts connections until the scope drains, at most `most` at once and `per_address` of each
+/// address. A further one takes the place of one that waits for a request, or one of a few spare
+/// places. `refused` is told of each that finds no place.
 pub(crate) async fn accept_all<F>(
     listener: &TcpListener,
-    most: usize,
+    (most, per_address): (usize, usize),
     scope: &Scope,
-    mut begin: impl FnMut(Accepted) -> Option<F>,
+    refused: impl Fn(),
+    mut begin: impl FnMut(Accepted) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(most));
+    let places = Places::new(most, SPARE, per_address);
     let failing = Spell::new("connections are accepted again");
-    while let Some(accepted) = accept(listener, &places, scope, &failing).await {
-        if let Some(serving) = begin(accepted) {
-            scope.task(Span::none(), serving);
+    let full = Spell::new("there is room for connections again");
+    while let Some((stream, remote)) = accept(listener, scope, &failing).await {
+        match places.take(remote.ip()).await {
+            Ok(place) => {
+                full.is_well();
+                let accepted = Accepted {
+                    stream,
+                    remote,
+                    place,
+                };
+                scope.task(Span::none(), begin(accepted));
+            }
+            Err(why) => {
+                refused();
+                full.happened(|times| {
+                    let of = match why {
+                        Full::Address => "its address has too many",
+                        Full::All => "all others are being answered",
+                    };
+                    warn!(%remote, times, "a connection is closed: {of}");
+                });
+            }
         }
     }
 }
@@ -49,28 +73,19 @@ pub(crate) async fn accept_all<F>(
 /// The next connection, or `None` once the scope drains.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
     scope: &Scope,
     failing: &Spell,
-) -> Option<Accepted> {
+) -> Option<(TcpStream, SocketAddr)> {
     loop {
-        let next = async {
-            let place = Arc::clone(places).acquire_owned().await.ok()?;
-            Some((listener.accept().await, place))
-        };
-        let (accepted, place) = tokio::select! {
+        let accepted = tokio::select! {
             () = scope.draining() => return None,
-            next = next => next?,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, remote)) => {
                 failing.is_well();
                 prepare(&stream);
-                return Some(Accepted {
-                    stream,
-                    remote,
-                    place,
-                });
+                return Some((stream, remote));
             }
             Err(error) => {
                 // Out of descriptors, mostly: the listener still works once some are closed.

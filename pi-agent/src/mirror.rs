@@ -55,7 +55,7 @@ impl Default for MirrorSettings {
         Self {
             connections: 1024,
             idle: Duration::from_mins(2),
-            head: Duration::from_secs(10),
+            head: Duration::from_secs(5),
             patience: Duration::from_mins(2),
             tags: None,
             instance: None,
@@ -91,10 +91,17 @@ impl Mirror {
             }
         });
         let connections = self.0.settings.connections;
-        listen::accept_all(&listener, connections, &scope, |accepted| {
-            let (mirror, scope) = (self.clone(), scope.clone());
-            Some(async move { connection::run(&mirror.0, accepted, &scope).await })
-        })
+        let bounds = (connections, usize::MAX);
+        listen::accept_all(
+            &listener,
+            bounds,
+            &scope,
+            || (),
+            |accepted| {
+                let (mirror, scope) = (self.clone(), scope.clone());
+                async move { connection::run(&mirror.0, accepted, &scope).await }
+            },
+        )
         .await;
     }
 }

@@ -24,9 +24,8 @@ pub(crate) use self::{ledger::Meter, sockets::Registered};
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use daemon::{serve::addresses::Addresses, spell::Spell};
+use daemon::spell::Spell;
 use tokio::net::TcpListener;
-use tracing::debug;
 
 use self::{alternates::Alternates, count::Counts, fed::Fed, slots::Slots};
 use crate::{
@@ -149,20 +148,11 @@ impl PeerServer {
 
     /// Serves until the scope drains; uploads in flight are finished.
     pub async fn serve(self, listener: TcpListener, scope: daemon::scope::Scope) {
-        let connections = self.0.settings.connections;
-        let addresses = Addresses::default();
-        listen::accept_all(&listener, connections, &scope, |accepted| {
-            let address = accepted.remote.ip();
-            let Some(share) = addresses.take(address, self.0.settings.per_address) else {
-                debug!(%address, "a connection is closed: its address has too many already");
-                self.0.counts.refused.increment(1);
-                return None;
-            };
+        let bounds = (self.0.settings.connections, self.0.settings.per_address);
+        let refused = || self.0.counts.refused.increment(1);
+        listen::accept_all(&listener, bounds, &scope, refused, |accepted| {
             let (server, scope) = (self.clone(), scope.clone());
-            Some(async move {
-                connection::run(&server.0, accepted, &scope).await;
-                drop(share);
-            })
+            async move { connection::run(&server.0, accepted, &scope).await }
         })
         .await;
     }

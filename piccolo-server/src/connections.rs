@@ -22,8 +22,9 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
     DROPPED,
     &[(
         "reason",
-        "`per_address` (its address had `--connections-per-address` already), `stalled` (it took \
-         nothing of its reply for ten seconds)",
+        "`per_address` (its address had `--connections-per-address` already, or all 65,536 were busy), `stalled` (it took \
+         nothing of its reply for ten seconds), `evicted` (it waited for a request while another \
+         connection needed its place)",
     )],
     "Connections of agents that the server closed or refused.",
 )];
@@ -70,6 +71,7 @@ fn count(dropped: Dropped) {
     let reason = match dropped {
         Dropped::TooMany => "per_address",
         Dropped::Stalled => "stalled",
+        Dropped::Evicted => "evicted",
     };
     counter!(DROPPED, "reason" => reason).increment(1);
 }

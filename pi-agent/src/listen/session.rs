@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use daemon::scope::Scope;
+use daemon::{scope::Scope, serve::places::Place};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
@@ -36,6 +36,8 @@ pub(crate) enum Refused {
 pub(crate) trait Service: Sync {
     /// The connection.
     fn stream(&self) -> &TcpStream;
+    /// Its place among the connections of the listener.
+    fn place(&self) -> &Place;
     /// How long the client may take.
     fn limits(&self) -> Limits;
     /// Received `bytes` bytes that do not belong to an object.
@@ -50,6 +52,8 @@ pub(crate) trait Service: Sync {
     fn rack(&self, _call: &RackCall) -> Option<String> {
         None
     }
+    /// The reply to a request for an object on a connection with a spare place.
+    fn busy(&self, object: &ObjectRef, request: &Request) -> Vec<u8>;
     /// Replies with an object, or says why not.
     fn object(
         &self,
@@ -87,13 +91,26 @@ enum Next {
 /// Answers one request after the other, and ends the connection so that the client reads all of it.
 pub(crate) async fn serve(service: &impl Service, scope: &Scope) {
     let mut inbox = Inbox::default();
-    while turn(service, &mut inbox, scope).await == Connection::KeepAlive {}
+    let place = service.place();
+    loop {
+        place.waits();
+        let next = tokio::select! {
+            biased;
+            next = next(service, &mut inbox, scope) => next,
+            // It makes room at once: there is no reply that the client has yet to read.
+            () = place.evicted() => return,
+        };
+        if turn(service, next, scope).await == Connection::Close {
+            break;
+        }
+    }
     finish(service.stream()).await;
 }
 
-async fn turn(service: &impl Service, inbox: &mut Inbox, scope: &Scope) -> Connection {
-    match next(service, inbox, scope).await {
+async fn turn(service: &impl Service, next: Next, scope: &Scope) -> Connection {
+    match next {
         Next::Request(request, length) => {
+            service.place().answers();
             service.received(length);
             answer(service, &request, request.connection(scope)).await
         }
@@ -137,6 +154,10 @@ async fn answer(service: &impl Service, request: &Request, connection: Connectio
             service.refused(Refused::Invalid);
             let reply = Reply::new(405).field("Allow", "GET, HEAD");
             reply.error("UNSUPPORTED", "only pulling is served", answer, connection)
+        }
+        Target::Object(object) if service.place().is_spare() => {
+            let bytes = service.busy(object, request);
+            return service.say(&bytes, Connection::Close).await;
         }
         Target::Object(object) => return service.object(object, request, connection).await,
         Target::Ping => service.pong(answer, connection),

@@ -1,6 +1,6 @@
 //! One connection of containerd, from its first request to its last.
 
-use daemon::scope::Scope;
+use daemon::{scope::Scope, serve::places::Place};
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
@@ -22,6 +22,7 @@ pub(super) async fn run(mirror: &Inner, accepted: Accepted, scope: &Scope) {
     let talk = Talk {
         mirror,
         stream: &stream,
+        place: &place,
     };
     listen::serve(&talk, scope).await;
     drop(stream);
@@ -32,11 +33,16 @@ pub(super) async fn run(mirror: &Inner, accepted: Accepted, scope: &Scope) {
 struct Talk<'a> {
     mirror: &'a Inner,
     stream: &'a TcpStream,
+    place: &'a Place,
 }
 
 impl Service for Talk<'_> {
     fn stream(&self) -> &TcpStream {
         self.stream
+    }
+
+    fn place(&self) -> &Place {
+        self.place
     }
 
     fn limits(&self) -> Limits {
@@ -70,6 +76,10 @@ impl Service for Talk<'_> {
             bytes.extend_from_slice(b"{}");
         }
         bytes
+    }
+
+    fn busy(&self, object: &ObjectRef, request: &Request) -> Vec<u8> {
+        self.missing(object.kind, request.method.answer(), Connection::Close)
     }
 
     async fn object(
@@ -160,13 +170,17 @@ impl Talk<'_> {
 
     /// Leaves a request to containerd's next host.
     async fn miss(&self, kind: Kind, request: &Request, connection: Connection) -> Connection {
+        let bytes = self.missing(kind, request.method.answer(), connection);
+        self.say(&bytes, connection).await
+    }
+
+    fn missing(&self, kind: Kind, answer: Answer, connection: Connection) -> Vec<u8> {
         self.count(Some(kind), Outcome::Miss);
         let (code, text) = match kind {
             Kind::Manifest => ("MANIFEST_UNKNOWN", "no node is known to have the manifest"),
             Kind::Blob => ("BLOB_UNKNOWN", "no node is known to have the blob"),
         };
-        let bytes = Reply::new(404).error(code, text, request.method.answer(), connection);
-        self.say(&bytes, connection).await
+        Reply::new(404).error(code, text, answer, connection)
     }
 
     /// Says that an object has no such part.

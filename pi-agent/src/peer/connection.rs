@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use daemon::scope::Scope;
+use daemon::{scope::Scope, serve::places::Place};
 use tokio::{net::TcpStream, time::timeout};
 use tracing::{debug, warn};
 
@@ -31,6 +31,7 @@ pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
         remote: remote.ip().to_canonical(),
         meter: registered.meter.clone(),
         stream: &stream,
+        place: &place,
     };
     listen::serve(&talk, scope).await;
     // The watcher looks at the socket a last time, so it comes before the socket's end.
@@ -45,11 +46,16 @@ struct Talk<'a> {
     remote: IpAddr,
     meter: Meter,
     stream: &'a TcpStream,
+    place: &'a Place,
 }
 
 impl Service for Talk<'_> {
     fn stream(&self) -> &TcpStream {
         self.stream
+    }
+
+    fn place(&self) -> &Place {
+        self.place
     }
 
     fn limits(&self) -> Limits {
@@ -85,6 +91,18 @@ impl Service for Talk<'_> {
 
     fn rack(&self, call: &RackCall) -> Option<String> {
         rack::answer(self.server.tracker.as_ref()?, self.remote, call)
+    }
+
+    fn busy(&self, _: &ObjectRef, request: &Request) -> Vec<u8> {
+        self.server.counts.request(Outcome::Busy);
+        let reply = Reply::new(503).field("Retry-After", 1);
+        let text = "all connections are taken";
+        reply.error(
+            "TOOMANYREQUESTS",
+            text,
+            request.method.answer(),
+            Connection::Close,
+        )
     }
 
     async fn object(

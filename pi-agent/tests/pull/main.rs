@@ -11,6 +11,7 @@ mod crowd;
 mod fake;
 mod faults;
 mod feeder;
+mod full;
 mod joining;
 mod promised;
 mod ranges;

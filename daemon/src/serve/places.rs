@@ -1,0 +1,224 @@
+//! The bounded number of connections of a listener, and which of them makes room for another one.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::addresses::{Addresses, ConnectionSlot};
+
+/// How long a new connection waits for the place of one that is evicted.
+const EVICTION: Duration = Duration::from_millis(250);
+
+/// The places of a listener. When all are taken, a new connection evicts the one that has waited
+/// longest for a request. When none waits, it gets one of a few spare places.
+#[derive(Debug, Clone)]
+pub struct Places(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    regular: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+    addresses: Addresses,
+    per_address: usize,
+    waiting: Mutex<WaitingList>,
+}
+
+/// Connections that wait for a request, the one that has waited longest first.
+#[derive(Debug, Default)]
+struct WaitingList {
+    next: u64,
+    connections: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// The place of one connection. Dropping it frees the place.
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Shared>,
+    evicted: Arc<Notify>,
+    /// The key in the waiting list, while it waits for a request.
+    waits: Mutex<Option<u64>>,
+    is_spare: bool,
+    _permit: OwnedSemaphorePermit,
+    _slot: ConnectionSlot,
+}
+
+/// Why a connection has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Its address has as many as it may have.
+    Address,
+    /// All places are taken by connections whose requests are being answered.
+    All,
+}
+
+impl Places {
+    /// Places for `regular` connections and for `spare` more, at most `per_address` of each address.
+    pub fn new(regular: usize, spare: usize, per_address: usize) -> Self {
+        Self(Arc::new(Shared {
+            regular: Arc::new(Semaphore::new(regular)),
+            spare: Arc::new(Semaphore::new(spare)),
+            addresses: Addresses::default(),
+            per_address,
+            waiting: Mutex::default(),
+        }))
+    }
+
+    /// A place for a connection of that address, which waits for a request at first.
+    pub async fn take(&self, address: IpAddr) -> Result<Place, Full> {
+        let shared = &self.0;
+        let slot = shared.addresses.take(address, shared.per_address);
+        let slot = slot.ok_or(Full::Address)?;
+        let (permit, is_spare) = match Arc::clone(&shared.regular).try_acquire_owned() {
+            Ok(permit) => (permit, false),
+            Err(_) => self.make_room().await.ok_or(Full::All)?,
+        };
+        let place = Place {
+            places: Arc::clone(shared),
+            evicted: Arc::default(),
+            waits: Mutex::default(),
+            is_spare,
+            _permit: permit,
+            _slot: slot,
+        };
+        place.waits();
+        Ok(place)
+    }
+
+    async fn make_room(&self) -> Option<(OwnedSemaphorePermit, bool)> {
+        let shared = &self.0;
+        if shared.waiting.lock().evict() {
+            let regular = Arc::clone(&shared.regular).acquire_owned();
+            if let Ok(Ok(permit)) = timeout(EVICTION, regular).await {
+                return Some((permit, false));
+            }
+        }
+        let spare = Arc::clone(&shared.spare).try_acquire_owned();
+        Some((spare.ok()?, true))
+    }
+}
+
+impl WaitingList {
+    /// Tells one to end; false where none waits.
+    fn evict(&mut self) -> bool {
+        let Some((_, evicted)) = self.connections.pop_first() else {
+            return false;
+        };
+        evicted.notify_one();
+        true
+    }
+}
+
+impl Place {
+    /// Whether all regular places are taken, so that only what is cheap should be answered.
+    pub fn is_spare(&self) -> bool {
+        self.is_spare
+    }
+
+    /// The connection waits for a request from now on, and may be evicted.
+    pub fn waits(&self) {
+        let mut waits = self.waits.lock();
+        if waits.is_none() {
+            let mut list = self.places.waiting.lock();
+            let key = list.next;
+            list.next += 1;
+            list.connections.insert(key, Arc::clone(&self.evicted));
+            *waits = Some(key);
+        }
+    }
+
+    /// A request of the connection is being answered. False if it was evicted already.
+    pub fn answers(&self) -> bool {
+        match self.waits.lock().take() {
+            Some(key) => self
+                .places
+                .waiting
+                .lock()
+                .connections
+                .remove(&key)
+                .is_some(),
+            None => true,
+        }
+    }
+
+    /// Returns when the connection is to make room for another one.
+    pub async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.answers();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    async fn is_evicted(place: &Place) -> bool {
+        timeout(Duration::from_millis(1), place.evicted())
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_waited_longest_makes_room() {
+        let places = Places::new(3, 0, 9);
+        let mut taken = Vec::new();
+        for last in 1..=3 {
+            taken.push(places.take(address(last)).await.expect("a place"));
+        }
+        // The oldest is being answered, and waits again later than the others.
+        assert!(taken[0].answers());
+        taken[0].waits();
+        let (new, ()) = tokio::join!(places.take(address(4)), async {
+            tokio::task::yield_now().await;
+            assert!(is_evicted(&taken[1]).await);
+            assert!(!taken[1].answers());
+            drop(taken.remove(1));
+        });
+        assert!(!new.expect("a place").is_spare());
+        for place in &taken {
+            assert!(!is_evicted(place).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_are_answered_a_few_get_spare_places() {
+        let places = Places::new(1, 1, 9);
+        let regular = places.take(address(1)).await.expect("a place");
+        assert!(regular.answers());
+        let spare = places.take(address(1)).await.expect("a spare place");
+        assert!(spare.is_spare() && spare.answers());
+        assert_eq!(places.take(address(1)).await.unwrap_err(), Full::All);
+        drop(regular);
+        assert!(!places.take(address(1)).await.expect("a place").is_spare());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_with_its_share_evicts_nobody() {
+        let places = Places::new(2, 1, 1);
+        let one = places.take(address(1)).await.expect("a place");
+        let _other = places.take(address(2)).await.expect("a place");
+        assert_eq!(places.take(address(1)).await.unwrap_err(), Full::Address);
+        assert!(!is_evicted(&one).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_ended_is_no_longer_listed() {
+        let places = Places::new(2, 0, 9);
+        drop(places.take(address(1)).await.expect("a place"));
+        assert!(places.0.waiting.lock().connections.is_empty());
+    }
+}
