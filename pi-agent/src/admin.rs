@@ -40,7 +40,7 @@ const LIMITS: Limits = Limits {
     connections: 64,
     head: Duration::from_secs(30),
     stall: Duration::from_secs(30),
-    // Idle connections make room for a probe, whoever opened them.
+    // No bound: idle connections make room for a probe, also for one of the same address.
     per_address: usize::MAX,
     dropped: |_| {},
 };
