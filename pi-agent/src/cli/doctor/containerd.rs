@@ -71,6 +71,17 @@ async fn content_path(containerd: &Containerd, settings: &ContainerdArgs) -> Che
     let elsewhere = says.as_deref().filter(|says| *says != path.as_path());
     match (readable(path), elsewhere) {
         (Ok(()), None) => Check::good(name, format!("{} is readable", path.display())),
+        // A kubelet makes the directory that a volume names, also where the name is wrong.
+        (Ok(()), Some(says)) if !path.join("blobs").exists() => Check::new(
+            name,
+            Verdict::Warning,
+            format!(
+                "{} has no blobs; containerd's is {}",
+                path.display(),
+                says.display()
+            ),
+            format!("give --content-path {}", says.display()),
+        ),
         // In a container the same directory may be mounted elsewhere.
         (Ok(()), Some(says)) => Check::good(
             name,

@@ -3,6 +3,7 @@
 
 mod asked;
 mod discard;
+mod elsewhere;
 mod private;
 mod replaced;
 mod roots;
