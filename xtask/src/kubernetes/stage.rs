@@ -279,9 +279,24 @@ impl Stage {
         let events = events.unwrap_or_default();
         let last: Vec<_> = events.lines().rev().take(6).collect();
         format!(
-            "{pods}{}",
-            last.into_iter().rev().collect::<Vec<_>>().join("\n")
+            "{pods}{}\n{}",
+            last.into_iter().rev().collect::<Vec<_>>().join("\n"),
+            self.agents_log()
         )
+    }
+
+    /// The last that the agents of both nodes have logged: the next case may replace them.
+    fn agents_log(&self) -> String {
+        let logged = self.cluster.control.kubectl(&[
+            "-n",
+            NAMESPACE,
+            "logs",
+            "--selector=app.kubernetes.io/component=agent",
+            "--container=agent",
+            "--prefix",
+            "--tail=12",
+        ]);
+        logged.unwrap_or_else(|error| format!("{error:#}"))
     }
 
     fn find(&self, kind: &str, component: &str) -> Result<Option<Value>> {
