@@ -239,7 +239,7 @@ impl Builder {
             clock,
             limits: self.limits,
             bodies: Bodies::new(BODIES, BODIES_OF_ONE),
-            foreign: Foreign::default(),
+            foreign: Foreign::new(),
             mates: RackLists::default(),
             broken: Spell::new("no node was taken out of late"),
         })))

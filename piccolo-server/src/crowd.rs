@@ -9,7 +9,7 @@ mod view;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use daemon::{clock::Clock, scope::Scope};
+use daemon::{clock::Clock, scope::Scope, spell::Spell};
 use parking_lot::Mutex;
 use piccolo_api::{End, Fetch, Group, Holder, Progress, Standing, Turn};
 use swarm::{Answer, Key, Place, Rack, Rules, Swarm, Zone, wire};
@@ -39,6 +39,8 @@ pub(crate) struct Crowd {
     started: Instant,
     swarm: Mutex<Swarm<Holder>>,
     heard: Heard,
+    /// Keys that were cut because of a false chunk list.
+    cuts: Spell,
 }
 
 /// Who fetches.
@@ -92,6 +94,7 @@ impl Crowd {
             started: Instant::now(),
             swarm: Mutex::new(Swarm::new(rules, epoch, Duration::ZERO)),
             heard: Heard::default(),
+            cuts: Spell::new("chunk lists are right again"),
         }
     }
 
@@ -103,6 +106,7 @@ impl Crowd {
                 () = tokio::time::sleep(TICK) => {}
             }
             let now = self.now();
+            self.cuts.is_well();
             let mut swarm = self.swarm.lock();
             if let Some(instances) = &instances {
                 let elsewhere = swarm.keys().filter(|key| instances.is_elsewhere(*key));
@@ -210,7 +214,9 @@ impl Crowd {
         let mut swarm = self.swarm.lock();
         let (standing, is_cut) = wire::report(&mut swarm, now, key, who.node(), progress, place_of);
         if is_cut && let Some(maker) = progress.refused {
-            warn!(%maker, by = %who.holder, key = %progress.key, "a chunk list was false: all begin again");
+            self.cuts.happened(|times| {
+                warn!(%maker, by = %who.holder, key = %progress.key, times, "a chunk list was false: all begin again");
+            });
         }
         let is_complete = progress.refused.is_none() && progress.end == Some(End::Complete);
         if is_complete || standing == Standing::Permit {

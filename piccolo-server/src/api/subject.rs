@@ -2,10 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
+    sync::Arc,
 };
 
 use axum::response::Response;
@@ -33,9 +30,6 @@ pub(crate) const METRIC: Metric = Metric::counter(
     &[],
     "Calls about a holder that is no address of the caller; `--bind-holder` refuses them.",
 );
-
-/// Between two warnings of calls for other hosts.
-const WARN_MS: i64 = 60_000;
 
 /// A node, and the database that keeps it.
 #[derive(Debug)]
@@ -101,7 +95,7 @@ impl Subject {
         };
         // A bridge or a gateway may speak for the agents behind it; another node may not.
         if let Some(caller) = foreign.filter(|caller| subject.knows(*caller)) {
-            api.foreign.taken(api.now(), holder, caller);
+            api.foreign.taken(holder, caller);
         }
         Ok(subject)
     }
@@ -156,9 +150,12 @@ pub(crate) fn check(
         }
         counter!(FOREIGN).increment(1);
         if api.limits.bind_holder {
-            api.foreign.refused(api.now(), holder, caller);
+            api.foreign.refused(holder, caller);
             return Err(SubjectError::Foreign { holder, caller });
         }
+    }
+    if foreign.is_none() {
+        api.foreign.is_well();
     }
     Ok(foreign)
 }
@@ -171,33 +168,44 @@ fn is_local(ip: IpAddr) -> bool {
     }
 }
 
-/// Rate-limits the warnings about calls for other hosts.
-#[derive(Debug, Default)]
-pub(crate) struct Foreign(AtomicI64);
+/// The warnings about calls for other hosts.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    taken: Spell,
+    refused: Spell,
+}
 
 impl Foreign {
-    fn taken(&self, now: i64, holder: Holder, caller: IpAddr) {
-        if self.is_due(now) {
+    pub(crate) fn new() -> Self {
+        Self {
+            taken: Spell::new("no node's address speaks for other nodes any more"),
+            refused: Spell::new("no calls for other addresses are refused any more"),
+        }
+    }
+
+    /// A node spoke for itself.
+    fn is_well(&self) {
+        self.taken.is_well();
+        self.refused.is_well();
+    }
+
+    fn taken(&self, holder: Holder, caller: IpAddr) {
+        self.taken.happened(|times| {
             warn!(
-                %holder, %caller,
+                %holder, %caller, times,
                 "one node's address spoke for another node: an agent that pretends, or address \
                  translation between nodes"
             );
-        }
+        });
     }
 
-    fn refused(&self, now: i64, holder: Holder, caller: IpAddr) {
-        if self.is_due(now) {
+    fn refused(&self, holder: Holder, caller: IpAddr) {
+        self.refused.happened(|times| {
             warn!(
-                %holder, %caller,
+                %holder, %caller, times,
                 "a call for another address than the caller's was refused (--bind-holder)"
             );
-        }
-    }
-
-    fn is_due(&self, now: i64) -> bool {
-        let last = self.0.load(Relaxed);
-        now - last >= WARN_MS && self.0.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+        });
     }
 }
 

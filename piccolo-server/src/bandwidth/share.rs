@@ -11,7 +11,7 @@ use daemon::{
 use metrics::counter;
 use tokio::time::MissedTickBehavior;
 use topology::{RackId, Row, Sums};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{Bandwidth, Census, export::Export};
 use crate::{
@@ -74,6 +74,9 @@ impl Sharer {
                 && was_good
             {
                 warn!(error = %chain(error), "what is learned of bandwidth is not shared");
+            }
+            if result.is_ok() && !was_good {
+                info!("what is learned of bandwidth is shared again");
             }
             was_good = result.is_ok();
             if last {
