@@ -32,7 +32,6 @@ pub(crate) fn run(filter: &[String], mysql: Option<&Path>) -> Result<()> {
         "--workspace",
         "--no-run",
     ])?)?;
-    image::pack_debug("localhost")?;
     if runs_images(filter)? {
         image::run_quick(&Arch::ALL, "localhost")?;
     }

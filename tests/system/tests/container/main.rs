@@ -10,7 +10,6 @@ mod server;
 mod surroundings;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -18,8 +17,8 @@ use pi_agent::{
     ebpf::{InForce, Reason},
     status::Status,
 };
-use system_tests::{APP, bed, is_little, node, on_each_release, pull, push_app};
-use testbed::{Agent, Bed, Container, Image, Node, Pod, Release, binary, get, wait_until};
+use system_tests::{APP, bed, images, is_little, node, on_each_release, pull, push_app};
+use testbed::{Agent, Bed, Container, Image, Node, Pod, Release, get, wait_until};
 
 use manifest::Manifest;
 
@@ -95,7 +94,7 @@ fn prepare(release: Release) -> Result<(Bed, Image)> {
     share_from_the_first(&bed, &image)?;
     let second = node(&bed, 1)?;
     second.containerd.prepare_pods()?;
-    second.containerd.import(&agent_image()?)?;
+    images::import(second, "pi-agent")?;
     Ok((bed, image))
 }
 
@@ -221,21 +220,6 @@ impl<'a> AgentPod<'a> {
         assert_eq!(code, 0, "the agent's log:\n{}", self.agent.log());
         holders(1)
     }
-}
-
-/// What `cargo xtask image --debug` made.
-fn agent_image() -> Result<PathBuf> {
-    let program = binary("pi-agent")?;
-    let target = program.ancestors().nth(2).context("no target directory")?;
-    let archive = target.join("dist/pi-agent-debug.oci.tar");
-    let age = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
-    let is_fresh = age(&archive).is_ok_and(|made| age(&program).is_ok_and(|built| made >= built));
-    ensure!(
-        is_fresh,
-        "{} is not there, or older than the program: `cargo xtask test` makes it, or `cargo xtask image --debug`",
-        archive.display()
-    );
-    Ok(archive)
 }
 
 /// What the imported image is called. CRI learns of it by an event.

@@ -1,7 +1,9 @@
 //! The DaemonSet of a plain manifest as what the kubelet would ask of containerd.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use saphyr::{LoadableYamlNode as _, Yaml};
@@ -17,6 +19,19 @@ pub(crate) struct Manifest {
     pub(crate) agent: ContainerSpec,
     /// The one that keeps the mirror files.
     pub(crate) hosts: ContainerSpec,
+    pub(crate) liveness: Liveness,
+}
+
+/// The agent's liveness probe.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) period: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) failures: u64,
+    /// Between SIGTERM and SIGKILL, once it failed so often.
+    pub(crate) grace: Duration,
 }
 
 impl Manifest {
@@ -47,6 +62,7 @@ impl Manifest {
                 .with_context(|| format!("no container {name}"))
         };
         Ok(Self {
+            liveness: liveness(at(named("agent")?, &["livenessProbe"])?)?,
             init: spec(first(pod, "initContainers")?)?,
             agent: spec(named("agent")?)?,
             hosts: spec(named("hosts")?)?,
@@ -138,6 +154,25 @@ fn specification(
         rights: rights(container)?,
         shares_processes: flag(pod, "shareProcessNamespace"),
         attempt: 0,
+    })
+}
+
+fn liveness(probe: &Yaml<'_>) -> Result<Liveness> {
+    let number = |key| {
+        let number = at(probe, &[key])?.as_integer();
+        let number = number.and_then(|number| u64::try_from(number).ok());
+        number.with_context(|| format!("{key} is no number"))
+    };
+    let get = at(probe, &["httpGet"])?;
+    let host = text_at(get, "host").context("no host")?.parse()?;
+    let port = at(get, &["port"])?.as_integer().context("no port")?;
+    Ok(Liveness {
+        address: SocketAddr::new(host, u16::try_from(port)?),
+        path: text_at(get, "path").context("no path")?.to_owned(),
+        period: Duration::from_secs(number("periodSeconds")?),
+        timeout: Duration::from_secs(number("timeoutSeconds")?),
+        failures: number("failureThreshold")?,
+        grace: Duration::from_secs(number("terminationGracePeriodSeconds")?),
     })
 }
 

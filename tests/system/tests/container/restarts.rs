@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use testbed::ContainerSpec;
 
 use super::*;
+use crate::manifest::Liveness;
 
 /// A pull that meets a stopped agent waits for ten seconds at most (docs/agent.md); the rest is its
 /// own time.
 const HELD: Duration = Duration::from_secs(15);
+/// The liveness probe decides within this (docs/agent.md).
+const DECIDED: Duration = Duration::from_secs(11);
 /// 128 and the number of SIGKILL.
 const KILLED: i32 = 137;
 
@@ -68,6 +71,62 @@ fn the_mirror_files_follow_the_agent_and_not_its_container() -> Result<()> {
     Ok(())
 }
 
+/// keep-hosts ends a frozen agent before the kubelet does. Here it is frozen, too, and the test probes and
+/// kills as the kubelet would.
+#[test]
+fn the_liveness_probe_alone_ends_a_frozen_agent() -> Result<()> {
+    let (bed, _image) = prepare(Release::V1_7)?;
+    let second = node(&bed, 1)?;
+    let name = agent_image_name(second)?;
+    let manifest = Manifest::read("piccolo.yaml", second, &bed.server_url(), &name)?;
+    let mut pod = AgentPod::start(&bed, second, &manifest)?;
+    let probe = &manifest.liveness;
+    assert!(answers(second, probe), "a healthy agent fails its probe");
+
+    send(pod.pod.process(&pod.hosts)?, "STOP")?;
+    signal(&pod, "STOP")?;
+    let begin = Instant::now();
+    let pulled = std::thread::scope(|scope| {
+        let pull = scope.spawn(|| {
+            pull(second, APP)?;
+            anyhow::Ok(begin.elapsed())
+        });
+        let mut failures = 0;
+        while failures < probe.failures {
+            let next = Instant::now() + probe.period;
+            failures = if answers(second, probe) {
+                0
+            } else {
+                failures + 1
+            };
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        assert!(begin.elapsed() < DECIDED, "after {:?}", begin.elapsed());
+        // A frozen process does not hear SIGTERM.
+        std::thread::sleep(probe.grace);
+        signal(&pod, "KILL")?;
+        pull.join().expect("the pull's thread")
+    })?;
+    assert!(pulled < HELD, "the pull took {pulled:?}");
+    assert_eq!(pod.wait_end()?, KILLED);
+    send(pod.pod.process(&pod.hosts)?, "CONT")?;
+    pod.agent = pod.pod.run(&again(&manifest.agent, 1))?;
+    pod.wait_ready()
+}
+
+/// Whether the agent answers the probe in time.
+fn answers(node: &Node, probe: &Liveness) -> bool {
+    let netns = node.host.netns.clone();
+    let (address, path) = (probe.address, probe.path.clone());
+    let (say, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let answer = get(&netns, address, &path);
+        // Nobody listens where it is too late.
+        let _ = say.send(answer.is_ok_and(|answer| answer.status == 200));
+    });
+    said.recv_timeout(probe.timeout).unwrap_or(false)
+}
+
 fn again(spec: &ContainerSpec, attempt: u32) -> ContainerSpec {
     ContainerSpec {
         attempt,
@@ -76,8 +135,13 @@ fn again(spec: &ContainerSpec, attempt: u32) -> ContainerSpec {
 }
 
 fn signal(pod: &AgentPod<'_>, name: &str) -> Result<()> {
-    let id = pod.process()?.to_string();
-    let status = Command::new("kill").args(["-s", name, &id]).status()?;
+    send(pod.process()?, name)
+}
+
+fn send(process: u32, name: &str) -> Result<()> {
+    let status = Command::new("kill")
+        .args(["-s", name, &process.to_string()])
+        .status()?;
     ensure!(status.success(), "the agent could not be signalled");
     Ok(())
 }
