@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub struct Alone {
     child: Child,
     said: String,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Alone {
@@ -44,13 +46,26 @@ impl Alone {
         let mut alone = Self {
             child,
             said: String::new(),
+            log: Arc::default(),
         };
         let mut lines = BufReader::new(log).lines();
         let said = lines.find_map(|line| line.ok().filter(|line| line.contains(word)));
         alone.said = said.with_context(|| format!("it ended without a line with {word:?}"))?;
-        // Its further lines have to go somewhere.
-        thread::spawn(move || lines.for_each(drop));
+        let log = Arc::clone(&alone.log);
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                log.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
+            }
+        });
         Ok(alone)
+    }
+
+    /// The lines of its log so far, without the one that it was waited for and those before.
+    pub fn log(&self) -> Vec<String> {
+        let log = self.log.lock();
+        log.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One of its addresses.
