@@ -80,6 +80,8 @@ impl SqlServer {
         run(Command::new("cp")
             .args(["-r", "--reflink=auto", "--sparse=always"])
             .args([template.join("data").as_path(), data.as_path()]))?;
+        // A server removes the temporary tables of others when it starts.
+        fs::create_dir_all(directory.join("tmp")).context("making a directory for them")?;
         Ok(Self {
             product,
             directory,
@@ -218,6 +220,7 @@ impl SqlServer {
             .context("opening the database server's log")?;
         let mut command = Command::new("sh");
         command
+            .env("TMPDIR", self.directory.join("tmp"))
             .args(["-c", KEEP, "keep"])
             .arg(&self.directory)
             .arg(self.product.program())
@@ -323,6 +326,8 @@ impl SqlServer {
         run(Command::new("cp")
             .args(["-r", "--sparse=always"])
             .args([template.join("data"), directory.join("data")]))?;
+        let scratch = directory.join("tmp");
+        fs::create_dir_all(&scratch).context("making a directory for temporary tables")?;
         let first = directory.join("first.sql");
         let sql = "CREATE DATABASE piccolo;\nCREATE USER piccolo@'%' IDENTIFIED BY 'of-the-bed';\n\
                    GRANT ALL ON piccolo.* TO piccolo@'%';\n";
@@ -334,6 +339,7 @@ impl SqlServer {
             format!("--socket={}", at("socket")),
             format!("--pid-file={}", at("pid")),
             format!("--init-file={}", first.display()),
+            format!("--tmpdir={}", scratch.display()),
             "--bind-address=0.0.0.0".to_owned(),
             "--skip-name-resolve".to_owned(),
             "--innodb-buffer-pool-size=32M".to_owned(),

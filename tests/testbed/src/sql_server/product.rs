@@ -94,6 +94,7 @@ impl Product {
     }
 
     /// Makes the system tables, which takes longer than all else, with a root that has no password.
+    /// Temporary tables have a directory of their own: a server removes those of others when it starts.
     ///
     /// # Errors
     ///
@@ -119,7 +120,9 @@ impl Product {
                 command
             }
         };
-        command.arg(datadir);
+        let scratch = data.with_extension("tmp");
+        std::fs::create_dir_all(&scratch).context("making a directory for temporary tables")?;
+        command.arg(datadir).env("TMPDIR", scratch);
         if is_root() {
             command.arg("--user=root");
         }
