@@ -318,6 +318,15 @@ impl SqlServer {
     ///
     /// When MariaDB is not installed or does not come up.
     pub fn serve(run_of: &Run, host: &Host) -> Result<(Process, String)> {
+        Self::serve_with(run_of, host, &[])
+    }
+
+    /// The same with these settings of its program.
+    ///
+    /// # Errors
+    ///
+    /// When MariaDB is not installed or does not come up.
+    pub fn serve_with(run_of: &Run, host: &Host, settings: &[String]) -> Result<(Process, String)> {
         let product = Product::MariaDb;
         let template = cache::directory(&product.template()?, |directory| {
             product.install(&directory.join("data"))
@@ -333,7 +342,7 @@ impl SqlServer {
                    GRANT ALL ON piccolo.* TO piccolo@'%';\n";
         fs::write(&first, sql).context("writing the database's first statements")?;
         let at = |name: &str| directory.join(name).display().to_string();
-        let arguments = [
+        let mut arguments = vec![
             "--no-defaults".to_owned(),
             format!("--datadir={}", at("data")),
             format!("--socket={}", at("socket")),
@@ -345,6 +354,7 @@ impl SqlServer {
             "--innodb-buffer-pool-size=32M".to_owned(),
             "--user=root".to_owned(),
         ];
+        arguments.extend_from_slice(settings);
         let (program, address) = (Path::new("mariadbd"), SocketAddr::new(host.address, PORT));
         let mut process = Process::start(run_of, &host.netns, &host.name, program, arguments)?;
         let turn = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 //! from a peer, and leaves the node as it was.
 
 mod arm;
+mod database;
 mod manifest;
 mod restarts;
 mod rights;

@@ -70,6 +70,18 @@ impl Manifest {
     }
 }
 
+/// The server's container, as the chart was rendered to.
+pub(crate) fn server(text: &str, node: &Node, image: &str) -> Result<ContainerSpec> {
+    let documents = Yaml::load_from_str(text).context("parsing a manifest")?;
+    let deployment = documents
+        .iter()
+        .find(|document| text_at(document, "kind") == Some("Deployment"))
+        .context("the manifest has no Deployment")?;
+    let pod = at(deployment, &["spec", "template", "spec"])?;
+    let address = node.host.address.to_string();
+    specification(pod, first(pod, "containers")?, &address, image)
+}
+
 /// The longest place comes first: some begin like others.
 fn at_home(text: &str, node: &Node, server: &str) -> String {
     let containerd = &node.containerd;
@@ -151,7 +163,7 @@ fn specification(
             .ok()
             .and_then(Yaml::as_str)
             .map_or(Ok(0), mebibytes)?,
-        rights: rights(container)?,
+        rights: rights(pod, container)?,
         shares_processes: flag(pod, "shareProcessNamespace"),
         attempt: 0,
     })
@@ -178,7 +190,7 @@ fn liveness(probe: &Yaml<'_>) -> Result<Liveness> {
 
 fn is_host_address(variable: &Yaml<'_>) -> bool {
     at(variable, &["valueFrom", "fieldRef", "fieldPath"])
-        .is_ok_and(|path| path.as_str() == Some("status.hostIP"))
+        .is_ok_and(|path| matches!(path.as_str(), Some("status.hostIP" | "status.podIP")))
 }
 
 fn volume(pod: &Yaml<'_>, mount: &Yaml<'_>) -> Result<MountSpec> {
@@ -196,17 +208,20 @@ fn volume(pod: &Yaml<'_>, mount: &Yaml<'_>) -> Result<MountSpec> {
     })
 }
 
-fn rights(container: &Yaml<'_>) -> Result<Rights> {
+fn rights(pod: &Yaml<'_>, container: &Yaml<'_>) -> Result<Rights> {
     let context = at(container, &["securityContext"])?;
+    let of_pod = |keys: &[&str]| at(pod, &[&["securityContext"], keys].concat());
     let named = |kind| {
         at(context, &["capabilities", kind])
             .map(strings)
             .unwrap_or_default()
     };
-    let seccomp = at(context, &["seccompProfile", "type"]);
+    let seccomp = ["seccompProfile", "type"];
+    let seccomp = at(context, &seccomp).or_else(|_| of_pod(&seccomp));
     Ok(Rights {
         privileged: flag(context, "privileged"),
-        user: at(context, &["runAsUser"])?
+        user: at(context, &["runAsUser"])
+            .or_else(|_| of_pod(&["runAsUser"]))?
             .as_integer()
             .context("no user")?,
         read_only_root: flag(context, "readOnlyRootFilesystem"),

@@ -13,7 +13,7 @@ use testbed::{
 use super::SOON;
 
 const STATE: &str = "/var/lib/piccolo-server";
-const ADMIN: &str = "127.0.0.1:7790";
+pub(crate) const ADMIN: &str = "127.0.0.1:7790";
 
 /// The container, with a directory of the node for its state or without.
 fn specification(image: &str, name: &str, state: Option<&Path>) -> ContainerSpec {
@@ -82,7 +82,7 @@ fn ends_with(pod: &Pod, spec: &ContainerSpec, reason: &str) -> Result<()> {
     Ok(())
 }
 
-fn is_ready(bed: &Bed, pod: &Pod, server: &Container) -> Result<()> {
+pub(crate) fn is_ready(bed: &Bed, pod: &Pod, server: &Container) -> Result<()> {
     let netns = &node(bed, 0)?.host.netns;
     let ready = wait_until("the server to be ready", SOON, || {
         if let Some(code) = pod.exit_code(server)? {
