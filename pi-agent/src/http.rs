@@ -57,9 +57,23 @@ pub(crate) const MAKER_FIELD: &str = "Piccolo-Maker";
 /// Set by Go agents on requests to their peers.
 pub(crate) const MIRRORED_FIELD: &str = "X-Spegel-Mirrored";
 
-/// A field's value as text without the white space around it.
+/// A field's value as text, without the white space that HTTP allows around it; `None` if it is not
+/// UTF-8. Other white space belongs to the value.
 fn text(value: &[u8]) -> Option<&str> {
-    std::str::from_utf8(value).ok().map(str::trim)
+    std::str::from_utf8(value).ok().map(trim)
+}
+
+/// Without blanks and tabs at either end.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+/// Whether a field decides where a message ends. One that is not understood makes the message
+/// invalid.
+fn is_framing(name: &str) -> bool {
+    ["content-length", "transfer-encoding"]
+        .iter()
+        .any(|framing| name.eq_ignore_ascii_case(framing))
 }
 
 /// A decimal number of nothing but digits, as `Content-Length` and ranges are written.
@@ -74,7 +88,7 @@ fn number(text: &str) -> Option<u64> {
 fn has_token(value: &str, token: &str) -> bool {
     value
         .split(',')
-        .any(|t| t.trim().eq_ignore_ascii_case(token))
+        .any(|t| trim(t).eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]

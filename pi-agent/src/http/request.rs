@@ -5,7 +5,7 @@ use piccolo_api::Holder;
 
 use super::{
     AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, Connection, MAX_FIELDS, MIRRORED_FIELD,
-    Target, has_token, number, text,
+    Target, has_token, is_framing, number, text,
 };
 
 /// A parsed request.
@@ -113,7 +113,11 @@ impl Request {
     ) -> Result<(), RequestError> {
         let name = field.name;
         let Some(value) = text(field.value) else {
-            return Ok(());
+            return if is_framing(name) {
+                Err(RequestError::Framing)
+            } else {
+                Ok(())
+            };
         };
         if name.eq_ignore_ascii_case("range") {
             self.range = ByteRange::parse(value);

@@ -4,7 +4,7 @@ use piccolo_api::Holder;
 
 use super::{
     ALTERNATES_FIELD, CHUNKS, CHUNKS_FIELD, ContentRange, GROWING, MAKER_FIELD, MAX_FIELDS,
-    REACHED_FIELD, STATE_FIELD, has_token, number, text,
+    REACHED_FIELD, STATE_FIELD, has_token, is_framing, number, text,
 };
 
 /// Most alternates that are taken from one response.
@@ -89,7 +89,11 @@ impl Response {
     fn take(&mut self, field: &httparse::Header<'_>) -> Result<(), ResponseError> {
         let name = field.name;
         let Some(value) = text(field.value) else {
-            return Ok(());
+            return if is_framing(name) {
+                Err(ResponseError::Framing)
+            } else {
+                Ok(())
+            };
         };
         if self.take_own(name, value) {
             return Ok(());

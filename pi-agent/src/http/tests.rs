@@ -21,6 +21,33 @@ fn response(lines: &str) -> Response {
     Response::parse(text.as_bytes()).unwrap().unwrap().0
 }
 
+/// What one side takes for a message's end and the other overlooks lets a third party speak for either.
+#[test]
+fn a_frame_that_is_not_understood_is_no_message() {
+    let framing: [&[u8]; 5] = [
+        b"Content-Length: \xff1",
+        b"Content-Length: \xc2\xa05",
+        b"Content-Length: 5\xe2\x80\x83",
+        b"Content-Length: +5",
+        b"Transfer-Encoding: chunked\xff",
+    ];
+    for field in framing {
+        for start in [&b"GET /v2/ HTTP/1.1"[..], b"HTTP/1.1 200 OK"] {
+            let head = [start, b"\r\n", field, b"\r\n\r\n"].concat();
+            let refused = if start.starts_with(b"GET") {
+                Request::parse(&head).is_err()
+            } else {
+                Response::parse(&head).is_err()
+            };
+            assert!(refused, "{}", String::from_utf8_lossy(&head));
+        }
+    }
+    assert_eq!(
+        response("HTTP/1.1 200 OK\nContent-Length: \t5 \n").length,
+        Some(5)
+    );
+}
+
 #[test]
 fn reads_what_containerd_asks() {
     let asked = request(&format!(
