@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use wildmatch::WildMatchPattern;
 
+use crate::registry::canonical;
+
 /// `registry` for all of its repositories, or `registry/repository`; `*` stands for any
 /// characters, separators too.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,8 +44,12 @@ impl Policy {
     }
 
     /// Whether a repository is shared.
+    ///
+    /// Names are compared as they are resolved: hosts have no case, and a registry has one name.
     pub fn shares(&self, registry: &str, repository: &str) -> bool {
-        let any = |list: &[Pattern]| list.iter().any(|p| p.matches(registry, repository));
+        let registry = canonical(registry);
+        let repository = repository.to_ascii_lowercase();
+        let any = |list: &[Pattern]| list.iter().any(|p| p.matches(&registry, &repository));
         (self.allow.is_empty() || any(&self.allow)) && !any(&self.deny)
     }
 }
@@ -67,10 +73,19 @@ impl FromStr for Pattern {
         if trimmed.is_empty() || trimmed.contains("://") || !trimmed.bytes().all(allowed) {
             return Err(PatternError);
         }
-        let text = trimmed.trim_end_matches('/');
+        let text = trimmed.trim_end_matches('/').to_ascii_lowercase();
+        let (registry, rest) = match text.find('/') {
+            Some(at) => text.split_at(at),
+            None => (text.as_str(), ""),
+        };
+        let text = if registry.contains('*') {
+            text
+        } else {
+            canonical(registry) + rest
+        };
         Ok(Self {
+            stars: Stars::new(&text),
             text: text.into(),
-            stars: Stars::new(text),
         })
     }
 }
@@ -89,6 +104,25 @@ mod tests {
         let list = |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect();
         let (registry, repository) = name.split_once('/').unwrap();
         Policy::new(list(allow), list(deny)).shares(registry, repository)
+    }
+
+    #[test]
+    fn no_other_way_to_write_a_name_is_around_a_list() {
+        for (pattern, name) in [
+            ("reg.test:5000/secret/*", "REG.test:5000/secret/y"),
+            ("REG.test/secret/*", "reg.test/secret/y"),
+            ("reg.test/secret/*", "reg.test:443/secret/y"),
+            ("reg.test:443", "reg.test/a"),
+            ("reg.test", "reg.test./a"),
+            ("docker.io/library/*", "index.docker.io/library/redis"),
+            ("registry-1.docker.io", "docker.io/a/b"),
+            ("[2001:db8::1]:5000/*", "[2001:DB8:0::1]:5000/a"),
+            ("*.corp/*", "R1.CORP/a"),
+            ("*/secret/*", "reg.test/Secret/y"),
+        ] {
+            assert!(!check(&[], &[pattern], name), "{pattern} and {name}");
+            assert!(check(&[pattern], &[], name), "{pattern} and {name}");
+        }
     }
 
     #[test]

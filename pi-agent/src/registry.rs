@@ -1,7 +1,7 @@
 //! A registry's name as containerd writes it: the directory under `certs.d` and the `ns` of a
 //! request.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 /// `host`, `host:port`, `[v6]:port`, or `_default` for every registry without a file of its own.
 ///
@@ -69,13 +69,56 @@ pub struct RegistryUrlError;
 impl RegistryUrl {
     /// Where a registry is by its name, as containerd takes it.
     pub fn usual(registry: &str) -> String {
-        let host = registry.split(':').next().unwrap_or_default();
-        let here = host == "localhost" || host.starts_with("127.") || registry.starts_with("[::1]");
+        let here = is_loopback(registry);
         match registry {
             "docker.io" => "https://registry-1.docker.io".to_owned(),
             _ if here => format!("http://{registry}"),
             _ => format!("https://{registry}"),
         }
+    }
+}
+
+/// Whether a registry's name is that of this host, as containerd takes it. `127.example.com` is not.
+fn is_loopback(registry: &str) -> bool {
+    let (host, _) = host_and_port(registry);
+    host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
+}
+
+/// The host of a registry's name, with its brackets, and its port.
+fn host_and_port(registry: &str) -> (&str, Option<&str>) {
+    match registry.rsplit_once(':') {
+        Some((host, port))
+            if !port.ends_with(']') && (!host.contains(':') || host.ends_with(']')) =>
+        {
+            (host, Some(port))
+        }
+        _ => (registry, None),
+    }
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host).parse().ok()
+}
+
+/// One name for each registry, where names decide what is shared: the host in lower case and without
+/// a dot at its end, an IPv6 address in its usual form, no port where it is that of HTTPS, and
+/// `docker.io` for all names of Docker Hub.
+pub(crate) fn canonical(registry: &str) -> String {
+    let lower = registry.to_ascii_lowercase();
+    let (host, port) = host_and_port(&lower);
+    let host = match address(host) {
+        Some(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => host.trim_end_matches('.').to_owned(),
+    };
+    match (host.as_str(), port) {
+        ("index.docker.io" | "registry-1.docker.io" | "docker.io", None | Some("443")) => {
+            "docker.io".to_owned()
+        }
+        (_, None | Some("443")) => host,
+        (_, Some(port)) => format!("{host}:{port}"),
     }
 }
 
@@ -113,7 +156,26 @@ impl FromStr for RegistryUrl {
 
 #[cfg(test)]
 mod tests {
-    use super::{RegistryName, RegistryUrl};
+    use super::{RegistryName, RegistryUrl, canonical};
+
+    #[test]
+    fn a_registry_has_one_name() {
+        for (name, one) in [
+            ("REG.test:5000", "reg.test:5000"),
+            ("reg.test.", "reg.test"),
+            ("reg.test:443", "reg.test"),
+            ("reg.test:80", "reg.test:80"),
+            ("Index.Docker.io", "docker.io"),
+            ("registry-1.docker.io:443", "docker.io"),
+            ("docker.io", "docker.io"),
+            ("[2001:DB8:0::1]:5000", "[2001:db8::1]:5000"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
+            ("192.0.2.1:5000", "192.0.2.1:5000"),
+        ] {
+            assert_eq!(canonical(name), one, "{name}");
+            assert_eq!(canonical(one), one);
+        }
+    }
 
     #[test]
     fn a_registry_is_where_its_name_says_or_where_it_is_told() {
@@ -121,6 +183,9 @@ mod tests {
             ("docker.io", "https://registry-1.docker.io"),
             ("quay.io", "https://quay.io"),
             ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("127.evil.com", "https://127.evil.com"),
+            ("localhost", "http://localhost"),
+            ("[::1]:5000", "http://[::1]:5000"),
             ("localhost:5000", "http://localhost:5000"),
         ] {
             assert_eq!(RegistryUrl::usual(registry), url);
