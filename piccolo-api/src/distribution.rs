@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Fetch, Holder, Intent, Load, Observation, Turn, blank, lenient};
+use crate::{Failure, Fetch, Holder, Intent, Load, Observation, Turn, blank, bounded, lenient};
 
 /// Body of [`ADVERTISE`](crate::path::ADVERTISE) and [`SYNC`](crate::path::SYNC).
 ///
@@ -15,11 +15,16 @@ pub struct AdvertiseRequest {
     /// Where the agent serves its peers, `ip:port`.
     pub holder: String,
     /// Keys that the holder has. An advertise adds them, a sync replaces the set by them.
+    #[serde(deserialize_with = "bounded::list::<{ bounded::KEYS }, _, _>")]
     pub keys: Vec<String>,
     /// The holder's group.
     pub group: String,
     /// Keys that the holder has no more (advertise only).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "bounded::list::<{ bounded::KEYS }, _, _>"
+    )]
     pub removed: Vec<String>,
     /// Chosen anew whenever the agent starts. With `seq` it makes deltas continuous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +123,7 @@ pub enum PeerState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindRequest {
     /// The keys that are looked for.
+    #[serde(deserialize_with = "bounded::list::<{ bounded::KEYS }, _, _>")]
     pub keys: Vec<String>,
     /// The requester's group.
     pub group: String,

@@ -2,52 +2,88 @@
 //!
 //! What a newer, older or broken agent measures must not make its advertisement unreadable.
 
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use std::{fmt, marker::PhantomData};
 
-/// A member, or something else in its place.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Member<T> {
-    Readable(T),
-    Unreadable(IgnoredAny),
-}
+use serde::{
+    Deserialize as _, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
-/// A list, or something else in its place.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum List<T> {
-    Members(Vec<Member<T>>),
-    Other(IgnoredAny),
-}
+/// Members that a list keeps; no report has as many.
+const MOST: usize = 4096;
 
-/// Reads the members that can be read; no list at all is an empty one.
+/// Reads the members that can be read, at most [`MOST`]; no list at all is an empty one. One member
+/// is in memory at a time beside those that are kept.
 pub(crate) fn list<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
-    T: Deserialize<'de>,
+    T: DeserializeOwned,
     D: Deserializer<'de>,
 {
-    let members = match List::deserialize(deserializer)? {
-        List::Members(members) => members,
-        List::Other(_) => Vec::new(),
-    };
-    Ok(members.into_iter().filter_map(Member::readable).collect())
+    deserializer.deserialize_any(Members(PhantomData))
 }
 
 /// Reads a value, or nothing where something else stands in its place.
 pub(crate) fn option<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
-    T: Deserialize<'de>,
+    T: DeserializeOwned,
     D: Deserializer<'de>,
 {
-    Ok(Member::deserialize(deserializer)?.readable())
+    Ok(readable(&*Box::<RawValue>::deserialize(deserializer)?))
 }
 
-impl<T> Member<T> {
-    fn readable(self) -> Option<T> {
-        match self {
-            Self::Readable(member) => Some(member),
-            Self::Unreadable(_) => None,
+/// A value's text is kept first: a value that turns out to be another one cannot be read again.
+fn readable<T: DeserializeOwned>(text: &RawValue) -> Option<T> {
+    serde_json::from_str(text.get()).ok()
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Members<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Vec<T>, A::Error> {
+        let mut kept = Vec::new();
+        while kept.len() < MOST
+            && let Some(member) = members.next_element::<Box<RawValue>>()?
+        {
+            kept.extend(readable(&member));
         }
+        while members.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(kept)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<T>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Vec::new())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
     }
 }
 

@@ -5,6 +5,7 @@
 //! the Go programs ignore. The crate holds no behaviour beyond reading and writing these shapes.
 
 mod blank;
+mod bounded;
 mod case;
 mod distribution;
 mod holder;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Holder, lenient};
+use crate::{Holder, bounded, lenient};
 
 /// What a find is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +133,7 @@ pub struct ProgressRequest {
     /// Its group.
     pub group: String,
     /// One entry for each key.
+    #[serde(deserialize_with = "bounded::list::<{ bounded::FETCHES }, _, _>")]
     pub fetches: Vec<Progress>,
 }
 

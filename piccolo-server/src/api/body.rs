@@ -19,6 +19,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Deadline for draining the rest of a rejected body.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Bytes of a keepalive or a farewell. A report of 512 failures and as many observations fits.
+const SMALL: usize = 256 << 10;
+
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
@@ -48,7 +51,23 @@ pub(crate) fn caller(request: &Request) -> Option<SocketAddr> {
 /// The request's body as `T`, parsed as leniently as the Go server does: field names in any case,
 /// any content type, trailing bytes ignored.
 pub(crate) async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, BodyError> {
-    let (bytes, _room) = match tokio::time::timeout(DEADLINE, collect(api, request)).await {
+    read_within(api, request, api.limits.body).await
+}
+
+/// The same of a call that is small whatever the node has.
+pub(crate) async fn read_small<T: DeserializeOwned>(
+    api: &Api,
+    request: Request,
+) -> Result<T, BodyError> {
+    read_within(api, request, api.limits.body.min(SMALL)).await
+}
+
+async fn read_within<T: DeserializeOwned>(
+    api: &Api,
+    request: Request,
+    most: usize,
+) -> Result<T, BodyError> {
+    let (bytes, _room) = match tokio::time::timeout(DEADLINE, collect(api, request, most)).await {
         Ok(collected) => collected?,
         Err(_) => return Err(BodyError::Slow),
     };
@@ -58,8 +77,7 @@ pub(crate) async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Re
 
 /// The whole body, and the room that it takes as long as it is kept. Only bytes that have arrived
 /// take room, so a slow sender takes none from others.
-async fn collect(api: &Api, request: Request) -> Result<(Bytes, Room<'_>), BodyError> {
-    let most = api.limits.body;
+async fn collect(api: &Api, request: Request, most: usize) -> Result<(Bytes, Room<'_>), BodyError> {
     let mut room = api.bodies.room(caller(&request));
     let waits = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();

@@ -40,7 +40,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 /// Returns whether the agent should sync, and its rack mates where they are news.
 async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>), SubjectError> {
     let caller = body::caller(&request);
-    let call: KeepaliveRequest = body::read(api, request).await?;
+    let call: KeepaliveRequest = body::read_small(api, request).await?;
     let subject = Subject::new(api, caller, &call.group, &call.host).await?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);

@@ -39,7 +39,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 
 async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
     let caller = Caller::of(api, &request)?;
-    let call: LeaveRequest = body::read(api, request).await?;
+    let call: LeaveRequest = body::read_small(api, request).await?;
     let subject = Subject::new(api, caller.agent(), &call.group, &call.host).await?;
     if let Some(crowd) = &api.crowd {
         crowd.gone(subject.holder);

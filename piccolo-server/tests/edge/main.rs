@@ -15,6 +15,7 @@ mod instances;
 mod lasting;
 mod limits;
 mod liveness;
+mod memory;
 mod nearest;
 mod operations;
 mod plans;
