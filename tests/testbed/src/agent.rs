@@ -64,7 +64,7 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// When it has not been built or does not come up.
+    /// When it has not been built or does not start.
     pub fn start(
         run: &Run,
         host: &Host,

@@ -1,8 +1,8 @@
-//! A certificate authority of the bed, and what it certifies.
+//! A certificate authority of the bed's own, made with `openssl`, and what it certifies.
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -10,15 +10,10 @@ use anyhow::{Context, Result};
 use crate::exec;
 use crate::run::Run;
 
-const KEY: [&str; 5] = [
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:prime256v1",
-    "-nodes",
-];
+/// Longer than any run; a machine's clock may also be set back a little.
+const DAYS: &str = "7";
 
-/// A new authority, which no program trusts yet.
+/// A new authority, which no program trusts yet. Its files are in the run's directory.
 #[derive(Debug)]
 pub struct Authority {
     directory: PathBuf,
@@ -40,14 +35,19 @@ impl Authority {
     ///
     /// When `openssl` is missing.
     pub fn new(run: &Run) -> Result<Self> {
-        let directory = run.make_directory("authority")?;
-        let mut openssl = openssl(&directory, "req");
-        openssl.args(["-x509", "-subj", "/CN=authority of the bed", "-days", "2"]);
-        openssl
-            .args(KEY)
-            .args(["-keyout", "ca.key", "-out", "ca.crt"]);
-        exec::run(&mut openssl).context("making an authority")?;
-        Ok(Self { directory })
+        let authority = Self {
+            directory: run.make_directory("authority")?,
+        };
+        let extensions = "basicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign";
+        authority
+            .request("ca", extensions, &[])
+            .context("making an authority")?;
+        Ok(authority)
+    }
+
+    /// Its own certificate, in PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.join("ca.crt")
     }
 
     /// The directory that holds nothing but the authority's own certificate, `ca.crt`, and its file.
@@ -58,43 +58,47 @@ impl Authority {
     pub fn public(&self) -> Result<PathBuf> {
         let public = self.directory.join("public");
         fs::create_dir_all(&public).context("making a directory")?;
-        fs::copy(self.directory.join("ca.crt"), public.join("ca.crt"))
-            .context("copying a certificate")?;
+        fs::copy(self.certificate(), public.join("ca.crt")).context("copying a certificate")?;
         Ok(public)
     }
 
-    /// Certifies a host name, or an address.
+    /// Certifies a host name or an address, and the host's other addresses.
     ///
     /// # Errors
     ///
     /// What `openssl` says.
-    pub fn certify(&self, name: &str) -> Result<Certificate> {
-        let file = |ending: &str| format!("{name}.{ending}");
-        let (key, request, certificate) = (file("key"), file("csr"), file("crt"));
-        let mut ask = openssl(&self.directory, "req");
-        ask.args(["-new", "-subj", &format!("/CN={name}")])
-            .args(KEY);
-        exec::run(ask.args(["-keyout", &key, "-out", &request])).context("making a key")?;
-        let extensions = file("ext");
+    pub fn certify(&self, name: &str, addresses: &[IpAddr]) -> Result<Certificate> {
         let kind = name.parse::<IpAddr>().map_or("DNS", |_| "IP");
-        fs::write(
-            self.directory.join(&extensions),
-            format!("subjectAltName={kind}:{name}\n"),
-        )
-        .context("writing a certificate's name")?;
-        let mut sign = openssl(&self.directory, "x509");
-        sign.args(["-req", "-days", "2", "-CA", "ca.crt", "-CAkey", "ca.key"]);
-        sign.args(["-CAcreateserial", "-extfile", &extensions]);
-        exec::run(sign.args(["-in", &request, "-out", &certificate])).context("certifying")?;
+        let mut subjects = vec![format!("{kind}:{name}")];
+        subjects.extend(addresses.iter().map(|address| format!("IP:{address}")));
+        let extensions = format!(
+            "basicConstraints = critical, CA:FALSE\nsubjectAltName = {}",
+            subjects.join(", ")
+        );
+        self.request(name, &extensions, &["-CA", "ca.crt", "-CAkey", "ca.key"])
+            .with_context(|| format!("certifying {name}"))?;
         Ok(Certificate {
-            certificate: self.directory.join(certificate),
-            key: self.directory.join(key),
+            certificate: self.directory.join(format!("{name}.crt")),
+            key: self.directory.join(format!("{name}.key")),
         })
     }
-}
 
-fn openssl(directory: &Path, command: &str) -> Command {
-    let mut openssl = Command::new("openssl");
-    openssl.arg(command).current_dir(directory);
-    openssl
+    /// Makes the files `NAME.key` and `NAME.crt`.
+    fn request(&self, name: &str, extensions: &str, signed_by: &[&str]) -> Result<()> {
+        let file = |ending| format!("{name}.{ending}");
+        let text = format!(
+            "[req]\ndistinguished_name = subject\nprompt = no\n[subject]\nCN = {name}\n[extensions]\n{extensions}\n"
+        );
+        fs::write(self.directory.join(file("cnf")), text)
+            .context("writing what a certificate is to say")?;
+        let mut openssl = Command::new("openssl");
+        openssl
+            .current_dir(&self.directory)
+            .args(["req", "-x509", "-days", DAYS, "-extensions", "extensions"])
+            .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args(["-nodes", "-config", &file("cnf")])
+            .args(signed_by)
+            .args(["-keyout", &file("key"), "-out", &file("crt")]);
+        exec::run(&mut openssl).map(drop)
+    }
 }

@@ -93,7 +93,7 @@ impl Bed {
     ///
     /// # Errors
     ///
-    /// When a part cannot be made or does not come up.
+    /// When a part cannot be made or does not start.
     pub fn start(run: Run, setup: &BedSetup) -> Result<Self> {
         let mut bed = Self::prepare(run, setup)?;
         for node in &mut bed.nodes {
@@ -138,7 +138,7 @@ impl Bed {
     ///
     /// # Errors
     ///
-    /// When it does not come up.
+    /// When it does not start.
     pub fn start_server(&mut self, arguments: &[&str]) -> Result<()> {
         self.start_server_by(&[], arguments)
     }
@@ -147,7 +147,7 @@ impl Bed {
     ///
     /// # Errors
     ///
-    /// When it does not come up.
+    /// When it does not start.
     pub fn start_server_by(&mut self, command: &[PathBuf], arguments: &[&str]) -> Result<()> {
         let server = Server::start_by(&self.run, &self.server_host, command, arguments);
         self.server = Some(server.context("starting the server")?);
@@ -168,7 +168,7 @@ impl Bed {
     ///
     /// # Errors
     ///
-    /// When there is no such node, or the agent does not come up.
+    /// When there is no such node, or the agent does not start.
     pub fn start_agent(&mut self, node: usize, arguments: &[&str]) -> Result<()> {
         self.start_agent_by(node, &[], arguments)
     }
@@ -177,7 +177,7 @@ impl Bed {
     ///
     /// # Errors
     ///
-    /// When there is no such node, or the agent does not come up.
+    /// When there is no such node, or the agent does not start.
     pub fn start_agent_by(
         &mut self,
         node: usize,
@@ -205,7 +205,7 @@ impl Bed {
     ///
     /// # Errors
     ///
-    /// When one does not come up.
+    /// When one does not start.
     pub fn start_agents(&mut self, arguments: &[&str]) -> Result<()> {
         for node in 0..self.nodes.len() {
             self.start_agent(node, arguments)?;

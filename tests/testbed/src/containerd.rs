@@ -36,7 +36,7 @@ impl Containerd {
     ///
     /// # Errors
     ///
-    /// When the release cannot be had or the settings not written.
+    /// When the release cannot be downloaded or the settings cannot be written.
     pub fn prepare(run: &Run, host: &Host, release: Release) -> Result<Self> {
         let program = release.program()?;
         let directory = run.make_directory(&format!("{}/containerd", host.name))?;
@@ -62,7 +62,7 @@ impl Containerd {
     ///
     /// # Errors
     ///
-    /// When it does not come up.
+    /// When it does not start.
     pub fn start(&mut self) -> Result<()> {
         ensure!(
             self.process.is_none(),

@@ -1,26 +1,32 @@
 //! A client for containerd's CRI services, as the kubelet is one.
 //!
-//! The few messages are written down by hand, so that no protobuf compiler is needed to build the
-//! harness. Unix sockets are not bound to network namespaces: the client stays where it is.
+//! Unix sockets are not bound to network namespaces: the client stays where it is.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Endpoint;
-use tonic_prost::ProstCodec;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
 
-mod messages;
-mod pod_messages;
 mod pods;
+mod runtime {
+    //! What `build.rs` generates from `proto/cri.proto`.
+    #![allow(
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        clippy::pedantic,
+        unreachable_pub,
+        reason = "the generator's code, not ours"
+    )]
+    tonic::include_proto!("runtime.v1");
+}
 
 pub use pods::{Container, ContainerSpec, Executed, MountSpec, Pod, Rights};
 
-use messages::{
-    Empty, Image, ImageRequest, ImageSpec, ImageStatusResponse, ListImagesResponse,
-    PullImageResponse,
+use runtime::image_service_client::ImageServiceClient;
+use runtime::{
+    Image, ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest, RemoveImageRequest,
 };
 
 const SHORT: Duration = Duration::from_secs(10);
@@ -57,8 +63,12 @@ impl Cri {
     ///
     /// What containerd says, or that the deadline passed.
     pub fn pull(&self, name: &str, deadline: Duration) -> Result<String> {
-        let answer: PullImageResponse = self
-            .call("PullImage", ImageRequest::named(name), deadline)
+        let image = Some(named(name));
+        let answer = self
+            .call(deadline, async |channel| {
+                let mut images = ImageServiceClient::new(channel);
+                images.pull_image(PullImageRequest { image }).await
+            })
             .with_context(|| format!("pulling {name}"))?;
         Ok(answer.image_ref)
     }
@@ -69,10 +79,13 @@ impl Cri {
     ///
     /// What containerd says.
     pub fn remove(&self, name: &str) -> Result<()> {
-        let Empty {} = self
-            .call("RemoveImage", ImageRequest::named(name), SHORT)
-            .with_context(|| format!("removing {name}"))?;
-        Ok(())
+        let image = Some(named(name));
+        self.call(SHORT, async |channel| {
+            let mut images = ImageServiceClient::new(channel);
+            images.remove_image(RemoveImageRequest { image }).await
+        })
+        .with_context(|| format!("removing {name}"))
+        .map(drop)
     }
 
     /// Gives the images there are.
@@ -81,8 +94,11 @@ impl Cri {
     ///
     /// What containerd says.
     pub fn list(&self) -> Result<Vec<ImageRecord>> {
-        let answer: ListImagesResponse = self
-            .call("ListImages", ImageRequest::default(), SHORT)
+        let answer = self
+            .call(SHORT, async |channel| {
+                let mut images = ImageServiceClient::new(channel);
+                images.list_images(ListImagesRequest {}).await
+            })
             .context("listing images")?;
         Ok(answer.images.into_iter().map(ImageRecord::from).collect())
     }
@@ -93,63 +109,42 @@ impl Cri {
     ///
     /// What containerd says.
     pub fn status(&self, name: &str) -> Result<Option<ImageRecord>> {
-        let answer: ImageStatusResponse = self
-            .call("ImageStatus", ImageRequest::named(name), SHORT)
+        let image = Some(named(name));
+        let answer = self
+            .call(SHORT, async |channel| {
+                let mut images = ImageServiceClient::new(channel);
+                images.image_status(ImageStatusRequest { image }).await
+            })
             .with_context(|| format!("looking up {name}"))?;
         Ok(answer.image.map(ImageRecord::from))
     }
 
-    fn call<Q, A>(&self, method: &str, request: Q, deadline: Duration) -> Result<A>
-    where
-        Q: prost::Message + 'static,
-        A: prost::Message + Default + 'static,
-    {
-        self.ask("ImageService", method, request, deadline)
-    }
-
-    fn runtime<Q, A>(&self, method: &str, request: Q, deadline: Duration) -> Result<A>
-    where
-        Q: prost::Message + 'static,
-        A: prost::Message + Default + 'static,
-    {
-        self.ask("RuntimeService", method, request, deadline)
-    }
-
-    fn ask<Q, A>(&self, service: &str, method: &str, request: Q, deadline: Duration) -> Result<A>
-    where
-        Q: prost::Message + 'static,
-        A: prost::Message + Default + 'static,
-    {
+    /// Connects, and makes one call of at most `deadline`.
+    fn call<A>(
+        &self,
+        deadline: Duration,
+        call: impl AsyncFnOnce(Channel) -> Result<Response<A>, Status>,
+    ) -> Result<A> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("starting a runtime")?;
-        let path = PathAndQuery::try_from(format!("/runtime.v1.{service}/{method}"))?;
         runtime.block_on(async {
-            let call = async {
+            let called = async {
                 let endpoint = Endpoint::from_shared(format!("unix://{}", self.socket.display()))?;
-                let mut client = Grpc::new(endpoint.connect().await?);
-                client.ready().await?;
-                let codec = ProstCodec::<Q, A>::default();
-                let answer = client
-                    .unary(tonic::Request::new(request), path, codec)
-                    .await?;
+                let answer = call(endpoint.connect().await?).await?;
                 anyhow::Ok(answer.into_inner())
             };
-            tokio::time::timeout(deadline, call)
+            tokio::time::timeout(deadline, called)
                 .await
                 .context("the deadline has passed")?
         })
     }
 }
 
-impl ImageRequest {
-    fn named(name: &str) -> Self {
-        Self {
-            image: Some(ImageSpec {
-                image: name.to_owned(),
-            }),
-        }
+fn named(name: &str) -> ImageSpec {
+    ImageSpec {
+        image: name.to_owned(),
     }
 }
 
@@ -157,14 +152,14 @@ impl From<Image> for ImageRecord {
     fn from(image: Image) -> Self {
         let Image {
             id,
-            tags,
-            digests,
+            repo_tags,
+            repo_digests,
             size,
         } = image;
         Self {
             id,
-            tags,
-            digests,
+            tags: repo_tags,
+            digests: repo_digests,
             size,
         }
     }

@@ -14,7 +14,7 @@ use crate::netns::Netns;
 
 const PORT: u16 = 53;
 /// Between two looks whether it is to end.
-const TURN: Duration = Duration::from_millis(100);
+const READ_TIMEOUT: Duration = Duration::from_millis(100);
 /// Fields of a message's head, RFC 1035 section 4.1.1.
 const HEAD: usize = 12;
 const REPLY: u8 = 0x84;
@@ -38,7 +38,7 @@ impl NameServer {
     pub fn start(netns: &Netns, names: &[(&str, IpAddr)]) -> Result<Self> {
         let socket = netns.inside(|| {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, PORT)).context("binding port 53")?;
-            socket.set_read_timeout(Some(TURN))?;
+            socket.set_read_timeout(Some(READ_TIMEOUT))?;
             Ok(socket)
         })?;
         let names: BTreeMap<_, _> = names

@@ -15,7 +15,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Writes `<directory>/<registry>/hosts.toml`. containerd reads it anew at each pull.
+    /// Writes `<directory>/<registry>/hosts.toml`. containerd reads it again at each pull.
     ///
     /// # Errors
     ///

@@ -10,9 +10,9 @@ use crate::netns::Netns;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(30);
-const LONGEST_HEAD_LINE: u64 = 16 << 10;
+const MAX_HEAD_LINE: u64 = 16 << 10;
 /// Answers here are small: manifests, status pages, metrics.
-const LONGEST_BODY: u64 = 64 << 20;
+const MAX_BODY: u64 = 64 << 20;
 
 /// An answer that has arrived whole.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Request<'a> {
 ///
 /// # Errors
 ///
-/// When nobody answers in time, or what answers does not speak HTTP.
+/// When there is no answer in time, or what answers does not speak HTTP.
 pub fn get(netns: &Netns, address: SocketAddr, target: &str) -> Result<Answer> {
     let request = Request {
         method: "GET",
@@ -121,7 +121,7 @@ fn read_body(stream: &mut impl BufRead, answer: &Answer) -> Result<Vec<u8>> {
         loop {
             let size = read_line(stream)?;
             let size = u64::from_str_radix(size.trim(), 16).context("the size of a chunk")?;
-            ensure!(size <= LONGEST_BODY, "a chunk of {size} bytes");
+            ensure!(size <= MAX_BODY, "a chunk of {size} bytes");
             stream.take(size).read_to_end(&mut body)?;
             read_line(stream)?;
             if size == 0 {
@@ -130,7 +130,7 @@ fn read_body(stream: &mut impl BufRead, answer: &Answer) -> Result<Vec<u8>> {
         }
     }
     stream
-        .take(LONGEST_BODY)
+        .take(MAX_BODY)
         .read_to_end(&mut body)
         .context("reading the body")?;
     if let Some(length) = answer.header("content-length") {
@@ -146,7 +146,7 @@ fn read_body(stream: &mut impl BufRead, answer: &Answer) -> Result<Vec<u8>> {
 fn read_line(stream: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     stream
-        .take(LONGEST_HEAD_LINE)
+        .take(MAX_HEAD_LINE)
         .read_line(&mut line)
         .context("reading the head")?;
     if !line.ends_with('\n') {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::authority::Authority;
 use crate::containerd::pause;
 use crate::image::Image;
 use crate::network::{Host, Network, Plan};
@@ -20,7 +21,6 @@ use crate::run::Run;
 use crate::wait::wait_until;
 
 mod api;
-mod certificates;
 mod control;
 mod names;
 mod node;
@@ -31,7 +31,6 @@ pub use control::Control;
 pub use node::KubeNode;
 pub use programs::{KubePrograms, KubeVersion};
 
-use certificates::Authority;
 use names::Names;
 use programs::Runtime;
 
@@ -67,14 +66,14 @@ impl Kubernetes {
     ///
     /// # Errors
     ///
-    /// When a part cannot be made or does not come up.
+    /// When a part cannot be made or does not start.
     pub fn start(run: Run, programs: &KubePrograms) -> Result<Self> {
         let mut network = Network::build(&run, &Plan::unshaped(&[1, 1]))?;
         let registry_host = network.add_core_host("registry", None)?;
         let control_host = network.add_core_host("control", None)?;
-        let authority = Authority::create(&run)?;
+        let authority = Authority::new(&run)?;
         let mut registry = Registry::start(&run, &registry_host)?;
-        let certificate = authority.identity(REGISTRY, registry_host.address)?;
+        let certificate = authority.certify(REGISTRY, &[registry_host.address])?;
         registry.serve_tls(&run, &certificate, HTTPS)?;
         let directory = run.directory().join("pause-image");
         let pause = Image::unpack(&pause::archive()?, &directory)?;
@@ -192,7 +191,7 @@ impl Kubernetes {
     ///
     /// # Errors
     ///
-    /// When there is no such node, or what runs on it does not come up.
+    /// When there is no such node, or what runs on it does not start.
     pub fn power_on(&mut self, node: usize) -> Result<()> {
         let node = self.nodes.get_mut(node).context("no such node")?;
         self.network.plug(node.host())?;

@@ -39,7 +39,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// When `docker-registry` is missing or does not come up.
+    /// When `docker-registry` is missing or does not start.
     pub fn start(run: &Run, host: &Host) -> Result<Self> {
         let storage = run.make_directory(&format!("{}-storage", host.name))?;
         let config = run.directory().join(format!("{}.yml", host.name));
@@ -68,7 +68,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// When it does not come up.
+    /// When it does not start.
     pub fn serve_tls(&mut self, run: &Run, with: &Certificate, port: u16) -> Result<()> {
         let name = format!("{}-tls", self.host.name);
         let listener = format!(

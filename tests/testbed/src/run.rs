@@ -10,8 +10,10 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -123,7 +125,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// When the cleaner cannot be told.
+    /// When the cleaner cannot be reached.
     pub fn keep(&self) -> Result<()> {
         fs::write(self.directory().join(KEPT), "").context("marking the run as kept")?;
         self.0.end(b"keep")
@@ -142,7 +144,7 @@ impl Run {
 impl Inner {
     fn end(&self, word: &[u8]) -> Result<()> {
         // Held to the end: a second caller returns only when all is clean.
-        let mut cleaner = self.cleaner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cleaner = self.cleaner.lock();
         let Some(mut child) = cleaner.take() else {
             return Ok(());
         };

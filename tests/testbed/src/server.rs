@@ -30,7 +30,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When it has not been built or does not come up.
+    /// When it has not been built or does not start.
     pub fn start(run: &Run, host: &Host, arguments: &[&str]) -> Result<Self> {
         Self::start_by(run, host, &[], arguments)
     }
@@ -51,7 +51,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When it has not been built or does not come up.
+    /// When it has not been built or does not start.
     pub fn start_over(run: &Run, host: &Host, database: &str, arguments: &[&str]) -> Result<Self> {
         Self::launch(run, host, &[], database, arguments)
     }

@@ -53,7 +53,7 @@ impl SqlServer {
     ///
     /// # Errors
     ///
-    /// When it is not installed or does not come up.
+    /// When it is not installed or does not start.
     pub fn start(product: Product) -> Result<Self> {
         Self::start_with(product, &["--innodb-buffer-pool-size=32M"])
     }
@@ -62,7 +62,7 @@ impl SqlServer {
     ///
     /// # Errors
     ///
-    /// When it is not installed or does not come up.
+    /// When it is not installed or does not start.
     pub fn start_with(product: Product, settings: &[&str]) -> Result<Self> {
         let mut server = Self::make(product)?;
         server.set(settings.iter().map(|&setting| setting.to_owned()));
@@ -163,11 +163,11 @@ impl SqlServer {
         self.directory.join("data")
     }
 
-    /// Starts it anew with these settings.
+    /// Restarts it with these settings.
     ///
     /// # Errors
     ///
-    /// When it does not come up.
+    /// When it does not start.
     pub fn restart_with(&mut self, settings: &[&str]) -> Result<()> {
         self.kill();
         self.set(settings.iter().map(|&setting| setting.to_owned()));
@@ -207,7 +207,7 @@ impl SqlServer {
     ///
     /// # Errors
     ///
-    /// When it does not come up; the end of its log comes along.
+    /// When it does not start; the end of its log comes along.
     pub fn resume(&mut self) -> Result<()> {
         self.resume_within(START)
     }
@@ -316,7 +316,7 @@ impl SqlServer {
     ///
     /// # Errors
     ///
-    /// When MariaDB is not installed or does not come up.
+    /// When MariaDB is not installed or does not start.
     pub fn serve(run_of: &Run, host: &Host) -> Result<(Process, String)> {
         Self::serve_with(run_of, host, &[])
     }

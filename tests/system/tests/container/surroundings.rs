@@ -32,7 +32,7 @@ impl Place {
         push_app(&bed)?;
         bed.start_server(&[])?;
         let authority = Authority::new(bed.run())?;
-        let certificate = authority.certify(REGISTRY)?;
+        let certificate = authority.certify(REGISTRY, &[])?;
         let run = bed.run().clone();
         bed.registry.serve_tls(&run, &certificate, PORT)?;
         let node = node(&bed, 0)?;
@@ -123,7 +123,7 @@ fn merge(into: &mut Value, from: &Value) {
 #[test]
 fn a_private_authority_is_a_value_of_the_chart() -> Result<()> {
     let place = Place::new()?;
-    let pem = fs::read_to_string(place.authority.public()?.join("ca.crt"))?;
+    let pem = fs::read_to_string(place.authority.certificate())?;
     let (pod, agent) = place.start("given", &json!({ "caBundle": pem }), &json!({}))?;
     assert_eq!(place.pull(&agent)?, "registry", "{}", agent.log());
     // It found the server by its name, too, and has the authorities of the image.

@@ -31,12 +31,12 @@ fn a_private_authority_in_the_second_directory_stays_in_force(release: Release) 
     push_app(&bed)?;
     let address = bed.registry.address().to_string();
     let authority = Authority::new(bed.run())?;
-    let certificate = authority.certify(&address)?;
+    let certificate = authority.certify(&address, &[])?;
     let run = bed.run().clone();
     bed.registry.serve_tls(&run, &certificate, PORT)?;
     let own = b.join(REGISTRY);
     fs::create_dir(&own)?;
-    fs::copy(authority.public()?.join("ca.crt"), own.join("ca.crt"))?;
+    fs::copy(authority.certificate(), own.join("ca.crt"))?;
     let url = format!("https://{address}:{PORT}");
     let before = format!("[host.\"{url}\"]\n  ca = \"ca.crt\"\n");
     fs::write(own.join("hosts.toml"), &before)?;

@@ -5,20 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tonic::transport::Channel;
+use tonic::{Response, Status};
 
-use super::pod_messages as messages;
-use super::{Cri, Empty, ImageSpec};
+use super::Cri;
+use super::runtime::runtime_service_client::RuntimeServiceClient;
+use super::runtime::security_profile::ProfileType;
+use super::runtime::{self as messages, ContainerState, ImageSpec, NamespaceMode};
 use crate::run::Run;
 
 const START: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_secs(10);
 /// Containers get this long after a termination request.
 const STOP_SECONDS: i64 = 20;
-/// The network, process and IPC namespaces of a pod, as the API numbers them.
-const OF_THE_NODE: i32 = 2;
-const OF_THE_POD: i32 = 0;
-const OF_THE_CONTAINER: i32 = 1;
-const EXITED: i32 = 2;
 
 /// What a container is and may do. The names are those of a pod's manifest.
 #[derive(Clone, Debug, Default)]
@@ -118,9 +117,9 @@ impl Pod {
     pub fn start_with(run: &Run, cri: &Cri, name: &str, name_servers: &[&str]) -> Result<Self> {
         let logs = run.make_directory(&format!("{name}-logs"))?;
         let namespaces = messages::NamespaceOption {
-            network: OF_THE_NODE,
-            pid: OF_THE_POD,
-            ipc: OF_THE_POD,
+            network: NamespaceMode::Node.into(),
+            pid: NamespaceMode::Pod.into(),
+            ipc: NamespaceMode::Pod.into(),
         };
         let config = messages::PodSandboxConfig {
             metadata: Some(messages::PodSandboxMetadata {
@@ -149,12 +148,13 @@ impl Pod {
         let request = messages::RunPodSandboxRequest {
             config: Some(config.clone()),
         };
-        let answer: messages::Id = cri
-            .runtime("RunPodSandbox", request, START)
-            .with_context(|| format!("starting pod {name}"))?;
+        let answer = runtime(cri, START, async |mut runtime| {
+            runtime.run_pod_sandbox(request).await
+        })
+        .with_context(|| format!("starting pod {name}"))?;
         Ok(Self {
             cri: cri.clone(),
-            id: answer.id,
+            id: answer.pod_sandbox_id,
             logs,
             config,
         })
@@ -172,15 +172,17 @@ impl Pod {
             config: Some(spec.message(&log)),
             sandbox_config: Some(self.config.clone()),
         };
-        let started = || {
-            let created: messages::Id = self.cri.runtime("CreateContainer", request, START)?;
-            let request = messages::Id {
-                id: created.id.clone(),
+        let started = runtime(&self.cri, START, async |mut runtime| {
+            let created = runtime.create_container(request).await?;
+            let request = messages::StartContainerRequest {
+                container_id: created.get_ref().container_id.clone(),
             };
-            let Empty {} = self.cri.runtime("StartContainer", request, START)?;
-            anyhow::Ok(created.id)
-        };
-        let id = started().with_context(|| format!("starting container {}", spec.name))?;
+            runtime.start_container(request).await?;
+            Ok(created)
+        });
+        let id = started
+            .with_context(|| format!("starting container {}", spec.name))?
+            .container_id;
         Ok(Container {
             id,
             log: self.logs.join(log),
@@ -195,7 +197,7 @@ impl Pod {
     pub fn exit_code(&self, container: &Container) -> Result<Option<i32>> {
         let status = self.status(container)?.status;
         let status = status.context("containerd gave no status of a container")?;
-        Ok((status.state == EXITED).then_some(status.exit_code))
+        Ok((status.state() == ContainerState::ContainerExited).then_some(status.exit_code))
     }
 
     /// The process id, as the node counts, of a container's program.
@@ -226,10 +228,10 @@ impl Pod {
             cmd: command.iter().map(|&word| word.to_owned()).collect(),
             timeout: STOP_SECONDS,
         };
-        let answer: messages::ExecSyncResponse = self
-            .cri
-            .runtime("ExecSync", request, START)
-            .with_context(|| format!("running {command:?}"))?;
+        let answer = runtime(&self.cri, START, async |mut runtime| {
+            runtime.exec_sync(request).await
+        })
+        .with_context(|| format!("running {command:?}"))?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Executed {
             code: answer.exit_code,
@@ -248,7 +250,9 @@ impl Pod {
             container_id: container.id.clone(),
             timeout: STOP_SECONDS,
         };
-        let Empty {} = self.cri.runtime("StopContainer", request, START)?;
+        runtime(&self.cri, START, async |mut runtime| {
+            runtime.stop_container(request).await
+        })?;
         self.exit_code(container)?
             .context("a container that was stopped still runs")
     }
@@ -258,19 +262,27 @@ impl Pod {
             container_id: container.id.clone(),
             verbose: true,
         };
-        let status = self.cri.runtime("ContainerStatus", request, SHORT);
-        status.context("asking for the status of a container")
+        runtime(&self.cri, SHORT, async |mut runtime| {
+            runtime.container_status(request).await
+        })
+        .context("asking for the status of a container")
     }
 }
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        let id = || messages::Id {
-            id: self.id.clone(),
-        };
+        let pod_sandbox_id = self.id.clone();
+        let ended = runtime(&self.cri, START, async |mut runtime| {
+            let request = messages::StopPodSandboxRequest {
+                pod_sandbox_id: pod_sandbox_id.clone(),
+            };
+            let stopped = runtime.stop_pod_sandbox(request).await;
+            let request = messages::RemovePodSandboxRequest { pod_sandbox_id };
+            runtime.remove_pod_sandbox(request).await?;
+            stopped
+        });
         // The run's cleaner ends what is left.
-        let _: Result<Empty> = self.cri.runtime("StopPodSandbox", id(), START);
-        let _: Result<Empty> = self.cri.runtime("RemovePodSandbox", id(), START);
+        drop(ended);
     }
 }
 
@@ -309,6 +321,11 @@ impl ContainerSpec {
             host_path: mount.host_path.clone(),
             readonly: mount.read_only,
         });
+        let processes = if self.shares_processes {
+            NamespaceMode::Pod
+        } else {
+            NamespaceMode::Container
+        };
         messages::ContainerConfig {
             metadata: Some(messages::ContainerMetadata {
                 name: self.name.clone(),
@@ -325,37 +342,49 @@ impl ContainerSpec {
                 resources: Some(messages::LinuxContainerResources {
                     memory_limit_in_bytes: self.memory,
                 }),
-                security_context: Some(self.rights.message(self.shares_processes)),
+                security_context: Some(self.rights.message(processes)),
             }),
         }
     }
 }
 
 impl Rights {
-    fn message(&self, shares_processes: bool) -> messages::LinuxContainerSecurityContext {
+    fn message(&self, processes: NamespaceMode) -> messages::LinuxContainerSecurityContext {
+        let seccomp = if self.seccomp {
+            ProfileType::RuntimeDefault
+        } else {
+            ProfileType::Unconfined
+        };
         messages::LinuxContainerSecurityContext {
             capabilities: Some(messages::Capability {
-                add: self.add.clone(),
-                drop: self.drop.clone(),
+                add_capabilities: self.add.clone(),
+                drop_capabilities: self.drop.clone(),
             }),
             privileged: self.privileged,
             namespace_options: Some(messages::NamespaceOption {
-                network: OF_THE_NODE,
-                pid: if shares_processes {
-                    OF_THE_POD
-                } else {
-                    OF_THE_CONTAINER
-                },
-                ipc: OF_THE_POD,
+                network: NamespaceMode::Node.into(),
+                pid: processes.into(),
+                ipc: NamespaceMode::Pod.into(),
             }),
             run_as_user: Some(messages::Int64Value { value: self.user }),
             readonly_rootfs: self.read_only_root,
             no_new_privs: !self.escalation,
             seccomp: Some(messages::SecurityProfile {
-                profile_type: i32::from(!self.seccomp),
+                profile_type: seccomp.into(),
             }),
         }
     }
+}
+
+/// Calls the runtime service.
+fn runtime<A>(
+    cri: &Cri,
+    deadline: Duration,
+    call: impl AsyncFnOnce(RuntimeServiceClient<Channel>) -> Result<Response<A>, Status>,
+) -> Result<A> {
+    cri.call(deadline, async |channel| {
+        call(RuntimeServiceClient::new(channel)).await
+    })
 }
 
 fn read(path: &Path) -> String {

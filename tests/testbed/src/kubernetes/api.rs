@@ -27,7 +27,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// When there is none, or nobody answers.
+    /// When there is none, or it does not answer.
     pub fn get(&self, path: &str) -> Result<Value> {
         let found = self.find(path)?;
         found.with_context(|| format!("Kubernetes has no {path}"))
@@ -37,7 +37,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// When nobody answers, or the answer is a refusal.
+    /// When there is no answer, or the answer is a refusal.
     pub fn find(&self, path: &str) -> Result<Option<Value>> {
         let answer = self.ask("GET", path, None)?;
         if answer.status == 404 {
@@ -50,7 +50,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// When nobody answers, or the answer is a refusal.
+    /// When there is no answer, or the answer is a refusal.
     pub fn text(&self, path: &str) -> Result<String> {
         let answer = self.ask("GET", path, None)?;
         ensure!(answer.status == 200, "{path}: {}", answer.text());

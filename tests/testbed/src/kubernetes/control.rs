@@ -11,7 +11,6 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::api::Api;
-use super::certificates::Authority;
 use super::programs::KubePrograms;
 use super::{SERVICES, write_settings};
 use crate::exec;
@@ -26,7 +25,7 @@ const ETCD: &str = "http://127.0.0.1:2379";
 const ETCD_PEER: &str = "http://127.0.0.1:2380";
 const PROXY: u16 = 8001;
 
-/// Who may ask the API: name of the token, user, group.
+/// Users of the API: name of the token, user, group.
 const USERS: [(&str, &str, &str); 4] = [
     ("administrator", "administrator", "system:masters"),
     (
@@ -70,7 +69,7 @@ impl Control {
             directory: run.make_directory("control")?,
         };
         starter.write_users()?;
-        let key = Authority::signing_key(run, "service-accounts")?;
+        let key = signing_key(run, "service-accounts")?;
         let etcd = starter.etcd()?;
         let mut apiserver = starter.apiserver(&key)?;
         let proxy = starter.proxy()?;
@@ -239,6 +238,15 @@ impl Starter<'_> {
         ensure!(program.is_file(), "there is no {}", program.display());
         Process::start(self.run, &self.host.netns, name, program, arguments)
     }
+}
+
+/// Makes the key that service accounts' tokens are signed with.
+fn signing_key(run: &Run, name: &str) -> Result<PathBuf> {
+    let path = run.directory().join(format!("{name}.key"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["genrsa", "-out"]).arg(&path).arg("2048");
+    exec::run(&mut openssl).context("making a key")?;
+    Ok(path)
 }
 
 fn config_of(directory: &Path, user: &str) -> PathBuf {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -15,7 +17,7 @@ use crate::network::Host;
 
 const PORT: u16 = 53;
 /// How soon a thread notices that it is to end.
-const TURN: Duration = Duration::from_millis(200);
+const READ_TIMEOUT: Duration = Duration::from_millis(200);
 const ZONE: &str = ".svc.cluster.local";
 /// The header of a message: RFC 1035, 4.1.1.
 const HEADER: usize = 12;
@@ -51,7 +53,7 @@ impl Names {
             let socket = node.netns.inside(|| {
                 UdpSocket::bind(address).with_context(|| format!("listening on {address}"))
             })?;
-            socket.set_read_timeout(Some(TURN))?;
+            socket.set_read_timeout(Some(READ_TIMEOUT))?;
             let (known, alive) = (known.clone(), Arc::downgrade(&alive));
             threads.push(thread::spawn(move || known.serve(&socket, &alive)));
         }
@@ -138,12 +140,12 @@ impl Known {
                 self.remember(name, service.as_ref().and_then(cluster_address));
             }
         }
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names.lock();
         names.get(name).copied()
     }
 
     fn remember(&self, name: &str, address: Option<IpAddr>) {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.names.lock();
         match address {
             Some(address) => names.insert(name.to_owned(), address),
             None => names.remove(name),

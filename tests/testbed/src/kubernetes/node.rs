@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::certificates::Authority;
 use super::control::Control;
 use super::programs::{KubePrograms, KubeVersion, Runtime};
 use super::{NAME_SERVER, PODS, REGISTRY, write_settings};
+use crate::authority::Authority;
 use crate::cgroup;
 use crate::containerd::config;
 use crate::cri::Cri;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// One answered request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AccessEntry {
-    /// Who asked.
+    /// Address of the client.
     pub client: IpAddr,
     /// `GET`, `HEAD`.
     pub method: String,

@@ -105,7 +105,7 @@ impl Galera {
         })
     }
 
-    /// Until a member sees so many, and is one that takes changes.
+    /// Waits until a member sees the given number of members and takes changes.
     fn wait_for(&self, size: usize, place: usize) -> Result<()> {
         let member = self.members.get(place).context("no such member")?;
         let state = "SELECT variable_value FROM information_schema.global_status WHERE variable_name IN \
