@@ -17,7 +17,7 @@ use rustix::{
 
 const MAKE: &str = "make files in";
 
-/// What is to be done with a file.
+/// The intended access to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Read a file, or list a directory.

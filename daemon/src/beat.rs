@@ -13,7 +13,7 @@ pub async fn beat(every: Duration) {
     tokio::time::sleep(left(Duration::new(seconds, nanos), every)).await;
 }
 
-/// From `now` to the next multiple; all of `every` on one.
+/// Time from `now` to the next multiple of `every`; a full interval if `now` is a multiple.
 fn left(now: Duration, every: Duration) -> Duration {
     let gone = now.as_nanos().checked_rem(every.as_nanos()).unwrap_or(0);
     every.saturating_sub(Duration::from_nanos(u64::try_from(gone).unwrap_or(0)))

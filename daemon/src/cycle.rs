@@ -26,7 +26,7 @@ pub struct Signals {
 /// The signals, and the deadline of the drain.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// From the signal to the killing of what still runs.
+    /// Time from the signal until remaining tasks are killed.
     pub drain: Duration,
 }
 

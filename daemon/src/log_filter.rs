@@ -22,7 +22,7 @@ pub struct LogFilterError(String);
 impl LogFilter {
     /// The filter for a subscriber.
     pub(crate) fn build(&self) -> EnvFilter {
-        // What was accepted below is understood there, too.
+        // The subscriber accepts every level this parser accepts.
         let directives = self.0.split(',').filter_map(|part| part.parse().ok());
         directives.fold(EnvFilter::default(), |filter, directive: Directive| {
             filter.add_directive(directive)
@@ -33,8 +33,8 @@ impl LogFilter {
 impl FromStr for LogFilter {
     type Err = LogFilterError;
 
-    /// Stricter than the subscriber, for which a misspelt level is the name of a target: nothing
-    /// would be logged, and nobody told.
+    /// Stricter than the subscriber, which reads a misspelt level as the name of a target: nothing would
+    /// be logged, without an error.
     fn from_str(text: &str) -> Result<Self, LogFilterError> {
         for part in text.split(',') {
             let (target, level) = match part.split_once('=') {

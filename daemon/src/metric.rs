@@ -16,7 +16,7 @@ pub struct Metric {
     pub kind: Kind,
     /// Its labels, each with the values that it takes.
     pub labels: &'static [Label],
-    /// What it says, in one sentence.
+    /// Its meaning, in one sentence.
     pub help: &'static str,
 }
 

@@ -19,7 +19,7 @@ pub struct Guard {
 enum Condition {
     Pending,
     Good(String),
-    /// Worth a look, and no reason to take the process out of service.
+    /// Degraded: an operator should look, and the process stays in service.
     Degraded(String),
     Bad(String),
 }
@@ -34,12 +34,12 @@ impl Readiness {
         }
     }
 
-    /// A condition holds.
+    /// A condition is good.
     pub fn good(&self, name: impl Into<Cow<'static, str>>, message: impl Into<String>) {
         self.put(name, Condition::Good(message.into()));
     }
 
-    /// A condition is worth a look; the process stays ready.
+    /// A condition is degraded; the process stays ready.
     pub fn degraded(&self, name: impl Into<Cow<'static, str>>, message: impl Into<String>) {
         self.put(name, Condition::Degraded(message.into()));
     }

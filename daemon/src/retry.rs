@@ -22,12 +22,12 @@ pub struct Breaker {
     failures: u32,
 }
 
-/// What a breaker says of a call.
+/// A breaker's decision about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Go ahead.
     Closed,
-    /// Go ahead as the probe; its outcome has to be told.
+    /// Go ahead as the probe; its outcome must be reported.
     Probe,
     /// Fail at once.
     Open,

@@ -21,12 +21,12 @@ pub struct Scope {
     deaths: mpsc::Sender<&'static str>,
 }
 
-/// Tells when a service task ended although nobody had asked it to.
+/// Receives the names of service tasks that ended before the scope drained.
 #[derive(Debug)]
 pub struct Deaths(mpsc::Receiver<&'static str>);
 
 impl Scope {
-    /// A scope in which nothing runs yet, and the place where deaths of its services are told.
+    /// A scope without tasks, and the receiver of its services' deaths.
     pub fn new() -> (Self, Deaths) {
         let (deaths, receiver) = mpsc::channel(1);
         let scope = Self {

@@ -30,7 +30,7 @@ pub struct Limits {
     /// Connections at once. A further one takes the place of one that waits for a request; it is
     /// closed where none does.
     pub connections: usize,
-    /// From the opening of a connection, or the end of a reply, to the end of the next request's
+    /// Deadline from the start of a connection, or the end of a reply, to the end of the next request's
     /// head. Ends half-open and idle connections.
     pub head: Duration,
     /// How long a client may read nothing while a reply waits for it.
@@ -38,7 +38,7 @@ pub struct Limits {
     /// Connections of one address at once; further ones are closed. Of IPv6, a network of 64 bits
     /// counts as one address.
     pub per_address: usize,
-    /// Is told of each connection that a bound ended.
+    /// Called for each connection that a bound ended.
     pub dropped: fn(Dropped),
 }
 
@@ -57,7 +57,7 @@ pub enum Dropped {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open(pub usize);
 
-/// What a connection takes of the listener's bounds.
+/// A connection's share of the listener's bounds.
 #[derive(Debug)]
 struct Taken {
     place: Arc<Place>,

@@ -5,26 +5,24 @@
 //! line that a request can cause goes through a [`Spell`].
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::info;
 
 /// Interval between two lines while the spell lasts. A spell without an event for this long is
 /// over.
-const MINUTE: Duration = Duration::from_mins(1);
+const LINE_INTERVAL: Duration = Duration::from_mins(1);
 /// A spell without an event for this long is over if a success was reported.
-const WELL: Duration = Duration::from_secs(5);
+const QUIET_AFTER_SUCCESS: Duration = Duration::from_secs(5);
 
 /// A recurring event and its log lines.
 #[derive(Debug)]
 pub struct Spell {
-    /// What the line at the end says.
+    /// Message of the last line.
     over: &'static str,
     /// Lets [`is_well`](Self::is_well) return without the lock while no spell lasts.
     is_lasting: AtomicBool,
@@ -37,7 +35,7 @@ struct Lasting {
     began: Instant,
     last: Instant,
     times: u64,
-    /// When the last line was, and how often it happened since.
+    /// When the last line was logged, and the number of events since.
     told: Instant,
     untold: u64,
 }
@@ -56,8 +54,8 @@ impl Spell {
     /// line.
     pub fn happened(&self, line: impl FnOnce(u64)) {
         let now = Instant::now();
-        let mut lasting = self.lock();
-        let ended = self.end(&mut lasting, now, MINUTE);
+        let mut lasting = self.lasting.lock();
+        let ended = self.end(&mut lasting, now, LINE_INTERVAL);
         let times = match &mut *lasting {
             Some(lasting) => lasting.again(now),
             none => {
@@ -80,7 +78,11 @@ impl Spell {
     /// one atomic load while no spell lasts.
     pub fn is_well(&self) {
         if self.is_lasting.load(Relaxed) {
-            let ended = self.end(&mut self.lock(), Instant::now(), WELL);
+            let ended = self.end(
+                &mut self.lasting.lock(),
+                Instant::now(),
+                QUIET_AFTER_SUCCESS,
+            );
             if let Some(ended) = ended {
                 self.tell(&ended);
             }
@@ -98,10 +100,6 @@ impl Spell {
         let Lasting { times, untold, .. } = ended;
         info!(times, untold, seconds, "{}", self.over);
     }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Lasting>> {
-        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Lasting {
@@ -115,12 +113,12 @@ impl Lasting {
         }
     }
 
-    /// Counts one more; gives the number that a line is due for.
+    /// Counts one more event; returns the count when a line is due.
     fn again(&mut self, now: Instant) -> Option<u64> {
         self.last = now;
         self.times += 1;
         self.untold += 1;
-        if now.duration_since(self.told) < MINUTE {
+        if now.duration_since(self.told) < LINE_INTERVAL {
             return None;
         }
         self.told = now;

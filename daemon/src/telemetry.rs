@@ -1,4 +1,4 @@
-//! The two global things: the tracing subscriber and the metrics recorder.
+//! The two global objects: the tracing subscriber and the metrics recorder.
 
 use std::{fmt, time::Duration};
 

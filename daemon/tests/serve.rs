@@ -22,7 +22,7 @@ const STALL: Duration = Duration::from_secs(1);
 /// More than the kernel keeps of one connection on its own.
 const LARGE: usize = 32 << 20;
 
-/// Serves a large reply and a small one, on so many connections in all and of one address.
+/// Serves a large reply and a small one, with limits of connections in all and of one address.
 async fn server(
     (connections, per_address): (usize, usize),
     dropped: fn(Dropped),
@@ -47,7 +47,7 @@ async fn server(
     (address, scope)
 }
 
-/// Asks on a connection that takes so many bytes at once.
+/// Sends a request on a connection with a receive buffer of the given size, in bytes.
 async fn asked(server: SocketAddr, path: &str, takes: u32) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(takes).expect("a small buffer");

@@ -30,7 +30,7 @@ pub struct Connection {
     pub watch: Watch,
 }
 
-/// The payload that got through since the last look.
+/// The payload delivered since the last call, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Growth {
     /// From the peer.

@@ -25,7 +25,7 @@ pub struct Traffic<W = u64> {
     pub gap_to_ns: W,
 }
 
-/// What is counted for one peer.
+/// The counters of one peer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters<W = u64> {
@@ -33,7 +33,7 @@ pub struct Counters<W = u64> {
     pub received: Traffic<W>,
     /// From this node to the peer.
     pub sent: Traffic<W>,
-    /// Connections whose establishment was seen.
+    /// Connections whose establishment was observed.
     pub opened: W,
     /// Connections that were already open when the program was attached.
     pub adopted: W,

@@ -6,7 +6,7 @@ pub const PROGRAM: &str = "account";
 /// Hash map from [`PeerKey`](crate::PeerKey) to [`Counters`](crate::Counters).
 pub const PEERS: &str = "PEERS";
 
-/// How many peers the map holds unless the loader says otherwise.
+/// Capacity of the map in peers, unless the loader sets another one.
 pub const PEERS_CAPACITY: u32 = 16_384;
 
 /// A [`Promise`](crate::Promise) in a socket's storage, which the agent puts there.

@@ -1,6 +1,6 @@
-//! How far a socket has come, as the kernel knows it.
+//! Progress of a socket, in the kernel's sequence numbers.
 
-/// How far a socket has come, as the kernel counts: FINs, and the SYN, included.
+/// Progress of a socket in the kernel's sequence numbers, which count FINs and the SYN.
 ///
 /// Each call costs the kernel some time, so callers ask only for what they need.
 pub trait Progress {

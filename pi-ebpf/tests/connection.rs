@@ -38,7 +38,7 @@ enum Event {
     SendsEnd(u64),
     /// Everything sent, a FIN too, is acknowledged.
     AllAcknowledged,
-    /// So many hundredths of the data that is in flight are acknowledged.
+    /// A percentage of the data in flight is acknowledged.
     PartAcknowledged(u64),
     /// The same, but no callback tells of it: the kernel tells once per round trip.
     PartAcknowledgedUnseen(u64),

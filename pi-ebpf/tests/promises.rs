@@ -35,20 +35,20 @@ struct Way {
     round_trip_ns: u64,
     /// How long each segment takes.
     segment_ns: u64,
-    /// Every so many segments one is sent again, a round trip later; never if it is zero.
+    /// Each n-th segment is retransmitted a round trip later; none if it is zero.
     loses: u64,
 }
 
 /// What happens at the socket that sends the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// A request, and whether it is acknowledged at once; the answer will have so many bytes.
+    /// A request: whether it is acknowledged at once, and the bytes of the answer.
     Asked(bool, u64),
     /// The kernel asks how much room options leave, perhaps for nothing.
     Room,
     Sends(u64),
     SendsAgain,
-    /// So many bytes are acknowledged.
+    /// Bytes that are acknowledged.
     Acknowledged(u64),
     /// The same, of a segment that was sent again.
     AcknowledgedAfterAll(u64),

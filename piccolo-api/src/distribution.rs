@@ -26,7 +26,7 @@ pub struct AdvertiseRequest {
         deserialize_with = "bounded::list::<{ bounded::KEYS }, _, _>"
     )]
     pub removed: Vec<String>,
-    /// Chosen anew whenever the agent starts. With `seq` it makes deltas continuous.
+    /// A new number at each start of the agent. With `seq` it makes deltas continuous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
     /// Number of this change of the set within the epoch; a delta with `seq` n is applied to a set
@@ -91,7 +91,7 @@ pub struct FindKeyReply {
     pub holders: Vec<String>,
     /// How many holders this reply names.
     pub total: usize,
-    /// The same holders in the same order, with what is known of them.
+    /// The same holders in the same order, with details.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<Peer>,
 }

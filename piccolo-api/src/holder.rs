@@ -22,7 +22,7 @@ pub enum HolderError {
     /// Not `address:port`.
     #[error("holder {0:?} is not of the form 10.0.0.1:7787 or [fd00::1]:7787")]
     Syntax(String),
-    /// An address or port on which nobody can be reached.
+    /// An address or port on which no peer is reachable.
     #[error("holder {0} cannot be reached: its address is unspecified or multicast, or its port 0")]
     Unreachable(SocketAddr),
 }

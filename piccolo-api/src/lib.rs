@@ -49,7 +49,7 @@ pub mod path {
     pub const LEAVE: &str = "/api/v1/leave";
     /// Each candidate of a find with every term of its score.
     pub const EXPLAIN: &str = "/api/v1/explain";
-    /// Who of those that fetch a key takes it from whom.
+    /// The nodes that fetch a key, each with its source.
     pub const SWARM: &str = "/api/v1/swarm";
     /// The topology in force, with the number of hosts in each rack.
     pub const TOPOLOGY: &str = "/api/v1/topology";

@@ -91,7 +91,7 @@ pub struct ErrorReply {
     pub error: String,
 }
 
-/// Reply of a find for a key that nobody has.
+/// Reply of a find for a key without holders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageReply {
     /// What was looked for.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Holder;
 
-/// What went between the reporting node and one peer since the reporter's last report.
+/// Bytes between the reporting node and one peer since the reporter's last report.
 ///
 /// Sums and no averages, so that the server can weigh them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// Nobody listens there.
+    /// The connection was refused.
     Refused,
     /// No connection within the dial deadline.
     Unreachable,

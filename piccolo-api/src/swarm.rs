@@ -58,7 +58,7 @@ pub enum Fault {
     Silent,
     /// It has no bytes: its own fetch failed.
     Empty,
-    /// It says that its own containerd drains slowly.
+    /// It reports that its own containerd drains slowly.
     Slow,
     /// All its places are taken.
     Busy,
@@ -112,7 +112,7 @@ pub enum Verdict {
     },
 }
 
-/// Somebody to take bytes from.
+/// A source of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Where it serves its peers.

@@ -96,7 +96,7 @@ const BODIES: usize = 64 << 20;
 const BODIES_OF_ONE: usize = 16 << 20;
 
 /// Between two tries to open databases that are away.
-const AGAIN: Duration = Duration::from_secs(1);
+const OPEN_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connections that wait to be accepted (the listen backlog); the kernel caps it at
 /// `net.core.somaxconn`. All agents may connect at once. A SYN that finds the backlog full is sent
@@ -250,7 +250,7 @@ impl Builder {
         loop {
             tokio::select! {
                 () = self.scope.draining() => return,
-                () = tokio::time::sleep(AGAIN) => {}
+                () = tokio::time::sleep(OPEN_RETRY_INTERVAL) => {}
             }
             match self.open().await {
                 Ok(opened) => {

@@ -18,7 +18,7 @@ use crate::{
     topology_file,
 };
 
-/// Does what the command says, and prints what comes of it on standard output.
+/// Runs the command, and prints its result on standard output.
 ///
 /// # Errors
 /// When a file has mistakes, or a server does not answer.

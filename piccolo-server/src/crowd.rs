@@ -1,4 +1,4 @@
-//! The flash crowd: who of those that fetch a key at the same time takes it from whom.
+//! The flash crowd: of nodes that fetch a key at the same time, which one fetches it from which.
 //!
 //! The rules are `swarm`'s. Here are their clock, and what they need to know of nodes and racks. All of
 //! it is soft state: after a restart nodes tell what they fetch.
@@ -30,8 +30,8 @@ use crate::{
 const HOLDERS: usize = 16;
 /// Racks of one explanation.
 const RACKS: usize = 2000;
-/// Between two looks at what ran out.
-const TICK: Duration = Duration::from_millis(250);
+/// Interval of expiry checks.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// All keys that are being fetched, of all groups.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct Crowd {
     cuts: Spell,
 }
 
-/// Who fetches.
+/// The requester.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetcher<'a> {
     /// Groups share nothing, so a key is another one in each.
@@ -103,7 +103,7 @@ impl Crowd {
         loop {
             tokio::select! {
                 () = scope.draining() => return,
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(EXPIRY_INTERVAL) => {}
             }
             let now = self.now();
             self.cuts.is_well();
@@ -201,7 +201,7 @@ impl Crowd {
         wire::turn(answer, now, rack)
     }
 
-    /// A node says how far it is with a key.
+    /// A node reports its progress with a key.
     pub(crate) fn progress(
         &self,
         who: Fetcher<'_>,

@@ -38,7 +38,7 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Timeouts of silence after which a node is removed. Until then it may come back with its old set.
+/// Number of timeouts after which a silent node is removed. Until then it can return with its old set.
 const TIMEOUTS: i64 = 3;
 
 /// Nodes and keys of one transaction.
@@ -49,7 +49,7 @@ const BATCH_KEYS: u32 = 4096;
 const GRACE_MS: i64 = 5_000;
 
 /// Between two transactions, so that others have their turn.
-const PAUSE: Duration = Duration::from_millis(20);
+const TRANSACTION_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The lease ends by itself when the instance that has it dies.
 const LEASE: &str = "evict";
@@ -143,7 +143,7 @@ impl Evictor {
             if nodes == 0 && keys == 0 {
                 break;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(TRANSACTION_INTERVAL).await;
         }
         Ok(all)
     }

@@ -1,4 +1,4 @@
-//! Who has a key, best first for one requester.
+//! The holders of a key, best first for one requester.
 
 mod attraction;
 mod choose;

@@ -45,22 +45,22 @@ const LIVE: Metric = Metric::gauge(
 );
 
 /// Connections to each other instance that are kept open.
-const KEPT: usize = 32;
-/// How long connecting to another instance may take.
+const MAX_IDLE_CONNECTIONS: usize = 32;
+/// Connect timeout for another instance.
 const DIAL: Duration = Duration::from_millis(250);
 
 /// The instances that live, and this one among them.
 #[derive(Debug)]
 pub(crate) struct Instances {
     own: SocketAddr,
-    /// What others say when they pass a call on to this instance. Only who reads the database knows it.
+    /// Token that peers send with a forwarded call; stored only in the database.
     secret: i64,
     roll: RwLock<Arc<Roll>>,
     client: JsonClient,
     failing: Spell,
 }
 
-/// Who decides for a key.
+/// The instance that decides for a key.
 #[derive(Debug)]
 pub(crate) enum Decider {
     /// This instance.
@@ -72,13 +72,13 @@ pub(crate) enum Decider {
 /// How long an instance has been deciding for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tenure {
-    /// Long enough to have heard from all that have a permit.
+    /// Long enough: every node with a permit has reported since.
     Settled,
-    /// It may not have heard yet who has a permit, for so long.
+    /// The rest of the learning period: nodes with a permit may not have reported yet.
     New(Duration),
 }
 
-/// Says that this instance is there, and watches the others, as long as the process runs.
+/// Announces this instance, and watches the others, until the process ends.
 pub(crate) async fn start(
     own: SocketAddr,
     id: Writer,
@@ -91,7 +91,7 @@ pub(crate) async fn start(
         own,
         secret,
         roll: RwLock::new(Arc::new(Roll::alone(number(own), Instant::now()))),
-        client: JsonClient::keeping(DIAL, KEPT),
+        client: JsonClient::keeping(DIAL, MAX_IDLE_CONNECTIONS),
         failing: Spell::new("the other instances answer again"),
     });
     let row = InstanceRow {
@@ -130,7 +130,7 @@ impl Instances {
         self.own
     }
 
-    /// Who decides for each key. An instance that failed just now is passed over.
+    /// The instance that decides for each key. One in back-off is skipped.
     pub(crate) fn deciders(&self, keys: &[Key]) -> Vec<Decider> {
         self.roll().deciders(keys, Instant::now())
     }

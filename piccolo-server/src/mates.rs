@@ -15,11 +15,11 @@ use crate::{
     store::{NodeKey, SpaceId},
 };
 
-/// All lists are made anew by one look at all nodes: after a millisecond for so many nodes, and at least
-/// a second, so that 50,000 nodes are looked at some twice a minute.
+/// Nodes per millisecond of the refresh interval, which is at least a second. One scan of all nodes
+/// refreshes all lists: 50,000 nodes are scanned about twice a minute.
 const NODES_PER_MS: usize = 2;
-/// The most nodes of one list.
-const MOST: usize = 64;
+/// Most nodes in one list.
+const MAX_NODES: usize = 64;
 
 /// The lists of all groups' racks.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ fn look(nodes: &Nodes, space: SpaceId, now: i64, topology: &Topology) -> Made {
     let mut racks: HashMap<RackId, Vec<Holder>> = HashMap::new();
     for holder in living {
         let rack = racks.entry(topology.locate(holder.ip())).or_default();
-        if rack.len() < MOST {
+        if rack.len() < MAX_NODES {
             rack.push(holder);
         }
     }

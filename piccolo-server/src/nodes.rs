@@ -47,7 +47,7 @@ pub(crate) struct Nodes {
 /// The result of a stored change of a node's set.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    /// When the call was taken, in milliseconds since the Unix epoch.
+    /// When the call was accepted, in milliseconds since the Unix epoch.
     pub(crate) at: i64,
     /// The keepalive in the node's row, if the row was written.
     pub(crate) written: Option<i64>,
@@ -136,7 +136,7 @@ impl Nodes {
         }
     }
 
-    /// Whether some node is, or was of late, at an address.
+    /// Whether some node is, or recently was, at an address.
     pub(crate) fn knows(&self, space: SpaceId, address: IpAddr) -> bool {
         let table = self.table.read();
         table.addresses.contains(&(space, address.to_canonical()))
@@ -203,7 +203,7 @@ impl Nodes {
         }
     }
 
-    /// Whether something was heard of the node since then.
+    /// Whether the node has sent a call since then.
     pub(crate) fn is_fresh(&self, key: NodeKey, since: i64) -> bool {
         let table = self.table.read();
         table

@@ -86,7 +86,7 @@ impl Hasher for QuickHasher {
         let product = u128::from(self.state) * u128::from(self.second);
         let half = |half| u64::try_from(half).unwrap_or(u64::MAX);
         let hash = half(product >> 64) ^ half(product & u128::from(u64::MAX));
-        // The table takes the place from the lowest bits, and tells those at one place apart by the
+        // The table picks the slot by the lowest bits, and tells entries of one slot apart by the
         // highest.
         let near = u64::from(self.near);
         (hash & !0b111 | near) ^ (near << 61)
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// A table takes the place from the lowest bits, and tells apart by the highest seven.
+    /// A table picks the slot by the lowest bits, and tells entries apart by the highest seven.
     #[test]
     fn eight_neighbours_lie_side_by_side_and_are_told_apart() {
         let hash = QuickHash::default();

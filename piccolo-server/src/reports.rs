@@ -29,19 +29,19 @@ pub(crate) const METRICS: &[Metric] = &[
     Metric::counter(FAILURES, &[OUTCOME], "Failing peers that agents reported."),
 ];
 
-/// Entries of each list that one report may have.
-const MOST: usize = 1024;
+/// Most entries of each list in one report.
+const MAX_ENTRIES: usize = 1024;
 /// Bytes per second: 800 Gbit/s, more than any host's links carry.
 const FASTEST: u128 = 100_000_000_000;
 /// The largest age of a report in milliseconds: a day.
-const LONGEST_MS: u64 = 24 * 60 * 60 * 1000;
+const MAX_MS: u64 = 24 * 60 * 60 * 1000;
 /// Agents report a transfer's time once it has enough bytes to tell a rate, or when a stall of
 /// seconds has ended; up to this much of it may lie before the interval.
 const EARLIER_MS: u64 = 30_000;
 /// Likewise bytes: up to this many may have passed before the interval.
 const EARLIER_BYTES: u64 = 64 << 20;
 /// Two minutes: a connection with such round trips would have been given up.
-const LONGEST_RTT_US: u64 = 120_000_000;
+const MAX_RTT_US: u64 = 120_000_000;
 
 /// The plausible part of one call's report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -129,7 +129,7 @@ fn sift_observations(
     for mut observation in observations {
         observation.peer = observation.peer.to_canonical();
         let peer = observation.peer;
-        let verdict = if believed.len() == MOST {
+        let verdict = if believed.len() == MAX_ENTRIES {
             Err(Doubt::TooMany)
         } else if peers.contains(&peer) {
             Err(Doubt::Twice)
@@ -154,7 +154,7 @@ fn sift_observations(
 fn sift_failures(reporter: Holder, failures: Vec<Failure>) -> Vec<Failure> {
     let mut believed = Vec::new();
     for failure in failures {
-        let verdict = if believed.len() == MOST {
+        let verdict = if believed.len() == MAX_ENTRIES {
             Err(Doubt::TooMany)
         } else if failure.peer == reporter {
             Err(Doubt::OwnAddress)
@@ -193,13 +193,13 @@ fn judge(observation: &Observation) -> Result<(), Doubt> {
     if interval_ms == 0 || received.bytes == 0 && sent.bytes == 0 {
         return Err(Doubt::Empty);
     }
-    if interval_ms > LONGEST_MS {
+    if interval_ms > MAX_MS {
         return Err(Doubt::Stale);
     }
     for flow in [received, sent] {
         judge_flow(flow, interval_ms)?;
     }
-    if rtt_us.is_some_and(|rtt| rtt > LONGEST_RTT_US) {
+    if rtt_us.is_some_and(|rtt| rtt > MAX_RTT_US) {
         return Err(Doubt::Contradiction);
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::{
 
 /// The most groups that a server keeps. Any caller can name a new one, and groups are never
 /// removed.
-const MOST_GROUPS: usize = 4096;
+const MAX_GROUPS: usize = 4096;
 
 /// Numbers of the groups and families that are known.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Spaces {
 
     fn is_full_for(&self, group: &Group) -> bool {
         let spaces = self.0.read();
-        spaces.len() >= MOST_GROUPS && !spaces.contains_key(group)
+        spaces.len() >= MAX_GROUPS && !spaces.contains_key(group)
     }
 
     pub(crate) fn get(&self, group: &Group) -> ByFamily {

@@ -1,4 +1,4 @@
-//! What is kept in a database: who holds what, and which nodes there are.
+//! The content of a database: holders of keys, and nodes.
 //!
 //! Nothing outside of this module knows SQL. [`SqlStore`] holds the statements, which the engines
 //! have in common; an [`engine`] connects and says what is different.
@@ -59,7 +59,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// How many transactions that change sets are worth writing at a time.
     fn lanes(&self) -> usize;
 
-    /// Whether finds may miss what was stored last.
+    /// Whether finds may miss the latest writes.
     fn lags(&self) -> bool;
 
     /// How many connections there are, and are in use.
@@ -116,7 +116,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Removes what was learned and written before that time.
     fn forget_bandwidth(&self, before: i64) -> Reply<'_, ()>;
 
-    /// Nodes of which nothing was heard since `before`, at most `limit`.
+    /// Nodes without a call since `before`, at most `limit`.
     fn silent(&self, before: i64, limit: u32) -> Reply<'_, Vec<NodeKey>>;
 
     /// Takes away up to `keys` keys of those of the nodes of which nothing was heard since
@@ -127,7 +127,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// puts rows right that say something else. `stamp` is given to these.
     fn audit(&self, after: Option<NodeKey>, limit: u32, stamp: Stamp) -> Reply<'_, Audited>;
 
-    /// Writes an instance's row with one beat more; its `beat` is not looked at.
+    /// Writes an instance's row with its beat incremented; the given `beat` is ignored.
     fn beat<'a>(&'a self, instance: &'a InstanceRow) -> Reply<'a, ()>;
 
     /// The rows of all instances, also of those that are gone.
@@ -136,7 +136,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Removes an instance's row, unless it has a later beat than that.
     fn forget_instance(&self, id: Writer, beat: i64) -> Reply<'_, ()>;
 
-    /// Takes a lease, or holds it for longer. False where another instance has it.
+    /// Acquires a lease, or extends it. False where another instance has it.
     fn lease(&self, name: &'static str, now: i64, until: Stamp) -> Reply<'_, bool>;
 }
 
@@ -144,7 +144,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SpaceId(pub(crate) u16);
 
-/// Number of an instance: whose writes it does not have to read back.
+/// Number of an instance, which need not read back its own writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Writer(pub(crate) i64);
 
@@ -191,9 +191,9 @@ pub(crate) struct Version {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodeState {
     Up,
-    /// It said that it goes.
+    /// It announced its leave.
     Left,
-    /// Several peers said that it does not deliver.
+    /// Several peers reported that it does not deliver.
     Broken,
 }
 
@@ -231,7 +231,7 @@ pub(crate) enum ChangeKind {
     },
     /// Is the whole set; no key is there twice.
     Replace(Vec<KeyHash>),
-    /// The node goes; its set stays for when it comes back.
+    /// The node leaves; its set stays for its return.
     Leave,
     /// The node is back, or new; its set is as it is.
     Return,
@@ -279,7 +279,7 @@ pub(crate) struct BandwidthRow {
     pub(crate) busy_us: i64,
 }
 
-/// An instance of the server that others may ask.
+/// An instance of the server that others can call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InstanceRow {
     pub(crate) id: Writer,

@@ -1,4 +1,4 @@
-//! The topology in force: what the operators' file said last, as long as that was sound.
+//! The topology in force: the last valid content of the operators' file.
 //!
 //! The file may change at any time. A bad edit never replaces a good file: the last good one stays
 //! in force, and the metric, the log and `/readyz?verbose` say so. Without a file, and with one
@@ -39,11 +39,11 @@ const REFUSED: Metric = Metric::gauge(
     "1 while the topology file on disk is bad and an earlier one, or none, is in force.",
 );
 
-/// The topology in force; finds take it as it is at their begin.
+/// The topology in force; a find uses the one at its start.
 #[derive(Debug, Default)]
 pub(crate) struct Current {
     topology: RwLock<Arc<Topology>>,
-    /// Counts the changes, so that what was derived from one is not used with another.
+    /// Version, so that values derived from one topology are not used with another.
     generation: AtomicU64,
     file: Option<PathBuf>,
 }

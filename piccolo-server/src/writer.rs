@@ -46,7 +46,7 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Takes changes; the tasks end when the last of these is gone.
+/// Accepts changes; the tasks end when its last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Changes {
     lanes: Arc<[mpsc::Sender<Job>]>,
@@ -66,7 +66,7 @@ pub(crate) struct Bounds {
     pub(crate) keys: usize,
 }
 
-/// Why a change was not taken.
+/// Why a change was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChangeError {
     /// Too many calls wait already.
@@ -146,7 +146,7 @@ fn full() -> ChangeError {
     ChangeError::Full
 }
 
-/// Writes until nobody can send changes any more.
+/// Writes until the last sender of changes is dropped.
 pub(crate) async fn run(mut queue: Queue, work: Work) {
     let mut held_back = Vec::new();
     loop {

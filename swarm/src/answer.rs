@@ -36,7 +36,7 @@ pub struct Source<A> {
     pub rack: Rack,
     /// Its place in the order; none for a holder of the whole that is in no rack of the order.
     pub rank: Option<Rank>,
-    /// Bytes that it had when it was last heard of.
+    /// Bytes that it had at its last report.
     pub bytes: u64,
     /// Whether it has the whole.
     pub complete: bool,
@@ -81,7 +81,7 @@ pub struct Heard {
     pub standing: Standing,
 }
 
-/// Whether the one who reports is still what it thinks it is.
+/// Whether the reporting node still has the role that it reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It holds a permit until then.
@@ -89,7 +89,7 @@ pub enum Standing {
     /// It has lost its permit: it ends its children's transfers, so that the next in rank goes on,
     /// and its own containerd's transfer continues.
     Lost,
-    /// It holds none, and said so.
+    /// It holds none, and reported none.
     Noted,
     /// Nothing is known of it, and there is no room to remember it.
     Unknown,

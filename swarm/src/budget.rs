@@ -1,4 +1,4 @@
-//! The bucket of those who may go to the registry because they waited too long.
+//! The token bucket for nodes that may fetch from the registry because they waited too long.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::Budget;
 #[derive(Debug)]
 pub(crate) struct Bucket {
     budget: Budget,
-    /// The time at which it would be full, if nobody went: each who goes moves it.
+    /// When the bucket is full again if no more tokens are taken; each token taken defers it.
     full_at: Duration,
 }
 

@@ -8,7 +8,7 @@ use crate::{Fault, Key, Reason};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<A> {
     pub key: Key,
-    /// To whom; none where it is the key's as a whole.
+    /// The affected node; `None` where it is the whole key.
     pub node: Option<A>,
     pub event: Event,
 }
@@ -21,13 +21,13 @@ pub enum Event {
     Permitted(Reason),
     /// It gave its permit back: it has the whole.
     Returned,
-    /// It lost its permit: it went silent, stalled, left, or a child said that it fails.
+    /// It lost its permit: it was silent, stalled, left, or a child reported a failure.
     Lost,
-    /// A child reported it; it is not handed out until it is heard of again.
+    /// A child reported it; it is not handed out before its next call.
     Out(Fault),
     /// It sent wrong bytes, and is not handed out for this key any more.
     Barred,
-    /// It is slow, and feeds nobody any more.
+    /// It is slow, and feeds no node any more.
     Slow,
     /// It was given another source than it had.
     Moved,

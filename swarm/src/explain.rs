@@ -14,7 +14,7 @@ pub struct Explanation<A> {
     pub fetching: usize,
     pub complete: usize,
     pub out: usize,
-    /// Who may ask the registry now.
+    /// The nodes with a permit for the registry.
     pub permits: Vec<(A, Reason)>,
     /// Permits given so far: copies that the registry was asked for, at most.
     pub permitted: u64,
@@ -32,13 +32,13 @@ pub struct Explanation<A> {
 pub struct RackView<A> {
     pub rack: Rack,
     pub zone: Zone,
-    /// Its place in the order; none while its gateway has nobody to take from.
+    /// Its place in the order; `None` while its gateway has no source.
     pub number: Option<u32>,
     /// Racks between it and the root.
     pub level: u16,
     pub members: usize,
     pub complete: usize,
-    /// Who takes from elsewhere for all of it.
+    /// The node that fetches from other racks for the whole chain.
     pub gateway: Option<A>,
     /// The rack from which the gateway takes.
     pub parent: Option<Rack>,
@@ -53,9 +53,9 @@ pub struct MemberView<A> {
     pub rack: Rack,
     pub rank: Option<Rank>,
     pub phase: Phase,
-    /// Whom it takes from.
+    /// Its source.
     pub sources: Vec<A>,
-    /// Who takes from it.
+    /// The nodes that fetch from it.
     pub feeds: Vec<A>,
     pub bytes: u64,
     pub depth: u16,
@@ -68,7 +68,7 @@ pub struct MemberView<A> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// It has nobody to take from.
+    /// It has no source.
     Waiting,
     Fetching,
     /// It has it all.
@@ -89,7 +89,7 @@ pub struct Totals {
     pub joins: u64,
     /// Permits given in turn.
     pub turns: u64,
-    /// Permits given to those who waited too long.
+    /// Permits given to nodes that waited too long.
     pub patience: u64,
     pub permits_lost: u64,
     /// Nodes that were given another source than they had because theirs was slow.
@@ -99,22 +99,22 @@ pub struct Totals {
     pub settled: u64,
     /// Joins and reports for which there was no room.
     pub refused: u64,
-    /// Changes that nobody took in time.
+    /// Changes that were dropped because no caller took them in time.
     pub changes_missed: u64,
-    /// The most hops that anybody was from the root.
+    /// Most hops between a node and the root.
     pub deepest: u16,
     /// The same, of the keys that are remembered now.
     pub depth: u16,
-    /// Joins that were told to wait.
+    /// Joins whose answer was to wait.
     pub waits: u64,
-    /// Sources that were given up, as those who took from them say.
+    /// Sources that were given up, as reported by the nodes that fetched from them.
     pub handovers: u64,
     /// Keys for which a permit was given: copies that the registry has to give, at the least.
     pub from_registry: u64,
 }
 
 impl Totals {
-    /// Copies that the registry was spared: those who got it all, less the permits.
+    /// Copies that the registry did not serve: complete nodes less permits.
     pub fn copies_saved(&self) -> u64 {
         self.completed.saturating_sub(self.turns + self.patience)
     }

@@ -1,4 +1,4 @@
-//! The nodes that want one key: who takes from whom.
+//! The nodes that want one key, and which of them fetches from which.
 //!
 //! Members are never removed one by one, so an id stays good as long as the herd. Times are
 //! milliseconds since the herd began.
@@ -76,7 +76,7 @@ pub(crate) struct Herd {
     scratch: Vec<MemberId>,
 }
 
-/// What a herd has come to so far.
+/// Counters of a herd.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) turns: u64,
@@ -135,7 +135,7 @@ impl Herd {
         self.leases.len()
     }
 
-    /// Whether nobody needs the state any more.
+    /// Whether no node needs the state any more.
     pub(crate) fn is_settled(&self, now: Ms, rules: &Rules) -> bool {
         let quiet = now.saturating_sub(self.touched);
         let nobody = self.flying == 0 && self.leases.is_empty();
@@ -179,21 +179,21 @@ impl Herd {
         self.give_rank(chain, 0);
     }
 
-    /// For so long who was given up is not taken for a holder, in milliseconds.
+    /// Milliseconds during which a failed source is not accepted as a holder.
     const DOUBT: Ms = 5_000;
 
-    /// A node has had it all before anybody asked.
+    /// A node had the whole object before the first request.
     pub(crate) fn holder(&mut self, node: Node, place: Place, now: Ms, rules: &Rules) {
         let Some(&id) = self.index.get(&node) else {
             let id = self.admit(node, place, now, rules);
-            // It did not come by these rules, so it does not count as theirs.
+            // It got its copy without these rules, so it does not count as theirs.
             self.set_state(id, State::Done);
             self.complete(node, now);
             return;
         };
         let member = &self[id];
-        // The caller may not have heard yet that the node has lost it. Who asks for it says itself when
-        // it has it, and who was found to have nothing is not asked for a while.
+        // The caller may not know yet that the node has lost it. A node that fetches the key reports its
+        // own completion, and a node that turned out to lack it is not used for a while.
         let is_known = match member.state {
             State::Waiting | State::Fetching => false,
             State::Out => now.saturating_sub(member.heard) >= Self::DOUBT,

@@ -1,4 +1,5 @@
-//! The flash crowd's rules: who takes growing content from whom, and who may ask the registry.
+//! The flash crowd's rules: which node fetches growing content from which, and which ones may fetch from
+//! the registry.
 //!
 //! A pure library: no input or output, no clock, no randomness. Time is a parameter, as the time
 //! since an origin that the caller keeps, the same in every call of one [`Swarm`]; it does not go

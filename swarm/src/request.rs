@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{Rack, Rank, Zone};
 
-/// Where a node stands, as the caller knows it; never as the node itself says.
+/// Where a node is, as the caller knows it; never as the node claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Place {
     pub rack: Rack,
@@ -20,7 +20,7 @@ pub struct Join<'a, A> {
     pub place: Place,
     /// Bytes that it has already.
     pub offset: u64,
-    /// Whom it gave up since it last asked, and why.
+    /// The sources that it gave up since its last join, and why.
     pub tried: &'a [Tried<A>],
     /// From how many nodes at once it can take; 1 where it does not stripe.
     pub sources: usize,

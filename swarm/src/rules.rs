@@ -35,7 +35,7 @@ pub struct Rules {
     pub hush: Duration,
     /// A node that is silent for this long is gone.
     pub silence: Duration,
-    /// A key is dropped when no node wants it and nothing was heard of it for this long.
+    /// A key is dropped when no node wants it and no call was about it for this long.
     pub settle: Duration,
     /// How many nodes are remembered, counted once for each key that they want.
     pub most_members: usize,

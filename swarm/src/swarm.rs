@@ -29,7 +29,7 @@ pub struct Swarm<A> {
 }
 
 impl<A: Copy + Eq + Hash> Swarm<A> {
-    /// So many changes are kept until they are taken.
+    /// Most changes kept until they are taken.
     pub const MOST_CHANGES: usize = 4096;
 
     /// An instance that begins at `now`. `epoch` is the Unix time in seconds, so that the ranks it
@@ -74,7 +74,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         self.known(key, node).is_some()
     }
 
-    /// A node drains slowly, has ended what others took from it, and asks whom to take from now.
+    /// A node drains slowly, has ended the transfers to others, and requests a new source.
     /// None where it is not known.
     pub fn slow(&mut self, now: Duration, key: Key, join: &Join<A>) -> Option<Answer<A>> {
         let node = self.known(key, join.node)?;
@@ -83,7 +83,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         found.flatten().map(|found| self.answer(key, Some(found)))
     }
 
-    /// A node says how far it is; with a permit at the first byte and then each second.
+    /// A node reports its progress; one with a permit does so at the first byte, then each second.
     pub fn progress(&mut self, now: Duration, key: Key, progress: &Progress<A>) -> Heard {
         let unknown = Heard {
             rank: None,
@@ -152,7 +152,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         }
     }
 
-    /// A node has the whole of a key. Nothing is remembered where nobody wants the key.
+    /// A node has the whole object. It is remembered only where some node wants the key.
     pub fn complete(&mut self, now: Duration, key: Key, node: A) {
         if let Some(node) = self.known(key, node) {
             self.with(now, key, |herd, context| herd.complete(node, context.now));
@@ -186,7 +186,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         }
     }
 
-    /// Another instance decides for the key now: what is known of it here would only grow old.
+    /// Drops a key for which another instance decides now: its state here would grow stale.
     pub fn forget(&mut self, key: Key) {
         self.drop_herd(key, Event::Settled);
     }
@@ -283,7 +283,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         Some(number)
     }
 
-    /// Does something to a key's herd, and notes what came of it.
+    /// Applies an operation to a key's herd, and records its changes.
     fn with<T>(
         &mut self,
         now: Duration,

@@ -22,7 +22,7 @@ pub struct Candidate {
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Complete,
-    /// It is still fetching; it comes after all that are complete.
+    /// It is still fetching; it ranks after all complete ones.
     Fetching,
 }
 

@@ -65,7 +65,7 @@ pub struct Row {
     pub sums: Sums,
 }
 
-/// What is known of the paths into one rack at one moment.
+/// The estimates of the paths into one rack at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Into<'a> {
     cells: Option<&'a Map<RackId, Cell>>,
@@ -186,7 +186,7 @@ impl Estimates {
         pairs
     }
 
-    /// The racks from which anything is known to have come into that one, in no order.
+    /// The racks with samples of transfers into that one, unsorted.
     pub(crate) fn senders(&self, to: RackId) -> impl Iterator<Item = RackId> {
         self.into
             .get(&to)

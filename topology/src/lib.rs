@@ -1,4 +1,4 @@
-//! Where hosts stand in the network, what the links between them carry, and whom to ask first.
+//! Places of hosts in the network, capacities of the links between them, and ranking of peers.
 //!
 //! A pure library: no input or output, no clock, no randomness of its own. Time is a parameter,
 //! as the time since an origin that the caller keeps; randomness is a seed.

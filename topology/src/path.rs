@@ -6,7 +6,7 @@ use crate::Rate;
 use crate::mix::Map;
 use crate::place::{Place, Spot};
 
-/// What the file says about the way from one rack to another.
+/// The path from one rack to another according to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Link {
     /// What a transfer can reach at most: the narrowest link on the way, the hosts' own included.

@@ -80,7 +80,7 @@ impl Place {
         self.uplink
     }
 
-    /// The link of each host in it, its own or what a place above it says.
+    /// The link of each host in it, its own or inherited from a place above.
     pub fn host_link(&self) -> Rate {
         self.host_link
     }

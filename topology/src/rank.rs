@@ -3,7 +3,7 @@
 //! Each candidate gets a score from its closeness, the bandwidth of the path from it, and its
 //! load. Scores nearly as good as the best form a tier; within a tier a seeded hash of requester,
 //! key and holder gives the order, so that no holder is everybody's first, and of each two the
-//! less loaded goes first. A few places are kept for other racks.
+//! less loaded goes first. A few places are reserved for other racks.
 
 mod explain;
 mod order;

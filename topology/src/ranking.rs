@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::Rate;
 
-/// What the ranking goes by. Every knob has a default; [`crate::Topology::ranking`] gives those in
+/// Settings of the ranking. Every knob has a default; [`crate::Topology::ranking`] gives those in
 /// force.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ranking {

@@ -1,4 +1,4 @@
-//! One measured transfer, and whether it says anything about the path.
+//! One measured transfer, and whether it measures the path.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct Sample {
 pub enum Bound {
     /// The network, presumably.
     Network,
-    /// The sender or the receiver: a rate limit, a slow disk. It says nothing about the path.
+    /// The sender or the receiver: a rate limit, a slow disk. It does not measure the path.
     Application,
     /// It failed, possibly not because of the network.
     Failed,

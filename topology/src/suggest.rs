@@ -11,7 +11,7 @@ use crate::{Estimates, RackId, Rate, Topology};
 /// either has to any other.
 const TOGETHER: f64 = 0.5;
 
-/// Less than this share of observation in an estimate says nothing.
+/// An estimate with a lower share of observation is ignored.
 const CONFIDENT: f64 = 0.3;
 
 /// A topology file that says what is known now: a rack for each address prefix, and zones of racks
@@ -91,9 +91,9 @@ fn entry(
 
 /// What was observed between different racks.
 struct Measured {
-    /// The slower way of the two.
+    /// The slower of the two directions.
     rates: BTreeMap<(RackId, RackId), Rate>,
-    /// The fastest of those, for each rack.
+    /// Fastest observed path per rack.
     fastest: BTreeMap<RackId, Rate>,
 }
 

@@ -1,4 +1,4 @@
-//! A connection that ends when its client takes nothing of what is written to it.
+//! A connection that ends when its client reads nothing of what is written to it.
 
 use std::{
     io,
@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{Dropped, Limits};
 
-/// A stream whose writes fail after a while without progress. A client that reads slowly is waited
-/// for.
+/// A stream whose writes fail after a while without progress. A client that reads slowly makes
+/// progress.
 #[derive(Debug)]
 pub(super) struct Patient {
     stream: TcpStream,

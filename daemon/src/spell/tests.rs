@@ -1,9 +1,8 @@
 //! Lines that are due, and lines that are not.
 
-use std::{
-    fmt::Debug,
-    sync::{Arc, Mutex},
-};
+use std::{fmt::Debug, sync::Arc};
+
+use parking_lot::Mutex;
 
 use tracing::{
     Event, Metadata, Subscriber,
@@ -21,7 +20,7 @@ struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().expect("the lines"))
+        std::mem::take(&mut self.0.lock())
     }
 }
 
@@ -41,7 +40,7 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
-        self.0.lock().expect("the lines").push(line.0);
+        self.0.lock().push(line.0);
     }
 
     fn enter(&self, _: &span::Id) {}

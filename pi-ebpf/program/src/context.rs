@@ -19,7 +19,7 @@ const AF_INET: u32 = 2;
 const CURRENT_MSS: u32 = 1;
 /// A TCP header without options.
 const HEADER: usize = 20;
-/// What is asked for, of a connection that is counted.
+/// Callbacks enabled on a counted connection.
 ///
 /// - `RTT`: acknowledgements, once per round trip.
 /// - `WRITE_HDR_OPT`: before every segment is sent, pure acknowledgements included. No option is

@@ -41,7 +41,7 @@ async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError>
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
     if let Some(crowd) = &api.crowd {
-        // Even if the change is not stored, nobody is to be sent there for these.
+        // Even if the change is not stored, no requester must be sent there for these.
         crowd.withdrawn(&subject.group, subject.holder, &removed);
     }
     let kind = ChangeKind::Delta { added, removed };

@@ -1,4 +1,4 @@
-//! GET bandwidth: what is known of the paths between racks.
+//! GET bandwidth: estimates of the paths between racks.
 
 use std::sync::Arc;
 
@@ -46,9 +46,9 @@ struct PairReply {
 }
 
 /// With more racks than this, the reply has only the pairs that were observed.
-const FEW: usize = 48;
+const MAX_RACKS_IN_FULL: usize = 48;
 /// Pairs of one reply.
-const MOST: usize = 10_000;
+const MAX_PAIRS: usize = 10_000;
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>) -> Response {
     let topology = api.current.get();
@@ -57,7 +57,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>) -> Response {
     // A copy: holding the lock on the estimates would block reports.
     let estimates = api.bandwidth.estimates().clone();
     let mut pairs = estimates.pairs();
-    if racks.len() <= FEW {
+    if racks.len() <= MAX_RACKS_IN_FULL {
         let every = racks
             .iter()
             .flat_map(|from| racks.iter().map(|to| (*from, *to)));
@@ -65,10 +65,10 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>) -> Response {
         pairs.sort_unstable();
         pairs.dedup();
     }
-    let left_out = pairs.len().saturating_sub(MOST);
+    let left_out = pairs.len().saturating_sub(MAX_PAIRS);
     let now = api.clock.now();
     let name = |rack: RackId| topology.rack_name(rack).into_owned();
-    let shown = pairs.into_iter().take(MOST).map(|(from, to)| {
+    let shown = pairs.into_iter().take(MAX_PAIRS).map(|(from, to)| {
         let estimate = estimates.estimate(now, &topology, from, to);
         PairReply {
             from: name(from),

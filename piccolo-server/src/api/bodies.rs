@@ -63,7 +63,7 @@ impl Bodies {
 }
 
 impl Room<'_> {
-    /// Takes room for a body that has become so long; false where there is none.
+    /// Reserves room for a body that has grown to this length; false where there is none.
     pub(super) fn grow(&mut self, length: usize) -> bool {
         let more = paid(length).saturating_sub(paid(self.length));
         if more > 0 {

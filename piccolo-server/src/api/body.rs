@@ -34,10 +34,10 @@ pub(crate) enum BodyError {
     /// It broke off.
     #[error("Wrong request format: the body broke off")]
     Broken(#[source] axum::Error),
-    /// It came too slowly.
+    /// It arrived too slowly.
     #[error("Wrong request format: the body did not arrive within {DEADLINE:?}")]
     Slow,
-    /// It is not what the call takes.
+    /// It is not a valid message of the call.
     #[error("Wrong request format: {0}")]
     Json(#[source] serde_json::Error),
 }

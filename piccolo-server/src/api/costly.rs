@@ -29,7 +29,7 @@ where
 async fn wait(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
     match turns.acquire().await {
         Ok(_turn) => next.run(request).await,
-        // Nobody closes it.
+        // No code closes it.
         Err(error) => reply::failed(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }

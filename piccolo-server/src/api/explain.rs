@@ -1,4 +1,4 @@
-//! GET explain: why the holders of a key come in the order in which they do.
+//! GET explain: the reasons for the order of a key's holders.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -23,7 +23,7 @@ use crate::{
     finder::{Asker, Explained},
 };
 
-/// Of whom, for whom.
+/// Candidates and requester.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ExplainQuery {
     /// The key that is looked for; not needed with `to`.
@@ -49,7 +49,7 @@ struct ExplainReply<'a> {
 }
 
 /// Addresses of one call.
-const MOST: usize = 1000;
+const MAX_ADDRESSES: usize = 1000;
 
 pub(crate) async fn handle(
     State(api): State<Arc<Api>>,
@@ -91,9 +91,13 @@ fn addresses(list: &str) -> Result<Vec<IpAddr>, FindError> {
         };
         text.trim().parse::<IpAddr>().map_err(wrong)
     });
-    let addresses: Vec<_> = addresses.take(MOST + 1).collect::<Result<_, _>>()?;
-    if addresses.len() > MOST {
-        return Err(FindError::Query(format!("to: at most {MOST} addresses")));
+    let addresses: Vec<_> = addresses
+        .take(MAX_ADDRESSES + 1)
+        .collect::<Result<_, _>>()?;
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(FindError::Query(format!(
+            "to: at most {MAX_ADDRESSES} addresses"
+        )));
     }
     Ok(addresses)
 }

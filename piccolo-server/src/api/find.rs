@@ -26,7 +26,7 @@ use crate::{
     key_hash::KeyHash,
 };
 
-/// Keys of one call that the database is asked for at the same time.
+/// Most keys of one call that are looked up in the database at the same time.
 const AT_ONCE: usize = 8;
 
 /// Holders of one reply, some two megabytes. Of many keys each has fewer.
@@ -76,7 +76,7 @@ async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8
     let (database, spaces) = lookup::place(api, &group)?;
     let mut asker = lookup::asker(api, call.request_host, address, call.count);
     asker.count = asker.count.min(share(call.keys.len()));
-    // What another instance is asked is asked for the same node.
+    // Forwarded calls name the original node.
     (call.request_host, call.count) = (Some(asker.ip), Some(asker.count.into()));
     let keys = call.keys.iter().map(|key| key.parse());
     let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(FindError::Name)?;
@@ -115,7 +115,7 @@ async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8
                     Some(Err(error)) if fetching.is_none() => {
                         return Err(FindError::Store(error).into());
                     }
-                    // Whom the rules know to have it, they know without a database.
+                    // The rules know their complete holders without a database.
                     _ => Found {
                         candidates: Vec::new(),
                         topology: Arc::clone(&topology),
@@ -151,9 +151,9 @@ fn end(out: &mut Vec<u8>, turn: Option<&Turn>) {
     out.push(b'}');
 }
 
-/// What is known of one key before its holders are looked up.
+/// State of one key before its holders are looked up.
 enum Part {
-    /// What another instance said.
+    /// The answer of another instance.
     There(piccolo_api::Found),
     /// The node waits, and its holders need not be looked up again.
     Waits(Turn),
@@ -179,7 +179,7 @@ struct Fetching<'a> {
     crowd: &'a Crowd,
     who: Fetcher<'a>,
     fetches: &'a [Fetch],
-    /// What is to be done about each key.
+    /// The work left for each key.
     told: Vec<Told<piccolo_api::Found>>,
 }
 

@@ -61,7 +61,7 @@ async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>),
     };
     let known = match database.nodes().alive(node, api.now(), note) {
         Sign::Known(version) if claimed.is_none() || claimed == version => version,
-        // Another instance may have taken changes that are not known here yet.
+        // Another instance may have accepted changes that this one does not know yet.
         Sign::Known(_) => database
             .store()
             .node(node)

@@ -1,4 +1,4 @@
-//! What the calls that look keys up have in common: who asks, where the group's keys are kept, and
+//! Common parts of the calls that look keys up: the requester, the database of the group's keys, and
 //! why a lookup failed.
 
 use std::net::{IpAddr, SocketAddr};

@@ -62,14 +62,14 @@ const ROUTES: [(&str, &str); 6] = [
     (path::LEAVE, "leave"),
 ];
 
-/// Counts a call that came before the databases were open.
+/// Counts a call that arrived before the databases were open.
 pub(super) fn too_early(path: &str) {
     if let Some((_, route)) = ROUTES.iter().find(|(known, _)| *known == path) {
         counter!(REQUESTS, "route" => *route, "status" => "503").increment(1);
     }
 }
 
-/// Counters and the histogram, looked up once.
+/// Handles of the counters and the histogram.
 struct Meters {
     seconds: Histogram,
     statuses: [Counter; STATUSES.len()],

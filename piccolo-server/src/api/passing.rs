@@ -1,4 +1,4 @@
-//! What is asked of keys that another instance decides for, passed on to it: one call for each instance.
+//! Forwards requests about keys to the instances that decide for them: one call for each instance.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
@@ -18,10 +18,10 @@ use crate::{
     key_hash::KeyHash,
 };
 
-/// Instances that are asked of a key: the one that decides, and the one that does in its place.
+/// Most instances that are called for a key: the one that decides, and its stand-in.
 const TRIES: usize = 2;
 
-/// Who made a call.
+/// The caller of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
     /// An agent, at this address where it is known.
@@ -30,20 +30,20 @@ pub(super) enum Caller {
     Instance,
 }
 
-/// What is to be done about one key.
+/// The work for one key.
 #[derive(Debug)]
 pub(super) enum Told<T> {
-    /// What the instance said that decides for it.
+    /// The answer of the instance that decides for it.
     There(T),
     /// This instance decides, and has for so long.
     Here(Tenure),
 }
 
 impl Caller {
-    /// Who made `request`.
+    /// The caller of `request`.
     ///
     /// # Errors
-    /// When it says without right that another instance passed it on.
+    /// When it claims wrongly that another instance forwarded it.
     pub(super) fn of(api: &Api, request: &Request) -> Result<Self, StrangerError> {
         Self::by(api, request.headers(), body::caller(request))
     }
@@ -70,16 +70,16 @@ impl Caller {
     }
 }
 
-/// A call about several keys, of which other instances are asked for theirs.
+/// A call about several keys: each part goes to the instance that decides for its keys.
 struct Question<'a, T> {
     path: &'static str,
-    /// The body that asks for some of the keys.
+    /// The body for some of the keys.
     body: &'a (dyn Fn(&[usize]) -> Option<Vec<u8>> + Sync),
     /// An answer for each of the keys.
     read: fn(&Reply) -> Option<Vec<T>>,
 }
 
-/// Asks other instances for the turns, and the holders, of those keys of a find that they decide for.
+/// Requests the turns and the holders of a find's keys from the instances that decide for them.
 pub(super) async fn joins(
     api: &Api,
     caller: Caller,
@@ -109,7 +109,7 @@ pub(super) async fn joins(
     told(api, caller, who, keys, &question).await
 }
 
-/// Tells other instances how far a node is with the keys that they decide for.
+/// Forwards a node's progress to the instances that decide for its keys.
 pub(super) async fn reports(
     api: &Api,
     caller: Caller,
@@ -168,7 +168,7 @@ pub(super) async fn leave(api: &Api, caller: Caller, call: &LeaveRequest) {
     join_all(calls).await;
 }
 
-/// What is said of each key, in their order.
+/// The answer for each key, in their order.
 async fn told<T: Send>(
     api: &Api,
     caller: Caller,

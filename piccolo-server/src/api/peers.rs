@@ -58,7 +58,7 @@ fn list(
     out.push(b']');
 }
 
-/// What comes behind the address.
+/// The text after the address.
 fn rest(out: &mut Vec<u8>, found: &Found, candidate: &Candidate, racks: &mut Racks) {
     out.extend_from_slice(b",\"rack\":");
     racks.name(out, &found.topology, candidate.rack());
@@ -75,7 +75,7 @@ fn rest(out: &mut Vec<u8>, found: &Found, candidate: &Candidate, racks: &mut Rac
 #[derive(Debug, Default)]
 struct Racks(Vec<(RackId, Range<usize>)>);
 
-/// Racks of one answer whose names are remembered.
+/// Most racks of one answer whose names are cached.
 const RACKS: usize = 32;
 
 impl Racks {

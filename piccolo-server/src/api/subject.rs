@@ -73,7 +73,7 @@ pub(crate) enum SubjectError {
 }
 
 impl Subject {
-    /// Checks what a call says of itself. Its group is made known to the store where it is new.
+    /// Checks a call's description of its node. Adds its group to the store where it is new.
     pub(crate) async fn new(
         api: &Api,
         caller: Option<SocketAddr>,
@@ -100,7 +100,7 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Whether some node of its group is, or was of late, at an address.
+    /// Whether some node of its group is, or recently was, at an address.
     pub(crate) fn knows(&self, peer: IpAddr) -> bool {
         let space = self.database.spaces(&self.group).of(Family::of(peer));
         space.is_some_and(|space| self.database.nodes().knows(space, peer))

@@ -1,4 +1,4 @@
-//! GET swarm: who of those that fetch a key takes it from whom.
+//! GET swarm: the nodes that fetch a key, each with its source.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ use crate::{
     key_hash::KeyHash,
 };
 
-/// Whose crowd.
+/// The key, and the node to explain.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SwarmQuery {
     key: String,
     group: String,
-    /// A node whose way to the root is wanted, where it serves its peers.
+    /// A node, by the address at which it serves peers: its path to the root is shown.
     node: Option<Holder>,
     /// `text` for people, JSON otherwise.
     format: Option<String>,

@@ -56,7 +56,7 @@ struct RackReply {
     declared: bool,
 }
 
-/// Whose rack is wanted.
+/// The address whose rack is requested.
 #[derive(Debug, Deserialize)]
 pub(crate) struct LocateQuery {
     /// The caller's where it is absent.
@@ -118,7 +118,7 @@ pub(crate) async fn locate(
 /// A topology file as YAML.
 pub(crate) async fn suggest(State(api): State<Arc<Api>>) -> Response {
     let nodes = addresses(&api.databases, api.now());
-    // On a copy, since it may take a while: holding the lock on the estimates would block reports.
+    // On a copy, since it may be slow: holding the lock on the estimates would block reports.
     let (estimates, now) = (api.bandwidth.estimates().clone(), api.clock.now());
     let file = tokio::task::spawn_blocking(move || topology::suggest(nodes, &estimates, now)).await;
     match file {

@@ -21,8 +21,8 @@ pub(crate) async fn method(method: Method, uri: Uri) -> Response {
     reply::json(StatusCode::METHOD_NOT_ALLOWED, &ErrorReply { error })
 }
 
-/// What a caller says may be long; an URI is ASCII.
+/// The beginning of a caller's text, which may be long; a URI is ASCII.
 fn shortened(text: &str) -> &str {
-    const MOST: usize = 200;
-    text.get(..MOST).unwrap_or(text)
+    const MAX_LENGTH: usize = 200;
+    text.get(..MAX_LENGTH).unwrap_or(text)
 }

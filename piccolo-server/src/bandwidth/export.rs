@@ -38,7 +38,7 @@ pub(super) const UNKNOWN: Metric = Metric::gauge(
 );
 
 /// Pairs with metrics of their own; each costs Prometheus two series.
-const MOST_PAIRS: usize = 256;
+const MAX_PAIRS: usize = 256;
 
 /// The series that there are.
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Export {
         let pairs = estimates.pairs();
         gauge!(PAIRS.name).set(as_f64(pairs.len()));
         for pair @ (from, to) in pairs {
-            if self.pairs.len() >= MOST_PAIRS {
+            if self.pairs.len() >= MAX_PAIRS {
                 break;
             }
             let name = |rack| topology.rack_name(rack).into_owned();

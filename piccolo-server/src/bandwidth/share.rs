@@ -1,4 +1,4 @@
-//! Shares what was learned with the other instances, through the database.
+//! Shares measurements with the other instances, through the database.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ const HALF_LIVES: u32 = 12;
 /// Rounds from one removal to the next.
 const SWEEP: u32 = 60;
 
-/// Exchanges what was learned, and counts.
+/// Exchanges measurements, and counts the exchanges.
 #[derive(Debug)]
 pub(super) struct Sharer {
     pub(super) bandwidth: Arc<Bandwidth>,

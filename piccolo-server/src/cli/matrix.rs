@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use super::server::{Bandwidth, Pair};
 
 /// With more racks the pairs are listed instead.
-const MOST: usize = 32;
+const MAX_RACKS: usize = 32;
 
 /// Senders down, receivers across.
 pub(super) fn table(known: &Bandwidth, coloured: bool) -> String {
@@ -17,7 +17,7 @@ pub(super) fn table(known: &Bandwidth, coloured: bool) -> String {
     if racks.is_empty() {
         return "no nodes are known\n".to_owned();
     }
-    let text = if racks.len() > MOST {
+    let text = if racks.len() > MAX_RACKS {
         list(known, coloured)
     } else {
         square(known, &racks, coloured)

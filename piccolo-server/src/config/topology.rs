@@ -39,10 +39,10 @@ pub enum TopologyCommand {
     },
 }
 
-/// Whom to rank for whom.
+/// Candidates, and the requester to rank them for.
 #[derive(Debug, Clone, Args)]
 pub struct Explain {
-    /// Where the knowledge comes from.
+    /// The source of topology and measurements.
     #[command(flatten)]
     pub source: Source,
     /// The requester's address.

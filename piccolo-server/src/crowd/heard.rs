@@ -1,5 +1,5 @@
-//! Keys of which it is known who asks the registry for them, or has them all: while an instance is new to
-//! deciding for a key, nobody else is sent there before that is known.
+//! Keys whose permit holder or complete holder is known. An instance that is new to deciding for a key
+//! gives no permit for it before that is known.
 
 use std::{
     collections::HashMap,
@@ -13,12 +13,12 @@ use swarm::Key;
 
 use crate::instances::Tenure;
 
-/// What was heard for longer ago than an instance is ever new is not needed any more.
-const KEPT: Duration = Duration::from_secs(10);
-/// How long who waits for it waits at most before asking again.
-const AGAIN: Duration = Duration::from_millis(500);
+/// Entries older than any instance's learning period are dropped.
+const MAX_AGE: Duration = Duration::from_secs(10);
+/// Longest retry interval told to a waiting node.
+const MAX_RETRY: Duration = Duration::from_millis(500);
 
-/// Keys, and when a permit for them or a whole copy of them was last heard of.
+/// Keys, and when a node last reported a permit for or a whole copy of them.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     keys: Mutex<HashMap<Key, Duration>>,
@@ -37,15 +37,15 @@ impl Heard {
 
     pub(super) fn forget(&self, now: Duration) {
         let mut heard = self.keys.lock();
-        heard.retain(|_, at| now.saturating_sub(*at) < KEPT);
+        heard.retain(|_, at| now.saturating_sub(*at) < MAX_AGE);
     }
 
-    /// How many were told to wait here, and not by the rules.
+    /// Number of requesters that were told to wait here, and not by the rules.
     pub(super) fn waits(&self) -> u64 {
         self.waits.load(Relaxed)
     }
 
-    /// Whether this instance has yet to hear of the key, and for how long it may have to.
+    /// The rest of the learning period, if this instance has not heard of the key yet.
     pub(super) fn lacks(&self, key: Key, tenure: Tenure) -> Option<Duration> {
         match tenure {
             Tenure::New(left) => (!self.keys.lock().contains_key(&key)).then_some(left),
@@ -53,11 +53,11 @@ impl Heard {
         }
     }
 
-    /// What who asks is told where this instance has yet to hear of the key.
+    /// Answer for a requester while this instance has not yet heard of the key.
     pub(super) fn wait(&self, key: Key, tenure: Tenure, fetch: &Fetch) -> Option<Turn> {
         let left = self.lacks(key, tenure)?;
         self.waits.fetch_add(1, Relaxed);
-        let wait_ms = u32::try_from(left.min(AGAIN).as_millis()).unwrap_or(u32::MAX);
+        let wait_ms = u32::try_from(left.min(MAX_RETRY).as_millis()).unwrap_or(u32::MAX);
         let verdict = Verdict::Wait {
             wait_ms: wait_ms.max(1),
         };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use swarm::{Explanation, MemberView, Phase, Rack, Reason};
 use topology::Topology;
 
-/// Those who fetch one key.
+/// The nodes that fetch one key.
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
     /// The instance that this is the view of, where there may be others.
@@ -17,7 +17,7 @@ pub(crate) struct View {
     sums: Sums,
     /// The racks in the order of the tree.
     racks: Vec<RackLine>,
-    /// From the node that was asked for to the root of what it takes.
+    /// The path from the requested node to the root of its sources.
     path: Vec<NodeLine>,
 }
 

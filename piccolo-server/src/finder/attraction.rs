@@ -28,11 +28,11 @@ const RACKS: usize = 8;
 /// Prefixes searched of one rack.
 const PREFIXES: usize = 4;
 /// Capacity: requesters' racks in the cache.
-const MOST: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+const MAX_RACKS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 impl Default for Attraction {
     fn default() -> Self {
-        Self(RwLock::new(LruCache::new(MOST)))
+        Self(RwLock::new(LruCache::new(MAX_RACKS)))
     }
 }
 

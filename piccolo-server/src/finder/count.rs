@@ -32,7 +32,7 @@ pub(super) const PROBES: Metric = Metric::counter(
     "Finds that put a holder first so that its slow path is measured again.",
 );
 
-/// Counters, looked up once.
+/// Handles of the counters.
 pub(super) struct Counts {
     same_rack: Counter,
     near: Counter,

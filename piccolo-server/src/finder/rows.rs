@@ -1,4 +1,4 @@
-//! The candidates of a key whose list is not in memory: short scans of the database's index.
+//! The candidates of a key whose set is not in memory: short scans of the database's index.
 
 use super::{Asker, limit};
 use crate::{

@@ -25,13 +25,13 @@ pub(super) const LOOKUPS: Metric = Metric::counter(
     &[(
         "outcome",
         "`hit`, `miss` (the database was asked), `many` (it was asked for the requester's \
-         neighbours only), `late` (an old list is good enough while it is read anew), `stale` (the \
-         database is away)",
+         neighbours only), `late` (a stale set is used while it is loaded again), `stale` (a stale set \
+         is used because the database is away)",
     )],
     "Keys looked up for finds, by where the holders came from.",
 );
 
-/// The holders of keys of one database that were asked for lately.
+/// The holders of keys of one database that were requested recently.
 #[derive(Debug)]
 pub(crate) struct HolderCache {
     store: Arc<dyn Store>,
@@ -59,7 +59,7 @@ pub(crate) struct KeyQuery {
     pub(crate) neighbours: u32,
 }
 
-/// What is known of a key's holders.
+/// The known holders of a key.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// All of them.
@@ -75,9 +75,9 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of all entries.
 const BUDGET: usize = 40 << 20;
 /// A set of fewer holders is loaded in the foreground, as rows.
-const MOST_ROWS: u32 = 256;
+const MAX_ROWS: u32 = 256;
 /// One of fewer than this in the foreground as well, packed into one value.
-const MOST_PACKED: u32 = 2048;
+const MAX_PACKED: u32 = 2048;
 /// Requests after which a larger set is loaded in the background.
 const REQUESTS_BEFORE_REFRESH: u32 = 4;
 /// Background loads at the same time.
@@ -85,8 +85,8 @@ const REFRESHES: usize = 2;
 /// Rows of one page of a background load.
 const PAGE: u32 = 4096;
 /// Larger sets are never loaded: keys that everybody has are found next door.
-const LARGEST_SET: usize = 400_000;
-/// A stale set of more holders is answered while it is loaded anew.
+const MAX_SET: usize = 400_000;
+/// A stale set of more holders than this is the answer while a load is in flight.
 const STALE_WHILE_REFRESHED: usize = 1024;
 
 impl HolderCache {
@@ -202,10 +202,10 @@ impl HolderCache {
         }
     }
 
-    /// Loads a key and caches what comes of it.
+    /// Loads a key and caches the result.
     async fn load_into(&self, entry: &Arc<Entry>, query: KeyQuery) -> Result<Lookup, StoreError> {
         let load = entry.start_load();
-        let loaded = self.load(query, MOST_ROWS).await?;
+        let loaded = self.load(query, MAX_ROWS).await?;
         match &loaded {
             Lookup::Complete(set) => {
                 count("miss");
@@ -230,7 +230,7 @@ impl HolderCache {
             let load = self.load_into(entry, query);
             match tokio::time::timeout(QUERY_TIMEOUT, load).await {
                 Ok(Ok(loaded)) => return loaded,
-                Ok(Err(error)) => debug!(error = %chain(&error), "answered from an old list"),
+                Ok(Err(error)) => debug!(error = %chain(&error), "answered from a stale set"),
                 Err(_) => {}
             }
             *self.failed.lock() = Some(Instant::now());
@@ -245,7 +245,7 @@ impl HolderCache {
         let is_cached = !self.ttl.is_zero();
         let steps = [
             (SizeHint::Small, most_rows, SizeHint::Medium),
-            (SizeHint::Medium, MOST_PACKED, SizeHint::Large),
+            (SizeHint::Medium, MAX_PACKED, SizeHint::Large),
         ];
         let space = (query.space, query.family);
         for (hint, limit, next) in steps.into_iter().take(if is_cached { 2 } else { 1 }) {
@@ -294,7 +294,7 @@ impl HolderCache {
             match cache.load_pages(query).await {
                 Ok(Some(set)) => cache.keep(load, Cached::Complete(Arc::new(set))),
                 Ok(None) => entry.set_too_large(),
-                Err(error) => debug!(error = %chain(&error), "a long list was not read"),
+                Err(error) => debug!(error = %chain(&error), "a large set was not loaded"),
             }
             drop(refresh);
         });
@@ -313,7 +313,7 @@ impl HolderCache {
             if !is_full {
                 return Ok(Some(set));
             }
-            if set.len() > LARGEST_SET {
+            if set.len() > MAX_SET {
                 return Ok(None);
             }
         }

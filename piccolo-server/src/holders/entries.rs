@@ -18,7 +18,7 @@ use crate::{key_hash::KeyHash, quick_hash::QuickHash, store::SpaceId};
 
 type Key = (SpaceId, KeyHash);
 
-/// How many entries there are, and what they take.
+/// Number of entries, and their memory in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CacheSize {
     pub(crate) keys: u64,
@@ -35,7 +35,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Takes about `budget` bytes at most.
+    /// Uses about `budget` bytes at most.
     pub(super) fn new(budget: usize) -> Self {
         Self {
             by_key: HashMap::default(),

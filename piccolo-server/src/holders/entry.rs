@@ -1,4 +1,4 @@
-//! One key's entry: what is cached of its holders, how fresh that is, and the loads in flight.
+//! One key's entry: its cached holders, their freshness, and the loads in flight.
 //!
 //! The module above draws the states.
 
@@ -31,7 +31,7 @@ pub(super) struct Entry {
 /// Kept small, since there are many: rarely needed fields are allocated on demand.
 #[derive(Debug, Default)]
 struct EntryState {
-    /// What was loaded, and when the load began.
+    /// The loaded holders, and when the load began.
     cached: Option<(Cached, Instant)>,
     /// Milliseconds from the load to the last revalidation.
     revalidated_ms: AtomicU32,
@@ -60,7 +60,7 @@ pub(super) enum SetChange {
     Removed(Packed),
 }
 
-/// A query of the database in flight. It may or may not see what is stored meanwhile.
+/// A query of the database in flight. It may or may not see concurrent writes.
 #[derive(Debug)]
 pub(super) struct Load {
     entry: Arc<Entry>,
@@ -78,7 +78,7 @@ pub(super) enum Cached {
     TooMany,
 }
 
-/// A time in which nobody but this instance stored anything.
+/// A period in which only this instance wrote to the database.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QuietPeriod {
     pub(super) begin: Instant,
@@ -102,17 +102,17 @@ pub(super) struct Refresh(Arc<Entry>);
 /// Bytes of an entry beside its set, its places among the entries included.
 const ENTRY_BYTES: usize = 320;
 /// Changes that are logged for loads in flight.
-const MOST_CHANGES: usize = 4096;
-/// How long a key is taken to have too many holders.
+const MAX_CHANGES: usize = 4096;
+/// How long a key counts as one with too many holders.
 const TOO_MANY_TTL: Duration = Duration::from_secs(10);
 /// Number of holders for which a set has twice the TTL of an empty one.
 const HOLDERS_OF_DOUBLE_TTL: u32 = 10;
 /// The longest TTL, in TTLs of an empty set.
-const LONGEST_TTL: u32 = 60;
+const MAX_TTL: u32 = 60;
 /// While the database is away, a set that was right this long ago is still answered.
 const STALE_IF_ERROR: Duration = Duration::from_mins(15);
 /// The longest time that revalidation extends an entry after its load.
-const LONGEST_REVALIDATION: Duration = Duration::from_mins(15);
+const MAX_REVALIDATION: Duration = Duration::from_mins(15);
 /// A value of `requests`: the set is too large to be loaded.
 const TOO_LARGE: u32 = u32::MAX;
 
@@ -122,17 +122,17 @@ impl Entry {
         self.referenced.store(true, Relaxed);
     }
 
-    /// Clears the reference bit; says whether it was set.
+    /// Clears the reference bit; returns whether it was set.
     pub(super) fn take_referenced(&self) -> bool {
         self.referenced.swap(false, Relaxed)
     }
 
-    /// Waits until nobody else loads the key in the foreground.
+    /// Waits until no other caller loads the key in the foreground.
     pub(super) async fn single_flight(&self) -> Permit<'_> {
         self.flight.acquire().await
     }
 
-    /// What is cached, and how fresh it is; revalidates it first where the quiet period covers it.
+    /// The cached holders and their freshness; revalidates them first where the quiet period covers them.
     pub(super) fn get(
         &self,
         now: Instant,
@@ -143,7 +143,7 @@ impl Entry {
         let (cached, loaded) = state.cached.as_ref()?;
         if quiet.begin <= *loaded && matches!(cached, Cached::Complete(_)) {
             let right_for = quiet.end.saturating_duration_since(*loaded);
-            let right_for = right_for.min(LONGEST_REVALIDATION).as_millis();
+            let right_for = right_for.min(MAX_REVALIDATION).as_millis();
             let millis = u32::try_from(right_for).unwrap_or(u32::MAX);
             state.revalidated_ms.fetch_max(millis, Relaxed);
         }
@@ -180,7 +180,7 @@ impl Entry {
     pub(super) fn apply(&self, change: SetChange) -> (usize, usize) {
         let mut state = self.state.write();
         if let Some(replay) = &mut state.replay
-            && replay.changes.len() < MOST_CHANGES
+            && replay.changes.len() < MAX_CHANGES
         {
             replay.changes.push(change);
         }
@@ -190,7 +190,7 @@ impl Entry {
         state.measure()
     }
 
-    /// Counts a request; says whether there were `enough` since the last load.
+    /// Counts a request; returns whether there were `enough` since the last load.
     pub(super) fn count_request(&self, enough: u32) -> bool {
         let mut state = self.state.write();
         if state.requests == TOO_LARGE {
@@ -211,7 +211,7 @@ impl Entry {
         (!in_flight).then(|| Refresh(Arc::clone(self)))
     }
 
-    /// What the entry takes.
+    /// Memory of the entry, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.state.read().bytes()
     }
@@ -229,7 +229,7 @@ impl EntryState {
         (before, self.bytes())
     }
 
-    /// When what was loaded then was last known to be right.
+    /// When the loaded holders were last known to be right.
     fn last_right(&self, loaded: Instant) -> Instant {
         loaded + Duration::from_millis(self.revalidated_ms.load(Relaxed).into())
     }
@@ -245,7 +245,7 @@ impl Cached {
         match self {
             Self::Complete(set) => {
                 let holders = u32::try_from(set.len()).unwrap_or(u32::MAX);
-                let holders = holders.min((LONGEST_TTL - 1) * HOLDERS_OF_DOUBLE_TTL);
+                let holders = holders.min((MAX_TTL - 1) * HOLDERS_OF_DOUBLE_TTL);
                 ttl.saturating_add(ttl.saturating_mul(holders) / HOLDERS_OF_DOUBLE_TTL)
             }
             Self::TooMany => TOO_MANY_TTL,
@@ -282,7 +282,7 @@ impl Load {
         let log = state.replay.as_ref().map(|replay| &*replay.changes);
         let log = log.unwrap_or_default();
         // A full log may have dropped some. The next load begins after all of them.
-        if log.len() < MOST_CHANGES {
+        if log.len() < MAX_CHANGES {
             if let (Cached::Complete(set), Some(changes)) =
                 (&mut loaded, log.get(self.logged_before..))
                 && !changes.is_empty()

@@ -44,13 +44,13 @@ struct BlockHolders<'a> {
 /// Goes through a set in its order.
 #[derive(Debug)]
 struct Ascending<'a> {
-    /// Was looked at, and not taken.
+    /// Was examined, and not chosen.
     next: Option<Spot>,
     within: Option<BlockHolders<'a>>,
     blocks: slice::Iter<'a, Block>,
 }
 
-/// Goes from a place in both directions: the nearer of the two next holders comes first.
+/// Walks from a place in both directions: the nearer of the two next holders comes first.
 #[derive(Debug)]
 pub(crate) struct NearestFirst<'a> {
     set: &'a HolderSet,
@@ -82,7 +82,7 @@ impl HolderSet {
         }
     }
 
-    /// Takes holders that are in their order already.
+    /// Builds a set of holders that are sorted already.
     pub(super) fn from_sorted(family: Family, holders: &[Packed]) -> Self {
         let mut set = Self::new(family);
         set.append(holders);
@@ -96,7 +96,7 @@ impl HolderSet {
         Self::from_sorted(family, &holders)
     }
 
-    /// Adds some that are in their order, and come after all that are there.
+    /// Appends sorted holders that come after all present ones.
     pub(super) fn append(&mut self, holders: &[Packed]) {
         self.blocks.reserve_exact(holders.len().div_ceil(BLOCK));
         self.blocks
@@ -200,7 +200,7 @@ impl HolderSet {
     }
 }
 
-/// Bytes that the allocator and the counters of a shared block take.
+/// Overhead of a shared block, in bytes: allocator and reference counts.
 const SHARED: usize = 32;
 
 impl Block {

@@ -20,7 +20,7 @@ pub(super) struct Permit<'a> {
 }
 
 impl SingleFlight {
-    /// Waits until nobody else has the permit.
+    /// Waits until no other caller has the permit.
     pub(super) async fn acquire(&self) -> Permit<'_> {
         // Made before the wait: a caller that gives up while it waits cleans up, too.
         let mut permit = Permit {

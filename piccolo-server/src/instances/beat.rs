@@ -1,4 +1,4 @@
-//! The task that says that this instance is there, and watches the others.
+//! The task that announces this instance, and watches the others.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ const MISSED: Duration = Duration::from_secs(5);
 /// other then, and one that does not answer is passed over.
 const KEEP: Duration = Duration::from_mins(1);
 
-/// Says that an instance is there.
+/// Announces an instance.
 #[derive(Debug)]
 pub(super) struct Beater {
     instances: Arc<Instances>,
@@ -61,7 +61,7 @@ impl Beater {
         }
     }
 
-    /// Writes this instance's row, and looks at the others'.
+    /// Writes this instance's row, and reads the others'.
     pub(super) async fn round(&mut self) {
         match self.exchange().await {
             Ok(rows) => self.seen(&rows).await,

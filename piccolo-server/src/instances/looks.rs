@@ -1,5 +1,5 @@
-//! Who lives, judged by whether its row changes from one look to the next. Looks are counted, not time,
-//! so no two clocks are compared.
+//! The live instances: those whose rows change from one poll to the next. Polls are counted, not time, so
+//! no two clocks are compared.
 
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -7,13 +7,13 @@ use tracing::warn;
 
 use crate::store::{InstanceRow, Writer};
 
-/// An instance whose row stayed the same during so many looks, one a second, is gone. Who asks it finds
-/// out sooner.
-const SILENT: u32 = 5;
-/// After so many its row is removed.
-const OLD: u32 = 60;
+/// An instance whose row stays the same for this many consecutive polls, one a second, is gone. A
+/// caller of it notices sooner.
+const GONE_AFTER_POLLS: u32 = 5;
+/// Its row is removed after this many polls.
+const REMOVED_AFTER_POLLS: u32 = 60;
 
-/// What was seen of the rows so far.
+/// The rows as of the last polls.
 #[derive(Debug)]
 pub(super) struct Looks {
     own: Writer,
@@ -25,22 +25,22 @@ pub(super) struct Looks {
 #[derive(Debug, Clone, Copy)]
 struct Watched {
     row: InstanceRow,
-    /// Whether it was seen to write, so that a row from before this instance began is not believed.
+    /// Whether its row changed during a poll: a row from before this instance's start proves nothing.
     wrote: bool,
     silent: u32,
 }
 
-/// What a look tells.
+/// The result of a poll.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// The others that live, each address once, in order.
+    /// The other live instances, each address once, sorted.
     pub(super) live: Vec<InstanceRow>,
-    /// Rows that nobody writes any more.
+    /// Rows that no instance writes any more.
     pub(super) old: Vec<InstanceRow>,
 }
 
 impl Looks {
-    /// Those of the instance that writes the row `own`, and is reached at `address`.
+    /// State of the instance that writes the row `own` and has the address `address`.
     pub(super) fn of(own: Writer, address: SocketAddr) -> Self {
         Self {
             own,
@@ -50,7 +50,7 @@ impl Looks {
         }
     }
 
-    /// A look at all rows.
+    /// Polls all rows.
     pub(super) fn look(&mut self, rows: &[InstanceRow]) -> Seen {
         let is_first = self.watched.is_none();
         let before = self.watched.take().unwrap_or_default();
@@ -60,10 +60,10 @@ impl Looks {
         for row in rows.iter().filter(|row| row.id != self.own) {
             let now = watch(before.get(&row.id.0), *row, is_first);
             watched.insert(row.id.0, now);
-            if now.silent >= OLD {
+            if now.silent >= REMOVED_AFTER_POLLS {
                 seen.old.push(*row);
             }
-            if now.wrote && now.silent < SILENT {
+            if now.wrote && now.silent < GONE_AFTER_POLLS {
                 live.push(now);
             }
         }
@@ -76,7 +76,7 @@ impl Looks {
         seen
     }
 
-    /// A row with this instance's own address is from before its restart, unless somebody writes it.
+    /// A row with this instance's own address is from before its restart, unless it still changes.
     fn warn_of_twins(&mut self, live: &[Watched]) {
         let is_twin = |other: &&Watched| other.row.address == self.address && other.silent == 0;
         let is_there = live.iter().any(|other| is_twin(&other));
@@ -130,16 +130,24 @@ mod tests {
     #[test]
     fn who_writes_lives_and_who_does_not_goes() {
         let mut looks = Looks::of(Writer(1), ([10, 0, 0, 1], 7789).into());
-        // A row from before may be of one that is gone.
+        // An older row may be of an instance that has ended.
         assert_eq!(ids(&looks.look(&[row(1, 1, 1), row(2, 2, 7)]).live), [0; 0]);
         assert_eq!(ids(&looks.look(&[row(1, 1, 1), row(2, 2, 8)]).live), [2]);
         // A new one has just been written; beats may go back, after a failover.
         assert_eq!(ids(&looks.look(&[row(2, 2, 3), row(3, 3, 1)]).live), [2, 3]);
-        for look in 1..=OLD {
+        for look in 1..=REMOVED_AFTER_POLLS {
             let seen = looks.look(&[row(2, 2, 3), row(3, 3, 1 + i64::from(look))]);
-            let live: &[i64] = if look < SILENT { &[2, 3] } else { &[3] };
+            let live: &[i64] = if look < GONE_AFTER_POLLS {
+                &[2, 3]
+            } else {
+                &[3]
+            };
             assert_eq!(ids(&seen.live), live, "{look}");
-            let old: &[i64] = if look < OLD { &[] } else { &[2] };
+            let old: &[i64] = if look < REMOVED_AFTER_POLLS {
+                &[]
+            } else {
+                &[2]
+            };
             assert_eq!(ids(&seen.old), old, "{look}");
         }
     }

@@ -1,4 +1,4 @@
-//! Another instance: whether it may be asked, and since when it is not.
+//! Another instance: whether it may be called, and since when it is in back-off.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,13 +10,13 @@ use super::{Tenure, number};
 use crate::store::InstanceRow;
 
 /// Calls to one instance in flight.
-const IN_FLIGHT: usize = 256;
+const MAX_IN_FLIGHT: usize = 256;
 /// How long an instance that failed is left alone, at first and at most.
-const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
-/// A node with a permit says within this time that it has one: reports come each second.
-const HEARD: Duration = Duration::from_millis(1500);
-/// Who has not decided in an instance's place for so long begins anew when it does.
-const FORGOTTEN: Duration = Duration::from_secs(5);
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
+/// A node with a permit reports it within this time: nodes report each second.
+const PERMIT_REPORTED_WITHIN: Duration = Duration::from_millis(1500);
+/// A stand-in idle for this long starts with empty state.
+const STAND_IN_IDLE: Duration = Duration::from_secs(5);
 
 /// Another instance.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ impl Peer {
         Self {
             row,
             number: number(row.address),
-            turns: Semaphore::new(IN_FLIGHT),
-            breaker: Mutex::new(Breaker::new(ALONE.0, ALONE.1)),
+            turns: Semaphore::new(MAX_IN_FLIGHT),
+            breaker: Mutex::new(Breaker::new(BACK_OFF.0, BACK_OFF.1)),
             failed: Mutex::default(),
             stand_in: Mutex::default(),
         }
@@ -53,7 +53,7 @@ impl Peer {
         self.row.address
     }
 
-    /// Whether it may be asked now; one that failed is tried again from time to time.
+    /// Whether it may be called now; one that failed is probed from time to time.
     pub(super) fn admits(&self, now: Instant) -> bool {
         self.breaker.lock().admit(now) != Admission::Open
     }
@@ -83,10 +83,10 @@ impl Peer {
         let lasting = stand_in.filter(|lasting| lasting.lasts(now));
         let since = lasting.map_or(now, |lasting| lasting.since);
         *stand_in = Some(StandIn { since, last: now });
-        Tenure::until(since + HEARD, now)
+        Tenure::until(since + PERMIT_REPORTED_WITHIN, now)
     }
 
-    /// Whether this instance has decided in its place of late.
+    /// Whether this instance recently decided in its place.
     pub(super) fn is_stood_in_for(&self, now: Instant) -> bool {
         self.stand_in
             .lock()
@@ -96,6 +96,6 @@ impl Peer {
 
 impl StandIn {
     fn lasts(self, now: Instant) -> bool {
-        now.duration_since(self.last) < FORGOTTEN
+        now.duration_since(self.last) < STAND_IN_IDLE
     }
 }

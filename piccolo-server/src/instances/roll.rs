@@ -14,7 +14,7 @@ const TAKING_OVER: Duration = Duration::from_millis(2500);
 /// Earlier lists that are remembered.
 const EARLIER: usize = 8;
 
-/// A list of instances; another list takes its place when it changes.
+/// A list of instances; a change replaces it by another list.
 #[derive(Debug)]
 pub(super) struct Roll {
     own: u64,
@@ -71,9 +71,9 @@ impl Roll {
         }
     }
 
-    /// Who decides for each key. An instance that failed just now is passed over.
+    /// The instance that decides for each key. One in back-off is skipped.
     pub(super) fn deciders(&self, keys: &[Key], now: Instant) -> Vec<Decider> {
-        // One probe of an instance that failed may ask for several keys.
+        // One probe of an instance in back-off may carry several keys.
         let mut admitted: Vec<Option<bool>> = vec![None; self.peers.len()];
         let mut decider = |key| {
             let Some((at, listed)) = self.listed(key) else {
@@ -120,7 +120,7 @@ impl Roll {
         self.peers.get(at).map(|peer| (at, peer))
     }
 
-    /// Who decides while `listed` does not.
+    /// The stand-in while `listed` does not answer.
     fn next_best(&self, key: Key, listed: &Peer, now: Instant) -> Decider {
         match self.second(key, listed, now) {
             Some(other) => Decider::There(Arc::clone(other)),

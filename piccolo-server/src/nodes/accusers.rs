@@ -10,7 +10,7 @@ const ENOUGH: usize = 3;
 const WINDOW: i64 = 60_000;
 /// Accused nodes that are remembered; beyond, only those that are accused already. Not an LRU cache: an
 /// accusation of further nodes must not evict the accusations that are about to take a node out.
-const MOST: usize = 10_000;
+const MAX_ACCUSED: usize = 10_000;
 
 /// Accusations of the last minute.
 #[derive(Debug, Default)]
@@ -20,11 +20,11 @@ impl Accusers {
     /// Notes that the peer at `by` could not fetch from `node`. Returns whether enough different
     /// hosts did since `heard`, the node's last keepalive.
     pub(super) fn add(&mut self, node: NodeKey, by: IpAddr, now: i64, heard: i64) -> bool {
-        if self.0.len() >= MOST {
+        if self.0.len() >= MAX_ACCUSED {
             self.0
                 .retain(|_, said| said.iter().any(|(_, at)| *at > now - WINDOW));
         }
-        if self.0.len() >= MOST && !self.0.contains_key(&node) {
+        if self.0.len() >= MAX_ACCUSED && !self.0.contains_key(&node) {
             return false;
         }
         let said = self.0.entry(node).or_default();

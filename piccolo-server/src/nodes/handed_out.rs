@@ -17,7 +17,7 @@ pub(crate) struct HandedOut {
 const HALF_LIFE: f32 = 4000.0;
 
 impl HandedOut {
-    /// What is left of the count.
+    /// The decayed count.
     pub(crate) fn count(&self, now: i64) -> f32 {
         let sum = f32::from_bits(self.sum.load(Relaxed));
         if sum == 0.0 {

@@ -1,4 +1,4 @@
-//! When a node was last heard of, and in which state it was then, as one number.
+//! When a node sent its last call, and its state then, as one number.
 //!
 //! Instances learn of a node in different orders. The later one wins, from any instance; at the
 //! same moment, the state that takes the node out wins. So all instances and the database converge,
@@ -11,7 +11,7 @@ use crate::store::NodeState;
 pub(super) struct Life(u64);
 
 impl Life {
-    /// Never heard of.
+    /// It has sent no call.
     pub(super) const NONE: Self = Self(0);
 
     /// `at` in milliseconds since the Unix epoch.

@@ -11,7 +11,7 @@ use crate::{
     store::{NodeKey, NodeRow, NodeState, Seen, Version},
 };
 
-/// A node's state besides its set. A new node was never heard of.
+/// A node's state besides its set. A new node has no keepalive yet.
 ///
 /// A find reads some hundred nodes: the fields that it needs lie together, for the processor's
 /// cache.
@@ -105,7 +105,7 @@ impl Node {
         self.rest.written.store(Life::NONE.number(), Relaxed);
     }
 
-    /// When it was last heard of.
+    /// When it sent its last call.
     pub(super) fn heard(&self) -> i64 {
         self.life().at()
     }

@@ -105,7 +105,7 @@ fn all_peers_share_the_reporters_links() {
 fn nothing_takes_longer_than_the_interval() {
     check(|o| o.received.busy_us = 40_001_000, Doubt::Future);
     check(|o| o.received.busy_us = u64::MAX, Doubt::Future);
-    check(|o| o.interval_ms = LONGEST_MS + 1, Doubt::Stale);
+    check(|o| o.interval_ms = MAX_MS + 1, Doubt::Stale);
     check(|o| o.interval_ms = u64::MAX, Doubt::Stale);
     check(|o| o.interval_ms = 0, Doubt::Empty);
 }
@@ -131,7 +131,10 @@ fn a_report_is_bounded() {
         })
         .collect();
     let (believed, doubts) = sift(&all);
-    assert_eq!((believed.len(), doubts), (MOST, vec![Doubt::TooMany; 6]));
+    assert_eq!(
+        (believed.len(), doubts),
+        (MAX_ENTRIES, vec![Doubt::TooMany; 6])
+    );
 }
 
 #[test]

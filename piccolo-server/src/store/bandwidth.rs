@@ -54,7 +54,7 @@ pub(super) async fn of_others<E: Engine>(
         .map_err(|e| StoreError::of("read what was learned of bandwidth", e))
 }
 
-/// Removes what was written before that time.
+/// Removes rows older than that time.
 pub(super) async fn forget<E: Engine>(engine: &E, before: i64) -> Result<(), StoreError> {
     let failed = |e| StoreError::of("forget old bandwidth", e);
     let mut work = engine.begin().await.map_err(failed)?;

@@ -238,7 +238,7 @@ fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, taken: Tak
     let Some(row) = row else {
         return Some(now);
     };
-    // Later than whatever took the node out, also by a clock that is ahead.
+    // A timestamp above the stored one, even if the clock that wrote it ran ahead.
     let since = match row.state {
         NodeState::Up => row.seen,
         NodeState::Left | NodeState::Broken => row.seen.saturating_add(1),

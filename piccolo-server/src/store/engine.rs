@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future};
 
-use sqlx::migrate::Migrator;
+use sqlx::{ColumnIndex, Decode, Row, migrate::Migrator};
 
 use crate::store::{Connections, statement::Statement};
 
@@ -11,7 +11,7 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// A transaction.
     type Work: Work;
 
-    /// How it spells what is not spelt alike everywhere.
+    /// Its spelling of statements that differ between engines.
     const DIALECT: Dialect;
 
     /// Transactions that change sets and do not wait for each other.
@@ -57,7 +57,7 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     fn is_no_table(error: &sqlx::Error) -> bool;
 }
 
-/// A transaction; what was not committed when it is dropped is undone.
+/// A transaction; a drop without commit rolls it back.
 pub(crate) trait Work: Send {
     /// Reads.
     fn rows<T: Send>(
@@ -76,7 +76,7 @@ pub(crate) trait Work: Send {
     fn commit(self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
 
-/// Takes one row apart.
+/// Parses one row.
 pub(crate) type Map<T> = fn(&dyn Columns) -> Result<T, sqlx::Error>;
 
 /// One row.
@@ -86,13 +86,33 @@ pub(crate) trait Columns {
     fn bytes(&self, index: usize) -> Result<&[u8], sqlx::Error>;
 }
 
+impl<R: Row> Columns for R
+where
+    usize: ColumnIndex<R>,
+    for<'r> i64: Decode<'r, R::Database>,
+    for<'r> Option<i64>: Decode<'r, R::Database>,
+    for<'r> &'r [u8]: Decode<'r, R::Database>,
+{
+    fn int(&self, index: usize) -> Result<i64, sqlx::Error> {
+        self.try_get_unchecked(index)
+    }
+
+    fn maybe_int(&self, index: usize) -> Result<Option<i64>, sqlx::Error> {
+        self.try_get_unchecked(index)
+    }
+
+    fn bytes(&self, index: usize) -> Result<&[u8], sqlx::Error> {
+        self.try_get_unchecked(index)
+    }
+}
+
 /// How many short values are read as one long one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InOne {
     /// Stand before and after the query.
     pub(crate) before: &'static str,
     pub(crate) after: &'static str,
-    /// From so many rows on, one long value costs less than the rows.
+    /// Number of rows from which on one long value costs less than the rows.
     pub(crate) from: u32,
 }
 

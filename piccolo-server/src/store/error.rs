@@ -1,4 +1,4 @@
-//! Why a store did not do what it was asked for.
+//! Why a call of a store failed.
 
 mod cause;
 mod misfit;
@@ -16,7 +16,7 @@ pub(crate) enum StoreError {
     /// The database could not be reached, broke off, or refused.
     #[error("the database did not {0}")]
     Database(&'static str, #[source] sqlx::Error),
-    /// Somebody has to change a setting, here or at the database: no waiting helps.
+    /// An operator has to change a setting, here or at the database: a retry does not help.
     #[error(transparent)]
     Misfit(Misfit),
     /// The schema could not be brought up to date.
@@ -31,7 +31,7 @@ pub(crate) enum StoreError {
         /// The first one that is missing.
         migration: i64,
     },
-    /// Every number for a space is taken.
+    /// Every number for a space is in use.
     #[error("there are too many groups already for a new one")]
     TooManySpaces,
 }
@@ -53,7 +53,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the same may well succeed later, without anybody's doing.
+    /// Whether a retry may succeed without an operator's help.
     pub(crate) fn may_pass(&self) -> bool {
         let passes = |error| matches!(cause(error), Cause::Away | Cause::Conflict | Cause::Closed);
         match self {

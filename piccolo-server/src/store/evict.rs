@@ -15,7 +15,7 @@ use crate::{
 /// Rows of one statement; the databases bound the arguments of one.
 const ROWS: usize = 512;
 
-/// Nodes of which nothing was heard since `before`.
+/// Nodes without a call since `before`.
 ///
 /// A row is stamped when it is written, so the stamp is never older than the keepalive in it: the
 /// index on stamps finds the few old rows.

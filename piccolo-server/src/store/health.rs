@@ -2,31 +2,29 @@
 
 use std::{
     io,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::store::error::{Cause, Misfit, cause};
 
 /// How long the breaker stays open; then one caller probes the server.
-const REST: Duration = Duration::from_millis(500);
+const OPEN_FOR: Duration = Duration::from_millis(500);
 
-/// What is known of a server.
+/// State of a server's circuit breaker.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     rest: Mutex<Option<Rest>>,
     failures: AtomicU64,
 }
 
-/// Of a server that did not answer, or lets nobody in.
+/// The open state: the server did not answer, or accepts no login.
 #[derive(Debug)]
 struct Rest {
-    /// Until when it is left alone.
+    /// When the next probe may go.
     until: Instant,
     /// The misconfiguration, reported also to callers that are not let through.
     misfit: Option<Misfit>,
@@ -58,8 +56,8 @@ impl Health {
         let error = result.as_ref().err();
         let failed =
             error.filter(|e| matches!(cause(e), Cause::Away | Cause::Misfit | Cause::Closed));
-        *self.rest() = failed.map(|error| Rest {
-            until: Instant::now() + REST,
+        *self.rest.lock() = failed.map(|error| Rest {
+            until: Instant::now() + OPEN_FOR,
             misfit: Misfit::of(error),
         });
         if failed.is_some() {
@@ -68,9 +66,9 @@ impl Health {
         result
     }
 
-    /// Forgets that it did not answer.
+    /// Closes the breaker.
     pub(super) fn forget(&self) {
-        *self.rest() = None;
+        *self.rest.lock() = None;
     }
 
     /// How often it did not answer. Connections from before the last time may be dead, or lead to a
@@ -79,30 +77,26 @@ impl Health {
         self.failures.load(Relaxed)
     }
 
-    /// Whether it was away lately.
+    /// Whether the breaker is open.
     pub(super) fn is_away(&self) -> bool {
-        let rest = self.rest();
+        let rest = self.rest.lock();
         rest.as_ref()
             .is_some_and(|rest| Instant::now() < rest.until)
     }
 
     /// Why no call is made, while the breaker is open. After that the first caller may probe.
     fn refuses(&self) -> Option<sqlx::Error> {
-        let mut rest = self.rest();
+        let mut rest = self.rest.lock();
         let rest = rest.as_mut()?;
         let now = Instant::now();
         if now >= rest.until {
-            rest.until = now + REST;
+            rest.until = now + OPEN_FOR;
             return None;
         }
         Some(match &rest.misfit {
             Some(misfit) => misfit.clone().into_error(),
             None => away("the database is away; it is tried again within a second"),
         })
-    }
-
-    fn rest(&self) -> std::sync::MutexGuard<'_, Option<Rest>> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The keys that nodes hold, as far as they were asked for.
+/// The keys that nodes hold, of those that were queried.
 pub(super) type Held = HashMap<NodeKey, HashSet<KeyHash>>;
 
 /// Reads the keys of a delta, or the whole set for a replacement that differs from the stored set.
@@ -105,7 +105,7 @@ fn whole_set(row: &dyn Columns) -> Result<(NodeKey, HashSet<KeyHash>), sqlx::Err
     Ok((node, keys.filter_map(KeyHash::from_slice).collect()))
 }
 
-/// Keys of one node, of which it is asked which it holds.
+/// A query: which of these keys one node holds.
 type Piece<'a> = &'a [(NodeKey, KeyHash)];
 
 /// Keys of one piece, and pieces of one statement.

@@ -1,4 +1,4 @@
-//! Reading who holds what.
+//! Reads holders of keys.
 
 use std::net::Ipv4Addr;
 

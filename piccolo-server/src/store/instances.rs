@@ -10,8 +10,8 @@ use crate::store::{
     statement::{Arg, Statement},
 };
 
-/// More instances are not read: nobody runs as many, and each of them calls all others.
-const MOST: i64 = 256;
+/// Most instances that are read: no site runs more, and each of them calls all others.
+const MAX_INSTANCES: i64 = 256;
 
 /// Writes an instance's row: one beat more, or the first one.
 pub(super) async fn beat<E: Engine>(engine: &E, row: &InstanceRow) -> Result<(), StoreError> {
@@ -36,7 +36,7 @@ async fn beaten<E: Engine>(engine: &E, row: &InstanceRow) -> Result<(), sqlx::Er
 /// The rows of all instances, also of those that are gone.
 pub(super) async fn all<E: Engine>(engine: &E) -> Result<Vec<InstanceRow>, StoreError> {
     let sql = "SELECT id, address, secret, beat FROM instance ORDER BY id LIMIT ?";
-    let read = engine.rows(Statement::fixed(sql, [Arg::Int(MOST)]), row);
+    let read = engine.rows(Statement::fixed(sql, [Arg::Int(MAX_INSTANCES)]), row);
     let rows = read.await;
     let rows = rows.map_err(|e| StoreError::of("read which instances there are", e))?;
     Ok(rows.into_iter().flatten().collect())

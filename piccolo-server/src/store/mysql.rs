@@ -14,9 +14,9 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, MySql as Db, Row as _, Transaction,
+    AssertSqlSafe, MySql as Db, Transaction,
     migrate::{MigrateError, Migrator},
-    mysql::{MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySqlRow},
+    mysql::{MySqlArguments, MySqlConnectOptions, MySqlDatabaseError},
     query::Query,
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,14 +25,14 @@ use tracing::debug;
 use self::link::{Link, all};
 use crate::store::{
     Connections,
-    engine::{Columns, Dialect, Engine, InOne, Map, Work},
+    engine::{Dialect, Engine, InOne, Map, Work},
     error::{Cause, cause},
     health::Health,
     statement::{Arg, Sql, Statement},
     timing::timed,
 };
 
-/// What is sent to the server beside the statements.
+/// Statements beside the store's own.
 #[cfg(test)]
 pub(super) fn beside_statements() -> Vec<&'static str> {
     let locks = [session::LOCK, session::UNLOCK];
@@ -221,18 +221,4 @@ fn query(statement: Statement) -> Query<'static, Db, MySqlArguments> {
             Arg::Holder(holder) => query.bind(holder.as_slice()),
             Arg::Text(text) => query.bind(text),
         })
-}
-
-impl Columns for MySqlRow {
-    fn int(&self, index: usize) -> Result<i64, sqlx::Error> {
-        self.try_get_unchecked(index)
-    }
-
-    fn maybe_int(&self, index: usize) -> Result<Option<i64>, sqlx::Error> {
-        self.try_get_unchecked(index)
-    }
-
-    fn bytes(&self, index: usize) -> Result<&[u8], sqlx::Error> {
-        self.try_get_unchecked(index)
-    }
 }

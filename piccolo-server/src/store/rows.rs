@@ -1,4 +1,4 @@
-//! Rows taken apart.
+//! Parsers of rows.
 
 use crate::{
     key_hash::{Fingerprint, KeyHash},

@@ -11,7 +11,7 @@ use daemon::access::{Need, Obstacle, obstacle};
 use futures_util::{Stream, TryStreamExt as _};
 use log::LevelFilter;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Row as _, Sqlite as Db, SqlitePool, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Sqlite as Db, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     query::Query,
     sqlite::{
@@ -22,7 +22,7 @@ use sqlx::{
 
 use crate::store::{
     Connections,
-    engine::{Columns, Dialect, Engine, InOne, Map, Work},
+    engine::{Dialect, Engine, InOne, Map, Work},
     statement::{Arg, Sql, Statement},
     timing::timed,
 };
@@ -40,10 +40,10 @@ pub(crate) struct Sqlite {
 /// Why a file is not opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    /// This process may not: SQLite says no more than that it could not open something.
+    /// This process lacks a permission: SQLite's message is only that it could not open something.
     #[error(transparent)]
     Obstacle(Obstacle),
-    /// What SQLite says.
+    /// SQLite's message.
     #[error(transparent)]
     Database(sqlx::Error),
 }
@@ -260,18 +260,4 @@ fn query(statement: Statement) -> Query<'static, Db, SqliteArguments> {
             Arg::Holder(holder) => query.bind(holder.as_slice().to_vec()),
             Arg::Text(text) => query.bind(text),
         })
-}
-
-impl Columns for SqliteRow {
-    fn int(&self, index: usize) -> Result<i64, sqlx::Error> {
-        self.try_get_unchecked(index)
-    }
-
-    fn maybe_int(&self, index: usize) -> Result<Option<i64>, sqlx::Error> {
-        self.try_get_unchecked(index)
-    }
-
-    fn bytes(&self, index: usize) -> Result<&[u8], sqlx::Error> {
-        self.try_get_unchecked(index)
-    }
 }

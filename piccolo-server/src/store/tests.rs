@@ -1,11 +1,8 @@
 //! Every statement that the server can send is SQL that all databases know.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+
+use parking_lot::Mutex;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use testbed::portable_sql;
@@ -49,7 +46,7 @@ impl Columns for Row {
 
 impl Recorder {
     fn take_down(&self, statement: &Statement) {
-        let mut seen = self.seen.lock().expect("the list");
+        let mut seen = self.seen.lock();
         seen.texts.insert(statement.text().to_owned());
         let file = Path::new(statement.made_at.file()).file_name();
         let file = file.expect("a file").to_string_lossy().into_owned();
@@ -219,7 +216,7 @@ async fn every_statement_is_known_to_all_databases() {
         let seen = Arc::clone(&seen);
         ask_everything(&SqlStore::new(Recorder { rows, seen })).await;
     }
-    let seen: std::sync::MutexGuard<'_, Log> = seen.lock().expect("the list");
+    let seen: parking_lot::MutexGuard<'_, Log> = seen.lock();
     let mut unseen = makers();
     unseen.retain(|maker| !seen.lines.contains(maker));
     assert!(unseen.is_empty(), "no statement of {unseen:?} was sent");

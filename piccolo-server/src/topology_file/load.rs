@@ -10,7 +10,7 @@ use daemon::access::{Need, explain};
 use topology::Topology;
 
 /// Longer files are refused; the largest sites describe themselves in a tenth of this.
-const LONGEST: u64 = 8 << 20;
+const MAX_BYTES: u64 = 8 << 20;
 
 /// Why a topology file is not used.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub(crate) enum LoadError {
         source: io::Error,
     },
     /// Longer than any that makes sense.
-    #[error("topology file {} is longer than {} MiB", .0.display(), LONGEST >> 20)]
+    #[error("topology file {} is longer than {} MiB", .0.display(), MAX_BYTES >> 20)]
     TooLong(PathBuf),
     /// Not text.
     #[error("topology file {} is no UTF-8 text: byte {at} is none", path.display())]
@@ -44,10 +44,10 @@ pub(crate) fn read(path: &Path) -> Result<String, LoadError> {
     };
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1)
+    file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len > LONGEST) {
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_BYTES) {
         return Err(LoadError::TooLong(path.to_owned()));
     }
     String::from_utf8(bytes).map_err(|error| LoadError::Text {

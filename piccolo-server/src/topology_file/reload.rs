@@ -17,7 +17,7 @@ use super::{
 /// How long a change is left to settle: an editor may write a file in several steps.
 const SETTLE: Duration = Duration::from_millis(150);
 /// Polling interval beside events: network file systems report no remote change.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Polling interval without events.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -98,7 +98,7 @@ impl Reloader {
                 }
                 tokio::time::sleep(SETTLE).await;
             }
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             _ = self.hangup.recv() => self.read(Cause::Asked).await,
         }
     }

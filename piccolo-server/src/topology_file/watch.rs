@@ -14,7 +14,7 @@ use std::{
 use daemon::inotify::{DIRECTORY, Inotify};
 
 /// The most symbolic links followed, as in the kernel.
-const MOST_LINKS: u32 = 40;
+const MAX_LINKS: u32 = 40;
 
 /// The directories on the way to a file, under watch.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ fn directories(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
         };
         if metadata.is_symlink() {
             links += 1;
-            if links > MOST_LINKS {
+            if links > MAX_LINKS {
                 return Err(rustix::io::Errno::LOOP.into());
             }
             found.insert(resolved.clone());

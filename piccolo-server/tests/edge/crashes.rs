@@ -4,11 +4,13 @@ use std::{
     collections::BTreeSet,
     hash::{BuildHasher as _, RandomState},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use daemon::scope::Scope;
 use futures_util::{StreamExt as _, stream};
@@ -31,7 +33,7 @@ on_engines!(all:
 );
 
 const CALLERS: usize = 1000;
-/// Something is killed once so many more are acknowledged, or up to three times as many.
+/// Something is killed once this number of further changes, or up to three times it, is acknowledged.
 const MIDDLE: usize = 600;
 
 /// Nodes whose rows say another number of keys than they have.
@@ -145,11 +147,11 @@ impl Storm {
                     let key = format!("key-{caller}-{n}");
                     // From here on nobody promises any more that it is there.
                     if let (Manner::Deltas, Some(last)) = (agent.manner, agent.keys.first()) {
-                        known.lock().expect("the lists").held.remove(last);
+                        known.lock().held.remove(last);
                     }
                     let (taken, lost) = agent.step(server, n).await;
                     if taken {
-                        let mut known = known.lock().expect("the lists");
+                        let mut known = known.lock();
                         known.held.extend(agent.promised(&key));
                         known.gone.extend(lost);
                         count.fetch_add(1, Relaxed);
@@ -180,7 +182,7 @@ impl Storm {
         self.scope.drain();
         let ended = tokio::time::timeout(Duration::from_secs(30), self.scope.finished()).await;
         ended.expect("the storm ends");
-        std::mem::take(&mut *self.known.lock().expect("the lists"))
+        std::mem::take(&mut *self.known.lock())
     }
 }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 
-/// Longer than nobody is given a permit after a start.
+/// Longer than the no-permit period after a start.
 const HUSH: Duration = Duration::from_millis(1600);
 
 async fn start() -> (Server, TempDir) {

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Mutex,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use futures_util::future::join_all;
 use piccolo_api::path;
@@ -94,7 +95,7 @@ async fn no_acknowledged_change_is_lost_when_a_member_dies() {
     }
     let answers = Mutex::default();
     let cluster = storms(cluster, &servers, &answers).await;
-    let answers = answers.into_inner().expect("the answers");
+    let answers = answers.into_inner();
     let bad = &answers.bad;
     assert!(bad.is_empty(), "{} bad: {:#?}", bad.len(), bad.first());
     for phase in PHASES {
@@ -171,7 +172,7 @@ async fn storm(servers: &[Process], phase: &str, answers: &Mutex<Answers>) {
     let until = Instant::now() + PHASE;
     let callers = (0..CALLERS).map(|caller| call(caller, servers, phase, until, answers));
     join_all(callers).await;
-    let statuses = &answers.lock().expect("the answers").statuses;
+    let statuses = &answers.lock().statuses;
     eprintln!("{phase}: answers so far {statuses:?}");
 }
 
@@ -198,7 +199,7 @@ async fn call(
         let is_taken = status == "201" && reply.contains("\"success\":true");
         let is_refused = status == "503" && reply.contains("\r\nretry-after: ");
         {
-            let mut answers = answers.lock().expect("the answers");
+            let mut answers = answers.lock();
             *answers.statuses.entry(status).or_default() += 1;
             if is_taken {
                 answers.taken.push((holder, key));

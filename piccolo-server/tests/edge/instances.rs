@@ -25,7 +25,7 @@ on_engines!(
 
 /// Longer than an instance that begins, or takes over, sends nobody to the registry.
 const HUSH: Duration = Duration::from_millis(3200);
-/// So many that each instance has some, whatever the ports are.
+/// Enough that each instance has some, whatever the ports are.
 const KEYS: usize = 16;
 
 /// Two instances that know of each other.
@@ -64,7 +64,7 @@ async fn ready(instance: &Process) {
     .await;
 }
 
-/// Waits until an instance counts so many.
+/// Waits until an instance counts `count` instances.
 async fn knows(instance: &Process, many: usize) {
     ready(instance).await;
     let line = format!("\npiccolo_server_instances {many}\n");

@@ -62,8 +62,8 @@ async fn what_another_instance_stores_is_found_soon(engine: Engine) {
     assert_eq!(one.holders("k", "10.9.9.9").await.len(), 3);
 }
 
-/// A node says one thing to one instance and the next to the other before that has looked: its row
-/// no longer tells that somebody else wrote it.
+/// A node tells one instance a change and another instance the next one, before the second instance has
+/// polled: the node's row no longer shows that another instance wrote to it.
 async fn a_change_that_this_instance_writes_over_is_found_too(engine: Engine) {
     let (one, other, _database) = two(engine).await;
     one.advertise(A, &["k"]).await;

@@ -339,7 +339,7 @@ async fn a_client_that_never_reads_its_reply_is_dropped() {
     );
 }
 
-/// A server that has answered, and takes so many connections of one address.
+/// A server that has answered, and takes a limited number of connections of one address.
 async fn allowing(connections: &str) -> (Database, Process) {
     let database = Engine::Sqlite.database();
     let url = database.url();

@@ -54,7 +54,7 @@ struct Held {
 }
 
 impl Held {
-    /// So many racks of 20 with the key; of every seventh host two agents have it.
+    /// A number of racks of 20 nodes with the key; of every seventh host two agents have it.
     async fn new(engine: Engine, racks: u16, address: Address) -> Self {
         let database = engine.database();
         let server = Server::start(&["--database", &database.url()]).await;
@@ -158,7 +158,7 @@ async fn check(engine: Engine, racks: u16, address: Address) {
     }
     let (server, _topology) = held.serve(NEAREST, "5m").await;
     let behind_all = hosts[hosts.len() - 1];
-    // A scan of so many ends on one side; the list has them all.
+    // A scan of this size ends on one side; the list has them all.
     eventually("the list is in memory", async || {
         held.found(&server, behind_all, 200).await == held.expected(behind_all, 200)
     })
@@ -225,7 +225,7 @@ async fn a_count_beyond_the_limit_is_cut_to_it(engine: Engine) {
     let host = v6(500, 1).to_string();
     assert_eq!(server.ranked("k", &host, 1_000_000).await.len(), 1000);
     assert_eq!(server.ranked("k", &host, 999).await.len(), 999);
-    // A find of many keys has so many holders in all.
+    // A find of many keys has this number of holders in all.
     let keys: Vec<_> = (0..199)
         .map(|n| format!("other-{n}"))
         .chain(["k".to_owned()])

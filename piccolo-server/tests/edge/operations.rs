@@ -158,7 +158,7 @@ async fn metrics_say_that_the_database_is_away() {
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
     mariadb.kill();
     assert_eq!(server.advertise("10.0.0.1:1", "l").await, Some(503));
-    // Whom nobody could accept takes no memory.
+    // A node whose keepalive no database accepts takes no memory.
     for host in 2..50 {
         let load = json!({"uploads": 1, "slots": 4});
         let call = json!({"holder": format!("10.0.0.{host}:1"), "keys": ["k"], "group": "g", "load": load});

@@ -1,11 +1,8 @@
 //! Every statement the server sends reads by an index, and holdings by the index alone.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Debug,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use piccolo_api::path;
 use serde_json::json;
@@ -56,7 +53,7 @@ impl Subscriber for Statements {
             &text.statement
         };
         let words: Vec<&str> = words.split_whitespace().collect();
-        self.0.lock().expect("the list").push(words.join(" "));
+        self.0.lock().push(words.join(" "));
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -111,7 +108,7 @@ async fn statements_read_by_indexes(engine: Engine) {
     server.stop().await;
     popular_key(&url).await;
     fill(&database);
-    let statements = statements.0.lock().expect("the list").clone();
+    let statements = statements.0.lock().clone();
     let statements: BTreeSet<String> = statements.into_iter().collect();
     let mut checked = 0;
     for statement in &statements {
@@ -155,12 +152,12 @@ async fn an_unchanged_sync_is_one_read(engine: Engine) {
     let keys: Vec<String> = (0..400).map(|n| format!("key-{n}")).collect();
     let sync = json!({"holder": "10.0.0.1:1", "keys": keys, "group": "g"});
     assert_eq!(server.post(path::SYNC, &sync).await.0, 201);
-    statements.0.lock().expect("the list").clear();
+    statements.0.lock().clear();
     for _ in 0..3 {
         assert_eq!(server.post(path::SYNC, &sync).await.0, 201);
     }
     // Besides these, keepalives are shared once a second.
-    let statements = statements.0.lock().expect("the list").clone();
+    let statements = statements.0.lock().clone();
     let others = [
         "SELECT id, grp, family FROM space",
         "SELECT space, holder, seen, state, epoch, seq, held, digest FROM node WHERE stamp >= ?",
@@ -225,7 +222,7 @@ async fn popular_key(url: &str) {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
-/// So many rows that reading all of them would never be the plan of choice.
+/// Enough rows that reading all of them would never be the plan of choice.
 fn fill(database: &Database) {
     let statements = match database {
         Database::Sqlite(_) => [
@@ -280,7 +277,7 @@ fn check_sqlite(database: &Database, statement: &str) {
     assert!(plan.contains("SEARCH"), "{statement}\n{plan}");
 }
 
-/// A query that gives all numbers of so many digits as `n`. Sequence tables are MariaDB's.
+/// A query that gives all numbers with `digits` digits as `n`. Sequence tables are MariaDB's.
 fn numbers(digits: u32) -> String {
     let digit: Vec<_> = (0..10)
         .map(|digit| format!("SELECT {digit} AS d"))

@@ -6,9 +6,11 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use daemon::client::JsonClient;
 use serde_json::{Value, json};
@@ -52,7 +54,7 @@ impl Process {
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 eprintln!("{line}");
-                kept.lock().expect("the lines").push(line);
+                kept.lock().push(line);
             }
         });
         Self {
@@ -66,7 +68,7 @@ impl Process {
 
     /// What it has logged since the last time.
     pub(crate) fn log(&self) -> Vec<String> {
-        std::mem::take(&mut self.lines.lock().expect("the lines"))
+        std::mem::take(&mut self.lines.lock())
     }
 
     /// [`Process::start`], with its log in a file.

@@ -70,8 +70,9 @@ impl Herd {
         self.ask(id, ask, context)
     }
 
-    /// Who had it all, or was silent for longer than who waits ever is, has not waited since its last
-    /// byte: that was of an earlier fetch, or it was at a source. How long it waited there it says.
+    /// Restarts the waiting time of a node that had the whole object, or that was silent for longer than
+    /// a waiting node is: its last byte was of an earlier fetch, or it was at a source, and then its
+    /// request tells how long it waited there.
     fn begins_anew(&mut self, id: MemberId, is_whole: bool, context: &Context) {
         let Context { now, rules, .. } = *context;
         let member = &mut self[id];
@@ -80,12 +81,12 @@ impl Herd {
             member.since = now;
         }
         if was_silent && is_whole {
-            // What became of its last fetch says nothing of this one.
+            // The outcome of its last fetch means nothing for this one.
             member.stalled = false;
         }
     }
 
-    /// Who has it all and asks has it no more; who was out is back.
+    /// A complete node that asks has lost the object; a node that was out is back.
     pub(super) fn wants_again(&mut self, id: MemberId) {
         match self[id].state {
             State::Done => {
@@ -96,7 +97,7 @@ impl Herd {
             State::Waiting | State::Fetching => return,
         }
         self.set_state(id, State::Waiting);
-        // Its place may have been given to others meanwhile.
+        // Its place may have been reassigned.
         if !self.feeds_its_chain(id) {
             self.move_to_end(id);
         }
@@ -166,8 +167,8 @@ impl Herd {
         self.wait(id, why, context)
     }
 
-    /// Its place was given to others while it was out: it goes to the end of its chain, unless
-    /// somebody of it takes from it.
+    /// Its place was reassigned while it was out: it moves to the end of its chain, unless it has a
+    /// child there.
     fn behind(&mut self, id: MemberId, tried: &[MemberId], context: &Context) -> Verdict {
         if !self.feeds_its_chain(id) {
             self.move_to_end(id);

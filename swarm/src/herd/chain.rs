@@ -35,7 +35,7 @@ pub(super) struct Chain {
     /// In the order of their places.
     pub(super) members: Vec<MemberId>,
     next_place: u32,
-    /// Who takes from elsewhere for all.
+    /// The node that fetches from other racks for all.
     pub(super) gateway: Option<MemberId>,
     /// The chain that the gateway takes from.
     pub(super) parent: Option<ChainId>,
@@ -83,7 +83,7 @@ impl Chain {
 }
 
 impl Herd {
-    /// The chain that a new node of the rack comes into.
+    /// The chain that a new node of the rack joins.
     pub(super) fn chain_for(&mut self, place: Place, rules: &Rules) -> ChainId {
         let last = self.racks.get(&place.rack).and_then(|chains| chains.last());
         if let Some(&last) = last
@@ -98,16 +98,16 @@ impl Herd {
         let id = ChainId::new(self.chains.len());
         self.chains.push(Chain::new(place));
         self.racks.entry(place.rack).or_default().push(id);
-        if !self.zones.contains(&place.zone) && self.zones.len() < Self::MOST_ZONES {
+        if !self.zones.contains(&place.zone) && self.zones.len() < Self::MAX_ZONES {
             self.zones.push(place.zone);
         }
         id
     }
 
-    /// Zones that are told apart in the search for a parent.
-    const MOST_ZONES: usize = 64;
+    /// Most zones that are distinguished in the search for a parent.
+    const MAX_ZONES: usize = 64;
 
-    /// The chain whose gateway takes from other racks, for all chains of its rack.
+    /// The chain whose gateway fetches from other racks, for all chains of its rack.
     pub(super) fn head(&self, chain: ChainId) -> ChainId {
         let chains = self
             .racks
@@ -122,7 +122,7 @@ impl Herd {
             (!self.is_tied(chain), number.is_none(), number, chain)
         });
         let head = head.unwrap_or(chain);
-        // The order does not let it take from there, so it goes on by itself.
+        // The order forbids that source, so it continues by itself.
         if self.is_before(chain, head) {
             chain
         } else {
@@ -130,10 +130,9 @@ impl Herd {
         }
     }
 
-    /// Gives up the chain's place in the order if it stands before the chain that takes from other
-    /// racks meanwhile: all of it were out, or another instance ranked it. It comes behind that one then,
-    /// as a rack has one gateway. While a gateway takes from the chain it keeps its place: the two could
-    /// wait for each other.
+    /// Moves the chain behind the one that fetches from other racks meanwhile, as a rack has one
+    /// gateway. It stands before that one if all its nodes were out or another instance ranked it. A
+    /// chain that feeds a gateway keeps its place: the two could wait for each other.
     pub(super) fn fall_in(&mut self, chain: ChainId) {
         let chains = self.racks.get(&self[chain].rack);
         let Some(number) = self[chain].number else {
@@ -182,7 +181,7 @@ impl Herd {
         kids.any(|kid| self[kid].chain != chain)
     }
 
-    /// Whether there is anybody in the chain that others may take from.
+    /// Whether the chain has a node that others may fetch from.
     fn can_feed(&self, chain: ChainId) -> bool {
         let mut members = self[chain].members.iter();
         members.any(|&id| self[id].is_usable())
@@ -200,8 +199,8 @@ impl Herd {
         chains.is_some_and(|chains| chains.iter().any(is_head))
     }
 
-    /// The chain's gateway takes from another rack now: those of the rack that did so until now come
-    /// behind it when they ask again. What they take now goes on.
+    /// The chain's gateway fetches from another rack now. Former gateways of the rack are placed behind
+    /// it at their next join; their current transfers continue.
     pub(super) fn make_way(&mut self, chain: ChainId) {
         if !self.is_outside(chain) {
             return;
@@ -218,7 +217,7 @@ impl Herd {
         }
     }
 
-    /// Whether anybody of the chain is there.
+    /// Whether the chain has a live node.
     pub(super) fn is_alive(&self, chain: ChainId) -> bool {
         let members = self[chain].members.iter();
         members.into_iter().any(|&id| self[id].state != State::Out)
@@ -269,7 +268,7 @@ impl Herd {
         self[chain].opening = Some(opening);
     }
 
-    /// Frees the places at other racks that were kept for the next gateway, and that nobody took.
+    /// Frees the unused places at other racks that were reserved for the next gateway.
     pub(super) fn free_places(&mut self, now: Ms, rules: &Rules) {
         for chain in (0..self.chains.len()).map(ChainId::new) {
             let Chain {
@@ -297,7 +296,7 @@ impl Herd {
         }
     }
 
-    /// Moves a member that nobody of its chain takes from behind all others of the chain.
+    /// Moves a member without children in its chain behind all others of the chain.
     pub(super) fn move_to_end(&mut self, id: MemberId) {
         let chain = self[id].chain;
         let place = self[chain].take_place();

@@ -7,13 +7,13 @@ use crate::{Event, Fault};
 
 /// Reports of one member that are believed within the window: a node that cannot reach anyone is
 /// itself at fault.
-const MOST_BELIEVED: u8 = 3;
+const MAX_BELIEVED: u8 = 3;
 const WINDOW: Ms = 5_000;
 
 /// How often a key is cut while it is wanted: a member could have the others begin again.
-const MOST_CUTS: u8 = 3;
+const MAX_CUTS: u8 = 3;
 
-/// What is known of a herd that was cut.
+/// State of a herd after a cut.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Before {
     epoch: u32,
@@ -55,10 +55,10 @@ impl Herd {
             (member.reported, member.reports) = (now, 0);
         }
         member.reports = member.reports.saturating_add(1);
-        member.reports <= MOST_BELIEVED
+        member.reports <= MAX_BELIEVED
     }
 
-    /// The node goes, or gave up what it wanted.
+    /// The node leaves, or gave up the key.
     pub(crate) fn leave(&mut self, node: Node, now: Ms) {
         if let Some(&id) = self.index.get(&node) {
             self.touched = now;
@@ -76,7 +76,7 @@ impl Herd {
     pub(crate) fn may_be_false(&self, by: Node, maker: Node) -> bool {
         let is_new = |id: &MemberId| !self[*id].barred;
         by != maker
-            && self.cuts < MOST_CUTS
+            && self.cuts < MAX_CUTS
             && self.index.contains_key(&by)
             && self.index.get(&maker).is_some_and(is_new)
     }
@@ -89,7 +89,7 @@ impl Herd {
         self.cuts = cuts.saturating_add(1);
     }
 
-    /// What is to be known of a herd once it was cut.
+    /// The state to keep after a cut.
     pub(crate) fn before(&self) -> Before {
         Before {
             epoch: self.epoch,
@@ -97,7 +97,7 @@ impl Herd {
         }
     }
 
-    /// Nobody is sent to the node for this key any more.
+    /// Bars the node: it is no source for this key any more.
     pub(crate) fn bar_node(&mut self, node: Node, now: Ms) {
         if let Some(&id) = self.index.get(&node) {
             self.bar(id, now);
@@ -133,7 +133,7 @@ impl Herd {
         });
         self.drop_kids(id);
         if self[id].permit {
-            // What it takes from the registry goes on, and nobody waits for it.
+            // Its transfer from the registry continues, and no node waits for it.
             self.lose(id, now);
         }
         if let Some(heir) = heir {

@@ -1,4 +1,4 @@
-//! The tree of racks: from whom a chain's gateway takes.
+//! The tree of racks: the sources of a chain's gateway.
 
 use super::chain::{Number, Opening};
 use super::chain_id::ChainId;
@@ -7,7 +7,7 @@ use super::{Context, Herd};
 use crate::Zone;
 
 /// Chains that are looked at in one search.
-const MOST_LOOKED_AT: usize = 64;
+const MAX_EXAMINED: usize = 64;
 
 impl Herd {
     /// Ties the gateway to up to `want` nodes of one other chain; returns whether there was any.
@@ -75,11 +75,11 @@ impl Herd {
 
     fn parents_elsewhere(&self, chain: ChainId) -> impl Iterator<Item = ChainId> {
         let own = self[chain].zone;
-        let mut found: Vec<_> = self.openings(own, MOST_LOOKED_AT).collect();
+        let mut found: Vec<_> = self.openings(own, MAX_EXAMINED).collect();
         found.retain(|opening| self.may_follow(chain, opening.chain));
-        // A zone that is entered already is entered again where nobody of it may be taken from.
+        // A zone is entered once more where none of its nodes may be a source.
         if found.is_empty() {
-            let each = MOST_LOOKED_AT / self.zones.len().max(1) + 1;
+            let each = MAX_EXAMINED / self.zones.len().max(1) + 1;
             let zones = self.zones.iter().copied().filter(|zone| *zone != own);
             let mut others: Vec<_> = zones.flat_map(|zone| self.openings(zone, each)).collect();
             others.sort_unstable_by_key(|opening| (opening.level, opening.number));
@@ -88,7 +88,7 @@ impl Herd {
         found.into_iter().map(|opening| opening.chain)
     }
 
-    /// Whether the order lets the chain's gateway take from anybody of the other chain.
+    /// Whether the order allows the chain's gateway a source in the other chain.
     fn may_follow(&self, chain: ChainId, other: ChainId) -> bool {
         if chain == other {
             return false;
@@ -123,7 +123,7 @@ impl Herd {
         let mut found = chains.to_vec();
         found.retain(|&other| other != chain && self[other].opening.is_some());
         found.sort_unstable_by_key(|&other| (self[other].level, self[other].number));
-        found.truncate(MOST_LOOKED_AT);
+        found.truncate(MAX_EXAMINED);
         found
     }
 

@@ -16,24 +16,24 @@ pub(super) struct MemberId(NonZeroU32);
 /// What a member is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It has nobody to take from.
+    /// It has no source.
     Waiting,
-    /// It takes from somebody, or from the registry.
+    /// It fetches from a node, or from the registry.
     Fetching,
     /// It has it all.
     Done,
-    /// It left, or was given up by those who took from it.
+    /// It left, or its children gave it up.
     Out,
 }
 
-/// One of the places that a member has for those who take from it.
+/// One of a member's places for children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slot {
     /// The next of its chain.
     Chain,
     /// A gateway of another chain, or a stripe of one.
     Second,
-    /// Nodes that nobody takes from, mostly as they drain slowly, and so take little.
+    /// For nodes without children, mostly because they drain slowly: they need little bandwidth.
     Slow,
 }
 
@@ -42,12 +42,12 @@ pub(super) struct Member {
     pub(super) node: Node,
     pub(super) chain: ChainId,
     pub(super) place: u32,
-    /// Whom it takes from; the further ones of a striping gateway are with its chain.
+    /// Its source; the further ones of a striping gateway are with its chain.
     pub(super) source: Option<MemberId>,
-    /// Who takes from it: one in the chain, one elsewhere, two that are slow.
+    /// Its children: one in the chain, one elsewhere, two slow ones.
     pub(super) kids: [Option<MemberId>; 4],
     pub(super) bytes: u64,
-    /// Since when it has had no new byte, as far as it says.
+    /// Since when it has received no new byte, by its own reports.
     pub(super) since: Ms,
     /// When it got its source.
     pub(super) linked: Ms,
@@ -65,7 +65,7 @@ pub(super) struct Member {
     pub(super) slow: bool,
     /// It sent wrong bytes.
     pub(super) barred: bool,
-    /// Its place in the order is not known, so nobody takes from it.
+    /// Its place in the order is unknown, so it has no children.
     pub(super) leaf: bool,
     /// It has bytes from before a cut.
     pub(super) tainted: bool,
@@ -133,7 +133,7 @@ impl Member {
         self.state != State::Out && !self.slow && self.is_trusted() && !self.leaf
     }
 
-    /// Whether it waits for others, and must not go first: nobody waits behind it.
+    /// Whether it waits for others, and must not go first: no node waits behind it.
     pub(super) fn is_stuck(&self) -> bool {
         self.stalled && self.state == State::Waiting
     }
@@ -178,7 +178,7 @@ impl Member {
     }
 }
 
-/// A duration in whole milliseconds, as long as can be told at most.
+/// A duration in whole milliseconds, saturating.
 pub(crate) fn ms(duration: Duration) -> Ms {
     Ms::try_from(duration.as_millis()).unwrap_or(Ms::MAX - 1)
 }

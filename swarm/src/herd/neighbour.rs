@@ -1,4 +1,4 @@
-//! The edges: finding somebody of the own chain to take from, tying and cutting.
+//! The edges: finds a source in a node's own chain, ties and cuts edges.
 
 use super::Herd;
 use super::member::{MemberId, Ms, Slot, State};
@@ -6,7 +6,7 @@ use super::member::{MemberId, Ms, Slot, State};
 /// What there is in a member's own chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Neighbour {
-    /// Somebody with room.
+    /// A node with a free place.
     Free(MemberId, Slot),
     /// There are nodes before it, but they have no room, or have failed it.
     Busy,
@@ -95,7 +95,7 @@ impl Herd {
         true
     }
 
-    /// The member takes from nobody any more; if it was its chain's gateway, it is no more.
+    /// Cuts the member from its source; if it was its chain's gateway, it no longer is.
     pub(super) fn unlink(&mut self, id: MemberId) {
         if let Some(source) = self[id].source.take() {
             self[source].let_go(id);
@@ -146,7 +146,7 @@ impl Herd {
         self.sources(id).any(|at| at == source)
     }
 
-    /// Whom the member takes from.
+    /// The member's source.
     pub(super) fn sources(&self, id: MemberId) -> impl Iterator<Item = MemberId> {
         let chain = &self[self[id].chain];
         let stripes = if chain.gateway == Some(id) {
@@ -160,7 +160,7 @@ impl Herd {
             .chain(stripes.iter().copied().flatten())
     }
 
-    /// Nobody takes from the member any more; they will ask again.
+    /// Cuts the member's children, which will join again.
     pub(super) fn drop_kids(&mut self, id: MemberId) {
         for kid in self[id].kids.into_iter().flatten() {
             self.unlink_from(kid, id);

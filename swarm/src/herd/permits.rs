@@ -1,4 +1,4 @@
-//! Who may ask the registry.
+//! Permits: which nodes may fetch from the registry.
 
 use super::chain_id::ChainId;
 use super::member::{MemberId, Ms, State, ms};
@@ -16,7 +16,7 @@ pub(super) struct Lease {
     moved: Ms,
     /// Whether it has had a byte by this permit.
     pub(super) begun: bool,
-    /// Since when it has had no new byte of this key, whatever came of others.
+    /// Since when it has received no new byte of this key, whatever it received of others.
     since: Ms,
 }
 
@@ -95,8 +95,8 @@ impl Herd {
         lease
     }
 
-    /// The holder says how far it is. Where the registry sends it another key, this one has its turn
-    /// soon: the two share a link, and nobody else would be served sooner over the registry's.
+    /// The holder reports its progress. Where the registry sends it another key, this one has its turn
+    /// soon: the two share a link, and no other node would be served sooner over the registry's.
     pub(super) fn renew(
         &mut self,
         id: MemberId,
@@ -116,7 +116,7 @@ impl Herd {
         Some(*lease)
     }
 
-    /// Ends the leases of those that went silent or stalled.
+    /// Ends the leases of silent and of stalled nodes.
     pub(super) fn expire(&mut self, now: Ms, rules: &Rules) {
         let (lease_time, stall) = (ms(rules.lease), ms(rules.stall));
         while let Some(lease) = self.leases.iter().find(|lease| {
@@ -160,7 +160,7 @@ impl Herd {
         self.leases.iter().filter(of_zone).count()
     }
 
-    /// Whether no chain before this one has anybody to go on for all.
+    /// Whether no chain before this one has a node that could fetch for all.
     fn is_first(&self, chain: ChainId, zone: Zone, rules: &Rules) -> bool {
         let counts = |other: ChainId| {
             let of_zone = !rules.permits_by_zone || self[other].zone == zone;
@@ -177,7 +177,7 @@ impl Herd {
             .any(|chain| chain.members.iter().any(done))
     }
 
-    /// The member is not handed out until it is heard of again. Its current transfers go on.
+    /// The member is not handed out before its next call. Its current transfers continue.
     pub(super) fn take_out(&mut self, id: MemberId, now: Ms) {
         if self[id].state == State::Out {
             return;

@@ -10,7 +10,7 @@ use crate::identity::Node;
 use crate::{Place, Rank, Reason, Rules};
 
 /// The largest rack number and place that a herd can have; larger ranks are invented.
-const MOST: u32 = 1 << 24;
+const MAX_NUMBER: u32 = 1 << 24;
 /// How far the clocks of instances may be apart, in seconds.
 const SKEW: u32 = 300;
 
@@ -38,7 +38,7 @@ pub(crate) struct Noted {
 }
 
 impl Herd {
-    /// A member says how far it is.
+    /// A member reports its progress.
     pub(crate) fn progress(&mut self, said: &Said, context: &Context) -> Noted {
         let Said {
             node,
@@ -82,7 +82,7 @@ impl Herd {
         }
     }
 
-    /// A new member, at the place that it had if it says one that may be.
+    /// A new member, at the place that it reports if that one is possible.
     pub(super) fn admit_as(
         &mut self,
         node: Node,
@@ -116,7 +116,7 @@ impl Herd {
     fn chain_of(&mut self, rank: Rank, place: Place, context: &Context) -> Option<ChainId> {
         let Rank { epoch, rack, .. } = rank;
         let latest = context.latest.saturating_add(SKEW);
-        if epoch > latest || rack >= MOST || rank.place >= MOST {
+        if epoch > latest || rack >= MAX_NUMBER || rank.place >= MAX_NUMBER {
             return None;
         }
         let number = Number { epoch, rack };
@@ -125,7 +125,7 @@ impl Herd {
                 && self[chain].members.len() < context.rules.chain.saturating_mul(2);
             return fits.then_some(chain);
         }
-        // Whatever gets its rank from here comes behind all that others gave.
+        // New ranks come after all ranks from other instances.
         if epoch >= self.epoch {
             if self.ranked.keys().any(|number| number.epoch == self.epoch) && epoch == self.epoch {
                 self.next = self.next.max(rack + 1);

@@ -1,4 +1,4 @@
-//! A look at the herds.
+//! Views of the herds, for operators.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use crate::identity::Node;
 use crate::{Explanation, Key, MemberView, RackView, Totals};
 
 impl<A: Copy + Eq + Hash> Swarm<A> {
-    /// The keys that anybody wants, in order.
+    /// The keys that some node wants, sorted.
     pub fn keys(&self) -> impl Iterator<Item = Key> + use<A> {
         self.sorted(|_| true).into_iter()
     }
 
-    /// One key's herd, with so many of its racks at most; none where nobody wants the key.
+    /// One key's herd, with at most `most_racks` of its racks; `None` where no node wants the key.
     pub fn explain(&self, now: Duration, key: Key, most_racks: usize) -> Option<Explanation<A>> {
         let herd = self.herds.get(&key)?;
         let [waiting, fetching, complete, out] = herd.phases();
@@ -40,7 +40,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         })
     }
 
-    /// From a node to the root of what it takes, along its first sources.
+    /// The path from a node to its root, along first sources.
     pub fn trace(&self, key: Key, node: A) -> Vec<MemberView<A>> {
         let Some(herd) = self.herds.get(&key) else {
             return Vec::new();

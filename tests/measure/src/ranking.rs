@@ -64,7 +64,7 @@ pub(crate) fn run(case: RankingCase) -> Result<RankingOutcome> {
     })
 }
 
-/// The racks of so many holders, ten to a zone.
+/// The racks of a number of holders, ten to a zone.
 fn file(holders: u32) -> String {
     let rack = |rack: u32| {
         let [a, b, c, _] = Dataset::address(rack * Dataset::RACK).octets();

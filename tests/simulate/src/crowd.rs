@@ -20,7 +20,7 @@ use crate::sample::Sample;
 use crate::tree::Tree;
 
 /// No node takes from more at once.
-const MOST_SOURCES: usize = 8;
+const MAX_SOURCES: usize = 8;
 /// What a node passes on at a time: the step in which containerd's ingest grows.
 const CHUNK: f64 = 1_048_576.0;
 
@@ -62,7 +62,7 @@ struct Node {
 #[derive(Debug, Clone)]
 struct Transfer {
     bytes: f64,
-    sources: [usize; MOST_SOURCES],
+    sources: [usize; MAX_SOURCES],
     count: usize,
     from_registry: bool,
     has_reported: bool,
@@ -294,7 +294,7 @@ impl Transfer {
     fn new() -> Self {
         Self {
             bytes: 0.0,
-            sources: [0; MOST_SOURCES],
+            sources: [0; MAX_SOURCES],
             count: 0,
             from_registry: false,
             has_reported: false,

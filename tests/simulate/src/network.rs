@@ -86,7 +86,7 @@ impl Network {
         });
     }
 
-    /// Gives each flow its share, and counts the bytes of a step that lasts so many seconds.
+    /// Gives each flow its share, and counts the bytes of a step of the given length in seconds.
     pub(crate) fn share(&mut self, cut: Option<usize>, seconds: f64) {
         self.fill_links(cut);
         for _ in 0..ROUNDS {

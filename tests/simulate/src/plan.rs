@@ -33,7 +33,7 @@ pub struct Plan {
     pub answer: Duration,
     /// Nodes begin evenly spread over this time.
     pub arrivals: Duration,
-    /// So many nodes, the first of them, have the image already.
+    /// Number of nodes, from the first on, that have the image already.
     pub holders: usize,
     pub faults: Faults,
     pub rules: Rules,
@@ -75,7 +75,7 @@ pub enum PlanError {
 
 impl Plan {
     /// More transfers than these do not fit into memory.
-    const MOST_TRANSFERS: usize = 2_000_000;
+    const MAX_TRANSFERS: usize = 2_000_000;
 
     pub(crate) fn check(&self) -> Result<(), PlanError> {
         let range = |what, value: usize, least, most| {
@@ -99,7 +99,7 @@ impl Plan {
             "nodes times layers",
             self.nodes * self.layers,
             1,
-            Self::MOST_TRANSFERS,
+            Self::MAX_TRANSFERS,
         )?;
         range("the number of holders", self.holders, 0, self.nodes - 1)?;
         if self.hop < Duration::from_millis(1) {

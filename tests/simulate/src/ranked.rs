@@ -49,7 +49,7 @@ impl Ranked {
         } else {
             1
         };
-        // Nobody held a permit before, so there is nobody to be heard first.
+        // No node held a permit before, so there is no report to wait for.
         let rules = Rules {
             hush: Duration::ZERO,
             ..plan.rules.clone()

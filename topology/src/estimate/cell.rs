@@ -1,4 +1,4 @@
-//! What is known of one ordered pair of racks.
+//! The estimate of one ordered pair of racks.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// A rate this many times off the mean is a surprise; two in a row mean that the path has changed.
 const SURPRISE: f64 = 3.0;
 
-/// What is left of the old knowledge's weight when the path has changed; the new takes the rest.
+/// Remaining weight of the old estimate after a change of the path; the new one has the rest.
 const AFTER_CHANGE: f64 = 0.25;
 
 /// No more samples than this count, so that a busy path too is learned anew in a few.
-const MOST_WEIGHT: f64 = 16.0;
+const MAX_WEIGHT: f64 = 16.0;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {
@@ -32,7 +32,7 @@ pub(crate) struct Cell {
     pub(crate) load: Load,
 }
 
-/// What came in lately and is still open to more of the same moment.
+/// The latest samples, still open for more of the same moment.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     from: Duration,
@@ -54,7 +54,7 @@ enum Strike {
     Faster,
 }
 
-/// What else is known when a sample comes in.
+/// Context of a sample.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context {
     pub(crate) now: Duration,
@@ -151,8 +151,8 @@ impl Cell {
             rated_bytes: window.bytes * age,
             busy_seconds: window.busy * age,
         });
-        if self.own.weight > MOST_WEIGHT {
-            self.own = self.own.times(MOST_WEIGHT / self.own.weight);
+        if self.own.weight > MAX_WEIGHT {
+            self.own = self.own.times(MAX_WEIGHT / self.own.weight);
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Sums {
     pub busy_seconds: f64,
 }
 
-/// What is left of something after a time: one half per half-life.
+/// The remaining share after a time: one half per half-life.
 pub(crate) fn remainder(elapsed: Duration, half_life: Duration) -> f64 {
     let half_life = half_life.as_secs_f64();
     if half_life > 0.0 {
@@ -54,7 +54,7 @@ impl Sums {
         }
     }
 
-    /// Whether a row of this came from sums, not from a broken or hostile database.
+    /// Whether a row is valid: a broken or hostile database may hold others.
     pub(crate) fn is_sound(&self) -> bool {
         let all = [
             self.weight,

@@ -12,7 +12,7 @@ use crate::ranking::{Ranking, Weights};
 use crate::{RackId, Rate};
 
 /// Deeper trees than this are a mistake, and the ranking climbs them for each rack.
-const MOST_DEPTH: u32 = 16;
+const MAX_DEPTH: u32 = 16;
 
 /// A place as the file has it, before it has its place in the tree.
 struct Draft<'a> {
@@ -22,7 +22,7 @@ struct Draft<'a> {
     children: Vec<usize>,
 }
 
-/// What the file says; of use only where nothing was found to be wrong.
+/// The file's content; valid only without findings.
 pub(crate) fn topology(file: &Fields, findings: &mut Findings) -> Topology {
     let defaults = file.section("defaults");
     let host_link = defaults.and_then(|defaults| defaults.rate("host_link"));
@@ -169,7 +169,7 @@ fn report_cycles(drafts: &[Draft<'_>], order: &[Arranged], findings: &mut Findin
     }
 }
 
-/// The places, and what the file said of each.
+/// The places, each with its fields of the file.
 fn build<'a>(
     drafts: &[Draft<'a>],
     order: &[Arranged],
@@ -188,8 +188,8 @@ fn build<'a>(
             .and_then(Typed::as_text)
             .unwrap_or_default()
             .to_owned();
-        if arranged.depth == MOST_DEPTH + 1 {
-            findings.add(fields.at, &name, Problem::TreeTooDeep(MOST_DEPTH));
+        if arranged.depth == MAX_DEPTH + 1 {
+            findings.add(fields.at, &name, Problem::TreeTooDeep(MAX_DEPTH));
         }
         if draft.children.is_empty() && fields.lacks("cidrs") && fields.lacks("children") {
             findings.add(fields.at, &name, Problem::EmptyPlace);

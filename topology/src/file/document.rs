@@ -7,9 +7,9 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 use crate::file::error::{At, Findings};
 use crate::file::problem::Problem;
 
-const MOST_BYTES: usize = 4 << 20;
-const MOST_VALUES: usize = 200_000;
-const MOST_DEPTH: usize = 64;
+const MAX_BYTES: usize = 4 << 20;
+const MAX_VALUES: usize = 200_000;
+const MAX_DEPTH: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -44,8 +44,8 @@ struct Loader {
 /// The file's one document. What follows a fault of syntax cannot be read.
 pub(crate) fn load(text: &str, findings: &mut Findings) -> Option<Node> {
     let start = At { line: 1, column: 1 };
-    if text.len() > MOST_BYTES {
-        findings.add(start, "", Problem::TooLong(MOST_BYTES));
+    if text.len() > MAX_BYTES {
+        findings.add(start, "", Problem::TooLong(MAX_BYTES));
         return None;
     }
     let mut loader = Loader::default();
@@ -150,8 +150,8 @@ impl Loader {
     }
 
     fn open(&mut self, at: At, anchor: usize, content: Content) -> Result<(), Problem> {
-        if self.open.len() >= MOST_DEPTH {
-            return Err(Problem::NestedTooDeep(MOST_DEPTH));
+        if self.open.len() >= MAX_DEPTH {
+            return Err(Problem::NestedTooDeep(MAX_DEPTH));
         }
         self.open.push(Open {
             at,
@@ -182,8 +182,8 @@ impl Loader {
 
     fn count(&mut self, more: usize) -> Result<(), Problem> {
         self.values = self.values.saturating_add(more);
-        if self.values > MOST_VALUES {
-            Err(Problem::TooManyValues(MOST_VALUES))
+        if self.values > MAX_VALUES {
+            Err(Problem::TooManyValues(MAX_VALUES))
         } else {
             Ok(())
         }

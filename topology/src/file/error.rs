@@ -162,16 +162,16 @@ impl<'a> IntoIterator for &'a FileErrors {
 }
 
 impl Findings {
-    /// More than this helps nobody.
-    const MOST: usize = 200;
-    const MOST_TEXT: usize = 60;
+    /// Most findings that are reported.
+    const MAX_FINDINGS: usize = 200;
+    const MAX_TEXT: usize = 60;
 
     pub(crate) fn add(&mut self, at: At, text: &str, problem: Problem) {
-        if self.errors.len() >= Self::MOST {
+        if self.errors.len() >= Self::MAX_FINDINGS {
             return;
         }
         let first = text.lines().next().unwrap_or("");
-        let mut shown: String = first.chars().take(Self::MOST_TEXT).collect();
+        let mut shown: String = first.chars().take(Self::MAX_TEXT).collect();
         if shown.len() < text.len() {
             shown.push_str("...");
         }

@@ -35,7 +35,7 @@ pub(crate) enum Value {
 pub(crate) struct Fields {
     pub(crate) at: At,
     pub(crate) entries: Vec<(&'static str, Typed)>,
-    /// The known keys that are there, of sound values or not.
+    /// The known keys that are present, with valid values or not.
     pub(crate) present: Vec<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! The score of one candidate, with all that went into it.
+//! The score of one candidate, with all its parts.
 
 use std::net::IpAddr;
 
@@ -33,13 +33,13 @@ pub(crate) struct Path {
     pub(crate) from: Spot,
     pub(crate) link: Link,
     pub(crate) estimate: Estimate,
-    /// What is available, on the scale from the slowest to the fastest.
+    /// Available bandwidth, on the scale from the slowest to the fastest.
     pub(crate) bandwidth: f64,
     /// The part of the score that all hosts of the rack share.
     score: f64,
 }
 
-/// A range of addresses of one family, told in one comparison.
+/// A range of addresses of one family, tested by one comparison.
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
     ipv4: bool,

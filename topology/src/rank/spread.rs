@@ -3,7 +3,7 @@
 use crate::candidate::{Candidate, Moved};
 use crate::numbers::{count, float, whole, within};
 
-/// Lower tiers than this are not told apart: the order keeps 14 bits for them.
+/// Lower tiers than this are equal: the order has 14 bits for them.
 const LOWEST: u16 = (1 << 14) - 1;
 
 /// How many tiers a score is below the best.

@@ -11,7 +11,7 @@ pub(super) struct Spot {
     port: u16,
 }
 
-/// Of a step's first byte: further bytes follow; the port is another one, and follows.
+/// Flags of a delta's first byte: more bytes follow; the port differs from the last one, and follows.
 const MORE: u8 = 0x80;
 const PORT: u8 = 0x40;
 
@@ -44,7 +44,7 @@ impl Spot {
         (self.address ^ other.address, self.port ^ other.port)
     }
 
-    /// Writes how to come from here to `next`, which comes behind.
+    /// Writes the delta from here to `next`, which comes later.
     pub(super) fn step_to(self, next: Self, out: &mut Vec<u8>) {
         let mut far = next.address.saturating_sub(self.address);
         let port = if next.port == self.port { 0 } else { PORT };

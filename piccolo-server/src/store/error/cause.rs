@@ -4,16 +4,16 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::store::error::misfit::Misfit;
 
-/// What is to be done about a failure.
+/// The remedy for a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Cause {
-    /// Nobody answers, or not for now: it is left alone, and found by connecting anew.
+    /// The server does not answer: its breaker opens, and a new connection finds it again.
     Away,
-    /// Somebody has to change a setting; the server is left alone as well.
+    /// An operator has to change a setting; the breaker opens as well.
     Misfit,
     /// Another transaction was in the way; the same one may well succeed now.
     Conflict,
-    /// The server had ended the connection, and says so upon the next statement.
+    /// The server closed the connection earlier, and reports it at the next statement.
     Closed,
     /// The statement is wrong, or what it gave.
     Other,

@@ -65,9 +65,9 @@ pub(crate) enum Misfit {
     Url(String),
 }
 
-/// How sqlx says that the server wants the password encrypted by a key of its own.
+/// sqlx's message where the server wants the password encrypted by its own key.
 const RSA: &str = "RSA auth backend disabled";
-/// How sqlx says that it does not know how to log in.
+/// sqlx's message for an unknown login method.
 const UNKNOWN_METHOD: &str = "unknown authentication plugin";
 
 impl Misfit {
@@ -142,7 +142,7 @@ impl Misfit {
     }
 }
 
-/// Whether it says that the certificate that was shown is not good, or that none was.
+/// Whether the error is about a bad or missing certificate.
 fn is_of_certificates(alert: AlertDescription) -> bool {
     use AlertDescription::{
         AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::{Stream, TryStreamExt as _};
 use log::LevelFilter;
+use parking_lot::RwLock;
 use sqlx::{
     ConnectOptions as _, Executor as _, MySql as Db, MySqlPool, Transaction,
     mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow},
@@ -40,19 +41,19 @@ pub(super) struct Link {
     failures: AtomicU64,
 }
 
-/// Longest wait for one's turn.
-const TURN: Duration = Duration::from_secs(2);
+/// Longest wait for a turn.
+const MAX_TURN_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(1);
+const MAX_CONNECT_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait for an answer, or for the next row of a long one.
-const ANSWER: Duration = Duration::from_secs(5);
+const MAX_ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 impl Link {
     pub(super) fn new(options: MySqlConnectOptions, connections: u32, health: Arc<Health>) -> Self {
         // How long statements take is measured, and under load many are slow.
         let options = options
             .statement_cache_capacity(256)
-            .log_slow_statements(LevelFilter::Debug, ANSWER);
+            .log_slow_statements(LevelFilter::Debug, MAX_ANSWER_WAIT);
         Self {
             pool: RwLock::new(pool(&options, connections)),
             options,
@@ -73,10 +74,9 @@ impl Link {
         let failures = self.health.failures();
         if self.failures.swap(failures, Relaxed) != failures {
             let new = pool(&self.options, self.connections);
-            *self.pool.write().unwrap_or_else(PoisonError::into_inner) = new;
+            *self.pool.write() = new;
         }
-        let pool = self.pool.read().unwrap_or_else(PoisonError::into_inner);
-        pool.clone()
+        self.pool.read().clone()
     }
 
     /// Connections apart from those that finds and changes share.
@@ -86,7 +86,7 @@ impl Link {
 
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
         let turn = Arc::clone(&self.turns).acquire_owned();
-        match tokio::time::timeout(TURN, turn).await {
+        match tokio::time::timeout(MAX_TURN_WAIT, turn).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
         }
@@ -113,7 +113,7 @@ impl Link {
         map: Map<T>,
     ) -> Result<Vec<T>, sqlx::Error> {
         let connection = Box::pin(self.pool().acquire());
-        let mut connection = self.health.guarded(CONNECT, connection).await?;
+        let mut connection = self.health.guarded(MAX_CONNECT_WAIT, connection).await?;
         let verb = statement.verb();
         let rows = query(statement).fetch(&mut *connection);
         timed(verb, all(&self.health, rows, map)).await
@@ -124,10 +124,16 @@ impl Link {
             let pool = self.pool();
             Box::pin(async move { timed("begin", pool.begin()).await })
         };
-        match self.health.guarded(CONNECT + ANSWER, begin()).await {
+        match self
+            .health
+            .guarded(MAX_CONNECT_WAIT + MAX_ANSWER_WAIT, begin())
+            .await
+        {
             Err(error) if is_broken(&error) => {
                 self.reconnect();
-                self.health.guarded(CONNECT + ANSWER, begin()).await
+                self.health
+                    .guarded(MAX_CONNECT_WAIT + MAX_ANSWER_WAIT, begin())
+                    .await
             }
             done => done,
         }
@@ -143,7 +149,7 @@ impl Link {
 fn pool(options: &MySqlConnectOptions, connections: u32) -> MySqlPool {
     MySqlPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(CONNECT)
+        .acquire_timeout(MAX_CONNECT_WAIT)
         .idle_timeout(Duration::from_mins(5))
         .max_lifetime(Duration::from_hours(1))
         .test_before_acquire(false)
@@ -159,7 +165,7 @@ fn pool(options: &MySqlConnectOptions, connections: u32) -> MySqlPool {
         .connect_lazy_with(options.clone())
 }
 
-/// Whether the connection was cut or ended, rather than nobody there or nobody answering.
+/// Whether the connection was cut or closed, rather than refused or unanswered.
 fn is_broken(error: &sqlx::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let cut = [
@@ -172,7 +178,7 @@ fn is_broken(error: &sqlx::Error) -> bool {
         || cause(error) == Cause::Closed
 }
 
-/// All rows, as long as some of them come within [`ANSWER`].
+/// All rows, as long as some of them come within [`MAX_ANSWER_WAIT`].
 pub(super) async fn all<T>(
     health: &Health,
     mut rows: impl Stream<Item = Result<MySqlRow, sqlx::Error>> + Unpin,
@@ -191,7 +197,7 @@ pub(super) async fn all<T>(
             }
             Ok(false)
         };
-        if health.waited(ANSWER, some).await? {
+        if health.waited(MAX_ANSWER_WAIT, some).await? {
             return Ok(all);
         }
     }

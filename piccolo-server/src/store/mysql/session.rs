@@ -1,4 +1,4 @@
-//! What is sent to the server beside the store's statements: how a connection is set up, and how
+//! Statements beside the store's own: how a connection is set up, and how
 //! one instance alone changes the schema.
 
 /// Sent on each new connection.

@@ -14,12 +14,12 @@ use crate::store::error::{Cause, cause};
 
 /// All that is sent.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 7] = [MAKE, TAKE, LOOK, TAKE_OVER, WRITE, KEEP, GIVE_BACK];
+pub(super) const STATEMENTS: [&str; 7] = [MAKE, TAKE, READ, TAKE_OVER, WRITE, KEEP, GIVE_BACK];
 
 const MAKE: &str = "CREATE TABLE IF NOT EXISTS schema_turn (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, \
     owner BIGINT NOT NULL, beat BIGINT NOT NULL) ENGINE = InnoDB";
 const TAKE: &str = "INSERT IGNORE INTO schema_turn (id, owner, beat) VALUES (1, ?, 0)";
-const LOOK: &str = "SELECT owner, beat FROM schema_turn WHERE id = 1";
+const READ: &str = "SELECT owner, beat FROM schema_turn WHERE id = 1";
 const TAKE_OVER: &str =
     "UPDATE schema_turn SET owner = ?, beat = 0 WHERE id = 1 AND owner = ? AND beat = ?";
 const WRITE: &str = "INSERT INTO schema_turn (id, owner, beat) VALUES (2, 0, 0) \
@@ -28,23 +28,23 @@ const KEEP: &str = "UPDATE schema_turn SET beat = beat + 1 WHERE id = 1 AND owne
 const GIVE_BACK: &str = "DELETE FROM schema_turn WHERE id = 1 AND owner = ?";
 
 /// Longest wait for one's turn.
-const WAIT: Duration = Duration::from_mins(1);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
-/// An owner that said nothing during so many looks is gone. Looks are counted, not time: no clock is
-/// asked, and while a change of the schema stops all writes of a cluster nobody can say anything.
-const SILENT: u32 = 20;
-/// How often an owner says that it is there.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+/// Interval between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// An owner whose row stays the same for this many polls is gone. Polls are counted, not time: no clock is
+/// compared, and while a change of the schema stops all writes of a cluster no owner can write its row.
+const GONE_AFTER_POLLS: u32 = 20;
+/// Interval at which an owner writes its row.
 const BEAT: Duration = Duration::from_secs(3);
 
-/// Is held while nobody else holds one.
+/// The turn: at most one exists at a time.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     pool: &'a MySqlPool,
     owner: i64,
 }
 
-/// An owner as it was last seen, and during how many looks.
+/// An owner as of the last poll, and the number of polls without a change.
 #[derive(Debug, Clone, Copy)]
 struct Silence {
     seen: (i64, i64),
@@ -60,13 +60,13 @@ impl<'a> Turn<'a> {
     pub(super) async fn take(pool: &'a MySqlPool) -> Result<Self, sqlx::Error> {
         let owner = RandomState::new().hash_one(()).cast_signed();
         let turn = Self { pool, owner };
-        let until = Instant::now() + WAIT;
+        let until = Instant::now() + MAX_WAIT;
         let mut silence = None;
         while !unless_in_the_way(turn.attempt(&mut silence).await)? {
             if Instant::now() > until {
                 return Err(sqlx::Error::PoolTimedOut);
             }
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(turn)
     }
@@ -78,7 +78,7 @@ impl<'a> Turn<'a> {
             return Ok(true);
         }
         sqlx::query(WRITE).execute(self.pool).await?;
-        let seen: Option<(i64, i64)> = sqlx::query_as(LOOK).fetch_optional(self.pool).await?;
+        let seen: Option<(i64, i64)> = sqlx::query_as(READ).fetch_optional(self.pool).await?;
         let Some(seen) = seen else {
             return Ok(false);
         };
@@ -87,7 +87,7 @@ impl<'a> Turn<'a> {
             _ => 0,
         };
         *silence = Some(Silence { seen, looks });
-        if looks < SILENT {
+        if looks < GONE_AFTER_POLLS {
             return Ok(false);
         }
         let take_over = sqlx::query(TAKE_OVER).bind(self.owner);
@@ -95,7 +95,7 @@ impl<'a> Turn<'a> {
         Ok(take_over.execute(self.pool).await?.rows_affected() == 1)
     }
 
-    /// Says again and again that the owner is there. Ends when it is not believed, or not heard.
+    /// Writes the owner's row at intervals. Ends when another owner took over, or a write fails.
     pub(super) async fn keep(&self) -> sqlx::Error {
         loop {
             sleep(BEAT).await;
@@ -110,7 +110,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Lets the next one begin. Where that fails, it begins when it takes this one for gone.
+    /// Releases the turn. Where that fails, the next owner begins once it counts this one as gone.
     pub(super) async fn give_back(self) {
         let give_back = || sqlx::query(GIVE_BACK).bind(self.owner).execute(self.pool);
         for _ in 0..3 {
@@ -126,7 +126,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// Not yet, where another one's change came first.
+/// Retries later where another owner's change came first.
 fn unless_in_the_way(attempt: Result<bool, sqlx::Error>) -> Result<bool, sqlx::Error> {
     match attempt {
         Err(error) if cause(&error) == Cause::Conflict => Ok(false),

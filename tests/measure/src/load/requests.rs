@@ -26,7 +26,7 @@ pub(crate) enum Requests {
 pub(crate) enum Popularity {
     /// The n-th most popular one 1/n as often as the first.
     Zipf(Zipf),
-    /// So many, from that rank on, each as often as the others.
+    /// A number of keys from a rank on, each as often as the others.
     Even { from: u32, ranks: u32 },
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use swarm::Fault;
 
-use super::{Act, Crowd, MOST_SOURCES};
+use super::{Act, Crowd, MAX_SOURCES};
 use crate::guide::{Advice, Request};
 
 /// Who cannot reach the server asks again so much later.
@@ -157,7 +157,7 @@ impl Crowd {
             .map(|source| self.transfers[layer * nodes + source].depth + 1);
         let depth = depths.max().unwrap_or(0);
         let transfer = &mut self.transfers[id];
-        transfer.count = sources.len().min(MOST_SOURCES);
+        transfer.count = sources.len().min(MAX_SOURCES);
         for (to, from) in transfer.sources.iter_mut().zip(sources) {
             *to = *from;
         }

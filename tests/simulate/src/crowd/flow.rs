@@ -5,7 +5,7 @@ use crate::numbers::float;
 
 /// Bytes that count as nothing.
 const NOTHING: f64 = 1.0;
-/// A source that is so many bytes behind the node itself is not waited for.
+/// Bytes: the node does not wait for a source that is further behind than this.
 const WINDOW: f64 = 64.0 * CHUNK;
 
 impl Crowd {
