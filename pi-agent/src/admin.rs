@@ -32,7 +32,8 @@ use crate::{
     ebpf::{Accounting, Need},
     fetch::{Fetcher, MemberView},
     keeper::Report,
-    peer::{PeerBytes, PeerServer, PeerTotals},
+    peer::PeerServer,
+    sockets::{PeerBytes, PeerTotals},
     status::{Addresses, PeerStatus, QuarantineStatus, Status, SwarmBlob, SwarmStatus},
 };
 

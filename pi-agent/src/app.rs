@@ -35,14 +35,15 @@ use crate::{
     discovery::{self, Discovery},
     ebpf::{self, Accounting},
     fetch::{FetchSettings, Fetcher, Parts},
-    hosts::release::Release,
+    hosts::{Capabilities, release::Release},
     instance::Instance,
     jitter::Jitter,
     keeper::{self, Duty, Keeper, Report},
     memory::Memory,
     mirror::{Mirror, MirrorSettings},
-    peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets},
+    peer::{PeerServer, PeerSettings},
     policy::Policy,
+    sockets::{PeerBytes, PeerSockets},
     status::Addresses,
     tags::{self, Tags},
     tracker::Tracker,
@@ -74,7 +75,7 @@ pub struct Outside {
     pub jitter: Jitter,
     /// Which process this is.
     pub instance: Instance,
-    /// The notifier that is told that the agent has started and is alive.
+    /// Tells systemd that the agent has started and is alive.
     pub notifier: Notifier,
 }
 
@@ -200,7 +201,7 @@ impl Working {
         let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
         let discovery = Discovery::of_servers(discovery::Settings {
             client: JsonClient::new(SERVER_DIAL),
-            servers: settings.server.clone(),
+            servers: settings.servers.server.clone(),
             group: settings.group.as_str().to_owned(),
             holder,
             jitter: outside.jitter.clone(),
@@ -281,7 +282,9 @@ impl Working {
             self.peers.clone().serve(listeners.peer, scope.clone()),
         );
         let duty = Duty::from(settings.hosts_mode);
-        let mut entries = settings.hosts.entries(settings.tags.resolve_tags);
+        let mut entries = settings
+            .hosts
+            .entries(Capabilities::of(settings.tags.resolve_tags));
         entries.release = self.release;
         let report = Report::new(duty, entries.registries.len(), self.readiness.clone());
         notifier.ready();

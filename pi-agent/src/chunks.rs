@@ -17,7 +17,7 @@ const LABEL_LENGTH: u64 = 32;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ChunkDigest([u8; LABEL]);
 
-/// Hashes a chunk as its bytes come.
+/// Hashes a chunk as its bytes arrive.
 #[derive(Debug, Clone, Default)]
 pub struct ChunkHasher(blake3::Hasher);
 
@@ -27,7 +27,7 @@ impl ChunkDigest {
         Self(blake3::hash(bytes).into())
     }
 
-    /// One that came over the wire.
+    /// A digest received from a peer.
     pub fn from_label(label: [u8; LABEL]) -> Self {
         Self(label)
     }
@@ -50,7 +50,7 @@ impl ChunkHasher {
         self.0.update(bytes);
     }
 
-    /// The digest of all that came; the next bytes begin another chunk.
+    /// The digest of all bytes so far; the next bytes begin another chunk.
     pub fn finish(&mut self) -> ChunkDigest {
         let digest = ChunkDigest(self.0.finalize().into());
         self.0.reset();

@@ -72,15 +72,8 @@ daemon::process_settings!("PI_AGENT");
 pub struct Run {
     #[command(flatten)]
     pub process: Process,
-    /// Base URLs of the discovery server's instances, tried in this order.
-    #[arg(
-        long,
-        env = "PI_AGENT_SERVER",
-        value_name = "URL,URL",
-        value_delimiter = ','
-    )]
-    #[arg(value_parser = server_url)]
-    pub server: Vec<String>,
+    #[command(flatten)]
+    pub servers: Servers,
     /// The set of nodes to share content with.
     #[arg(
         long,
@@ -189,6 +182,20 @@ pub struct Systemd {
     pub notify_socket: Option<OsString>,
     #[arg(long, env = "WATCHDOG_USEC", hide = true)]
     pub watchdog_usec: Option<u64>,
+}
+
+/// Where the discovery server is.
+#[derive(Debug, Clone, Args)]
+pub struct Servers {
+    /// Base URLs of the discovery server's instances, tried in this order.
+    #[arg(
+        long,
+        env = "PI_AGENT_SERVER",
+        value_name = "URL,URL",
+        value_delimiter = ','
+    )]
+    #[arg(value_parser = server_url)]
+    pub server: Vec<String>,
 }
 
 /// Where containerd is.
@@ -368,15 +375,8 @@ pub struct Doctor {
     pub query: Query,
     #[command(flatten)]
     pub containerd: ContainerdArgs,
-    /// Base URLs of the discovery server's instances.
-    #[arg(
-        long,
-        env = "PI_AGENT_SERVER",
-        value_name = "URL,URL",
-        value_delimiter = ','
-    )]
-    #[arg(value_parser = server_url)]
-    pub server: Vec<String>,
+    #[command(flatten)]
+    pub servers: Servers,
     /// The directory that containerd's `config_path` names.
     #[arg(
         long,

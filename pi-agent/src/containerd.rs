@@ -38,7 +38,7 @@ pub use self::{
     images::Image,
 };
 
-/// What is counted here.
+/// The metrics of this module.
 pub const METRICS: &[Metric] = &[RECONNECTS, events::LAG];
 
 /// The follower of the events counts them.
@@ -142,13 +142,13 @@ impl Containerd {
         Ok(reply.version)
     }
 
-    /// The release of the containerd behind `socket`, where it answers and says one.
+    /// The release of the containerd behind `socket`, if it answers with one.
     pub async fn release(socket: &Path) -> Option<Release> {
         let version = Self::new(socket, &[]).ok()?.version().await.ok()?;
         version.parse().ok()
     }
 
-    /// Where containerd says that its content store is.
+    /// The path of containerd's content store, from its own introspection.
     ///
     /// # Errors
     /// When containerd does not answer.
@@ -226,7 +226,7 @@ async fn within<T>(
     }
 }
 
-/// `None` where containerd does not have what was asked for.
+/// `None` where containerd does not have the requested object.
 fn found<T>(result: Result<T, ContainerdError>) -> Result<Option<T>, ContainerdError> {
     match result {
         Ok(value) => Ok(Some(value)),

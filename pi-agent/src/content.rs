@@ -49,7 +49,7 @@ pub use self::{
     remote::Remote,
 };
 
-/// What is counted here.
+/// The metrics of this module.
 pub const METRICS: &[Metric] = &[
     IMAGES,
     WITHOUT,
@@ -137,7 +137,7 @@ pub struct Settings {
     pub policy: Policy,
     /// Whether tags are shared.
     pub tags: TagSharing,
-    /// Where the agent's conditions are told.
+    /// Receives the agent's conditions.
     pub readiness: Readiness,
 }
 
@@ -291,7 +291,7 @@ impl Content {
         stored.map(|_| growing)
     }
 
-    /// Lets go of blobs whose pulls ended a while ago.
+    /// Drops blobs whose pulls ended a while ago.
     pub(crate) fn tidy(&self) {
         self.0.growth.tidy();
     }
@@ -316,12 +316,12 @@ impl Content {
         }
     }
 
-    /// What status and doctor are told.
+    /// The state for status and doctor.
     pub fn overview(&self) -> Overview {
         self.0.facts.overview()
     }
 
-    /// Every key that peers may ask this node for.
+    /// Every key that this node serves to peers.
     pub fn keys(&self) -> Vec<Key> {
         match &self.0.shared {
             Shared::All => Vec::new(),
@@ -336,7 +336,7 @@ impl Content {
         }
     }
 
-    /// Whether an object is known to be here, without a look at containerd.
+    /// Whether an object is known to be here, without a call to containerd.
     pub(crate) async fn is_here(&self, digest: &Digest) -> bool {
         let shared = match &self.0.shared {
             Shared::All => false,

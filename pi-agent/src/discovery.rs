@@ -38,7 +38,7 @@ pub use self::{
     servers::ServerView,
 };
 
-/// What is counted here.
+/// The metrics of this module.
 pub const METRICS: &[Metric] = &[
     FIND_SECONDS,
     FINDS,
@@ -88,7 +88,7 @@ struct Inner {
     racks: Racks,
     queue: Queue,
     joins: Joins,
-    /// Who decides while no server answers; `None` where this node takes part in no crowds.
+    /// The nodes of the rack, one of which decides while no server answers; `None` without crowds.
     mates: Option<RackMates>,
     jitter: Jitter,
     standing: Mutex<Standing>,
@@ -107,7 +107,7 @@ pub struct Settings {
     pub holder: Holder,
     /// Keeps agents apart that were started together.
     pub jitter: Jitter,
-    /// What decides for this node's rack; `None` where it takes part in no crowds.
+    /// Decides for this node's rack; `None` without crowds.
     pub tracker: Option<Tracker>,
 }
 
@@ -116,7 +116,7 @@ pub struct Settings {
 pub struct Standing {
     /// Chosen anew at each start.
     pub epoch: u64,
-    /// Changes of the set that the server has taken.
+    /// Changes of the set that the server has accepted.
     pub seq: u64,
     /// Whether the server has this node's set.
     pub synced: bool,
@@ -130,14 +130,14 @@ pub struct Standing {
 }
 
 impl Discovery {
-    /// Asks the one server at the base URL `server`, and announces nothing.
+    /// A client of the one server at the base URL `server`, which announces nothing.
     pub fn new(client: JsonClient, server: String, group: String, address: IpAddr) -> Self {
         let jitter = Jitter::random();
         let servers = Servers::new(client, vec![server], jitter.clone());
         Self::with(servers, group, (address, None), None, jitter)
     }
 
-    /// Asks one of several servers, and can announce this node to it.
+    /// A client of several servers, which can announce this node to one of them.
     pub fn of_servers(settings: Settings) -> Self {
         let jitter = settings.jitter.clone();
         let mates = settings
@@ -212,14 +212,14 @@ impl Discovery {
         self.0.queue.push(keys);
     }
 
-    /// A peer did not deliver: told to the server with the next report.
+    /// A peer did not deliver: the next report has it.
     pub fn failed(&self, peer: Holder, kind: FailureKind) {
         self.0.reports.failed(peer, kind);
         self.0.failures.note(peer, kind);
         self.0.cache.forget(peer);
     }
 
-    /// Where the next reports take what was measured from.
+    /// Sets the sources of the measurements in reports.
     pub fn observe(&self, observations: ObservationSource, load: LoadSource) {
         self.0.reports.observe(observations, load);
     }

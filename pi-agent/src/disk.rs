@@ -47,7 +47,7 @@ static FINDING: Semaphore = Semaphore::const_new(16);
 /// Deadline for finding a file on the disk, or reading a little of it. A requester waits two
 /// seconds for the first byte; after this deadline another node is faster.
 const FIND: Duration = Duration::from_millis(900);
-/// How long the disk may take to read a part that is about to be sent.
+/// Deadline of the disk for a read before a send.
 const READ: Duration = Duration::from_secs(30);
 /// Bytes read at a time, only to load them into the page cache.
 const PIECE: usize = 64 << 10;
@@ -151,10 +151,10 @@ fn read_through(file: &File, part: Span) -> io::Result<()> {
     Ok(())
 }
 
-/// Does what may wait for the disk on a thread that serves nobody else, in its turn.
+/// Runs blocking disk work on a thread of its own, within the bound of threads.
 ///
 /// # Errors
-/// Those of `work`, and [`ErrorKind::TimedOut`] when it is not done in time. It goes on then.
+/// Those of `work`, and [`ErrorKind::TimedOut`] after the deadline; the work continues then.
 pub(crate) async fn apart<T: Send + 'static>(
     turns: &'static Semaphore,
     patience: Duration,

@@ -1,5 +1,5 @@
-//! Gets objects from peers: who is asked, how long each may take, who comes next at the same byte,
-//! and who is not asked any more.
+//! Gets objects from peers: chooses the peer, bounds its time, continues with the next peer at the same
+//! byte, and quarantines bad ones.
 
 mod ahead;
 mod exchange;
@@ -37,7 +37,7 @@ use crate::{
     },
     digest::Digest,
     http::{ByteRange, Kind, Method},
-    peer::PeerSockets,
+    sockets::PeerSockets,
 };
 
 /// The metrics of this module.
@@ -65,11 +65,11 @@ pub struct Fetcher(Arc<Inner>);
 pub struct Parts {
     /// This node's own content.
     pub content: Content,
-    /// Who has what.
+    /// Finds the holders of objects.
     pub finder: Box<dyn Finder>,
     /// containerd's verdicts on the bytes that it was given.
     pub verdicts: Box<dyn Verdicts>,
-    /// Where bytes are counted.
+    /// Counts the bytes of every connection.
     pub sockets: PeerSockets,
     /// The tasks that fetch ahead.
     pub scope: Scope,
@@ -98,7 +98,7 @@ const ALONE: u64 = 64 << 10;
 /// The result of a fetch for containerd.
 #[derive(Debug)]
 pub(crate) enum Fetched {
-    /// The object is there in the meantime.
+    /// This node has the object by now.
     Own(Object),
     /// A small object, verified.
     Small(Small),
@@ -182,7 +182,7 @@ impl Fetcher {
         fetched.unwrap_or(Fetched::Nowhere)
     }
 
-    /// Fetches what nobody else fetches now.
+    /// Fetches an object of which no other fetch is in flight.
     async fn first(&self, want: &Want, range: Option<ByteRange>, place: Place) -> Option<Fetched> {
         let inner = &self.0;
         let want = &Want {
@@ -218,7 +218,7 @@ impl Fetcher {
         begun.map(Fetched::from)
     }
 
-    /// Follows the blob while containerd gets it, where others may take it from here meanwhile.
+    /// Follows the blob while containerd fetches it, if peers may fetch it from here meanwhile.
     async fn follow(&self, want: &Want, range: Option<ByteRange>) -> Option<Arc<Growing>> {
         if matches!(range, Some(ByteRange::Between(..) | ByteRange::Last(_))) {
             return None;
@@ -241,7 +241,15 @@ impl Fetcher {
     fn expect(&self, parent: &Want, children: &[Descriptor]) {
         self.0.hints.learn(children);
         self.0.peers.prefetch(children);
-        self.0.ahead.fetch(self, parent, children);
+        self.0.ahead.begin(parent, children, |want| {
+            let fetcher = self.clone();
+            async move {
+                if !fetcher.has(&want).await {
+                    // The fetch has put it into the cache; the result itself is not needed.
+                    let _ = fetcher.fetch(&want, Method::Get, None).await;
+                }
+            }
+        });
     }
 
     /// Whether this node takes part in crowds, and in which it is now.
@@ -250,7 +258,7 @@ impl Fetcher {
         (peers.has_crowds(), peers.crowds())
     }
 
-    /// Whether a manifest of this node did not pass lately.
+    /// Whether a manifest of this node was not served recently.
     pub(crate) fn is_news(&self, manifest: &Digest) -> bool {
         self.0.hints.is_news(manifest, Instant::now())
     }
@@ -281,20 +289,19 @@ impl Fetcher {
         }
     }
 
-    /// Whether the object is there in the meantime.
+    /// Whether this node has the object by now.
     async fn has(&self, want: &Want) -> bool {
         self.0.stored.has(&want.digest).await
     }
 
-    /// Lets go of connections and objects that were not used for a while, and counts who is in
-    /// quarantine.
+    /// Drops connections and objects that were not used for a while, and counts quarantines.
     pub(crate) fn tidy(&self) {
         self.0.opener.tidy();
         self.0.smalls.tidy();
         self.0.peers.tidy();
     }
 
-    /// Peers that are not trusted now.
+    /// The active quarantines.
     pub fn quarantines(&self) -> Vec<Quarantine> {
         self.0.peers.quarantines()
     }
@@ -310,7 +317,7 @@ impl From<Begun> for Fetched {
     }
 }
 
-/// Where an object or the rest of one begins.
+/// Offset at which the requested bytes begin.
 fn growing_from(range: Option<ByteRange>) -> u64 {
     match range {
         Some(ByteRange::From(start)) => start,

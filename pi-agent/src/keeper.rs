@@ -33,9 +33,9 @@ pub use self::{
 use crate::{hosts::entries::Entries, instance::Instance, jitter::Jitter};
 
 /// Interval between two probes of the mirror.
-const PROBE: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the files have to be unchanged before they are repaired.
-const REST: Duration = Duration::from_secs(1);
+const UNCHANGED_BEFORE_REPAIR: Duration = Duration::from_secs(1);
 /// Polling intervals of the files: beside events, of which one may be lost, and without events.
 const POLL: Duration = Duration::from_secs(30);
 const BLIND_POLL: Duration = Duration::from_secs(5);
@@ -54,29 +54,29 @@ pub struct Keeper {
     state: Progress,
 }
 
-/// What is kept, and how.
+/// Settings of the keeper.
 #[derive(Debug)]
 pub struct Settings {
     /// The entries.
     pub entries: Entries,
-    /// Who writes them.
+    /// Whether this process writes the files or only watches them.
     pub duty: Duty,
-    /// Whose answers count.
+    /// The agent whose mirror is probed.
     pub agent: Agent,
-    /// Who is told how they stand.
+    /// Receives the entries' status.
     pub report: Report,
-    /// Who is told that the mirror answers.
+    /// Tells systemd that the mirror answers.
     pub notifier: Notifier,
     /// Jitter for the pauses.
     pub jitter: Jitter,
 }
 
-/// The agent whose mirror is asked.
+/// Where the probed agent runs.
 #[derive(Debug, Clone, Copy)]
 pub enum Agent {
     /// This process.
     This(Instance),
-    /// One in another container, whose directory is a mount that a new container gets anew.
+    /// One in another container: its directory is a mount that only a new container renews.
     Beside,
     /// And that is ended when it does not answer.
     BesideAndEnded,
@@ -142,7 +142,7 @@ impl Keeper {
         // Uploads in flight also count as alive, until this task is the last.
         while self.settings.notifier.is_watched() && scope.running() > 1 {
             self.settings.notifier.alive();
-            tokio::time::sleep(PROBE / 4).await;
+            tokio::time::sleep(PROBE_INTERVAL / 4).await;
         }
     }
 
@@ -204,7 +204,7 @@ impl Keeper {
         call
     }
 
-    /// Looks, where another process writes.
+    /// Checks the files, where another process writes them.
     async fn watch(&mut self) {
         if self.is_due() {
             let before = self.settings.report.status();
@@ -244,7 +244,10 @@ impl Keeper {
     /// passed.
     fn is_due(&self) -> bool {
         let now = Instant::now();
-        let rested = self.state.stirred.is_some_and(|at| now >= at + REST);
+        let rested = self
+            .state
+            .stirred
+            .is_some_and(|at| now >= at + UNCHANGED_BEFORE_REPAIR);
         now >= self.state.pause_until && (rested || now >= self.state.look_at)
     }
 
@@ -340,7 +343,7 @@ impl Keeper {
         // A mount below a directory that is deleted goes a moment after it.
         let now = Instant::now();
         let since = *self.state.replaced.get_or_insert(now);
-        if now < since + REST {
+        if now < since + UNCHANGED_BEFORE_REPAIR {
             self.state.stirred.get_or_insert(now);
             return false;
         }
@@ -363,7 +366,7 @@ impl Keeper {
         self.settings.report.set(missing);
     }
 
-    /// Watches what is there now. Before the files are read, so that no change falls between.
+    /// Watches the present directories. Called before the files are read, so that no change is missed.
     fn renew_watch(&mut self) {
         let state = &mut self.state;
         state.watch = DirectoryWatch::new(self.files.entries().directories()).ok();
@@ -379,11 +382,11 @@ impl Keeper {
         if state.standing.is_silent() {
             return;
         }
-        let rest = state.stirred.map(|at| at + REST);
+        let rest = state.stirred.map(|at| at + UNCHANGED_BEFORE_REPAIR);
         let next = rest.unwrap_or(state.look_at).max(state.pause_until);
         let pause = async {
             match self.settings.duty {
-                _ if asks => beat(PROBE).await,
+                _ if asks => beat(PROBE_INTERVAL).await,
                 Duty::Off => std::future::pending().await,
                 Duty::Watch | Duty::Write => tokio::time::sleep_until(next).await,
             }
@@ -405,7 +408,7 @@ impl Keeper {
         }
     }
 
-    /// Takes the agent out for good.
+    /// Removes the agent's entries for good.
     async fn leave(&mut self) {
         let end = Instant::now() + FAREWELL;
         loop {
@@ -418,7 +421,7 @@ impl Keeper {
                 error!(failures = ?pass.failures, "the agent stays in hosts.toml");
                 return;
             }
-            tokio::time::sleep(REST).await;
+            tokio::time::sleep(UNCHANGED_BEFORE_REPAIR).await;
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod peer;
 pub mod policy;
 pub mod reference;
 pub mod registry;
+pub mod sockets;
 pub mod status;
 pub mod tags;
 pub mod tracker;

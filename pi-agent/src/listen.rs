@@ -2,7 +2,7 @@
 
 mod session;
 
-pub(crate) use self::session::{Limits, Refused, Service, serve};
+pub(crate) use self::session::{Client, Limits, Refused, Service, serve};
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,6 +13,8 @@ use daemon::{
 };
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{Span, warn};
+
+use crate::sockets;
 
 /// A connection, and its place among the bounded number of them.
 #[derive(Debug)]
@@ -26,9 +28,6 @@ pub(crate) struct Accepted {
 const SPARE: usize = 64;
 /// How long to wait when the process is out of descriptors.
 const RETRY: Duration = Duration::from_millis(50);
-/// How long sent bytes may stay without acknowledgement before the kernel gives a connection up,
-/// in milliseconds. Half-open connections end by it.
-const USER_TIMEOUT: u32 = 20_000;
 
 /// Accepts connections until the scope drains, at most `most` at once and `per_address` of each
 /// address. A further one takes the place of one that waits for a request, or one of a few spare
@@ -84,7 +83,7 @@ async fn accept(
         match accepted {
             Ok((stream, remote)) => {
                 failing.is_well();
-                prepare(&stream);
+                sockets::prepare(&stream);
                 return Some((stream, remote));
             }
             Err(error) => {
@@ -96,13 +95,4 @@ async fn accept(
             }
         }
     }
-}
-
-/// Sets the socket options that every connection needs. A socket on which that fails will fail its
-/// next read or write too.
-pub(crate) fn prepare(stream: &TcpStream) {
-    // Bodies are sent in large pieces; waiting to fill a segment would only delay their ends.
-    let _ = stream.set_nodelay(true);
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT);
-    let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
 }

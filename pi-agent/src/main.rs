@@ -88,7 +88,7 @@ fn notifier(systemd: &Systemd) -> Result<Notifier> {
 }
 
 async fn agent(settings: Run) -> Result<ExitCode> {
-    if settings.server.is_empty() {
+    if settings.servers.server.is_empty() {
         bail!("no server to ask: give --server http://HOST:7789 or PI_AGENT_SERVER");
     }
     telemetry::init_log(settings.process.log_format, &settings.process.log)?;

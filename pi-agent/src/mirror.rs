@@ -15,7 +15,13 @@ use tracing::Span;
 
 use self::count::Counts;
 pub use self::count::METRICS;
-use crate::{content::Content, fetch::Fetcher, instance::Instance, listen, tags::Tags};
+use crate::{
+    content::Content,
+    fetch::Fetcher,
+    instance::Instance,
+    listen::{self, Limits},
+    tags::Tags,
+};
 
 /// Bounds of the mirror.
 #[derive(Debug, Clone)]
@@ -59,6 +65,16 @@ impl Default for MirrorSettings {
             patience: Duration::from_mins(2),
             tags: None,
             instance: None,
+        }
+    }
+}
+
+impl MirrorSettings {
+    fn limits(&self) -> Limits {
+        Limits {
+            idle: self.idle,
+            head: self.head,
+            patience: self.patience,
         }
     }
 }

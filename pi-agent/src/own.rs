@@ -2,15 +2,17 @@
 
 use std::{io, time::Duration};
 
+use daemon::spell::Spell;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
+use tracing::warn;
 
 use crate::{
     chunks::start_of,
     content::{
-        Growing, Object, Remote, Source,
+        Content, Growing, Object, Remote, Source,
         manifest::{MAX_MANIFEST, Manifest, ManifestError},
     },
     datapath::{
@@ -26,7 +28,7 @@ use crate::{
 };
 
 /// Objects up to this size go out together with their head in one write.
-const SMALL: u64 = 64 << 10;
+const MAX_SINGLE_WRITE: u64 = 64 << 10;
 /// The media type of a blob; clients ignore it.
 const BLOB_TYPE: &str = "application/octet-stream";
 /// How long an upload of a growing object waits for its next byte.
@@ -88,6 +90,23 @@ pub(crate) fn part(request: &Request, size: u64) -> Result<(Span, bool), Unfit> 
     }
 }
 
+/// Opens an object of this node. An unreadable one counts as missing, and is logged by `unreadable`.
+pub(crate) async fn open(content: &Content, digest: &Digest, unreadable: &Spell) -> Option<Object> {
+    match content.open(digest).await {
+        Ok(found) => {
+            unreadable.is_well();
+            found
+        }
+        Err(error) => {
+            unreadable.happened(|times| {
+                let error = daemon::telemetry::chain(&error);
+                warn!(%error, times, "own content is not readable");
+            });
+            None
+        }
+    }
+}
+
 /// Adds what every reply with an object has to its head.
 pub(crate) fn describe(reply: Reply, digest: &Digest, media_type: Option<&str>) -> Reply {
     reply
@@ -141,7 +160,7 @@ pub(crate) async fn prepare(
     let head_len = head.len();
     let mut rest = None;
     if request.method == Method::Get {
-        if span.len() <= SMALL && !is_growing {
+        if span.len() <= MAX_SINGLE_WRITE && !is_growing {
             let read = read_into(&mut head, &object.source, span).await;
             read.map_err(Unfit::Read)?;
         } else {

@@ -7,20 +7,10 @@ mod alternates;
 mod connection;
 mod count;
 mod fed;
-mod ledger;
 mod rack;
 mod slots;
-mod sockets;
-mod watch;
 
-pub use self::{
-    count::METRICS,
-    ledger::{Direction, PeerBytes, PeerTotals},
-    slots::SlotCount,
-    sockets::PeerSockets,
-    watch::{SocketWatch, Unwatched, Watched},
-};
-pub(crate) use self::{ledger::Meter, sockets::Registered};
+pub use self::{count::METRICS, slots::SlotCount};
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -33,11 +23,12 @@ use crate::{
     datapath::{Pace, RATE_FLOOR, RateFloor, Receiver},
     digest::Digest,
     http::Kind,
-    listen,
+    listen::{self, Limits},
+    sockets::PeerSockets,
     tracker::Tracker,
 };
 
-/// How long a peer may take no byte of a body.
+/// How long a peer may read no byte of a body.
 const SILENCE: Duration = Duration::from_secs(10);
 /// The time over which its rate is judged.
 const WINDOW: Duration = Duration::from_secs(30);
@@ -60,7 +51,7 @@ pub struct PeerSettings {
     pub idle: Duration,
     /// How long a head may take from its first byte to its last.
     pub head: Duration,
-    /// How long a peer waits for the first byte of an object that this node is still getting.
+    /// How long a peer waits for the first byte of an object that this node is still fetching.
     pub first_byte: Duration,
     /// The lowest rate at which a peer has to read a body.
     pub receiver: Receiver,
@@ -119,6 +110,16 @@ impl PeerSettings {
     }
 }
 
+impl PeerSettings {
+    fn limits(&self) -> Limits {
+        Limits {
+            idle: self.idle,
+            head: self.head,
+            patience: self.receiver.patience,
+        }
+    }
+}
+
 impl PeerServer {
     /// Serves `content`, and counts every byte in `sockets`.
     pub fn new(content: Content, sockets: PeerSockets, settings: PeerSettings) -> Self {
@@ -157,7 +158,7 @@ impl PeerServer {
         .await;
     }
 
-    /// Who is being given an object that this node is still getting itself.
+    /// The peers that receive an object which this node is still fetching.
     pub(crate) fn fed(&self, digest: &Digest) -> Vec<IpAddr> {
         self.0.fed.of(digest)
     }
@@ -168,7 +169,7 @@ impl PeerServer {
     }
 }
 
-/// What is sent in reply to a request that this node has nothing for.
+/// Code and text of a 404.
 fn unknown(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Manifest => ("MANIFEST_UNKNOWN", "this node does not have the manifest"),

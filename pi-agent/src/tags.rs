@@ -9,9 +9,10 @@ mod ask;
 mod challenge;
 mod trust;
 
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use daemon::{metric::Metric, spell::Spell};
+use lru::LruCache;
 use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::Key;
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use tracing::{debug, info};
 use self::ask::{Answer, Asker};
 use crate::{digest::Digest, discovery::Discovery, reference::TagName, registry::RegistryUrl};
 
-/// What is counted here.
+/// The metrics of this module.
 pub const METRICS: &[Metric] = &[RESOLVED];
 
 const RESOLVED: Metric = Metric::counter(
@@ -33,12 +34,13 @@ const RESOLVED: Metric = Metric::counter(
     "Tags that containerd asked for, by the source of the digest.",
 );
 
-/// Tags and registries that are remembered.
-const CAPACITY: usize = 4096;
+/// Most tags, and most unreachable registries, that are remembered; the least recently used one is
+/// evicted first.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// How long an unreachable registry is not asked.
-const AWAY: Duration = Duration::from_secs(10);
-/// Peers that are asked for a tag.
-const PEERS: usize = 3;
+const REGISTRY_BACK_OFF: Duration = Duration::from_secs(10);
+/// Most peers that are asked for a tag.
+const MAX_PEERS: usize = 3;
 
 /// Resolves tags. Clones are the same.
 #[derive(Debug, Clone)]
@@ -53,7 +55,7 @@ pub struct Settings {
     pub registries: Vec<RegistryUrl>,
     /// A PEM file of authorities that are trusted besides this machine's own.
     pub authorities: Option<PathBuf>,
-    /// Who knows which peers have a tag.
+    /// Finds the peers that have a tag.
     pub discovery: Discovery,
 }
 
@@ -65,11 +67,11 @@ struct Inner {
     away: Spell,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct KnownTags {
-    known: HashMap<String, Known>,
+    known: LruCache<String, Known>,
     /// Registries that could not be reached, and when they are tried again.
-    away: HashMap<String, Instant>,
+    away: LruCache<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,10 @@ impl Tags {
         Self(Arc::new(Inner {
             asker: Asker::new(settings.authorities.as_deref()),
             settings,
-            state: Mutex::default(),
+            state: Mutex::new(KnownTags {
+                known: LruCache::new(CAPACITY),
+                away: LruCache::new(CAPACITY),
+            }),
             away: Spell::new("all registries are reached again"),
         }))
     }
@@ -150,21 +155,21 @@ impl Tags {
                     );
                 });
             }
-            if state.away.len() < CAPACITY || away.is_some() {
-                state.away.insert(name.registry.clone(), now + AWAY);
-            }
+            state
+                .away
+                .put(name.registry.clone(), now + REGISTRY_BACK_OFF);
         } else {
-            state.away.remove(&name.registry);
+            state.away.pop(&name.registry);
             self.0.away.is_well();
         }
         answer
     }
 
-    /// What the tag stands for on the first peer that says it.
+    /// The tag's digest on the first peer that knows it.
     async fn peers(&self, name: &TagName, key: &str) -> Option<Digest> {
         let key: Key = key.parse().ok()?;
         let peers = self.0.settings.discovery.find(&key).await;
-        for peer in peers.iter().take(PEERS) {
+        for peer in peers.iter().take(MAX_PEERS) {
             if let Answer::Digest(digest) = self.0.asker.peer(peer.addr, name).await {
                 return Some(digest);
             }
@@ -173,22 +178,15 @@ impl Tags {
     }
 
     fn fresh(&self, key: &str) -> Option<Digest> {
-        let state = self.state();
+        let mut state = self.state();
         let known = state.known.get(key)?;
         (Instant::now() < known.until).then(|| known.digest.clone())
     }
 
     fn learn(&self, key: String, digest: &Digest) {
-        let now = Instant::now();
-        let mut state = self.state();
-        if state.known.len() >= CAPACITY {
-            state.known.retain(|_, known| now < known.until);
-        }
-        if state.known.len() < CAPACITY {
-            let until = now + self.0.settings.ttl;
-            let digest = digest.clone();
-            state.known.insert(key, Known { digest, until });
-        }
+        let until = Instant::now() + self.0.settings.ttl;
+        let digest = digest.clone();
+        self.state().known.put(key, Known { digest, until });
     }
 
     fn state(&self) -> MutexGuard<'_, KnownTags> {

@@ -11,10 +11,10 @@ use piccolo_api::{Fetch, FindRequest, Holder, Progress, ProgressRequest, Standin
 use swarm::{Key, Place, Rack, Rules, Swarm, Zone, wire};
 use tokio::time::Instant;
 
-/// Blobs of nodes that are remembered: a rack of hundreds that pulls an image of dozens of layers.
-const MOST_MEMBERS: usize = 16_384;
-/// Between two looks at what ran out.
-const TICK: Duration = Duration::from_millis(250);
+/// Most members, one for each node and blob: a rack of hundreds that pulls an image of dozens of layers.
+const MAX_MEMBERS: usize = 16_384;
+/// Interval of expiry checks.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
 /// All nodes are in one rack here.
 const HERE: Place = Place {
     rack: Rack(0),
@@ -90,7 +90,7 @@ impl Tracker {
             }
         });
         let now = at.saturating_duration_since(live.began);
-        if at.saturating_duration_since(live.ticked) >= TICK {
+        if at.saturating_duration_since(live.ticked) >= EXPIRY_INTERVAL {
             live.ticked = at;
             live.swarm.tick(now);
             // Nobody looks at what changed.
@@ -104,7 +104,7 @@ fn rules() -> Rules {
     Rules {
         // Agents take from one source at a time.
         stripes: 1,
-        most_members: MOST_MEMBERS,
+        most_members: MAX_MEMBERS,
         ..Rules::default()
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn run_all() -> Result<()> {
 }
 
 /// Checks the dependencies against the database of known vulnerabilities. That is fetched from its host,
-/// which not every machine reaches: where it cannot be had, says so and goes on.
+/// which not every machine reaches: without it, prints that the check is skipped.
 fn advisories() -> Result<()> {
     let fetch = cargo(&["deny", "fetch", "db"])?;
     let mut bounded = Command::new("timeout");

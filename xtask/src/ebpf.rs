@@ -54,23 +54,23 @@ pub(crate) fn check() -> Result<()> {
     compare(&root.join(COMMITTED), &build(&root)?)
 }
 
-/// [`check`], for those who only want to run the tests: where the toolchain cannot be had, on
-/// another distribution or another release, it says so and leaves the comparison to CI.
+/// [`check`] for a run of the tests: where the toolchain cannot be installed, on another distribution
+/// or another release, prints that and leaves the comparison to CI.
 pub(crate) fn check_where_possible() -> Result<()> {
     match toolchain::install(&workspace::root()?) {
         Ok(()) => check(),
         Err(error) if in_ci() => Err(error),
         Err(error) => {
             say(&format!(
-                "The toolchain of the kernel's program cannot be had here, so that nobody checks whether \
-                 its object is what its sources give: {error:#}"
+                "The toolchain of the kernel's program cannot be installed here: its object is not compared \
+                 with its sources: {error:#}"
             ));
             Ok(())
         }
     }
 }
 
-/// Whether nobody else will check what is not checked here.
+/// Whether this is CI, where a skipped check is not made elsewhere.
 #[expect(
     clippy::disallowed_methods,
     reason = "a task of development asks what it runs in"

@@ -32,17 +32,23 @@ pub(crate) struct CrateLayers {
     pub(crate) layers: Vec<Layer>,
 }
 
-/// Modules that may import from the layers below, and from each other in no circle.
+/// Modules that may import from the layers below, and from those in their own layer in no circle.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Layer {
     pub(crate) modules: Vec<String>,
     /// What they are for.
     pub(crate) what: String,
-    /// What they must not know.
+    /// What they must not know. [`EACH_OTHER`] in it is checked: no imports within the layer.
     #[serde(default)]
     pub(crate) must_not_know: String,
+    /// Whether they stand in the same layer as the modules of the row before.
+    #[serde(default)]
+    pub(crate) beside: bool,
 }
+
+/// In `must_not_know`: the other modules of the layer.
+pub(crate) const EACH_OTHER: &str = "each other";
 
 impl Layers {
     /// # Errors

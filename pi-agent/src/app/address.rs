@@ -1,4 +1,4 @@
-//! The address that peers are told.
+//! The address that the agent advertises to peers.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::config::Run;
 
 /// Longest wait for the server's name; without it the default route has to do.
 const LOOKUP: Duration = Duration::from_secs(2);
-/// An address of documentation: nobody has it, so that only the default route leads there.
+/// An address for documentation: no host has it, so only the default route leads there.
 const FAR_AWAY: (IpAddr, u16) = (IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 9);
 
 /// The address of the settings, or the one from which the server is reached, or the one of the
@@ -22,7 +22,7 @@ pub(super) async fn advertised(settings: &Run) -> Result<IpAddr> {
     if !settings.peer_listen.ip().is_unspecified() {
         return Ok(settings.peer_listen.ip());
     }
-    for server in &settings.server {
+    for server in &settings.servers.server {
         match tokio::time::timeout(LOOKUP, source_towards(server)).await {
             Ok(Ok(ip)) if !ip.is_loopback() => return Ok(ip),
             result => debug!(server, ?result, "this server tells no address to advertise"),

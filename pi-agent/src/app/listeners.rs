@@ -10,7 +10,7 @@ use crate::{config::Run, status::Addresses};
 /// Connections that wait in the kernel until they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// Sockets that have their addresses and take no connection yet.
+/// Bound sockets that accept no connection yet.
 #[derive(Debug)]
 pub(super) struct Bound {
     mirror: TcpSocket,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, os::fd::BorrowedFd};
 
 use crate::{
     ebpf::{Registered, SocketTable},
-    peer::{SocketWatch, Watched},
+    sockets::{SocketWatch, Watched},
 };
 
 impl SocketWatch for SocketTable {

@@ -9,6 +9,7 @@ use crate::{
     config::Configure,
     containerd::Containerd,
     hosts::{
+        Capabilities,
         entries::{Entries, Outcome},
         place::Done,
         reach::Reach,
@@ -26,7 +27,9 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// When containerd would not read the files, when another program than an agent would be asked, or
 /// when one of them could not be brought into shape.
 pub async fn run(settings: &Configure) -> Result<ExitCode> {
-    let mut entries = settings.hosts.entries(settings.resolve_tags);
+    let mut entries = settings
+        .hosts
+        .entries(Capabilities::of(settings.resolve_tags));
     if settings.remove {
         return finish(entries.withdraw(), describe);
     }

@@ -14,6 +14,7 @@ use daemon::{
 use crate::{
     config::KeepHosts,
     containerd::Containerd,
+    hosts::Capabilities,
     jitter::Jitter,
     keeper::{Agent, Duty, Keeper, Report, Settings},
 };
@@ -28,7 +29,9 @@ const DRAIN: Duration = Duration::from_secs(15);
 pub async fn run(settings: &KeepHosts) -> Result<ExitCode> {
     telemetry::init_log(settings.process.log_format, &settings.process.log)?;
     let signals = Signals::catch().context("signals cannot be caught")?;
-    let mut entries = settings.hosts.entries(settings.resolve_tags);
+    let mut entries = settings
+        .hosts
+        .entries(Capabilities::of(settings.resolve_tags));
     entries.release = Containerd::release(&settings.containerd_socket).await;
     let registries = entries.registries.len();
     let keeper = Keeper::new(Settings {

@@ -62,7 +62,7 @@ pub enum HostsMode {
 
 impl Hosts {
     /// The entries that these settings ask for, for a containerd of a release that is not known.
-    pub fn entries(&self, resolve_tags: bool) -> Entries {
+    pub fn entries(&self, capabilities: Capabilities) -> Entries {
         Entries {
             hosts_dir: self.hosts_dir.clone(),
             containerd_config: self.containerd_config.clone(),
@@ -70,7 +70,7 @@ impl Hosts {
             registries: self.registry.clone(),
             mirror: Mirror {
                 url: self.mirror_url.clone(),
-                capabilities: Capabilities::of(resolve_tags),
+                capabilities,
             },
         }
     }

@@ -39,7 +39,7 @@ pub enum Event {
     },
     /// A blob was committed (containerd 2.x only).
     ContentPut(Digest),
-    /// A blob was removed by name; garbage collection says nothing.
+    /// A blob was removed by name; garbage collection sends no event.
     ContentGone(Digest),
     /// A layer was unpacked, so that its blob was committed before.
     LayerUnpacked,
@@ -48,7 +48,7 @@ pub enum Event {
 /// A stream of events.
 pub struct Events(Stream);
 
-/// containerd answers a subscription with its first event, so that the stream is there only then.
+/// containerd answers a subscription with its first event: the stream exists only from then on.
 enum Stream {
     Opening(BoxFuture<'static, Result<Response<Streaming<Envelope>>, Status>>),
     Open(Box<Streaming<Envelope>>),
@@ -76,7 +76,7 @@ impl Containerd {
         };
         let mut client = EventsClient::new(self.channel());
         let mut opening = async move { client.subscribe(request).await }.boxed();
-        // The subscription is on its way once another call has come back on the same connection.
+        // The subscription has been sent once another call on the same connection has a reply.
         let stream = tokio::select! {
             biased;
             opened = &mut opening => Stream::Open(Box::new(opened?.into_inner())),

@@ -11,14 +11,14 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::digest::Digest;
 
-/// Between two looks for one blob, at first and at most.
-const LOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
-/// What is not committed by then is left to the next listing.
+/// Interval of the lookups of one blob: the first, and the longest.
+const LOOKUP_INTERVAL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// A blob that is not committed by then is left to the next listing.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Blobs that are looked for; the oldest is given up for the newest.
-const MOST: usize = 64;
+/// Most blobs that are looked up; the newest evicts the oldest.
+const MAX_BLOBS: usize = 64;
 
-/// Blobs that are looked for.
+/// Blobs that await their commit.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
     blobs: Mutex<VecDeque<Blob>>,
@@ -40,24 +40,24 @@ impl Expected {
         if blobs.iter().any(|blob| blob.digest == *digest) {
             return;
         }
-        if blobs.len() >= MOST {
+        if blobs.len() >= MAX_BLOBS {
             blobs.pop_front();
         }
         blobs.push_back(Blob {
             digest: digest.clone(),
             since: now,
-            look: now + LOOK.0,
+            look: now + LOOKUP_INTERVAL.0,
         });
         drop(blobs);
         self.changed.notify_one();
     }
 
-    /// A blob is there.
+    /// A blob is committed.
     pub(crate) fn came(&self, digest: &Digest) {
         self.lock().retain(|blob| blob.digest != *digest);
     }
 
-    /// Waits until it is time to look for a blob.
+    /// Waits until the lookup of a blob is due.
     pub(crate) async fn due(&self) -> Digest {
         loop {
             let next = match self.take_due(Instant::now()) {
@@ -71,7 +71,7 @@ impl Expected {
         }
     }
 
-    /// The blob that is to be looked for at `now`, or when the next one is.
+    /// The blob whose lookup is due at `now`, or when the next one is due.
     fn take_due(&self, now: Instant) -> Result<Digest, Option<Instant>> {
         let mut blobs = self.lock();
         blobs.retain(|blob| now - blob.since < PATIENCE);
@@ -81,8 +81,8 @@ impl Expected {
         if blob.look > now {
             return Err(Some(blob.look));
         }
-        // The longer it takes, the less a moment matters.
-        blob.look = now + ((now - blob.since) / 8).clamp(LOOK.0, LOOK.1);
+        // The longer a commit takes, the rarer are the lookups.
+        blob.look = now + ((now - blob.since) / 8).clamp(LOOKUP_INTERVAL.0, LOOKUP_INTERVAL.1);
         Ok(blob.digest.clone())
     }
 
@@ -100,7 +100,7 @@ async fn sleep_until(time: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Expected, Instant, MOST, PATIENCE};
+    use super::{Expected, Instant, MAX_BLOBS, PATIENCE};
 
     fn digest(number: usize) -> super::Digest {
         format!("sha256:{number:064x}").parse().unwrap()
@@ -125,11 +125,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_never_comes_is_given_up() {
         let expected = Expected::default();
-        for number in 0..=MOST {
+        for number in 0..=MAX_BLOBS {
             expected.add(&digest(number));
         }
         let blobs = expected.lock().len();
-        assert_eq!(blobs, MOST);
+        assert_eq!(blobs, MAX_BLOBS);
         assert!(expected.take_due(Instant::now() + PATIENCE / 2).is_ok());
         let never = expected.take_due(Instant::now() + PATIENCE);
         assert_eq!(never, Err(None));

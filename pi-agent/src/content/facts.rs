@@ -1,4 +1,4 @@
-//! What status and doctor are told of the content.
+//! The state of the content, for status and doctor.
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct Overview {
     pub containerd_connected: bool,
     /// containerd's version, once it has answered.
     pub containerd_version: Option<String>,
-    /// What was last wrong with containerd.
+    /// The last error of containerd.
     pub containerd_error: Option<String>,
     /// Images in the shared namespaces.
     pub images: usize,
@@ -41,7 +41,7 @@ pub struct Overview {
     pub shared_objects: usize,
     /// Tags that peers may have.
     pub shared_tags: usize,
-    /// Images whose layers are not all here, so that peers get nothing whole of them.
+    /// Images without some of their layers: peers cannot get these layers from here.
     #[serde(default)]
     pub images_without_layers: usize,
     /// Whether that is so of most images: containerd discards layers after unpacking.

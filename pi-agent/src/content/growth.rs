@@ -32,15 +32,15 @@ pub(crate) use self::list::Noted;
 use super::{ingest::Ingest, store::Store};
 use crate::{digest::Digest, disk, policy::Policy};
 
-/// Blobs that are followed at once. A pull has a few in flight; beyond, a node is no source of what
-/// it is still getting.
-const MOST: usize = 256;
-/// For how long a blob is served from its ingest after the commit: until the content store's own
-/// watch has it among what an image refers to.
-const KEPT: Duration = Duration::from_secs(30);
-/// How long the disk may take to show the ingest. containerd has made it before it asks for bytes.
+/// Most blobs that are followed at once. A pull has a few in flight; a node is no source of growing
+/// blobs beyond this number.
+const MAX_FOLLOWED: usize = 256;
+/// How long a blob is served from its ingest after the commit: until the watch of the content store
+/// has found it as part of an image.
+const KEEP_AFTER_COMMIT: Duration = Duration::from_secs(30);
+/// Deadline of the disk for opening the ingest. containerd creates it before it requests bytes.
 const FIND: Duration = Duration::from_millis(500);
-/// Threads that look for ingests at the same time.
+/// Most threads that look for ingests at the same time.
 static FINDING: Semaphore = Semaphore::const_new(4);
 
 /// The blobs that this node's containerd is pulling. Clones are the same.
@@ -64,6 +64,15 @@ struct Followed {
     watches: HashMap<i32, Arc<Growing>>,
 }
 
+/// What an event of an ingest's directory is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changed {
+    /// The file with the bytes.
+    Data,
+    /// The directory itself, or another file in it.
+    Directory,
+}
+
 /// A blob on its way in.
 #[derive(Debug)]
 pub struct Growing {
@@ -74,18 +83,18 @@ pub struct Growing {
     list: Mutex<List>,
 }
 
-/// How far a blob has come.
+/// Progress of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reached {
-    /// Bytes from its start on that are there.
+    /// Bytes present from its start on, without a gap.
     pub(crate) bytes: u64,
-    /// Bytes from its start on whose chunks have digests: nothing beyond is passed on with them.
+    /// Bytes from its start on whose chunks have digests: labelled replies end there.
     pub(crate) listed: u64,
-    /// When the last of them came.
+    /// When the last of them arrived.
     pub(crate) at: Instant,
-    /// How it ended, once it has.
+    /// How it ended; `None` while it grows.
     pub(crate) end: Option<Ended>,
-    /// Whether peers are to have no more of it.
+    /// Whether it is withdrawn from peers.
     pub(crate) withdrawn: bool,
 }
 
@@ -165,7 +174,7 @@ impl Growth {
         });
         let mut table = self.lock();
         table.tidy(Instant::now());
-        if table.blobs.len() >= MOST {
+        if table.blobs.len() >= MAX_FOLLOWED {
             return None;
         }
         let events = WatchFlags::MODIFY
@@ -177,7 +186,7 @@ impl Growth {
         table.watches.insert(watch, Arc::clone(&growing));
         table.blobs.insert(digest.clone(), Arc::clone(&growing));
         drop(table);
-        // What came between the look and the watch.
+        // Bytes that arrived between the first read and the watch.
         growing.grow();
         if let Some(scope) = self.0.scope.get() {
             let (drained, list) = (scope.clone(), Arc::clone(&growing).make_list());
@@ -208,7 +217,7 @@ impl Growth {
         self.lock().tidy(Instant::now());
     }
 
-    /// Follows what is to be followed until the scope drains.
+    /// Follows blobs until the scope drains.
     pub(crate) async fn run(self, scope: Scope) {
         // It runs once; who would run it again makes no other lists.
         let _ = self.0.scope.set(scope.clone());
@@ -240,7 +249,10 @@ impl Growth {
             self.look_at_all();
             return;
         }
-        let is_data = event.file_name().is_some_and(|name| name == c"data");
+        let what = match event.file_name() {
+            Some(name) if name == c"data" => Changed::Data,
+            Some(_) | None => Changed::Directory,
+        };
         let mut table = self.lock();
         let Some(growing) = table.watches.get(&event.wd()).cloned() else {
             return;
@@ -249,10 +261,10 @@ impl Growth {
             table.watches.remove(&event.wd());
         }
         drop(table);
-        growing.take(flags, is_data);
+        growing.take(flags, what);
     }
 
-    /// Events were lost.
+    /// Rereads all sizes, because events were lost.
     fn look_at_all(&self) {
         for growing in self.under_way() {
             growing.grow();
@@ -270,7 +282,7 @@ impl Followed {
             let reached = growing.reached();
             match reached.end {
                 None => true,
-                Some(Ended::Committed) => now - reached.at < KEPT,
+                Some(Ended::Committed) => now - reached.at < KEEP_AFTER_COMMIT,
                 Some(Ended::Vanished) => false,
             }
         });
@@ -315,7 +327,7 @@ impl Growing {
         }
     }
 
-    /// Peers are to have no more of it. It goes on for this node's containerd.
+    /// Withdraws it from peers. This node's containerd continues.
     pub(crate) fn withdraw(&self) {
         self.reached.send_modify(|reached| reached.withdrawn = true);
     }
@@ -329,7 +341,8 @@ impl Growing {
         }
     }
 
-    fn take(&self, flags: ReadFlags, is_data: bool) {
+    fn take(&self, flags: ReadFlags, what: Changed) {
+        let is_data = what == Changed::Data;
         if is_data && flags.contains(ReadFlags::MODIFY) {
             self.grow();
         }
@@ -343,7 +356,7 @@ impl Growing {
         }
     }
 
-    /// Looks how large it is. It never shrinks: what was truncated is another pull's.
+    /// Reads its size. It never shrinks: a truncated file belongs to another pull.
     fn grow(&self) {
         let Ok(size) = self.data.metadata().map(|data| data.len()) else {
             return;
@@ -375,7 +388,7 @@ impl Growing {
 }
 
 impl Reached {
-    /// Whether no more of it comes to peers.
+    /// Whether peers get no more bytes of it.
     fn is_over(&self) -> bool {
         self.end.is_some() || self.withdrawn
     }

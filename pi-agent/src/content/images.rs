@@ -15,10 +15,10 @@ use crate::{
 
 /// Between attempts to reach containerd, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
-/// Images are listed anew this often, should an event have been lost all the same.
+/// Interval of full listings, in case an event was lost.
 const RELIST: Duration = Duration::from_mins(5);
 
-/// The time in which a subscription certainly comes into force.
+/// Time after which a subscription is certainly active.
 const SETTLED: Duration = Duration::from_secs(2);
 /// The name of the condition under `/readyz`.
 const CONDITION: &str = "containerd";
@@ -97,7 +97,7 @@ impl ImageWatch {
             o.containerd_version = Some(version);
             o.containerd_error = None;
         });
-        // The subscription may have come into force a moment after the list was made.
+        // The subscription may have become active a moment after the listing.
         let mut relist = SETTLED;
         loop {
             if self
@@ -111,7 +111,7 @@ impl ImageWatch {
         }
     }
 
-    /// Handles events until `end`, or says that the stream has ended.
+    /// Handles events until `end`, or until the stream ends.
     async fn events_until(
         &self,
         events: &mut Events,
@@ -164,7 +164,7 @@ impl ImageWatch {
         Ok(())
     }
 
-    /// Where the content store is listed, it is listed anew.
+    /// Lists the content store again, where it is followed by listings.
     fn nudge(&self) {
         if let Some(listing) = &self.listing {
             listing.nudge();

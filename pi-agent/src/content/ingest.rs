@@ -20,12 +20,13 @@ use super::{
 };
 use crate::{digest::Digest, disk};
 
-/// Between two looks, at first and at most: a small layer is committed at once, a large one when
-/// the disk has it.
-const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-/// A verdict that takes longer than this is none: the registry may have to give the rest first.
+/// Interval of the lookups: the first, and the longest. A small layer is committed at once, a large
+/// one when the disk has it.
+const LOOKUP_INTERVAL: (Duration, Duration) =
+    (Duration::from_millis(20), Duration::from_millis(500));
+/// After this there is no verdict: containerd may have to fetch the rest from the registry first.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// Threads that look at ingests at the same time.
+/// Most threads that read ingests at the same time.
 static LOOKING: Semaphore = Semaphore::const_new(8);
 /// Longest name of an ingest; the digest stands at its end.
 const MAX_REF: u64 = 4096;
@@ -34,13 +35,13 @@ const MAX_REF: u64 = 4096;
 #[derive(Debug)]
 pub(crate) struct Ingest {
     pub(crate) directory: PathBuf,
-    /// Open, so that its size can be told when it is gone.
+    /// Open, so that its size can be read after its removal.
     pub(crate) data: Option<File>,
-    /// Size of the whole blob, where containerd was told it.
+    /// Size of the whole blob in bytes, if containerd knows it.
     pub(crate) total: Option<u64>,
 }
 
-/// What is watched of one object.
+/// The watched ingest of one object.
 #[derive(Debug)]
 struct Watched {
     /// Where the object will be.
@@ -55,7 +56,7 @@ impl Verdicts for Content {
         // directory, and the agent finds it only after that.
         let (store, digest) = (self.0.store.clone(), digest.clone());
         Box::pin(async move {
-            // A look at every ingest, on a disk that is busy with them.
+            // Reads every ingest, on a disk that is busy with them.
             let begin = move || Ok(Watched::begin(&store, &digest));
             let watched = disk::apart(&LOOKING, PATIENCE, begin).await.ok()??;
             let watch: Box<dyn Watch> = Box::new(watched);
@@ -86,7 +87,7 @@ impl Watched {
     }
 
     async fn end(mut self) -> Verdict {
-        let mut pause = LOOK.0;
+        let mut pause = LOOKUP_INTERVAL.0;
         loop {
             // containerd holds these directories while it commits.
             let look = move || Ok((self.look(), self));
@@ -96,7 +97,7 @@ impl Watched {
                 Err(_) => return Verdict::Unknown,
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LOOK.1);
+            pause = (pause * 2).min(LOOKUP_INTERVAL.1);
         }
     }
 
@@ -123,7 +124,7 @@ impl Ingest {
     pub(crate) fn find(store: &Store, digest: &Digest) -> io::Result<Option<Self>> {
         for entry in fs::read_dir(store.ingests())? {
             let directory = entry?.path();
-            // Ingests come and go; one that cannot be read now is not the one.
+            // Ingests appear and vanish; an unreadable one is not the wanted one.
             let Ok(name) = read_text(&directory.join("ref")) else {
                 continue;
             };
@@ -141,7 +142,7 @@ impl Ingest {
         Ok(None)
     }
 
-    /// Opens what is there by now: the files of an ingest appear one by one.
+    /// Opens the files that exist by now: those of an ingest appear one by one.
     fn opened(mut self) -> Self {
         self.open();
         self
@@ -162,7 +163,7 @@ impl Ingest {
         Some(self.data.as_ref()?.metadata().ok()?.len())
     }
 
-    /// What the ingest's end says, once it has ended.
+    /// The verdict, once the ingest has ended.
     fn look(&mut self) -> Option<Verdict> {
         if self.directory.exists() {
             self.open();
@@ -170,7 +171,7 @@ impl Ingest {
         }
         match (self.size(), self.total) {
             (Some(size), Some(total)) if size >= total => Some(Verdict::Wrong),
-            // It was given up before its end, or it is not known whether it came to it.
+            // It was abandoned before its end, or its end was not observed.
             _ => Some(Verdict::Unknown),
         }
     }
@@ -186,7 +187,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 mod tests {
     use std::{fs, path::PathBuf};
 
-    use super::{Digest, LOOK, Store, Verdict, Watched};
+    use super::{Digest, LOOKUP_INTERVAL, Store, Verdict, Watched};
 
     struct Bed {
         root: tempfile::TempDir,
@@ -220,7 +221,7 @@ mod tests {
         /// The verdict when `end` happens to the ingest while it is watched.
         async fn verdict(&self, end: impl FnOnce()) -> Verdict {
             let after = async {
-                tokio::time::sleep(LOOK.0 * 3).await;
+                tokio::time::sleep(LOOKUP_INTERVAL.0 * 3).await;
                 end();
             };
             let watched = Watched::begin(&self.store, &self.digest).unwrap();

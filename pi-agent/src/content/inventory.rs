@@ -22,7 +22,7 @@ use crate::{containerd::Image, policy::Policy, reference::Reference};
 
 pub(crate) use self::layers::Layers;
 
-/// How long a pull may take from its first manifest to its image record.
+/// Longest pull, from its first manifest to its image record.
 const FRESH: Duration = Duration::from_hours(1);
 /// From a manifest that could not be read to the next attempt.
 const REREAD: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ enum Node {
         media_type: Arc<str>,
         children: Box<[Child]>,
     },
-    /// Broken or no manifest at all; kept, so that it is not read again and again.
+    /// Broken or not a manifest; remembered, so that it is not read repeatedly.
     Leaf,
 }
 
@@ -128,7 +128,7 @@ impl Inventory {
         self.present.contains_key(id)
     }
 
-    /// The length of a blob that is there.
+    /// The length of a present blob, in bytes.
     pub(crate) fn size(&self, id: &Id) -> Option<u64> {
         self.present.get(id).copied()
     }
@@ -154,7 +154,7 @@ impl Inventory {
             shared,
             tag: reference.as_ref().and_then(Reference::tag_key),
         };
-        // The record takes over from the commit.
+        // From now on the image record keeps the blob shared, not the commit.
         self.fresh.remove(&root.target);
         self.images
             .insert((Arc::clone(namespace), image.name), root);
@@ -170,7 +170,7 @@ impl Inventory {
         self.fresh.insert(id, now + FRESH);
     }
 
-    /// When the next pull has had its time, or a manifest is to be read again.
+    /// When the next unreferenced blob expires or a manifest is retried.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.fresh
             .values()
@@ -189,7 +189,7 @@ impl Inventory {
         self.unread.insert(wanted.id, now + REREAD);
     }
 
-    /// Takes in what a manifest says; `None` where it is none.
+    /// Adds a manifest's content; `None` if it is not a manifest.
     pub(crate) fn learn(&mut self, wanted: Wanted, manifest: Option<&Manifest>) {
         let node = match manifest {
             Some(manifest) => Node::Manifest {
@@ -264,7 +264,7 @@ impl Inventory {
             }) => {
                 let media_type = Some(Arc::clone(media_type));
                 let entry = Entry { size, media_type };
-                // Images share much; what was reached once needs no second walk.
+                // Images share content: each object is visited once.
                 let before = walk.objects.insert(id.clone(), entry);
                 if before.is_none_or(|entry| entry.media_type.is_none()) {
                     for child in children {

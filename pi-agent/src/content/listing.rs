@@ -20,12 +20,12 @@ use crate::{
 
 /// Between two listings when no event tells of a change.
 const QUIET: Duration = Duration::from_secs(15);
-/// From an event to the listing that it causes: changes come in crowds.
+/// Delay from an event to the listing that it causes: changes come in bursts.
 const GATHER: Duration = Duration::from_millis(200);
-/// Garbage collection follows an image's removal within about a second, and says nothing itself.
+/// Garbage collection follows an image's removal within about a second, and sends no event.
 const COLLECTION: Duration = Duration::from_millis(1500);
 
-/// The list of what containerd has, and the reasons to ask for it again.
+/// The list of containerd's content, and the reasons to request it again.
 #[derive(Debug, Clone)]
 pub(crate) struct Listing {
     containerd: Containerd,
@@ -66,7 +66,7 @@ impl Listing {
 
     /// When to list again if nothing tells of a change.
     pub(crate) fn next(&self) -> Instant {
-        // Deletions lag behind the event that announces them: one more look, later.
+        // Deletions lag behind the event that announces them: list once more, later.
         let wait = if self.echo.swap(false, Ordering::Relaxed) {
             COLLECTION
         } else {

@@ -25,7 +25,7 @@ pub struct Manifest {
 /// A reference from a manifest to other content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descriptor {
-    /// What is meant.
+    /// The digest.
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
@@ -53,7 +53,7 @@ pub enum ManifestError {
     /// Neither manifests nor config, layers or blobs.
     #[error("neither a manifest nor an index")]
     Shape,
-    /// An index and a manifest in one, which two readers would take for different things.
+    /// An index and a manifest in one, which two readers would interpret differently.
     #[error("both a manifest and an index")]
     Ambiguous,
 }

@@ -2,11 +2,11 @@
 //!
 //! The length of an object that nobody here had is known only when containerd has committed it.
 
-use std::{collections::HashMap, time::Duration};
+use std::num::NonZeroUsize;
 
 use daemon::metric::Metric;
+use lru::LruCache;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::id::Id;
 use crate::http::ByteRange;
@@ -17,44 +17,37 @@ pub(super) const BYTES: Metric = Metric::counter(
     "Bytes that containerd got elsewhere, of objects that it had asked this agent for.",
 );
 
-/// Objects that are waited for.
-const CAPACITY: usize = 4096;
-/// What is not committed by then belongs to a pull that failed.
-const PATIENCE: Duration = Duration::from_mins(30);
+/// Most objects that are remembered until containerd commits them. The one that was requested least
+/// recently is evicted first: its pull has failed.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
-#[derive(Debug, Default)]
-pub(crate) struct Missed(Mutex<HashMap<Id, Miss>>);
-
+/// By object the offset in bytes from which on containerd had to get it elsewhere.
 #[derive(Debug)]
-struct Miss {
-    at: Instant,
-    /// What came before was given to containerd.
-    from: u64,
+pub(crate) struct Missed(Mutex<LruCache<Id, u64>>);
+
+impl Default for Missed {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(CAPACITY)))
+    }
 }
 
 impl Missed {
     /// An object, or a part of it, was not available.
     pub(crate) fn note(&self, id: Id, range: Option<ByteRange>) {
-        let now = Instant::now();
         let from = match range {
             Some(ByteRange::From(from) | ByteRange::Between(from, _)) => from,
             Some(ByteRange::Last(_)) | None => 0,
         };
         let mut misses = self.0.lock();
-        if misses.len() >= CAPACITY {
-            misses.retain(|_, miss| now - miss.at < PATIENCE);
-        }
-        if misses.len() < CAPACITY {
-            let miss = misses.entry(id).or_insert(Miss { at: now, from });
-            miss.from = miss.from.min(from);
-        }
+        let known = misses.get_or_insert_mut(id, || from);
+        *known = from.min(*known);
     }
 
-    /// An object of `size` bytes was committed: counts what of it did not come from here.
+    /// An object of `size` bytes was committed: counts the bytes that did not come from here.
     pub(crate) fn committed(&self, id: &Id, size: u64) {
         let mut misses = self.0.lock();
-        if let Some(miss) = misses.remove(id) {
-            metrics::counter!(BYTES.name).increment(size.saturating_sub(miss.from));
+        if let Some(from) = misses.pop(id) {
+            metrics::counter!(BYTES.name).increment(size.saturating_sub(from));
         }
     }
 }
@@ -63,7 +56,25 @@ impl Missed {
 mod tests {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-    use super::{ByteRange, Id, Missed};
+    use super::{ByteRange, CAPACITY, Id, Missed};
+
+    #[test]
+    fn the_object_requested_least_recently_makes_room() {
+        let missed = Missed::default();
+        let id = |n: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            Id::Sha256(bytes)
+        };
+        for n in 0..CAPACITY.get() {
+            missed.note(id(n), None);
+        }
+        missed.note(id(0), Some(ByteRange::From(7)));
+        missed.note(id(CAPACITY.get()), None);
+        let known = missed.0.lock();
+        let is_known = [0, 1, CAPACITY.get()].map(|n| known.contains(&id(n)));
+        assert_eq!(is_known, [true, false, true]);
+    }
 
     #[test]
     fn what_came_from_here_does_not_count() {

@@ -5,7 +5,7 @@ use crate::{containerd::Containerd, digest::Digest, policy::Policy};
 /// containerd's label with the repositories that a blob was pulled from, by registry.
 const SOURCE: &str = "containerd.io/distribution.source.";
 
-/// Asks containerd whose content a blob is.
+/// Asks containerd which namespace a blob belongs to, and where it came from.
 #[derive(Debug)]
 pub(crate) struct Origin {
     containerd: Containerd,

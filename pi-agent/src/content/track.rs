@@ -27,7 +27,7 @@ pub(super) const BROKEN: Metric = Metric::counter(
     "Manifests of this node's images that could not be understood; what they refer to is not shared.",
 );
 
-/// Changes taken in before the table is made anew.
+/// Most changes that are applied before the table is rebuilt.
 const BATCH: usize = 1024;
 /// Commits that wait to be vetted.
 const MAX_CANDIDATES: usize = 1024;
@@ -44,7 +44,7 @@ const VETTING: [Duration; 5] = [
 /// Something happened to the content or the images.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// All blobs, looked at anew.
+    /// A new scan of all blobs.
     Scanned(HashMap<Id, u64>),
     /// A blob was committed.
     BlobPut(Id, u64),
@@ -67,7 +67,7 @@ pub(crate) struct Tracker {
     origin: Origin,
     /// Commits that may be the manifest of a pull in progress, by the time of their next vetting.
     candidates: BTreeMap<(Instant, Id), usize>,
-    /// Whether the store has been looked at.
+    /// Whether the store has been scanned.
     scanned: bool,
     /// Of manifests of images.
     unreadable: Spell,
@@ -164,7 +164,7 @@ impl Tracker {
         }
     }
 
-    /// Looks at the commits that are due: whether they begin a pull of an image that is shared.
+    /// Checks the commits that are due: whether each begins a pull of a shared image.
     async fn vet(&mut self) {
         let now = Instant::now();
         while let Some(entry) = self.candidates.first_entry() {
@@ -194,7 +194,7 @@ impl Tracker {
         }
     }
 
-    /// Makes the table anew, reading the manifests that it takes, and tells of the difference.
+    /// Rebuilds the table, reads the manifests that it needs, and publishes the difference.
     async fn publish(&mut self) {
         let table = loop {
             let (table, wanted) = self.inventory.walk();
@@ -234,7 +234,7 @@ impl Tracker {
         }
     }
 
-    /// Says once when the node turns out to keep no layers, and once when it keeps them again.
+    /// Logs once when the node keeps no layers, and once when it keeps them again.
     fn tell_layers(&self) {
         let layers = self.inventory.layers();
         if !self.content.facts().set_layers(layers) {

@@ -33,7 +33,7 @@ pub trait Watch: Send + Sync + fmt::Debug {
     fn verdict(self: Box<Self>) -> BoxFuture<'static, Verdict>;
 }
 
-/// Nobody watches.
+/// A source without verdicts.
 #[derive(Debug, Clone, Copy)]
 pub struct Unwatched;
 

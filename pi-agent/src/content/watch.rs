@@ -23,9 +23,9 @@ use super::{
     track::Change,
 };
 
-/// Everything is looked at anew this often, should an event have been lost all the same.
+/// Interval of full scans, in case an event was lost.
 const RESCAN: Duration = Duration::from_mins(5);
-/// Between two looks where nothing tells of changes.
+/// Interval of scans where no events arrive.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Follows one content store.
@@ -43,11 +43,11 @@ struct Watched {
     algorithms: HashMap<i32, &'static str>,
 }
 
-/// What events say.
+/// Changes collected from inotify events.
 #[derive(Default)]
 struct Seen {
     changes: Vec<Change>,
-    /// A directory came or went, or events were lost: everything has to be scanned again.
+    /// A directory was created or removed, or events were lost: a full scan is due.
     rescan: bool,
 }
 
@@ -105,7 +105,7 @@ impl StoreWatch {
         }
     }
 
-    /// Tells of the commits that are expected, until all is to be listed again.
+    /// Reports expected commits, until the next full listing is due.
     async fn commits(&self, listing: &Listing) {
         let next = listing.next();
         while let Some((id, size)) = listing.commit(next).await {
@@ -150,7 +150,7 @@ impl StoreWatch {
         }
     }
 
-    /// All blobs. A large store on a slow disk takes its time, and pulls must not wait for it.
+    /// All blobs. The scan of a large store on a slow disk is slow, and pulls must not wait for it.
     async fn scan(&self) -> io::Result<HashMap<Id, u64>> {
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || store.scan()).await?
@@ -185,7 +185,7 @@ impl StoreWatch {
         })
     }
 
-    /// Adds to `seen` what an event says.
+    /// Adds an event to `seen`.
     fn see(&self, algorithms: &HashMap<i32, &'static str>, event: &Event<'_>, seen: &mut Seen) {
         let flags = event.events();
         let lost = ReadFlags::QUEUE_OVERFLOW
@@ -202,7 +202,7 @@ impl StoreWatch {
             .unwrap_or_default();
         match algorithms.get(&event.wd()) {
             Some(algorithm) => seen.changes.extend(self.change(algorithm, name, flags)),
-            // A directory came or went: the tree of watches is built anew.
+            // A directory was created or removed: rebuild the tree of watches.
             None if name == "blobs" || ALGORITHMS.contains(&name) => seen.rescan = true,
             None => {}
         }

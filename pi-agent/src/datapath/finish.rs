@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 /// How long the other side may take to end its half.
 const LINGER: Duration = Duration::from_secs(2);
 /// Most bytes that are read and thrown away meanwhile.
-const MOST: usize = 1 << 20;
+const MAX_DISCARDED: usize = 1 << 20;
 
 /// Shuts the writing half and reads what is left until the other side closes; then the caller drops
 /// the socket. Closing with unread bytes would send RST, upon which containerd fails the pull.
@@ -23,7 +23,7 @@ pub(crate) async fn finish(socket: &TcpStream) {
 async fn discard(socket: &TcpStream) -> io::Result<()> {
     let mut room = [0; 4096];
     let mut read = 0;
-    while read < MOST {
+    while read < MAX_DISCARDED {
         socket.readable().await?;
         match socket.try_read(&mut room) {
             Ok(0) => return Ok(()),

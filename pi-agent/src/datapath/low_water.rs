@@ -22,7 +22,7 @@ impl<'a> LowWater<'a> {
         Self { socket, mark: 1 }
     }
 
-    /// So many bytes are left to come.
+    /// Sets the number of bytes left to come.
     pub(super) fn left(&mut self, bytes: u64) {
         let mark = bytes.clamp(1, BATCH);
         if mark != self.mark {

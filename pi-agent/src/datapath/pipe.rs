@@ -9,11 +9,11 @@ use rustix::{
 };
 
 /// Size that is asked for. A large pipe lets one call move what came since the last one.
-const SIZE: usize = 1 << 20;
+const FULL_SIZE: usize = 1 << 20;
 /// Size that is asked for when the user's pipes together are over the kernel's limit.
-const SMALL: usize = 256 << 10;
+const REDUCED_SIZE: usize = 256 << 10;
 /// What a pipe has that got neither.
-const LEAST: usize = 64 << 10;
+const KERNEL_DEFAULT_SIZE: usize = 64 << 10;
 
 /// A pipe, and how many bytes are in it.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ pub(super) struct Pipe {
 impl Pipe {
     pub(super) fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let size = [SIZE, SMALL]
+        let size = [FULL_SIZE, REDUCED_SIZE]
             .into_iter()
             .find_map(|size| fcntl_setpipe_size(&write, size).ok())
-            .unwrap_or(LEAST);
+            .unwrap_or(KERNEL_DEFAULT_SIZE);
         Ok(Self {
             read,
             write,

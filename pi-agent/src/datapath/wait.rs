@@ -66,7 +66,7 @@ impl Judge {
         self.floor.add(bytes);
     }
 
-    /// For so long there was nothing to take.
+    /// Reports how long no data was available.
     pub(crate) fn pause(&mut self, time: Duration) {
         self.floor.pause(time);
     }

@@ -1,20 +1,22 @@
 //! Telling the server what this node has: the whole set once, then numbered changes, and
 //! keepalives between them.
 
+mod calls;
+
 use std::{fmt, time::Duration};
 
-use daemon::{client::Reply, metric::Metric, retry::Backoff, scope::Scope, spell::Spell};
-use piccolo_api::{Ack, AdvertiseRequest, FindRequest, Holder, KeepaliveRequest, Key, path};
+use daemon::{metric::Metric, retry::Backoff, scope::Scope, spell::Spell};
+use piccolo_api::{AdvertiseRequest, Holder, KeepaliveRequest, Key, path};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use self::calls::{Announced, Calls};
 use super::{
     Discovery, Standing,
     delta::{Delta, texts},
     flavour::Flavour,
     rack::RackMates,
     reports::Report,
-    servers::Usable,
     untold::Untold,
 };
 use crate::jitter::Jitter;
@@ -68,22 +70,22 @@ pub(super) type Keys = Box<dyn Fn() -> Vec<Key> + Send + Sync>;
 /// Owns the state of this node's set on the server.
 pub(super) struct Announcer {
     discovery: Discovery,
+    calls: Calls,
     keys: Keys,
     jitter: Jitter,
     epoch: u64,
-    /// The last number that the server is known to have taken.
+    /// The last number that the server is known to have accepted.
     seq: u64,
     /// The last number that was sent: whether the server took it is unknown where it is not `seq`.
     sent: u64,
     state: SetState,
     backoff: Backoff,
-    /// Keys that did not fit into the last sync; they are sent before any later change.
+    /// Keys that did not fit into the last sync; they go before any later change.
     untold: Untold,
     /// Reports that could not be delivered go with the next call.
     undelivered: Option<Report>,
     next_keepalive: Instant,
-    /// Rate-limits the log lines about refused calls and resyncs.
-    refused: Spell,
+    /// Rate-limits the log line about resyncs.
     resyncs: Spell,
 }
 
@@ -95,17 +97,11 @@ enum SetState {
     SyncDue(Instant),
 }
 
-/// The result of a call.
-enum Outcome {
-    Taken,
-    Resync,
-    Failed,
-}
-
 impl Announcer {
     pub(super) fn new(discovery: Discovery, keys: Keys, epoch: u64, jitter: Jitter) -> Self {
         let now = Instant::now();
         Self {
+            calls: Calls::new(discovery.clone()),
             discovery,
             keys,
             jitter,
@@ -117,7 +113,6 @@ impl Announcer {
             untold: Untold::default(),
             undelivered: None,
             next_keepalive: now,
-            refused: Spell::new("the server takes calls again"),
             resyncs: Spell::new("the server has not asked for the whole set of late"),
         }
     }
@@ -145,12 +140,12 @@ impl Announcer {
                 Due::Keepalive => self.keepalive(holder).await,
             };
             match outcome {
-                Outcome::Taken => {
+                Announced::Taken => {
                     self.resyncs.is_well();
                     self.backoff.reset();
                     self.next_keepalive = Instant::now() + self.jitter.around(self.pause());
                 }
-                Outcome::Resync => {
+                Announced::Resync => {
                     self.resyncs.happened(|times| {
                         info!(times, "the server asks for the whole set");
                     });
@@ -158,7 +153,7 @@ impl Announcer {
                     self.backoff.reset();
                     self.sync_soon();
                 }
-                Outcome::Failed => {
+                Announced::Failed => {
                     self.tell_standing();
                     tokio::time::sleep(self.backoff.delay(self.jitter.next())).await;
                 }
@@ -166,13 +161,13 @@ impl Announcer {
         }
     }
 
-    /// Until the next keepalive. Other calls take its place, but only it brings who is in the rack.
+    /// Time until the next keepalive. Other calls replace it, but only its reply lists the rack's nodes.
     fn pause(&self) -> Duration {
         let mates = self.discovery.0.mates.as_ref();
         mates.map_or(KEEPALIVE, |mates| mates.due_in().min(KEEPALIVE))
     }
 
-    /// Waits until there is something to share, or most likely nothing will come.
+    /// Waits until there are keys to share, or long enough to assume that there are none.
     async fn settle(&self) {
         let begin = Instant::now();
         loop {
@@ -183,7 +178,7 @@ impl Announcer {
         }
     }
 
-    /// Waits for something to tell.
+    /// Waits for the next call that is due.
     async fn wait(&self) -> Due {
         let pending = &self.discovery.0.pending;
         match self.state {
@@ -203,20 +198,20 @@ impl Announcer {
         }
     }
 
-    /// Plans a sync within the window that the size of the set asks for.
+    /// Schedules a sync within a window that depends on the size of the set.
     fn sync_soon(&mut self) {
         let keys = u32::try_from((self.keys)().len()).unwrap_or(u32::MAX);
         let window = SPREAD_PER_KEY.saturating_mul(keys).min(MAX_SPREAD);
         self.state = SetState::SyncDue(Instant::now() + window.mul_f64(self.jitter.next()));
     }
 
-    async fn sync(&mut self, holder: Holder) -> Outcome {
+    async fn sync(&mut self, holder: Holder) -> Announced {
         let pending = &self.discovery.0.pending;
-        // In this order: a change between the two is in the set and told once more.
+        // In this order: a change between the two is in the set, and is sent once more.
         pending.clear();
         let mut keys = (self.keys)();
         // A Go server has no such bounds.
-        self.untold = if Untold::fit(&keys) || self.flavour().await == Flavour::Go {
+        self.untold = if Untold::fit(&keys) || self.calls.flavour().await == Flavour::Go {
             Untold::default()
         } else {
             Untold::split_off(&mut keys)
@@ -229,10 +224,10 @@ impl Announcer {
         };
         let request = self.request(holder, &set, seq).await;
         self.sent = seq;
-        let reply = self.post(path::SYNC, &request, SYNC_DEADLINE).await;
-        let outcome = self.judge("sync", reply.as_ref());
+        let reply = self.calls.post(path::SYNC, &request, SYNC_DEADLINE).await;
+        let outcome = self.calls.judge("sync", reply.as_ref());
         match outcome {
-            Outcome::Taken | Outcome::Resync => {
+            Announced::Taken | Announced::Resync => {
                 info!(
                     keys = request.keys.len(),
                     more = self.untold.len(),
@@ -240,85 +235,89 @@ impl Announcer {
                     "the server has this node's set"
                 );
                 self.seq = seq;
-                let again = (self.flavour().await == Flavour::Go)
+                let again = (self.calls.flavour().await == Flavour::Go)
                     .then(|| Instant::now() + self.jitter.around(GO_SYNC));
                 self.state = SetState::Synced { again };
                 let mut standing = self.standing();
                 standing.syncs += 1;
-                Outcome::Taken
+                Announced::Taken
             }
-            Outcome::Failed => {
+            Announced::Failed => {
                 self.undelivered = Some(report_of(request));
-                // The set is snapshot anew at the next attempt.
-                Outcome::Failed
+                // The next attempt takes a new snapshot of the set.
+                Announced::Failed
             }
         }
     }
 
-    async fn advertise(&mut self, holder: Holder) -> Outcome {
+    async fn advertise(&mut self, holder: Holder) -> Announced {
         if !self.untold.is_empty() {
             return self.advertise_untold(holder).await;
         }
         let Some((delta, since)) = self.discovery.0.pending.take(BATCH) else {
             self.sync_soon();
-            return Outcome::Taken;
+            return Announced::Taken;
         };
         if delta.is_empty() {
-            return Outcome::Taken;
+            return Announced::Taken;
         }
-        if !delta.removed.is_empty() && self.flavour().await == Flavour::Go {
+        if !delta.removed.is_empty() && self.calls.flavour().await == Flavour::Go {
             self.state = SetState::SyncDue(Instant::now() + GO_REMOVAL);
-            return Outcome::Taken;
+            return Announced::Taken;
         }
         let (added, removed) = (delta.added.len(), delta.removed.len());
-        let seq = self.seq + 1;
-        let request = self.request(holder, &delta, seq).await;
-        self.sent = seq;
-        let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
-        let outcome = self.judge("advertise", reply.as_ref());
+        let outcome = self.change(holder, &delta).await;
         match outcome {
-            Outcome::Taken => {
-                debug!(added, removed, seq, "the server took a change");
-                self.seq = seq;
+            Announced::Taken => {
+                debug!(added, removed, seq = self.seq, "the server took a change");
                 metrics::histogram!(LAG.name).record(since.elapsed().as_secs_f64());
             }
-            Outcome::Resync => {}
-            Outcome::Failed => {
-                // It is unknown whether the server took it. If it is sent again, the server at
-                // worst asks for a resync.
-                self.undelivered = Some(report_of(request));
-                self.discovery.0.pending.restore(delta, since);
-            }
+            Announced::Resync => {}
+            Announced::Failed => self.discovery.0.pending.restore(delta, since),
         }
         outcome
     }
 
-    /// Tells the next keys of a set that one sync does not hold. They are as old as the sync, and so
-    /// what has changed since then is told after them.
-    async fn advertise_untold(&mut self, holder: Holder) -> Outcome {
+    /// Sends the next keys of a set that one sync does not hold. They are as old as the sync, so later
+    /// changes are sent after them.
+    async fn advertise_untold(&mut self, holder: Holder) -> Announced {
         let delta = Delta {
             added: self.untold.page(BATCH).to_vec(),
             removed: Vec::new(),
         };
-        let seq = self.seq + 1;
-        let request = self.request(holder, &delta, seq).await;
-        self.sent = seq;
-        let reply = self.post(path::ADVERTISE, &request, DEADLINE).await;
-        let outcome = self.judge("advertise", reply.as_ref());
+        let outcome = self.change(holder, &delta).await;
         match outcome {
-            Outcome::Taken => {
-                self.seq = seq;
+            Announced::Taken => {
                 self.untold.told(delta.added.len());
-                debug!(more = self.untold.len(), seq, "the server took a part");
+                debug!(
+                    more = self.untold.len(),
+                    seq = self.seq,
+                    "the server took a part"
+                );
             }
-            Outcome::Resync => {}
-            // The same part is sent once more.
-            Outcome::Failed => self.undelivered = Some(report_of(request)),
+            // The same part is sent once more after a failure.
+            Announced::Resync | Announced::Failed => {}
         }
         outcome
     }
 
-    async fn keepalive(&mut self, holder: Holder) -> Outcome {
+    /// Sends a change under the next number. After a failure it is unknown whether the server took it:
+    /// if the change is sent again, the server at worst asks for a resync.
+    async fn change(&mut self, holder: Holder, delta: &Delta) -> Announced {
+        let seq = self.seq + 1;
+        let request = self.request(holder, delta, seq).await;
+        self.sent = seq;
+        let reply = self.calls.post(path::ADVERTISE, &request, DEADLINE).await;
+        let outcome = self.calls.judge("advertise", reply.as_ref());
+        match outcome {
+            Announced::Taken => self.seq = seq,
+            Announced::Resync => {}
+            Announced::Failed => self.undelivered = Some(report_of(request)),
+        }
+        outcome
+    }
+
+    async fn keepalive(&mut self, holder: Holder) -> Announced {
         let report = self.report().await;
         let request = KeepaliveRequest {
             host: holder.to_string(),
@@ -330,45 +329,15 @@ impl Announcer {
             failures: report.failures,
             mates: self.discovery.0.mates.as_ref().map(RackMates::seen),
         };
-        let reply = self.post(path::KEEPALIVE, &request, DEADLINE).await;
-        let outcome = self.judge("keepalive", reply.as_ref());
-        if matches!(outcome, Outcome::Failed) {
+        let reply = self.calls.post(path::KEEPALIVE, &request, DEADLINE).await;
+        let outcome = self.calls.judge("keepalive", reply.as_ref());
+        if matches!(outcome, Announced::Failed) {
             self.undelivered = Some(Report {
                 observations: request.observations,
                 failures: request.failures,
                 load: None,
             });
         }
-        outcome
-    }
-
-    /// What came of a call; learns who is in the rack where the reply says it.
-    fn judge(&self, kind: &'static str, reply: Option<&Reply>) -> Outcome {
-        let (outcome, label) = match reply {
-            None => (Outcome::Failed, "failed"),
-            Some(reply) if !reply.status.is_success() => {
-                let body = text(reply);
-                self.refused.happened(|times| {
-                    warn!(kind, status = %reply.status, body, times, "the server refuses");
-                });
-                (Outcome::Failed, "failed")
-            }
-            Some(reply) => {
-                self.refused.is_well();
-                let ack: Option<Ack> = reply.json().ok();
-                let resync = ack.as_ref().is_some_and(|ack| ack.resync);
-                let mates = ack.and_then(|ack| ack.mates);
-                if let (Some(known), Some(mates)) = (&self.discovery.0.mates, mates) {
-                    known.learn(mates);
-                }
-                if resync {
-                    (Outcome::Resync, "resync")
-                } else {
-                    (Outcome::Taken, "ok")
-                }
-            }
-        };
-        metrics::counter!(CALLS.name, "kind" => kind, "outcome" => label).increment(1);
         outcome
     }
 
@@ -387,59 +356,15 @@ impl Announcer {
         }
     }
 
-    /// The sources go on summing up while an earlier report waits for its delivery.
+    /// The report for the next call. The sources keep counting while an earlier report is undelivered.
     async fn report(&mut self) -> Report {
         if let Some(report) = self.undelivered.take() {
             return report;
         }
         let discovery = self.discovery.clone();
-        // The sources ask the kernel, which may take a while. They fail only where the runtime ends.
+        // The sources query the kernel, which may be slow. They fail only where the runtime ends.
         let taken = tokio::task::spawn_blocking(move || discovery.0.reports.take()).await;
         taken.unwrap_or_default()
-    }
-
-    /// Posts to the first instance that answers.
-    async fn post<B: serde::Serialize + Sync>(
-        &self,
-        path: &str,
-        body: &B,
-        deadline: Duration,
-    ) -> Option<Reply> {
-        for server in self.discovery.0.servers.usable() {
-            if let Some(reply) = server.post(path, body, deadline).await {
-                // A Go server lacks some paths.
-                if !Flavour::lacks_path(reply.status) {
-                    self.standing().refused = refusal(&reply);
-                }
-                return Some(reply);
-            }
-        }
-        None
-    }
-
-    /// The kind of the server that is asked, found out by a call that a Go server does not know.
-    async fn flavour(&self) -> Flavour {
-        let Some(server) = self.discovery.0.servers.usable().next() else {
-            return Flavour::Unknown;
-        };
-        if server.flavour() == Flavour::Unknown {
-            self.find_out(&server).await;
-        }
-        server.flavour()
-    }
-
-    async fn find_out(&self, server: &Usable<'_>) {
-        let request = FindRequest {
-            keys: Vec::new(),
-            group: self.discovery.0.group.clone(),
-            count: None,
-            request_host: Some(self.discovery.0.address),
-            ..FindRequest::default()
-        };
-        if let Some(reply) = server.post(path::FIND, &request, DEADLINE).await {
-            let go = Flavour::lacks_path(reply.status);
-            server.set_flavour(if go { Flavour::Go } else { Flavour::Ours });
-        }
     }
 
     fn standing(&self) -> parking_lot::MutexGuard<'_, Standing> {
@@ -454,7 +379,7 @@ impl Announcer {
     }
 }
 
-/// What is to be told.
+/// The next call that is due.
 enum Due {
     Sync,
     Changes,
@@ -467,18 +392,6 @@ fn report_of(request: AdvertiseRequest) -> Report {
         failures: request.failures,
         load: None,
     }
-}
-
-/// What a server says that does not take what it was told.
-fn refusal(reply: &Reply) -> Option<String> {
-    let refused = !reply.status.is_success();
-    refused.then(|| format!("{}: {}", reply.status, text(reply)))
-}
-
-/// The beginning of a reply.
-fn text(reply: &Reply) -> String {
-    let body = String::from_utf8_lossy(&reply.body);
-    body.chars().take(200).collect()
 }
 
 async fn at(time: Option<Instant>) {

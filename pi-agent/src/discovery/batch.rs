@@ -1,4 +1,4 @@
-//! What is asked at about the same time goes to the server in one call.
+//! Batches questions: those of about the same time go to the server in one call.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tokio::sync::{Notify, oneshot};
 /// How long the first of a batch waits for others: containerd asks for the layers of an image within
 /// a few milliseconds.
 const GATHER: Duration = Duration::from_millis(3);
-/// Of one call.
-const MOST: usize = 64;
+/// Most questions in one call.
+const MAX_QUESTIONS: usize = 64;
 
 /// Questions that wait for the next call.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ pub(super) struct Batch<Q, A> {
 #[derive(Debug)]
 struct Line<Q, A> {
     waiting: Vec<Waiting<Q, A>>,
-    /// Nobody makes calls any more.
+    /// No task makes calls any more.
     closed: bool,
 }
 
-/// A question, and who waits for its answer.
+/// A question, and the channel for its answer.
 #[derive(Debug)]
 pub(super) struct Waiting<Q, A> {
     pub(super) question: Q,
@@ -45,7 +45,7 @@ impl<Q, A> Default for Batch<Q, A> {
 }
 
 impl<Q, A> Batch<Q, A> {
-    /// Asks with the next call. `None` where nobody is left to make it.
+    /// Adds a question to the next call. `None` where no task is left to make it.
     pub(super) async fn ask(&self, question: Q) -> Option<A> {
         let (answer, answered) = oneshot::channel();
         {
@@ -59,7 +59,7 @@ impl<Q, A> Batch<Q, A> {
         answered.await.ok()
     }
 
-    /// The next call's questions, once there are any. Who does not wait any more is left out.
+    /// The next call's questions, once there are any. Questions of dropped requests are left out.
     pub(super) async fn next(&self) -> Vec<Waiting<Q, A>> {
         loop {
             self.filled.notified().await;
@@ -74,7 +74,7 @@ impl<Q, A> Batch<Q, A> {
     fn take(&self) -> Vec<Waiting<Q, A>> {
         let mut line = self.line.lock();
         line.waiting.retain(|one| !one.answer.is_closed());
-        let count = line.waiting.len().min(MOST);
+        let count = line.waiting.len().min(MAX_QUESTIONS);
         let batch = line.waiting.drain(..count).collect();
         if !line.waiting.is_empty() {
             self.filled.notify_one();
@@ -82,7 +82,7 @@ impl<Q, A> Batch<Q, A> {
         batch
     }
 
-    /// There are no more calls: those who wait and those who ask are answered with nothing.
+    /// Ends the calls: waiting and later questions get no answer.
     pub(super) fn close(&self) {
         let mut line = self.line.lock();
         line.closed = true;
@@ -91,7 +91,7 @@ impl<Q, A> Batch<Q, A> {
 }
 
 impl<Q, A> Waiting<Q, A> {
-    /// The asker may be gone, and then the answer is nobody's.
+    /// Sends the answer, which is dropped if the requester is gone.
     pub(super) fn answer(self, answer: A) {
         let _ = self.answer.send(answer);
     }

@@ -6,7 +6,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use piccolo_api::{FailureKind, Holder};
 
-/// Peers whose failures are remembered; the one that failed longest ago is forgotten first.
+/// Most peers whose failures are remembered; the one with the oldest failure is evicted first.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Failures(Mutex<LruCache<IpAddr, PeerFailures>>);
 pub struct PeerFailures {
     /// How many.
     pub count: u64,
-    /// What was the matter the last time.
+    /// The last error.
     pub last: FailureKind,
 }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use piccolo_api::{FindKeyReply, Key, Peer, PeerState, path};
 use serde::{Deserialize, Serialize};
 
-/// Which calls a server takes.
+/// Which calls a server serves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flavour {
@@ -20,7 +20,7 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    /// Whether the status of a reply says that the server does not know the path.
+    /// Whether the status of a reply means that the server does not know the path.
     pub(crate) fn lacks_path(status: StatusCode) -> bool {
         matches!(
             status,

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fmt, sync::OnceLock};
 use parking_lot::Mutex;
 use piccolo_api::{Failure, FailureKind, Holder, Load, Observation};
 
-/// Failures of different peers and kinds that one report takes.
+/// Most failures, by peer and kind, in one report.
 const MAX_FAILURES: usize = 512;
 
-/// Gives what was measured since it was last called.
+/// Returns the measurements since its last call.
 pub type ObservationSource = Box<dyn Fn() -> Vec<Observation> + Send + Sync>;
 /// Gives the load of this moment.
 pub type LoadSource = Box<dyn Fn() -> Load + Send + Sync>;
@@ -41,7 +41,7 @@ impl Reports {
         let _ = self.sources.set((observations, load));
     }
 
-    /// Takes what there is to report.
+    /// Takes all measurements and failures for a report.
     pub(crate) fn take(&self) -> Report {
         let failures = std::mem::take(&mut *self.failures.lock());
         let failures =

@@ -42,9 +42,9 @@ pub(super) const CALLS: Metric = Metric::counter(
 
 /// How long an instance is left alone, at first and at most.
 const OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// For how long a server that is asked what to fetch from whom may have too much else to do.
+/// How long a server may answer joins with 503 before it counts as failed.
 const BUSY: Duration = Duration::from_secs(10);
-/// Between two looks for instances that may be tried again.
+/// Interval of the check for instances whose back-off is over.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Longest wait for a keepalive.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);
@@ -63,22 +63,22 @@ pub(crate) struct Servers {
 #[derive(Debug)]
 struct Server {
     url: String,
-    state: Mutex<State>,
-    /// Of calls that it does not answer, and of replies that make no sense.
+    state: Mutex<ServerState>,
+    /// Counts unanswered calls and malformed replies.
     silent: Spell,
     nonsense: Spell,
 }
 
 #[derive(Debug)]
-struct State {
+struct ServerState {
     breaker: Breaker,
     flavour: Flavour,
     last_error: Option<String>,
-    /// Since when it has said nothing but that it has too much to do, or nothing in time.
+    /// Since when all its answers were 503 or late.
     busy: Option<Instant>,
 }
 
-/// What came of a call that a busy server is forgiven.
+/// The outcome of a call for which a busy server does not count as failed.
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// A reply that is none of 5xx.
@@ -97,7 +97,7 @@ pub(crate) struct Usable<'a> {
     place: usize,
 }
 
-/// What status and doctor are told of an instance.
+/// State of an instance, for status and doctor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerView {
     /// Its base URL.
@@ -108,9 +108,9 @@ pub struct ServerView {
     pub breaker_open: bool,
     /// Failures since the last answer.
     pub failures: u32,
-    /// Which calls it takes.
+    /// Which calls it serves.
     pub flavour: Flavour,
-    /// What was last wrong with it, until it answers again.
+    /// Its last error, until it answers again.
     pub last_error: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl Servers {
             metrics::gauge!(BREAKER.name, "server" => url.clone()).set(0.0);
             Server {
                 url,
-                state: Mutex::new(State {
+                state: Mutex::new(ServerState {
                     breaker: Breaker::new(OPEN.0, OPEN.1),
                     flavour: Flavour::default(),
                     last_error: None,
@@ -153,7 +153,7 @@ impl Servers {
         })
     }
 
-    /// All, also those that are left alone: who has just begun has to hear who holds a permit.
+    /// All of them, also those in back-off: a server that just started must learn who holds permits.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = Usable<'_>> {
         let count = self.all.len().max(1);
         let first = self.preferred.load(Ordering::Relaxed);
@@ -210,15 +210,15 @@ impl Servers {
     }
 }
 
-impl State {
-    /// Whether it has been busy for no longer than is put up with.
+impl ServerState {
+    /// Whether it has been busy for less than [`BUSY`].
     fn is_busy(&self, now: Instant) -> bool {
         self.busy.is_some_and(|since| now - since < BUSY)
     }
 }
 
 impl Server {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ServerState> {
         self.state.lock()
     }
 }

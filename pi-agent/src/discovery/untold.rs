@@ -2,14 +2,14 @@
 
 use piccolo_api::Key;
 
-/// Keys of one sync; the server takes 20,000.
+/// Most keys of one sync; the server accepts 20,000.
 const KEYS: usize = 20_000;
-/// Bytes of the keys of one sync; the server takes bodies of 4 MiB.
+/// Most bytes of the keys of one sync; the server accepts bodies of 4 MiB.
 const BYTES: usize = 3 << 20;
-/// What a key takes in a body beside its own bytes, unless something in it has to be escaped.
+/// Bytes that a body has for each key beside its own, unless the key has to be escaped.
 const QUOTES: usize = 3;
 
-/// Keys that are still to be told, in their order.
+/// Keys that are not sent yet, sorted.
 #[derive(Debug, Default)]
 pub(super) struct Untold {
     keys: Vec<Key>,
@@ -17,13 +17,13 @@ pub(super) struct Untold {
 }
 
 impl Untold {
-    /// Whether one sync takes all of them.
+    /// Whether all of them fit into one sync.
     pub(super) fn fit(keys: &[Key]) -> bool {
         keys.len() <= KEYS && keys.iter().map(length).sum::<usize>() <= BYTES
     }
 
-    /// Leaves in `keys` what one sync takes. It is the same part of a set each time, so that the
-    /// server has little to change when it is told a set again.
+    /// Leaves in `keys` those that fit into one sync. It is the same part of a set each time, so that
+    /// a repeated sync changes little on the server.
     pub(super) fn split_off(keys: &mut Vec<Key>) -> Self {
         keys.sort_unstable();
         let mut room = BYTES;
@@ -45,7 +45,7 @@ impl Untold {
         left.get(..most).unwrap_or(left)
     }
 
-    /// The next `count` keys were told.
+    /// The server has accepted the next `count` keys.
     pub(super) fn told(&mut self, count: usize) {
         self.told = self.told.saturating_add(count);
         if self.is_empty() {

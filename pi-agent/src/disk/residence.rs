@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// A file of so many pages on a disk, and the size of a page.
+    /// A file with the given number of pages on a disk, and the size of a page.
     fn file(pages: u64) -> (File, u64) {
         let page = u64::try_from(page_size()).unwrap();
         let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();

@@ -53,7 +53,7 @@ pub struct Accounting {
 
 #[derive(Debug)]
 struct Counting {
-    source: Source,
+    source: CountedBy,
     mode: Mode,
     ledger: Ledger,
     metrics: PeerMetrics,
@@ -63,7 +63,7 @@ struct Counting {
 
 /// Where the counters come from.
 #[derive(Debug)]
-enum Source {
+enum CountedBy {
     Kernel(Box<Kernel>),
     Sockets(SocketTable),
     Nothing,
@@ -127,7 +127,7 @@ impl Accounting {
     /// with `TCP_INFO` from then on.
     pub fn check(&self, listening: SocketAddr) -> Result<(), AccountingError> {
         let mut state = self.lock();
-        let Source::Kernel(kernel) = &mut state.source else {
+        let CountedBy::Kernel(kernel) = &mut state.source else {
             return Ok(());
         };
         let Err(error) = self_test(kernel, listening) else {
@@ -140,7 +140,7 @@ impl Accounting {
         announce(Some(&state.mode), &mode);
         state.mode = mode;
         self.sockets.activate();
-        state.source = Source::Sockets(self.sockets.clone());
+        state.source = CountedBy::Sockets(self.sockets.clone());
         Ok(())
     }
 
@@ -205,8 +205,8 @@ impl Accounting {
     /// What the program logs, where that is switched on, for one reader.
     pub(crate) fn take_log(&self) -> Option<log::Reader> {
         match &mut self.lock().source {
-            Source::Kernel(kernel) => kernel.take_log(),
-            Source::Sockets(_) | Source::Nothing => None,
+            CountedBy::Kernel(kernel) => kernel.take_log(),
+            CountedBy::Sockets(_) | CountedBy::Nothing => None,
         }
     }
 
@@ -249,7 +249,7 @@ impl Counting {
     }
 }
 
-impl Source {
+impl CountedBy {
     fn read(&self) -> Result<BTreeMap<IpAddr, Counters>, AccountingError> {
         match self {
             Self::Kernel(kernel) => kernel.read(),
@@ -277,7 +277,10 @@ impl Source {
     }
 }
 
-fn choose(settings: &Settings, sockets: &SocketTable) -> Result<(Source, Mode), AccountingError> {
+fn choose(
+    settings: &Settings,
+    sockets: &SocketTable,
+) -> Result<(CountedBy, Mode), AccountingError> {
     let asked = |in_force| {
         let detail = "the settings ask for it".to_owned();
         Mode {
@@ -288,15 +291,15 @@ fn choose(settings: &Settings, sockets: &SocketTable) -> Result<(Source, Mode), 
     };
     let in_sockets = |mode| {
         sockets.activate();
-        Ok((Source::Sockets(sockets.clone()), mode))
+        Ok((CountedBy::Sockets(sockets.clone()), mode))
     };
     match settings.choice {
-        Choice::Off => return Ok((Source::Nothing, asked(InForce::Off))),
+        Choice::Off => return Ok((CountedBy::Nothing, asked(InForce::Off))),
         Choice::TcpInfo => return in_sockets(asked(InForce::TcpInfo)),
         Choice::Auto | Choice::Ebpf => {}
     }
     match attach(settings, sockets) {
-        Ok((kernel, mode)) => Ok((Source::Kernel(Box::new(kernel)), mode)),
+        Ok((kernel, mode)) => Ok((CountedBy::Kernel(Box::new(kernel)), mode)),
         Err(error) if settings.choice == Choice::Ebpf => Err(error),
         Err(error) => in_sockets(fallen_back(&error)),
     }

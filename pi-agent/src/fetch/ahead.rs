@@ -1,4 +1,4 @@
-//! Makes small children of a manifest ready before containerd asks for them.
+//! Prefetches small children of a manifest before containerd requests them.
 
 use std::sync::Arc;
 
@@ -6,19 +6,20 @@ use daemon::scope::Scope;
 use tokio::sync::Semaphore;
 use tracing::Span;
 
-use super::{Fetcher, want::Want};
+use super::want::Want;
 use crate::{
     content::manifest::{Descriptor, Role},
-    http::{Kind, Method},
+    http::Kind,
 };
 
-/// Objects that are fetched ahead at once, of all manifests.
-const AT_ONCE: usize = 16;
-/// Largest object that is fetched ahead, and most of one manifest.
-const SIZE: u64 = 256 << 10;
-const CHILDREN: usize = 4;
-/// Manifests of one index that are fetched ahead; an index with more is for other platforms.
-const PLATFORMS: usize = 2;
+/// Most objects that are fetched ahead at once, of all manifests.
+const MAX_IN_FLIGHT: usize = 16;
+/// Largest object that is fetched ahead, in bytes.
+const MAX_SIZE: u64 = 256 << 10;
+/// Most objects of one manifest that are fetched ahead.
+const MAX_CHILDREN: usize = 4;
+/// An index with more manifests than this is for other platforms: none of them is fetched ahead.
+const MAX_PLATFORMS: usize = 2;
 
 /// The tasks that fetch ahead.
 #[derive(Debug)]
@@ -28,21 +29,25 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Nothing yet; what is fetched is fetched in `scope`.
+    /// Without tasks yet; they run in `scope`.
     pub(super) fn new(scope: Scope) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             scope,
         }
     }
 
-    /// Fetches the small ones of `children` in the background.
-    pub(super) fn fetch(&self, fetcher: &Fetcher, parent: &Want, children: &[Descriptor]) {
+    /// Runs `fetch` in the background for each small one of `children`.
+    pub(super) fn begin<F>(&self, parent: &Want, children: &[Descriptor], fetch: impl Fn(Want) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let manifests = children.iter().filter(|c| c.role == Role::Manifest).count();
         let worth = |child: &&Descriptor| {
-            (1..=SIZE).contains(&child.size) && (child.role == Role::Blob || manifests <= PLATFORMS)
+            (1..=MAX_SIZE).contains(&child.size)
+                && (child.role == Role::Blob || manifests <= MAX_PLATFORMS)
         };
-        for child in children.iter().filter(worth).take(CHILDREN) {
+        for child in children.iter().filter(worth).take(MAX_CHILDREN) {
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
                 return;
             };
@@ -55,12 +60,9 @@ impl Ahead {
                 size: Some(child.size),
                 ..parent.clone()
             };
-            let fetcher = fetcher.clone();
+            let fetching = fetch(want);
             self.scope.task(Span::none(), async move {
-                if !fetcher.has(&want).await {
-                    // The fetch has put it into the cache; the result itself is not needed.
-                    let _ = fetcher.fetch(&want, Method::Get, None).await;
-                }
+                fetching.await;
                 drop(place);
             });
         }

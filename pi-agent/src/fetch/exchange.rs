@@ -20,7 +20,7 @@ use super::{settings::FetchSettings, want::Want};
 use crate::{
     datapath::{Floor, Patience, RateFloor, read_exact, write_all},
     http::{AGENT_FIELD, CHUNKS, CHUNKS_FIELD, MIRRORED_FIELD, Method, Response, encode_query},
-    peer::PeerSockets,
+    sockets::PeerSockets,
 };
 
 /// Longest body of an error that is drained to keep the connection.
@@ -28,7 +28,7 @@ const MAX_ERROR_BODY: u64 = 4 << 10;
 /// How long a peer that is still getting the object may take to its first byte. It answers sooner
 /// that there will be none.
 const GROWING_HEAD: Duration = Duration::from_secs(10);
-/// After such a silence a peer that is still getting the object is asked whether it lives.
+/// Silence after which a growing source is probed.
 const SILENCE: RateFloor = RateFloor {
     bytes: 1,
     window: Duration::from_millis(800),
@@ -66,11 +66,11 @@ pub(super) struct Upstream {
     pub(super) link: Link,
     /// The body that it sends.
     pub(super) body: Body,
-    /// Offset of the next byte that comes.
+    /// Offset of the next byte to receive.
     pub(super) next: u64,
     /// Whether the peer is still getting the object itself, and so may have to wait.
     pub(super) growing: bool,
-    /// Whose word the digests of chunks are, where they stand before the chunks.
+    /// The maker of the chunk list; `None` where the chunks come without digests.
     pub(super) chunks: Option<Holder>,
     /// Bytes of the object that the peer has.
     pub(super) reached: u64,

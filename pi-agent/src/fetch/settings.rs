@@ -14,9 +14,9 @@ const WINDOW: Duration = Duration::from_secs(2);
 pub struct FetchSettings {
     /// This node's own address, which is never asked.
     pub own: Option<Holder>,
-    /// How long a connection may take to open.
+    /// Connect timeout.
     pub dial: Duration,
-    /// How long a peer may take from the request to the end of its head.
+    /// Deadline of a peer from the request to the end of its head.
     pub first_byte: Duration,
     /// Deadline for finding peers, after which the object counts as not found.
     pub open: Duration,
@@ -27,16 +27,16 @@ pub struct FetchSettings {
     pub floor: RateFloor,
     /// How long containerd may read nothing.
     pub patience: Duration,
-    /// What is hashed on its way.
+    /// Which transfers are hashed.
     pub verify: Verify,
     /// Whether this node takes part in crowds.
     pub swarm: Swarm,
 }
 
-/// Whether nodes that fetch the same blob at the same time take it from each other.
+/// Whether nodes that fetch the same blob at the same time fetch it from each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swarm {
-    /// They do, as the server says.
+    /// They do, directed by the server.
     On,
     /// This one does not.
     Off,

@@ -75,7 +75,7 @@ pub enum ConfigError {
         source: Box<toml_edit::TomlError>,
     },
     /// `config_path` is not set.
-    #[error("{}", .0)]
+    #[error(transparent)]
     NotSet(Advice),
     /// `config_path` names other directories.
     #[error(
@@ -91,7 +91,7 @@ pub enum ConfigError {
         wanted: PathBuf,
     },
     /// `config_path` names several directories, and the transfer service takes them for one.
-    #[error("{}", .0)]
+    #[error(transparent)]
     Whole(Whole),
 }
 
@@ -332,6 +332,8 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
     files
 }
 
+impl std::error::Error for Advice {}
+
 impl std::fmt::Display for Advice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -366,6 +368,8 @@ impl std::fmt::Display for Advice {
         write!(f, "Then restart containerd; running containers go on.")
     }
 }
+
+impl std::error::Error for Whole {}
 
 impl std::fmt::Display for Whole {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -10,7 +10,7 @@ use super::{
     block::Mirror,
     config::ConfigError,
     misplaced::Misplaced,
-    place::{Done, Place, PlaceError},
+    place::{Done, HostsToml, PlaceError},
     reach::Reach,
     release::Release,
 };
@@ -42,7 +42,7 @@ pub struct Outcome {
 
 /// The place that was asked for, and why it would not do.
 struct Unfit {
-    own: Place,
+    own: HostsToml,
     error: Misplaced,
 }
 
@@ -114,7 +114,7 @@ impl Entries {
             take(&real);
         }
         for registry in &self.registries {
-            let file = Place::new(&self.hosts_dir, registry).file();
+            let file = HostsToml::new(&self.hosts_dir, registry).file();
             take(&file);
             if let Ok(real) = fs::canonicalize(&file) {
                 take(&real);
@@ -125,11 +125,11 @@ impl Entries {
 
     fn each(
         &self,
-        work: impl Fn(Result<Place, Box<Unfit>>) -> Result<Done, PlaceError>,
+        work: impl Fn(Result<HostsToml, Box<Unfit>>) -> Result<Done, PlaceError>,
     ) -> Vec<Outcome> {
         let reach = self.check().ok();
         let one = |registry| Outcome {
-            file: Place::new(&self.hosts_dir, registry).file(),
+            file: HostsToml::new(&self.hosts_dir, registry).file(),
             result: work(self.place(reach.as_ref(), registry)),
         };
         self.registries.iter().map(one).collect()
@@ -137,8 +137,12 @@ impl Entries {
 
     /// The place of a registry's entry; where there is none that would do, the one that was asked for
     /// and why not. Without a way from containerd's configuration, the one that was asked for.
-    fn place(&self, reach: Option<&Reach>, registry: &RegistryName) -> Result<Place, Box<Unfit>> {
-        let own = Place::new(&self.hosts_dir, registry);
+    fn place(
+        &self,
+        reach: Option<&Reach>,
+        registry: &RegistryName,
+    ) -> Result<HostsToml, Box<Unfit>> {
+        let own = HostsToml::new(&self.hosts_dir, registry);
         match reach.map(|reach| reach.place(registry)) {
             None => Ok(own),
             Some(place) => place.map_err(|error| Box::new(Unfit { own, error })),

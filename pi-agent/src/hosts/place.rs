@@ -26,7 +26,7 @@ const TEMPORARY: &str = ".hosts.toml.pi-agent";
 
 /// The place of one registry's hosts.toml.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct HostsToml {
     directory: PathBuf,
     /// The directory that containerd takes for registries that have none.
     default: PathBuf,
@@ -89,7 +89,7 @@ pub enum PlaceError {
     },
 }
 
-impl Place {
+impl HostsToml {
     /// The place for a registry under a directory of containerd's `config_path`. containerd prefers
     /// the directory `host_port_` to `host:port` where both are there.
     pub fn new(hosts_dir: &Path, registry: &RegistryName) -> Self {
@@ -184,7 +184,7 @@ impl Place {
         }
     }
 
-    /// What [`Place::add`] would do; nothing is written.
+    /// What [`HostsToml::add`] would do; nothing is written.
     ///
     /// # Errors
     /// When the file cannot be read or understood.
@@ -336,7 +336,7 @@ impl Place {
             fill(file, text)?;
             fs::rename(&temporary, &target)
         };
-        // What a full disk took only a part of is not left lying about.
+        // Removes a file that a full disk truncated.
         write().inspect_err(|_| drop(fs::remove_file(&temporary)))
     }
 

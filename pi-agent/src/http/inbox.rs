@@ -1,4 +1,4 @@
-//! Reads heads from a connection and keeps what came after them.
+//! Reads heads from a connection and keeps the bytes after them.
 
 use std::{error::Error, io};
 
@@ -17,7 +17,7 @@ pub(crate) struct Inbox {
     buffer: BytesMut,
 }
 
-/// Why no head came.
+/// Why there is no head.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HeadError<E: Error + 'static> {
     /// The connection ended before the head's first byte.
@@ -70,12 +70,12 @@ impl Inbox {
         }
     }
 
-    /// Waits for the first bytes of a head; whether some came.
+    /// Waits for the first bytes of a head; returns whether there are some.
     pub(crate) async fn begin(&mut self, stream: &TcpStream) -> bool {
         matches!(self.fill(stream).await, Ok(1..))
     }
 
-    /// Takes up to `most` bytes of what came after the head.
+    /// Takes up to `most` bytes of those after the head.
     pub(crate) fn take(&mut self, most: u64) -> BytesMut {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         self.buffer.split_to(most.min(self.buffer.len()))

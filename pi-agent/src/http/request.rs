@@ -11,19 +11,19 @@ use super::{
 /// A parsed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What is to be done.
+    /// The method.
     pub method: Method,
-    /// With what.
+    /// The object or the endpoint that it names.
     pub target: Target,
-    /// The part of it that is asked for.
+    /// The bytes of it that are requested; `None` for all.
     pub range: Option<ByteRange>,
     /// Whether another request may follow on the connection.
     pub keep_alive: bool,
     /// Length of the body that follows the head.
     pub body: u64,
-    /// The agent that asks, where it says that it is one.
+    /// The address of the requesting agent; `None` for other clients.
     pub agent: Option<Holder>,
-    /// Whether the request comes from another mirror, so that it must not be passed on.
+    /// Whether the request comes from another mirror, and must not be forwarded.
     pub mirrored: bool,
     /// Whether the client checks the chunks of a growing blob.
     pub chunks: bool,

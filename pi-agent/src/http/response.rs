@@ -7,7 +7,7 @@ use super::{
     REACHED_FIELD, STATE_FIELD, has_token, is_framing, number, text,
 };
 
-/// Most alternates that are taken from one response.
+/// Most alternates that are used of one response.
 const MAX_ALTERNATES: usize = 8;
 
 /// A parsed response.
@@ -21,7 +21,7 @@ pub struct Response {
     pub range: Option<ContentRange>,
     /// Media type of the object.
     pub media_type: Option<String>,
-    /// The digest that the peer says the object has.
+    /// The object's digest according to the peer.
     pub digest: Option<String>,
     /// Whether the body is anything but the object's bytes as they are.
     pub encoded: bool,
@@ -33,7 +33,7 @@ pub struct Response {
     pub reached: Option<u64>,
     /// Whether the digest of each chunk stands before its bytes.
     pub chunks: bool,
-    /// Whose word the digests are, where it is not the peer's own.
+    /// The maker of the chunk list, if it is another node than the peer.
     pub maker: Option<Holder>,
     /// Other agents that have the object, named by one that is busy.
     pub alternates: Vec<Holder>,
@@ -124,7 +124,7 @@ impl Response {
         Ok(())
     }
 
-    /// Takes a field that only agents send; whether it is one.
+    /// Parses a field that only agents send; returns whether it is one.
     fn take_own(&mut self, name: &str, value: &str) -> bool {
         if name.eq_ignore_ascii_case(STATE_FIELD) {
             self.growing = value.eq_ignore_ascii_case(GROWING);

@@ -3,7 +3,7 @@
 use super::{RACK_FIND, RACK_PROGRESS, escape::decode};
 use crate::digest::Digest;
 
-/// Longest repository name that is taken.
+/// Longest repository name that is accepted.
 const MAX_REPOSITORY: usize = 255;
 /// Longest tag (OCI distribution specification).
 const MAX_TAG: usize = 128;
@@ -17,7 +17,7 @@ pub enum Target {
     Ping,
     /// A manifest or a blob.
     Object(ObjectRef),
-    /// What a node of the rack asks or tells while no server answers.
+    /// A call of a node of the rack while no server answers.
     Rack(RackCall),
     /// Anything else.
     Other,
@@ -35,7 +35,7 @@ pub struct RackCall {
 /// What a call of a node of the rack is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RackKind {
-    /// From whom to fetch.
+    /// A request for sources.
     Find,
     /// How far it is with what it fetches.
     Progress,
@@ -54,7 +54,7 @@ pub struct ObjectRef {
     pub reference: Reference,
 }
 
-/// As what an object is asked for.
+/// The kind of object requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// An image manifest or index.

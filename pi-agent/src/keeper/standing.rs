@@ -48,7 +48,7 @@ impl Standing {
         }
     }
 
-    /// Whether the last reply did not come: the next probe follows at once.
+    /// Whether the last probe timed out; the next follows at once.
     pub(super) fn is_silent(&self) -> bool {
         self.silent > 0
     }

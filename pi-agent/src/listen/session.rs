@@ -12,15 +12,24 @@ use crate::{
     },
 };
 
-/// How long a client may take for what.
+/// Deadlines of a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// For the next request.
     pub(crate) idle: Duration,
-    /// For the rest of a head, once its first byte came.
+    /// For the rest of a head, once its first byte has arrived.
     pub(crate) head: Duration,
     /// For the next byte of a reply.
     pub(crate) patience: Duration,
+}
+
+/// The connection of a session, and its limits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client<'a> {
+    pub(crate) stream: &'a TcpStream,
+    /// Its place among the connections of the listener.
+    pub(crate) place: &'a Place,
+    pub(crate) limits: Limits,
 }
 
 /// Why a request is refused before an object is looked up.
@@ -28,18 +37,14 @@ pub(crate) struct Limits {
 pub(crate) enum Refused {
     /// It is not understood, or does not pull.
     Invalid,
-    /// It asks for a path that no object has.
+    /// It requests a path that no object has.
     Path,
 }
 
 /// A listener's answers to the requests of one connection.
 pub(crate) trait Service: Sync {
-    /// The connection.
-    fn stream(&self) -> &TcpStream;
-    /// Its place among the connections of the listener.
-    fn place(&self) -> &Place;
-    /// How long the client may take.
-    fn limits(&self) -> Limits;
+    /// The connection, its place, and how long its client may take.
+    fn client(&self) -> Client<'_>;
     /// Received `bytes` bytes that do not belong to an object.
     fn received(&self, _bytes: usize) {}
     /// Sent `bytes` bytes that do not belong to an object.
@@ -48,13 +53,13 @@ pub(crate) trait Service: Sync {
     fn refused(&self, why: Refused);
     /// The reply to `/v2/`, which asks whether this is a registry.
     fn pong(&self, answer: Answer, connection: Connection) -> Vec<u8>;
-    /// The reply to a call of a node of the rack, as JSON; `None` where such calls are not taken.
+    /// The reply to a call of a node of the rack, as JSON; `None` where such calls are not served.
     fn rack(&self, _call: &RackCall) -> Option<String> {
         None
     }
     /// The reply to a request for an object on a connection with a spare place.
     fn busy(&self, object: &ObjectRef, request: &Request) -> Vec<u8>;
-    /// Replies with an object, or says why not.
+    /// Replies with an object, or with the reason against it.
     fn object(
         &self,
         object: &ObjectRef,
@@ -65,8 +70,8 @@ pub(crate) trait Service: Sync {
     /// Sends a reply that has no object of this node's store.
     fn say(&self, bytes: &[u8], connection: Connection) -> impl Future<Output = Connection> + Send {
         async move {
-            let patience = Patience(self.limits().patience);
-            match write_all(self.stream(), bytes, patience).await {
+            let Client { stream, limits } = self.client();
+            match write_all(stream, bytes, Patience(limits.patience)).await {
                 Ok(()) => {
                     self.sent(bytes.len());
                     connection
@@ -91,7 +96,7 @@ enum Next {
 /// Answers one request after the other, and ends the connection so that the client reads all of it.
 pub(crate) async fn serve(service: &impl Service, scope: &Scope) {
     let mut inbox = Inbox::default();
-    let place = service.place();
+    let Client { stream, place, .. } = service.client();
     loop {
         place.waits();
         let next = tokio::select! {
@@ -104,13 +109,13 @@ pub(crate) async fn serve(service: &impl Service, scope: &Scope) {
             break;
         }
     }
-    finish(service.stream()).await;
+    finish(stream).await;
 }
 
 async fn turn(service: &impl Service, next: Next, scope: &Scope) -> Connection {
     match next {
         Next::Request(request, length) => {
-            service.place().answers();
+            service.client().place.answers();
             service.received(length);
             answer(service, &request, request.connection(scope)).await
         }
@@ -128,7 +133,7 @@ async fn turn(service: &impl Service, next: Next, scope: &Scope) -> Connection {
 
 /// Waits for the next request, ending early when the scope drains.
 async fn next(service: &impl Service, inbox: &mut Inbox, scope: &Scope) -> Next {
-    let (stream, limits) = (service.stream(), service.limits());
+    let Client { stream, limits } = service.client();
     if inbox.len() == 0 {
         let begun = tokio::select! {
             biased;
@@ -155,7 +160,7 @@ async fn answer(service: &impl Service, request: &Request, connection: Connectio
             let reply = Reply::new(405).field("Allow", "GET, HEAD");
             reply.error("UNSUPPORTED", "only pulling is served", answer, connection)
         }
-        Target::Object(object) if service.place().is_spare() => {
+        Target::Object(object) if service.client().place.is_spare() => {
             let bytes = service.busy(object, request);
             return service.say(&bytes, Connection::Close).await;
         }

@@ -1,8 +1,7 @@
 //! One connection of containerd, from its first request to its last.
 
-use daemon::{scope::Scope, serve::places::Place};
-use tokio::net::TcpStream;
-use tracing::{debug, warn};
+use daemon::scope::Scope;
+use tracing::debug;
 
 use super::{Inner, count::Outcome};
 use crate::{
@@ -12,46 +11,35 @@ use crate::{
     fetch::{Delivery, Fetched, Small, Transfer, Want},
     http::{Answer, Connection, Kind, Method, ObjectRef, Reference, Reply, Request},
     instance,
-    listen::{self, Accepted, Limits, Refused, Service},
+    listen::{self, Accepted, Client, Refused, Service},
     own::{self, Unfit},
     reference::TagName,
 };
 
 pub(super) async fn run(mirror: &Inner, accepted: Accepted, scope: &Scope) {
     let Accepted { stream, place, .. } = accepted;
-    let talk = Talk {
+    let session = ContainerdSession {
         mirror,
-        stream: &stream,
-        place: &place,
+        client: Client {
+            stream: &stream,
+            place: &place,
+            limits: mirror.settings.limits(),
+        },
     };
-    listen::serve(&talk, scope).await;
+    listen::serve(&session, scope).await;
     drop(stream);
     drop(place);
 }
 
 /// A connection with containerd.
-struct Talk<'a> {
+struct ContainerdSession<'a> {
     mirror: &'a Inner,
-    stream: &'a TcpStream,
-    place: &'a Place,
+    client: Client<'a>,
 }
 
-impl Service for Talk<'_> {
-    fn stream(&self) -> &TcpStream {
-        self.stream
-    }
-
-    fn place(&self) -> &Place {
-        self.place
-    }
-
-    fn limits(&self) -> Limits {
-        let settings = &self.mirror.settings;
-        Limits {
-            idle: settings.idle,
-            head: settings.head,
-            patience: settings.patience,
-        }
+impl Service for ContainerdSession<'_> {
+    fn client(&self) -> Client<'_> {
+        self.client
     }
 
     fn refused(&self, why: Refused) {
@@ -91,25 +79,15 @@ impl Service for Talk<'_> {
         let Some(digest) = self.resolve(object).await else {
             return self.miss(object.kind, request, connection).await;
         };
-        match self.mirror.content.open(&digest).await {
-            Ok(Some(own)) => {
-                self.mirror.unreadable.is_well();
-                self.own(object, own, request, connection).await
-            }
-            Ok(None) => self.fetch(object, &digest, request, connection).await,
-            Err(error) => {
-                self.mirror.unreadable.happened(|times| {
-                    let error = daemon::telemetry::chain(&error);
-                    warn!(%error, times, "own content is not readable");
-                });
-                self.fetch(object, &digest, request, connection).await
-            }
+        match own::open(&self.mirror.content, &digest, &self.mirror.unreadable).await {
+            Some(own) => self.own(object, own, request, connection).await,
+            None => self.fetch(object, &digest, request, connection).await,
         }
     }
 }
 
-impl Talk<'_> {
-    /// The digest of what is asked for. A tag has one where this node resolves tags.
+impl ContainerdSession<'_> {
+    /// The requested digest. A tag has one where this node resolves tags.
     async fn resolve(&self, object: &ObjectRef) -> Option<Digest> {
         match &object.reference {
             Reference::Digest(digest) => Some(digest.clone()),
@@ -151,9 +129,9 @@ impl Talk<'_> {
             }
         };
         let count = |bytes| self.mirror.counts.own_bytes.increment(bytes);
-        let receiver = Receiver::patient(self.mirror.settings.patience);
+        let receiver = Receiver::patient(self.client.limits.patience);
         let sent = prepared
-            .send(self.stream, &Pace::free(), receiver, count)
+            .send(self.client.stream, &Pace::free(), receiver, count)
             .await;
         match sent.result {
             Ok(()) => {
@@ -168,7 +146,7 @@ impl Talk<'_> {
         }
     }
 
-    /// Leaves a request to containerd's next host.
+    /// Replies 404: containerd asks its next host.
     async fn miss(&self, kind: Kind, request: &Request, connection: Connection) -> Connection {
         let bytes = self.missing(kind, request.method.answer(), connection);
         self.say(&bytes, connection).await
@@ -183,7 +161,7 @@ impl Talk<'_> {
         Reply::new(404).error(code, text, answer, connection)
     }
 
-    /// Says that an object has no such part.
+    /// Replies 416: the object has no such part.
     async fn range(&self, kind: Kind, size: u64, connection: Connection) -> Connection {
         self.count(Some(kind), Outcome::Range);
         let reply = Reply::new(416)
@@ -298,7 +276,7 @@ impl Talk<'_> {
             &counts.peer_bytes
         };
         let count = |bytes| counter.increment(bytes);
-        let delivery = transfer.deliver(self.stream, count).await;
+        let delivery = transfer.deliver(self.client.stream, count).await;
         match delivery {
             Delivery::Complete => {
                 self.count(Some(kind), Outcome::Peer);
@@ -317,7 +295,7 @@ impl Talk<'_> {
     }
 }
 
-/// What is asked for, by its digest.
+/// The requested object, by its digest.
 fn want(object: &ObjectRef, digest: &Digest) -> Want {
     Want {
         digest: digest.clone(),

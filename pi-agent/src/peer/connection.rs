@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use daemon::{scope::Scope, serve::places::Place};
-use tokio::{net::TcpStream, time::timeout};
-use tracing::{debug, warn};
+use daemon::scope::Scope;
+use tokio::time::timeout;
+use tracing::debug;
 
-use super::{Inner, Meter, count::Outcome, rack, unknown};
+use super::{Inner, count::Outcome, rack, unknown};
 use crate::{
     chunks::start_of,
     content::{Object, Source},
@@ -15,8 +15,9 @@ use crate::{
         ALTERNATES_FIELD, Answer, ByteRange, Connection, Kind, Method, ObjectRef, RackCall,
         Reference, Reply, Request,
     },
-    listen::{self, Accepted, Limits, Refused, Service},
+    listen::{self, Accepted, Client, Refused, Service},
     own::{self, Prepared, Unfit},
+    sockets::Meter,
 };
 
 pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
@@ -26,14 +27,17 @@ pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
         place,
     } = accepted;
     let registered = server.sockets.register(remote, &stream);
-    let talk = Talk {
+    let session = PeerSession {
         server,
         remote: remote.ip().to_canonical(),
         meter: registered.meter.clone(),
-        stream: &stream,
-        place: &place,
+        client: Client {
+            stream: &stream,
+            place: &place,
+            limits: server.settings.limits(),
+        },
     };
-    listen::serve(&talk, scope).await;
+    listen::serve(&session, scope).await;
     // The watcher looks at the socket a last time, so it comes before the socket's end.
     drop(registered);
     drop(stream);
@@ -41,30 +45,16 @@ pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
 }
 
 /// A connection and what its bytes are counted by.
-struct Talk<'a> {
+struct PeerSession<'a> {
     server: &'a Inner,
     remote: IpAddr,
     meter: Meter,
-    stream: &'a TcpStream,
-    place: &'a Place,
+    client: Client<'a>,
 }
 
-impl Service for Talk<'_> {
-    fn stream(&self) -> &TcpStream {
-        self.stream
-    }
-
-    fn place(&self) -> &Place {
-        self.place
-    }
-
-    fn limits(&self) -> Limits {
-        let settings = &self.server.settings;
-        Limits {
-            idle: settings.idle,
-            head: settings.head,
-            patience: settings.receiver.patience,
-        }
+impl Service for PeerSession<'_> {
+    fn client(&self) -> Client<'_> {
+        self.client
     }
 
     fn received(&self, bytes: usize) {
@@ -121,7 +111,7 @@ impl Service for Talk<'_> {
     }
 }
 
-impl Talk<'_> {
+impl PeerSession<'_> {
     async fn find(&self, object: &ObjectRef, request: &Request) -> Option<Object> {
         let content = &self.server.content;
         let digest = match &object.reference {
@@ -131,7 +121,7 @@ impl Talk<'_> {
             }
         };
         let found = if content.may_serve(&digest) {
-            self.own(&digest).await
+            own::open(content, &digest, &self.server.unreadable).await
         } else {
             None
         };
@@ -142,29 +132,12 @@ impl Talk<'_> {
         }
     }
 
-    /// An object that this node has.
-    async fn own(&self, digest: &Digest) -> Option<Object> {
-        match self.server.content.open(digest).await {
-            Ok(found) => {
-                self.server.unreadable.is_well();
-                found
-            }
-            Err(error) => {
-                self.server.unreadable.happened(|times| {
-                    let error = daemon::telemetry::chain(&error);
-                    warn!(%error, times, "own content is not readable");
-                });
-                None
-            }
-        }
-    }
-
-    /// A blob that this node is still getting, once the first byte that is asked for is there.
+    /// A blob that this node is still fetching, once its first requested byte is there.
     async fn growing(&self, digest: &Digest, request: &Request) -> Option<Object> {
         let growing = self.server.content.growing(digest).await?;
         if request.method == Method::Get {
             let start = match request.range {
-                // The whole chunk is sent then, and its first byte is what is waited for.
+                // The whole chunk is sent then: wait for its first byte.
                 Some(ByteRange::From(start)) if request.chunks => start_of(start),
                 Some(ByteRange::From(start) | ByteRange::Between(start, _)) => start,
                 Some(ByteRange::Last(count)) => growing.total().saturating_sub(count),
@@ -241,7 +214,7 @@ impl Talk<'_> {
             None
         };
         let settings = &server.settings;
-        let stream = self.stream;
+        let stream = self.client.stream;
         self.meter.will_send(stream, prepared.certain());
         let sent = prepared
             .send(stream, &settings.pace, settings.receiver, |bytes| {

@@ -1,10 +1,8 @@
 //! A server that writes down what it is told and answers what it is set to.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use axum::{
     Json, Router,
@@ -87,7 +85,7 @@ impl FakeServer {
             .route(path::KEEPALIVE, post(keepalive))
             .route(path::FIND_KEY, get(find_key))
             .route(path::HEALTH, get(|| async { "{\"message\":\"ok\"}" }));
-        if !server.behaviour.lock().unwrap().go {
+        if !server.behaviour.lock().go {
             router = router
                 .route(path::FIND, post(find))
                 .route(path::PROGRESS, post(progress))
@@ -100,7 +98,7 @@ impl FakeServer {
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap().clone()
+        self.calls.lock().clone()
     }
 
     /// Waits for a call that `want` recognises; gives what it makes of it.
@@ -117,7 +115,7 @@ impl FakeServer {
     }
 
     fn note(&self, call: Call) {
-        self.calls.lock().unwrap().push(call);
+        self.calls.lock().push(call);
     }
 
     fn ack(&self, may_resync: bool) -> impl IntoResponse + use<> {
@@ -125,7 +123,7 @@ impl FakeServer {
     }
 
     fn ack_with(&self, may_resync: bool, mates: Option<Mates>) -> impl IntoResponse + use<> {
-        let mut behaviour = self.behaviour.lock().unwrap();
+        let mut behaviour = self.behaviour.lock();
         let resync = may_resync && std::mem::take(&mut behaviour.resync);
         let message = "Distribution created!".to_owned();
         (
@@ -140,7 +138,7 @@ impl FakeServer {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        let behaviour = self.behaviour.lock().unwrap();
+        let behaviour = self.behaviour.lock();
         let peer = |holder: &String| Peer {
             addr: holder.parse().unwrap(),
             rack: "r1".to_owned(),
@@ -152,12 +150,12 @@ impl FakeServer {
 }
 
 async fn sync(State(s): State<FakeServer>, Json(b): Json<AdvertiseRequest>) -> impl IntoResponse {
-    if !s.behaviour.lock().unwrap().go && b.keys.len() > 20_000 {
+    if !s.behaviour.lock().go && b.keys.len() > 20_000 {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
     s.note(Call::Sync(b));
     let losing = {
-        let mut behaviour = s.behaviour.lock().unwrap();
+        let mut behaviour = s.behaviour.lock();
         let losing = behaviour.losing > 0;
         behaviour.losing = behaviour.losing.saturating_sub(1);
         losing
@@ -173,7 +171,7 @@ async fn advertise(
     Json(b): Json<AdvertiseRequest>,
 ) -> impl IntoResponse {
     let failing = {
-        let mut behaviour = s.behaviour.lock().unwrap();
+        let mut behaviour = s.behaviour.lock();
         let failing = behaviour.failing > 0;
         behaviour.failing = behaviour.failing.saturating_sub(1);
         failing
@@ -193,7 +191,7 @@ async fn keepalive(
     let request: KeepaliveRequest = request;
     let mates = request.mates.map(|_| Mates {
         version: 7,
-        holders: s.behaviour.lock().unwrap().rack.clone(),
+        holders: s.behaviour.lock().rack.clone(),
     });
     s.note(Call::Keepalive(request));
     s.ack_with(true, mates)
@@ -207,7 +205,7 @@ async fn leave(State(s): State<FakeServer>, Json(b): Json<serde_json::Value>) ->
 async fn find(State(s): State<FakeServer>, Json(b): Json<FindRequest>) -> impl IntoResponse {
     s.note(Call::Find(b.keys.clone()));
     {
-        let mut behaviour = s.behaviour.lock().unwrap();
+        let mut behaviour = s.behaviour.lock();
         if behaviour.away {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
@@ -240,7 +238,7 @@ async fn progress(
 ) -> impl IntoResponse {
     let results = b.fetches.iter().map(|_| Standing::Permit).collect();
     s.note(Call::Progress(b));
-    if s.behaviour.lock().unwrap().away {
+    if s.behaviour.lock().away {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     Json(ProgressReply { results }).into_response()
@@ -248,7 +246,7 @@ async fn progress(
 
 async fn find_key(State(s): State<FakeServer>, Query(q): Query<FindKeyQuery>) -> impl IntoResponse {
     s.note(Call::FindKey(q.key.clone()));
-    let holders = s.behaviour.lock().unwrap().holders.clone();
+    let holders = s.behaviour.lock().holders.clone();
     if holders.is_empty() {
         let reply = serde_json::json!({"message": "nobody"});
         return (StatusCode::NOT_FOUND, Json(reply)).into_response();

@@ -12,11 +12,9 @@ mod rack;
 mod reports;
 mod tags;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use daemon::{client::JsonClient, clock::Clock, scope::Scope};
 use fake::{Behaviour, Call, FakeServer};
@@ -52,7 +50,7 @@ impl Agent {
     }
 
     fn with_keys(self, keys: &[&str]) -> Self {
-        *self.keys.lock().unwrap() = keys.iter().map(|k| key(k)).collect();
+        *self.keys.lock() = keys.iter().map(|k| key(k)).collect();
         self
     }
 
@@ -62,7 +60,7 @@ impl Agent {
 
     fn start_with(self, jitter: Jitter) -> Self {
         let keys = Arc::clone(&self.keys);
-        let keys = move || keys.lock().unwrap().clone();
+        let keys = move || keys.lock().clone();
         self.discovery
             .start(&self.scope, keys, &Clock::system(), jitter);
         self
@@ -72,7 +70,7 @@ impl Agent {
     fn change(&self, added: &[&str], removed: &[&str]) {
         let added: Vec<_> = added.iter().map(|k| key(k)).collect();
         let removed: Vec<_> = removed.iter().map(|k| key(k)).collect();
-        let mut keys = self.keys.lock().unwrap();
+        let mut keys = self.keys.lock();
         keys.retain(|key| !removed.contains(key));
         keys.extend(added.clone());
         self.discovery.changed(added, removed);
@@ -155,7 +153,7 @@ async fn a_server_that_lost_track_gets_the_whole_set() {
     let (server, url) = FakeServer::start(Behaviour::default()).await;
     let agent = Agent::new(&[&url]).with_keys(&["a"]).start();
     server.wait_for("sync", synced).await;
-    server.behaviour.lock().unwrap().resync = true;
+    server.behaviour.lock().resync = true;
     agent.change(&["b"], &[]);
     let whole = |call: &Call| synced(call).filter(|sync| sync.keys.len() == 2);
     server.wait_for("second sync", whole).await;
@@ -329,7 +327,7 @@ async fn a_refused_change_is_told_again_and_not_lost() {
     let (server, url) = FakeServer::start(Behaviour::default()).await;
     let agent = Agent::new(&[&url]).with_keys(&["a"]).start();
     server.wait_for("sync", synced).await;
-    server.behaviour.lock().unwrap().failing = 2;
+    server.behaviour.lock().failing = 2;
     agent.change(&["b"], &[]);
     agent.change(&["c"], &["a"]);
     let told = |call: &Call| advertised(call).filter(|change| change.seq == Some(2));

@@ -9,7 +9,8 @@ use pi_agent::{
     discovery::{Discovery, Settings},
     fetch::Finder,
     jitter::Jitter,
-    peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, Unwatched},
+    peer::{PeerServer, PeerSettings},
+    sockets::{PeerBytes, PeerSockets, Unwatched},
     tracker::Tracker,
 };
 use piccolo_api::{Fetch, Holder, Standing, Verdict};
@@ -98,7 +99,7 @@ async fn rack(count: u64) -> (Vec<Node>, FakeServer) {
         }
         assert_eq!(node.discovery.rack_mates(), nodes.len());
     }
-    server.behaviour.lock().unwrap().away = true;
+    server.behaviour.lock().away = true;
     (nodes, server)
 }
 

@@ -66,10 +66,10 @@ async fn what_was_not_delivered_goes_with_the_next_call() {
     let agent = agent.start();
     server.wait_for("sync", synced).await;
     // A call that fails is not written down.
-    server.behaviour.lock().unwrap().failing = 1;
+    server.behaviour.lock().failing = 1;
     agent.change(&["b"], &[]);
     let change = server.wait_for("advertise", advertised).await;
-    assert_eq!(server.behaviour.lock().unwrap().failing, 0);
+    assert_eq!(server.behaviour.lock().failing, 0);
     assert_eq!(bytes(&change), [2]);
     agent.change(&["c"], &[]);
     let next = |call: &_| advertised(call).filter(|call| call.keys == ["c"]);

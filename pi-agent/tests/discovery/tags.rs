@@ -1,9 +1,8 @@
 //! Tags: the registry's word while it can be reached, and the best other one while it cannot.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use axum::{
     Router,
@@ -53,11 +52,11 @@ impl FakeRegistry {
     }
 
     fn says(&self, says: Says) {
-        self.0.lock().unwrap().0 = says;
+        self.0.lock().0 = says;
     }
 
     fn asked(&self) -> usize {
-        self.0.lock().unwrap().1
+        self.0.lock().1
     }
 }
 
@@ -65,7 +64,7 @@ async fn answer(
     State(registry): State<FakeRegistry>,
     headers: HeaderMap,
 ) -> (StatusCode, [(&'static str, String); 1]) {
-    let mut state = registry.0.lock().unwrap();
+    let mut state = registry.0.lock();
     state.1 += 1;
     let digest = |digest: &Digest| (200, "Docker-Content-Digest", digest.to_string());
     let (status, name, value) = match &state.0 {

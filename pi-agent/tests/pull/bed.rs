@@ -3,11 +3,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use daemon::scope::{Deaths, Scope};
 use futures_util::future::BoxFuture;
@@ -21,7 +23,8 @@ use pi_agent::{
     digest::Digest,
     fetch::{FetchSettings, Fetcher, Finder, Parts, Quarantine, Verify},
     mirror::{Mirror, MirrorSettings},
-    peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, SocketWatch, Unwatched},
+    peer::{PeerServer, PeerSettings},
+    sockets::{PeerBytes, PeerSockets, SocketWatch, Unwatched},
 };
 use piccolo_api::{FailureKind, Holder, Peer};
 use sha2::{Digest as _, Sha256};
@@ -74,32 +77,27 @@ pub(crate) struct Pulled {
 
 impl Finder for Known {
     fn find<'a>(&'a self, _: &'a Digest) -> BoxFuture<'a, Vec<Peer>> {
-        let peers = self.peers.lock().unwrap().clone();
+        let peers = self.peers.lock().clone();
         Box::pin(std::future::ready(peers))
     }
 
     fn prefetch(&self, children: &[Descriptor]) {
         let digests = children.iter().map(|c| c.digest.clone());
-        self.prefetched.lock().unwrap().extend(digests);
+        self.prefetched.lock().extend(digests);
     }
 
     fn failed(&self, peer: Holder, kind: FailureKind) {
-        self.failures.lock().unwrap().push((peer, kind));
+        self.failures.lock().push((peer, kind));
     }
 }
 
 impl Known {
     pub(crate) fn set(&self, peers: Vec<Peer>) {
-        *self.peers.lock().unwrap() = peers;
+        *self.peers.lock() = peers;
     }
 
     pub(crate) fn kinds(&self) -> Vec<FailureKind> {
-        self.failures
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(_, kind)| *kind)
-            .collect()
+        self.failures.lock().iter().map(|(_, kind)| *kind).collect()
     }
 }
 

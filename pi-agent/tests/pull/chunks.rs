@@ -38,7 +38,7 @@ async fn a_wrong_byte_costs_its_sender_the_transfer_and_no_pull() {
     assert_eq!((reply.status, reply.end), (200, End::Complete));
     assert!(reply.body == layer, "other bytes");
     assert_eq!(good.asked(), [3 * MIB], "from the wrong chunk on");
-    let tried = node.script.0.lock().unwrap().joins[1].tried.clone();
+    let tried = node.script.0.lock().joins[1].tried.clone();
     assert_eq!((tried.len(), tried[0].fault), (1, Fault::Wrong));
     assert_eq!(tried[0].source.addr(), liar.addr);
     let quarantines = node.fetcher.quarantines();
@@ -69,9 +69,9 @@ async fn a_damaged_node_in_the_middle_is_found_out_by_the_next() {
     let quarantines = last.fetcher.quarantines();
     assert_eq!(quarantines.len(), 1, "{quarantines:?}");
     assert_eq!(quarantines[0].peer.addr(), middle.peer);
-    let tried = last.script.0.lock().unwrap().joins[1].tried.clone();
+    let tried = last.script.0.lock().joins[1].tried.clone();
     assert_eq!(tried[0].source.addr(), middle.peer);
-    // Nobody below took harm: it names neither of them.
+    // Downstream nodes are not blamed.
     assert!(middle.fetcher.quarantines().is_empty());
 }
 
@@ -276,7 +276,7 @@ async fn a_node_whose_chunks_come_slowly_is_waited_for() {
         ingest.commit();
     };
     let (reply, ()) = tokio::join!(second.ask(&layer, ""), feeding);
-    let joins = second.script.0.lock().unwrap().joins.clone();
+    let joins = second.script.0.lock().joins.clone();
     assert_eq!(joins.len(), 1, "{joins:?}");
     assert!(reply.body == layer, "other bytes");
 }

@@ -1,14 +1,11 @@
 //! A flash crowd as one node sees it: what it serves while it gets it, and whom it is told to ask.
 
 use std::{
-    collections::VecDeque,
-    fs,
-    io::Write as _,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, Mutex},
+    collections::VecDeque, fs, io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc,
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use daemon::scope::{Deaths, Scope};
 use futures_util::future::BoxFuture;
@@ -17,7 +14,8 @@ use pi_agent::{
     digest::Digest,
     fetch::{FetchSettings, Fetcher, Finder, Joined, Parts, Swarm},
     mirror::{Mirror, MirrorSettings},
-    peer::{PeerBytes, PeerServer, PeerSettings, PeerSockets, Unwatched},
+    peer::{PeerServer, PeerSettings},
+    sockets::{PeerBytes, PeerSockets, Unwatched},
 };
 use piccolo_api::{
     End, FailureKind, Fault, Fetch, Holder, Peer, Progress, Source, Standing, Turn, Verdict,
@@ -53,7 +51,7 @@ impl Finder for Script {
     fn failed(&self, _: Holder, _: FailureKind) {}
 
     fn join<'a>(&'a self, _: &'a Digest, fetch: Fetch) -> BoxFuture<'a, Joined> {
-        let mut said = self.0.lock().unwrap();
+        let mut said = self.0.lock();
         let is_heard = !said.unheard.contains(&said.joins.len());
         said.joins.push(fetch);
         let verdict = said.turns.pop_front();
@@ -69,7 +67,7 @@ impl Finder for Script {
     }
 
     fn progress(&self, progress: Progress) -> BoxFuture<'_, Option<Standing>> {
-        let mut said = self.0.lock().unwrap();
+        let mut said = self.0.lock();
         said.progress.push(progress);
         Box::pin(std::future::ready(said.standing))
     }
@@ -115,7 +113,7 @@ impl Node {
         let content = Content::new(root.path().to_owned());
         content.follow_growth(&scope);
         let script = Script::default();
-        script.0.lock().unwrap().turns = turns.into();
+        script.0.lock().turns = turns.into();
         let verdicts = Judge::default();
         let sockets = PeerSockets::new(PeerBytes::default(), Arc::new(Unwatched));
         let parts = Parts {
@@ -172,7 +170,7 @@ impl Node {
     pub(crate) async fn told(&self, is_wanted: impl Fn(&Progress) -> bool) -> Progress {
         let told = async {
             loop {
-                let progress = self.script.0.lock().unwrap().progress.clone();
+                let progress = self.script.0.lock().progress.clone();
                 if let Some(progress) = progress.into_iter().find(|p| is_wanted(p)) {
                     return progress;
                 }
@@ -253,10 +251,10 @@ async fn a_given_up_source_is_named_until_somebody_heard_of_it() {
     // It has no byte of the layer, and then the server is busy twice.
     let turns = vec![take(&first), wait.clone(), wait.clone(), wait, permit()];
     let second = Node::start(turns).await;
-    second.script.0.lock().unwrap().unheard = vec![1, 2];
+    second.script.0.lock().unheard = vec![1, 2];
     let _growing = second.begin(&layer);
     assert_eq!(second.ask(&layer, "").await.status, 404);
-    let said = second.script.0.lock().unwrap();
+    let said = second.script.0.lock();
     let tried: Vec<_> = said.joins.iter().map(|join| join.tried.len()).collect();
     assert_eq!(tried, [0, 1, 1, 1, 0]);
     assert_eq!(said.joins[3].tried[0].source.addr(), first.peer);
@@ -281,7 +279,7 @@ async fn a_source_that_gives_up_leaves_the_rest_to_the_registry_at_the_same_byte
     growing.write(&reply.body);
     let rest = second.ask(&layer, "Range: bytes=3145728-\r\n").await;
     assert_eq!(rest.status, 404, "the registry is next");
-    let said = second.script.0.lock().unwrap();
+    let said = second.script.0.lock();
     let tried = &said.joins[1].tried;
     assert_eq!((said.joins[1].offset, tried.len()), (3 << 20, 1));
     assert_eq!(tried[0].source.addr(), first.peer);
@@ -292,7 +290,7 @@ async fn a_source_that_gives_up_leaves_the_rest_to_the_registry_at_the_same_byte
 async fn who_lost_its_permit_feeds_nobody_any_more() {
     let layer = object(9 << 20, 74);
     let first = Node::start(vec![permit()]).await;
-    first.script.0.lock().unwrap().standing = Some(Standing::Lost);
+    first.script.0.lock().standing = Some(Standing::Lost);
     let ingest = first.begin(&layer);
     first.ask(&layer, "").await;
     ingest.write(&layer[..1 << 20]);

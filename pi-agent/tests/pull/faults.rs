@@ -153,7 +153,7 @@ async fn a_peer_with_another_length() {
         }
         assert_eq!(names.requests(), usize::from(!own));
         if own {
-            let prefetched = bed.known.prefetched.lock().unwrap().clone();
+            let prefetched = bed.known.prefetched.lock().clone();
             assert_eq!(prefetched, [digest(&layer)], "once, not each time");
         }
         bed.known.set(vec![faulty.peer(), good.peer()]);

@@ -1,10 +1,9 @@
 //! A node that is still getting a blob, played by the test: it sends chunks with their digests, and
 //! lies about them in one way.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::{net::SocketAddr, sync::Arc};
+
+use parking_lot::Mutex;
 
 use pi_agent::chunks::{ChunkDigest, LABEL};
 use tokio::{
@@ -60,7 +59,7 @@ impl Feeder {
 
     /// From which bytes on it was asked for the blob.
     pub(crate) fn asked(&self) -> Vec<usize> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 }
 
@@ -90,7 +89,7 @@ async fn serve(
             stream.write_all(reply.as_bytes()).await?;
             continue;
         }
-        asked.lock().unwrap().push(from);
+        asked.lock().push(from);
         let (bytes, upto) = body(blob, from, faults);
         let (start, length) = if faults.unlabelled {
             (from, total - from)

@@ -1,12 +1,13 @@
 //! What the agent promises the accounting about a body before it passes.
 
-use std::{
-    net::SocketAddr,
-    os::fd::BorrowedFd,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc};
 
-use pi_agent::peer::{PeerSettings, SocketWatch, Watched};
+use parking_lot::Mutex;
+
+use pi_agent::{
+    peer::PeerSettings,
+    sockets::{SocketWatch, Watched},
+};
 
 use crate::{
     bed::{Bed, object, settings, watched_agent},
@@ -27,12 +28,12 @@ struct Record(Arc<Mutex<[Way; 2]>>);
 
 impl Record {
     fn note(&self, way: usize, note: impl FnOnce(&mut Way)) {
-        let mut ways = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ways = self.0.lock();
         note(&mut ways[way]);
     }
 
     fn ways(&self) -> [Way; 2] {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 

@@ -59,7 +59,7 @@ async fn an_image_comes_from_an_agent_and_every_byte_is_counted() {
     let reply = bed.get(&manifest_path(&image), "").await;
     assert_eq!(reply.body, image);
     assert_eq!(reply.field("Content-Type"), Some(OCI));
-    assert_eq!(bed.known.prefetched.lock().unwrap().len(), 4);
+    assert_eq!(bed.known.prefetched.lock().len(), 4);
     for object in [&config, &layer] {
         let reply = bed.get(&blob_path(object), "").await;
         assert!(reply.status == 200 && reply.body == *object);

@@ -10,9 +10,9 @@ use syn::{Attribute, ImplItemFn, Item, ItemMod, ItemUse, Macro, Path, UseTree};
 /// A module as the names on the way to it from the crate's root, which is the empty path.
 pub(super) type ModulePath = Vec<String>;
 
-/// What is known of a crate's modules from their source.
+/// The modules of a crate, and their references, parsed from source.
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub(super) struct CrateSource {
     /// Every module that is no test.
     pub(super) modules: BTreeSet<ModulePath>,
     /// Modules that are declared for tests only.
@@ -41,14 +41,14 @@ struct Origin {
 
 /// Walks through one file.
 struct Walk<'a> {
-    source: &'a mut Source,
+    source: &'a mut CrateSource,
     module: ModulePath,
 }
 
 /// More re-exports of one name than this in a row are a circle.
-const MOST_EXPORTS: usize = 16;
+const MAX_EXPORTS: usize = 16;
 
-impl Source {
+impl CrateSource {
     /// Takes in a file that holds the module at `path`.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Source {
     pub(super) fn targets(&self, reference: &Reference) -> Vec<ModulePath> {
         let mut targets = Vec::new();
         let mut to = reference.to.clone();
-        for _ in 0..MOST_EXPORTS {
+        for _ in 0..MAX_EXPORTS {
             let named = self.module_of(&to);
             targets.push(named.clone());
             let Some(name) = to.get(named.len()) else {

@@ -8,22 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Breach;
-use super::imports::{ModulePath, Source};
-use crate::layers::{CrateLayers, FILE, Layers};
+use super::imports::{CrateSource, ModulePath};
+use crate::layers::{CrateLayers, EACH_OTHER, FILE, Layers};
 
 /// One crate's source, and which file each module stands in.
 #[derive(Debug, Default)]
 struct Crate {
-    source: Source,
+    source: CrateSource,
     files: BTreeMap<ModulePath, PathBuf>,
 }
 
-/// The imports between the children of one module: who imports whom, and the first place where.
-type Imports = BTreeMap<String, BTreeMap<String, Place>>;
+/// The imports between the children of one module: which one imports which, and the first place.
+type Imports = BTreeMap<String, BTreeMap<String, ImportSite>>;
 
 /// Where an import stands.
 #[derive(Debug, Clone)]
-struct Place {
+struct ImportSite {
     file: PathBuf,
     line: usize,
 }
@@ -43,9 +43,34 @@ fn packages(files: &[(PathBuf, String)]) -> BTreeMap<String, &Path> {
 
 impl Crate {
     fn read(root: &Path, files: &[(PathBuf, String)], breaches: &mut Vec<Breach>) -> Self {
+        let module = |path: &Path| path.strip_prefix(root).ok().and_then(module_of);
+        Self::read_with(module, files, breaches)
+    }
+
+    /// A program below `src/bin/`: one file, or a directory with `main.rs`.
+    fn read_program(
+        directory: &Path,
+        program: &str,
+        files: &[(PathBuf, String)],
+        breaches: &mut Vec<Breach>,
+    ) -> Self {
+        let root = directory.join("src/bin").join(program);
+        let file = root.with_extension("rs");
+        let module = |path: &Path| match path.strip_prefix(&root) {
+            Ok(path) => module_of(path),
+            Err(_) => (path == file).then(Vec::new),
+        };
+        Self::read_with(module, files, breaches)
+    }
+
+    fn read_with(
+        module: impl Fn(&Path) -> Option<ModulePath>,
+        files: &[(PathBuf, String)],
+        breaches: &mut Vec<Breach>,
+    ) -> Self {
         let mut read = Self::default();
         for (path, content) in files {
-            let Some(module) = path.strip_prefix(root).ok().and_then(module_of) else {
+            let Some(module) = module(path) else {
                 continue;
             };
             if let Err(error) = read.source.add(&module, content) {
@@ -61,7 +86,7 @@ impl Crate {
     fn imports(&self) -> BTreeMap<ModulePath, Imports> {
         let mut all: BTreeMap<ModulePath, Imports> = BTreeMap::new();
         for reference in &self.source.references {
-            let place = Place {
+            let place = ImportSite {
                 file: self.file(&reference.from),
                 line: reference.line,
             };
@@ -101,7 +126,7 @@ impl Crate {
     }
 }
 
-/// The module that a file below `src/` is; `None` for programs of their own, and for tests.
+/// The module that a file below `src/` is; `None` for programs of their own, which are crates.
 fn module_of(path: &Path) -> Option<ModulePath> {
     let path = path.to_str()?.strip_suffix(".rs")?;
     if path == "lib" || path == "main" {
@@ -123,8 +148,25 @@ pub(super) fn check(layers: &Layers, files: &[(PathBuf, String)], breaches: &mut
         };
         let read = Crate::read(&directory.join("src"), files, breaches);
         krate.check(&read, breaches);
+        for program in programs(directory, files) {
+            let read = Crate::read_program(directory, &program, files, breaches);
+            for (parent, imports) in read.imports() {
+                circles(&program, &parent, &imports, breaches);
+            }
+        }
     }
     unlisted(layers, &directories, files, breaches);
+}
+
+/// The programs below a package's `src/bin/`, by name.
+fn programs(directory: &Path, files: &[(PathBuf, String)]) -> BTreeSet<String> {
+    let below = directory.join("src/bin");
+    let paths = files.iter().filter(|(path, _)| super::is_rust(path));
+    let paths =
+        paths.filter_map(|(path, _)| path.strip_prefix(&below).ok()?.iter().next()?.to_str());
+    paths
+        .map(|name| name.strip_suffix(".rs").unwrap_or(name).to_owned())
+        .collect()
 }
 
 /// Each package with modules has its layers. One without `src/`, such as the fuzz targets, has none.
@@ -152,9 +194,30 @@ impl CrateLayers {
         for (parent, imports) in read.imports() {
             if parent.is_empty() {
                 upwards(&imports, &levels, breaches);
+                self.each_other(&imports, &levels, breaches);
             }
-            if let Some(circle) = circle(&imports) {
-                breaches.push(told(&self.name, &parent, &circle, &imports));
+            circles(&self.name, &parent, &imports, breaches);
+        }
+    }
+
+    /// Imports within a layer, of modules that must not know each other.
+    fn each_other(
+        &self,
+        imports: &Imports,
+        levels: &BTreeMap<&str, usize>,
+        breaches: &mut Vec<Breach>,
+    ) {
+        let rows = self.layers.iter();
+        let strict = rows.filter(|row| row.must_not_know.contains(EACH_OTHER));
+        for from in strict.flat_map(|row| &row.modules) {
+            for (to, place) in imports.get(from).into_iter().flatten() {
+                if from != to && levels.get(from.as_str()) == levels.get(to.as_str()) {
+                    let what = format!(
+                        "line {}: {from} imports {to}: they must not know {EACH_OTHER} ({FILE})",
+                        place.line
+                    );
+                    breaches.push(Breach::new(&place.file, what));
+                }
             }
         }
     }
@@ -187,10 +250,20 @@ impl CrateLayers {
 
     /// The layer of each module, counted from the top.
     fn levels(&self) -> BTreeMap<&str, usize> {
-        let layers = self.layers.iter().enumerate();
-        layers
-            .flat_map(|(level, layer)| layer.modules.iter().map(move |name| (name.as_str(), level)))
+        let mut level = 0;
+        let rows = self.layers.iter().map(|row| {
+            level += usize::from(!row.beside);
+            (level, row)
+        });
+        rows.flat_map(|(level, row)| row.modules.iter().map(move |name| (name.as_str(), level)))
             .collect()
+    }
+}
+
+/// The imports between the children of `parent` make no circle.
+fn circles(name: &str, parent: &[String], imports: &Imports, breaches: &mut Vec<Breach>) {
+    if let Some(circle) = circle(imports) {
+        breaches.push(told(name, parent, &circle, imports));
     }
 }
 
@@ -217,7 +290,7 @@ fn told(name: &str, parent: &[String], circle: &[String], imports: &Imports) -> 
     let pairs = circle.iter().zip(circle.iter().cycle().skip(1));
     let steps: Vec<_> = pairs
         .filter_map(|(from, to)| {
-            let Place { file, line } = imports.get(from)?.get(to)?;
+            let ImportSite { file, line } = imports.get(from)?.get(to)?;
             Some(format!(
                 "{from} imports {to} ({}, line {line})",
                 file.display()

@@ -63,7 +63,7 @@ fn house(other: &[(&str, &str)]) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// What is wrong with the house, a line for each breach.
+/// The breaches of the house, a line each.
 fn breaches(other: &[(&str, &str)]) -> Vec<String> {
     let words =
         Words::from_list("[[word]]\nnot = [\"old word\", \"old words\"]\nsay = \"new word\"\n");
@@ -174,6 +174,55 @@ fn a_circle_is_a_breach_also_within_a_layer() {
 }
 
 #[test]
+fn modules_that_must_not_know_each_other_are_held_to_it() {
+    let strict = LAYERS.replace("\"the attic\"", "\"each other, the attic\"");
+    let says = [
+        "house/src/stairs.rs: line 2: stairs imports hall",
+        "must not know each other",
+    ];
+    one_breach(&[("layers.toml", &strict)], &says);
+    let beside = LAYERS.replace(
+        "{ modules = [\"hall\", \"stairs\"], what = \"the middle\", must_not_know = \"the attic\" },",
+        "{ modules = [\"hall\"], what = \"the middle\" },
+         { modules = [\"stairs\"], what = \"the way up\", must_not_know = \"each other\", beside = true },",
+    );
+    one_breach(&[("layers.toml", &beside)], &says);
+    // Below each other they may look down.
+    let below = beside.replace(", beside = true", "");
+    let below = below.replace("\"hall\"]", "\"stairs\"]").replacen(
+        "modules = [\"stairs\"], what = \"the way up\"",
+        "modules = [\"hall\"], what = \"the way up\"",
+        1,
+    );
+    assert_eq!(breaches(&[("layers.toml", &below)]), Vec::<String>::new());
+}
+
+#[test]
+fn a_circle_in_a_program_is_a_breach() {
+    let door = (
+        "house/src/bin/bell/door.rs",
+        "//! D.\nuse crate::rope::Rope;\n",
+    );
+    let main = (
+        "house/src/bin/bell/main.rs",
+        "//! B.\nmod door;\nmod rope;\n",
+    );
+    let free = ("house/src/bin/bell/rope.rs", "//! R.\npub struct Rope;\n");
+    assert_eq!(breaches(&[main, door, free]), Vec::<String>::new());
+    let bound = (
+        "house/src/bin/bell/rope.rs",
+        "//! R.\nuse crate::door::Door;\n",
+    );
+    one_breach(
+        &[main, door, bound],
+        &[
+            "modules of bell import each other in a circle",
+            "door imports rope",
+        ],
+    );
+}
+
+#[test]
 fn a_circle_of_siblings_is_a_breach() {
     one_breach(
         &[(
@@ -237,6 +286,13 @@ fn a_file_over_the_budget_is_a_breach() {
         &[("house/src/stairs.rs", &long)],
         &["501 production lines", "the most is 500"],
     );
+    // A test bed or a bench has the budget of production code; a test has none.
+    one_breach(
+        &[("tests/bench/src/load.rs", &long)],
+        &["501 production lines"],
+    );
+    let found = breaches(&[("tests/bench/tests/load.rs", long.as_str())]);
+    assert_eq!(found, Vec::<String>::new());
     let tests = format!(
         "//! S.\n#[cfg(test)]\nmod tests {{\n{}}}\n",
         "    // T.\n".repeat(100)

@@ -1,4 +1,4 @@
-//! Words that are not used here, and what is said instead: `words.toml` beside this file.
+//! Words that are not used here, and their replacements: `words.toml` beside this file.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(super) struct Words {
 struct Word {
     /// All of its forms.
     not: Vec<String>,
-    /// What is said instead.
+    /// The replacement.
     say: String,
 }
 

@@ -1,8 +1,8 @@
-//! Advice for an agent that the Helm chart runs: what is changed in a pod or on the node does not last
-//! there, the chart's values do.
+//! Advice for an agent that the Helm chart runs: changes belong into the chart's values, because those
+//! in a pod or on the node do not last.
 
-/// What is said on a node, and what is to be said of the chart. The longer one comes first where one
-/// begins like another.
+/// Advice for a node, and its equivalent for the chart. A longer entry comes before one that is its
+/// prefix.
 const INSTEAD: [(&str, &str); 16] = [
     (
         "start it (systemctl start pi-agent, or look at the DaemonSet's pod on this node)",

@@ -10,7 +10,7 @@ use crate::{
     config::Doctor,
     containerd::Containerd,
     hosts::{
-        block, config::ConfigError, misplaced::Misplaced, place::Place, reach::Reach,
+        block, config::ConfigError, misplaced::Misplaced, place::HostsToml, reach::Reach,
         search::registry_of,
     },
     registry::RegistryName,
@@ -19,7 +19,7 @@ use crate::{
 const DIAL: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Registries whose files are looked at.
-const MOST: usize = 200;
+const MAX_REGISTRIES: usize = 200;
 
 pub(super) async fn checks(settings: &Doctor) -> Vec<Check> {
     let release = Containerd::release(&settings.containerd.containerd_socket).await;
@@ -96,7 +96,7 @@ fn registries(settings: &Doctor, reach: Option<&Reach>) -> Vec<RegistryName> {
         .chain(roots)
         .flat_map(|root| registries_of(root))
         .collect();
-    found.into_iter().take(MOST).collect()
+    found.into_iter().take(MAX_REGISTRIES).collect()
 }
 
 fn registries_of(root: &Path) -> impl Iterator<Item = RegistryName> {
@@ -107,7 +107,7 @@ fn registries_of(root: &Path) -> impl Iterator<Item = RegistryName> {
 
 /// Whether containerd asks the agent for a registry, by the file that it takes.
 fn entry(settings: &Doctor, reach: Option<&Reach>, registry: &RegistryName) -> Check {
-    let ours = Place::new(&settings.hosts_dir, registry);
+    let ours = HostsToml::new(&settings.hosts_dir, registry);
     let Some(reach) = reach else {
         return order(settings, registry, &ours.file());
     };

@@ -22,9 +22,9 @@ pub(super) async fn checks(
     status: Option<&Status>,
     clock: &Clock,
 ) -> Vec<Check> {
-    let urls = match (settings.server.is_empty(), status) {
+    let urls = match (settings.servers.server.is_empty(), status) {
         (true, Some(status)) => status.servers.iter().map(|s| s.url.clone()).collect(),
-        _ => settings.server.clone(),
+        _ => settings.servers.server.clone(),
     };
     if urls.is_empty() {
         let remedy = "give --server http://HOST:7789 or PI_AGENT_SERVER";

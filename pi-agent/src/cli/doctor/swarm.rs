@@ -31,8 +31,8 @@ pub(super) async fn checks(settings: &Doctor, status: Option<&Status>) -> Option
         return Some(Check::good(NAME, found));
     }
     let own = status.servers.iter().map(|server| server.url.as_str());
-    let named = settings.server.iter().map(String::as_str);
-    let urls: Vec<_> = if settings.server.is_empty() {
+    let named = settings.servers.server.iter().map(String::as_str);
+    let urls: Vec<_> = if settings.servers.server.is_empty() {
         own.collect()
     } else {
         named.collect()

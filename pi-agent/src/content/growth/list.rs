@@ -16,12 +16,12 @@ use crate::{
 
 /// Threads that hash chunks at the same time.
 static HASHING: Semaphore = Semaphore::const_new(4);
-/// How long the disk may take to give back a chunk that was just written to it.
+/// Deadline of the disk for reading a chunk that was just written.
 const HASH: Duration = Duration::from_secs(30);
 /// Bytes hashed at a time.
 const PIECE: usize = 64 << 10;
 
-/// Digests by the number of their chunk, and whose word they are.
+/// Digests by chunk number, and the node that made them.
 #[derive(Debug, Default)]
 pub(super) struct List {
     digests: BTreeMap<u64, ChunkDigest>,
@@ -45,7 +45,7 @@ impl Growing {
         if known != digest {
             return Noted::Differs;
         }
-        // Still under the lock, so that the list is never told to be shorter than before.
+        // Still under the lock, so that the published length never shrinks.
         self.reached.send_if_modified(|reached| {
             let before = reached.listed;
             while reached.listed < self.total && list.has(reached.listed) {
@@ -56,12 +56,12 @@ impl Growing {
         Noted::Fits
     }
 
-    /// The node whose word the list is; `None` where it is this one's.
+    /// The node that made the list; `None` if it is this one.
     pub(crate) fn maker(&self) -> Option<Holder> {
         self.list.lock().maker
     }
 
-    /// Bytes came from a node, or by its list. The first one answers for all of the list.
+    /// Bytes arrived from a node, or by its list. The first such node is the maker of the whole list.
     pub(crate) fn came_from(&self, maker: Holder) {
         self.list.lock().maker.get_or_insert(maker);
     }
@@ -71,7 +71,7 @@ impl Growing {
     pub(crate) async fn chunk(&self, start: u64) -> Option<(u64, ChunkDigest)> {
         let end = end_of(start, self.total);
         let is_there = |r: &Reached| r.bytes.min(r.listed) >= end;
-        // What is committed may have to be hashed yet.
+        // Committed bytes may have no digest yet.
         let is_lost = |r: &Reached| match r.end {
             None => r.withdrawn,
             Some(Ended::Committed) => r.withdrawn || r.bytes < end,
@@ -94,7 +94,7 @@ impl Growing {
             let growing = Arc::clone(&self);
             match disk::apart(&HASHING, HASH, move || growing.hash(chunk)).await {
                 Ok(digest) => {
-                    // Another digest is there only if a node gave it meanwhile, which counts.
+                    // A present digest was received from a node concurrently, and takes precedence.
                     self.note(chunk.start(), digest);
                 }
                 Err(error) => {
@@ -107,7 +107,7 @@ impl Growing {
         }
     }
 
-    /// Waits for a chunk that is there without its digest.
+    /// Waits for a chunk that is present without its digest.
     async fn unlisted(&self) -> Option<Span> {
         let chunk = |r: &Reached| Span::new(r.listed, end_of(r.listed, self.total));
         let is_all = |r: &Reached| r.listed >= self.total;

@@ -32,7 +32,7 @@ impl Ask {
     };
 }
 
-/// Takes a head, or says what is wrong with it.
+/// Accepts a head, or returns what is wrong with it.
 pub(crate) fn accept(response: &Response, question: &Question<'_>) -> Result<Body, PeerError> {
     let &Question { want, ask, .. } = question;
     match response.status {

@@ -11,8 +11,7 @@ use tokio::{
 use super::error::PeerError;
 use crate::{
     http::Inbox,
-    listen,
-    peer::{Meter, PeerSockets, Registered},
+    sockets::{self, Meter, PeerSockets, Registered},
 };
 
 /// An open connection to a peer, between requests or within one.
@@ -38,7 +37,7 @@ impl Link {
             Ok(result) => result.map_err(PeerError::Dial)?,
             Err(_) => return Err(PeerError::DialDeadline),
         };
-        listen::prepare(&stream);
+        sockets::prepare(&stream);
         Ok(Self {
             holder,
             registered: sockets.register(holder.addr(), &stream),
@@ -53,7 +52,7 @@ impl Link {
         &self.registered.meter
     }
 
-    /// Whether the connection is still open and nothing came on it unasked.
+    /// Whether the connection is still open, without unexpected bytes.
     pub(crate) fn is_fresh(&self) -> bool {
         let mut byte = [0];
         let quiet = matches!(

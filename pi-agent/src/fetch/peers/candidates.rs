@@ -47,7 +47,7 @@ impl Candidates {
         }
     }
 
-    /// From now on whom to ask is told one by one.
+    /// The server names one source at a time from now on.
     pub(super) fn sit(&mut self, seat: Seat, growing: &Arc<Growing>) {
         self.growing = Some(Arc::clone(growing));
         self.seat = Some(seat);
@@ -174,7 +174,7 @@ impl Candidates {
     /// A peer did not deliver. Whom a busy one names in its place is asked behind those that wait.
     pub(crate) fn failed(&mut self, peer: Holder, error: PeerError) {
         if let Some(seat) = &mut self.seat {
-            // Who is still getting the object itself is not to blame for what it does not have.
+            // A peer that is still fetching is not blamed for missing bytes.
             seat.failed(peer, &error);
             if error.is_unreachable() || error.kind() == FailureKind::WrongBytes {
                 self.peers.failed(peer, &self.digest, &error);

@@ -35,7 +35,7 @@ pub(crate) const TURNS: Metric = Metric::counter(
     "piccolo_agent_swarm_turns_total",
     &[("verdict", "take, permit, wait, alone")],
     "What the server said to fetches of what others may be fetching too: take it from a node, have \
-     containerd ask the registry, wait, or nothing beyond who has it all.",
+     containerd ask the registry, wait, or no crowd: complete holders only.",
 );
 
 /// Sources that were given up.
@@ -97,7 +97,7 @@ impl Counts {
         }
     }
 
-    /// So many have not ended yet.
+    /// Sets the number of active quarantines.
     pub(super) fn quarantined(&self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.quarantined.set(f64::from(count));

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const MOST: usize = 32;
 /// The shortest interval between two joins, whatever the server asks for.
 const PAUSE: Duration = Duration::from_millis(10);
-/// For so long who waits does not ask again who has it all.
+/// Shortest interval between lookups of complete holders while waiting.
 const HEARD: Duration = Duration::from_secs(1);
 
 /// A request in a crowd.

@@ -91,8 +91,17 @@ impl Transfers {
             Located::Part(range, _) => Some(range),
             Located::Whole => None,
         };
-        let whole = candidates.is_crowd();
-        let first = First::new(range, hash, &place, whole);
+        let (ask, parts) = if candidates.is_crowd() {
+            (ask_for(range), None)
+        } else {
+            cut(range, &place)
+        };
+        let first = First {
+            range,
+            ask,
+            parts,
+            hash,
+        };
         let question = Question {
             want,
             ask: first.ask,
@@ -217,28 +226,30 @@ impl Transfers {
     }
 }
 
-impl First {
-    fn new(range: Option<ByteRange>, hash: bool, place: &Place, whole: bool) -> Self {
-        let mut parts = None;
-        let ask = match range {
-            Some(ByteRange::From(start)) if whole => Ask { start, end: None },
-            Some(ByteRange::From(start)) => Ask {
-                start,
-                end: Some(parts.insert(Parts::new(start)).next(start, place.flight())),
-            },
-            Some(ByteRange::Between(first, last)) => Ask {
-                start: first,
-                end: Some(last.saturating_add(1)),
-            },
-            Some(ByteRange::Last(_)) | None => Ask::WHOLE,
-        };
-        Self {
-            range,
-            ask,
-            parts,
-            hash,
-        }
+/// What is asked of a peer that sends all that is wanted in one reply.
+fn ask_for(range: Option<ByteRange>) -> Ask {
+    match range {
+        Some(ByteRange::From(start)) => Ask { start, end: None },
+        Some(ByteRange::Between(first, last)) => Ask {
+            start: first,
+            end: Some(last.saturating_add(1)),
+        },
+        Some(ByteRange::Last(_)) | None => Ask::WHOLE,
     }
+}
+
+/// What is asked of the first of several peers: an open-ended range is cut up into parts.
+fn cut(range: Option<ByteRange>, place: &Place) -> (Ask, Option<Parts>) {
+    let mut ask = ask_for(range);
+    let parts = match range {
+        Some(ByteRange::From(start)) => {
+            let mut parts = Parts::new(start);
+            ask.end = Some(parts.next(start, place.flight()));
+            Some(parts)
+        }
+        Some(ByteRange::Between(..) | ByteRange::Last(_)) | None => None,
+    };
+    (ask, parts)
 }
 
 /// Turns "the last n bytes" into offsets; `None` where an object of `total` bytes has no such part.

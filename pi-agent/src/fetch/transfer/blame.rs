@@ -108,7 +108,7 @@ impl Senders {
 }
 
 impl Judge {
-    /// Blames `peers` by what `verdicts` gives; who waits for one does so in `scope`.
+    /// Blames `peers` by what `verdicts` gives; tasks that await verdicts run in `scope`.
     pub(crate) fn new(verdicts: Box<dyn Verdicts>, peers: Arc<Peers>, scope: Scope) -> Self {
         Self(Arc::new(Inner {
             verdicts,

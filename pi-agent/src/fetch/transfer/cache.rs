@@ -25,7 +25,7 @@ pub(super) struct Cache(Mutex<Table>);
 
 #[derive(Debug)]
 struct Table {
-    /// With when each ends, in that order.
+    /// Objects with expiry times, soonest first.
     objects: LruCache<Digest, (Small, Instant)>,
     bytes: usize,
 }

@@ -91,7 +91,7 @@ impl<F: FnMut(u64) + Send> Checked<'_, F> {
         Pumped::end(moved, End::Complete)
     }
 
-    /// Reads a chunk of so many bytes, from where its reading was left.
+    /// Resumes reading a chunk of `size` bytes.
     async fn receive(
         &mut self,
         upstream: &mut Upstream,

@@ -121,7 +121,7 @@ impl Transfer {
         delivery
     }
 
-    /// With containerd's verdict to come, where it is watched for.
+    /// Sets the watch for containerd's verdict.
     pub(super) fn watched(mut self, watch: Option<Box<dyn Watch>>) -> Self {
         self.watch = watch;
         self
@@ -150,7 +150,8 @@ impl Transfer {
                 self.candidates.moved();
             }
             if relayed.moved > 0 || matches!(wrong, Some(Wrong::Object)) {
-                // Who passed on chunks that fit their digests is not to blame for what these say.
+                // A peer that relays chunks matching their digests is not blamed for a false list: its
+                // maker is.
                 match upstream.chunks {
                     Some(maker) => self.senders.add_maker(maker),
                     None => self.senders.add(peer),
@@ -176,7 +177,7 @@ impl Transfer {
         Delivery::Complete
     }
 
-    /// What a peer sent is over, or it is silent. Gives how the delivery ends by that, if it does.
+    /// Handles the end or the silence of an upstream. Returns the result if the delivery is over.
     async fn ended(
         &mut self,
         end: End,

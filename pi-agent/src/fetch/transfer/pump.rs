@@ -9,7 +9,7 @@ use crate::{
         write_all,
     },
     fetch::exchange::{PeerError, Upstream},
-    peer::Meter,
+    sockets::Meter,
 };
 
 /// Bytes at the end of a hashed object that are held back until the digest is verified.

@@ -11,14 +11,14 @@ use super::{Reach, mounts};
 use crate::{
     hosts::{
         misplaced::Misplaced,
-        place::Place,
+        place::HostsToml,
         search::{DEFAULT, exists, own, registry_of},
     },
     registry::RegistryName,
 };
 
 /// Directories under a root that are looked at.
-const MOST: usize = 10_000;
+const MAX_DIRECTORIES: usize = 10_000;
 
 impl Reach {
     /// The place of the agent's entry for a registry, where containerd asks the agent by it and
@@ -26,7 +26,7 @@ impl Reach {
     ///
     /// # Errors
     /// When there is none under the directory that was given.
-    pub fn place(&self, registry: &RegistryName) -> Result<Place, Misplaced> {
+    pub fn place(&self, registry: &RegistryName) -> Result<HostsToml, Misplaced> {
         let name = registry.as_str();
         if registry.is_default() && !self.search.knows_default() {
             return Err(Misplaced::NoDefault);
@@ -44,7 +44,7 @@ impl Reach {
                 }
             }
         }
-        let place = Place::new(&self.hosts_dir, registry);
+        let place = HostsToml::new(&self.hosts_dir, registry);
         // What is there already hides nothing more by one host more in it.
         if there(place.directory())? && !place.is_ours() {
             return Ok(place);
@@ -114,7 +114,7 @@ impl Reach {
     }
 
     /// A file that is made for one registry copies what is in force for all.
-    fn with_default(&self, place: Place) -> Place {
+    fn with_default(&self, place: HostsToml) -> HostsToml {
         let later = self.roots().iter().skip(self.place);
         let mut defaults = later.map(|root| root.join(DEFAULT));
         // One that only holds the agent says nothing, but containerd looks no further either.
@@ -138,7 +138,7 @@ impl Reach {
 
 /// Whether a root has a `_default` that is not there for the agent alone.
 fn has_default(root: &Path) -> Result<bool, Misplaced> {
-    let place = Place::all(root);
+    let place = HostsToml::all(root);
     Ok(there(place.directory())? && !place.is_ours())
 }
 
@@ -157,7 +157,7 @@ fn registries(root: &Path) -> Vec<String> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| name != DEFAULT);
     let mut registries: Vec<_> = names
-        .take(MOST)
+        .take(MAX_DIRECTORIES)
         .map(|name| registry_of(&name))
         // A directory that no image name leads to hides nothing.
         .filter(|name| name.parse::<RegistryName>().is_ok())

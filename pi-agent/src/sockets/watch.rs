@@ -2,13 +2,13 @@
 
 use std::{fmt, net::SocketAddr, os::fd::BorrowedFd};
 
-/// Is told of every socket between agents while it is open.
+/// Receives every socket between agents while it is open.
 pub trait SocketWatch: Send + Sync + fmt::Debug {
     /// A socket was opened or accepted. It stays open until the returned guard is dropped.
     fn register(&self, peer: SocketAddr, socket: BorrowedFd<'_>) -> Box<dyn Watched>;
 }
 
-/// Told of a socket's progress, and dropped when the socket is about to be closed.
+/// Receives a socket's progress; dropped before the socket is closed.
 pub trait Watched: Send + Sync + fmt::Debug {
     /// `bytes` were read from the socket.
     fn received(&self, bytes: u64);
@@ -23,7 +23,7 @@ pub trait Watched: Send + Sync + fmt::Debug {
     fn will_send(&self, socket: BorrowedFd<'_>, bytes: u64);
 }
 
-/// Nobody watches.
+/// A watch that ignores all sockets.
 #[derive(Debug, Clone, Copy)]
 pub struct Unwatched;
 

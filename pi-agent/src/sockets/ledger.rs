@@ -18,8 +18,8 @@ use tokio::net::TcpStream;
 
 use super::watch::Watched;
 
-/// Most peers that are told apart. Further ones share the entry of the unspecified address.
-const MOST_PEERS: usize = 8192;
+/// Most peers with an entry of their own. Further ones share that of the unspecified address.
+const MAX_PEERS: usize = 8192;
 
 /// All peers' counters. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +40,7 @@ struct Cells {
     sent_body: AtomicU64,
 }
 
-/// What went between this node and one peer since the start.
+/// Bytes between this node and one peer since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct PeerTotals {
     /// From the peer.
@@ -77,7 +77,7 @@ impl PeerBytes {
     fn cells(&self, peer: IpAddr) -> Arc<Cells> {
         let mut peers = self.0.lock();
         let peer = peer.to_canonical();
-        let known = peers.contains_key(&peer) || peers.len() < MOST_PEERS;
+        let known = peers.contains_key(&peer) || peers.len() < MAX_PEERS;
         let peer = if known {
             peer
         } else {
@@ -115,12 +115,12 @@ impl Meter {
         self.watched.sent(bytes);
     }
 
-    /// A body of which `bytes` are still to come on `socket`.
+    /// Announces that `bytes` of a body will be received on `socket`.
     pub(crate) fn will_receive(&self, socket: &TcpStream, bytes: u64) {
         self.watched.will_receive(socket.as_fd(), bytes);
     }
 
-    /// A body of `bytes` is going to be sent on `socket`.
+    /// Announces that a body of `bytes` will be sent on `socket`.
     pub(crate) fn will_send(&self, socket: &TcpStream, bytes: u64) {
         self.watched.will_send(socket.as_fd(), bytes);
     }
