@@ -49,7 +49,7 @@ enum Bench {
     Ebpf(ebpf::Options),
     /// Many pulls with a fault of a peer in each: what they cost, and what is left behind.
     Soak(soak::Options),
-    /// Nodes that pull at once what nobody has: copies, and time as a share of one node's pull.
+    /// Nodes that pull at once an image that no node has: copies, and time as a share of one node's pull.
     Crowd(crowd::Options),
     /// What the agents of a large cluster cost one server, at their real rates.
     Agents(agents::Options),

@@ -58,7 +58,7 @@ pub(crate) enum Task {
     },
     /// Checks `deploy/`: chart, manifests, rules and units.
     Deploy {
-        /// Writes the plain manifests anew from the chart instead.
+        /// Renders the plain manifests from the chart instead.
         #[arg(long)]
         render: bool,
     },

@@ -37,7 +37,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<()> {
     if setup::is_root() {
         return show(options).inspect_err(|_| testbed::stop_if_interrupted());
     }
-    // Built as the person who asks, shown as root.
+    // Built as the invoking user, shown as root.
     let own = std::env::current_exe().context("finding this program")?;
     let mut again = as_root(&own.to_string_lossy())?;
     again.args(["demo", "--built"]);
@@ -156,6 +156,6 @@ fn compare(bed: &mut Bed, image: &Image, screen: &mut Screen) -> Result<Figures>
 
 /// Prints a result, to standard output.
 fn print(text: &str) {
-    // Nobody is left to be told when standard output is gone.
+    // Ignored: standard output is closed.
     let _ = writeln!(io::stdout().lock(), "\n{text}");
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 pub(crate) use tools::Tools;
 
-/// Writes the plain manifests anew from the chart.
+/// Renders the plain manifests from the chart.
 ///
 /// # Errors
 ///

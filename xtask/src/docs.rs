@@ -42,7 +42,7 @@ const PAGES: [Page; 2] = [
     },
 ];
 
-/// Writes the pages anew.
+/// Writes the pages again.
 pub(crate) fn write() -> Result<()> {
     for (path, text) in pages()? {
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;

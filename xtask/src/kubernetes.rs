@@ -47,7 +47,7 @@ pub(crate) fn run(directory: &Path, options: &KubernetesOptions, filter: &[Strin
         return try_all(&programs, options.release, &chosen)
             .inspect_err(|_| testbed::stop_if_interrupted());
     }
-    // Built as the person who asks, tried as root.
+    // Built as the invoking user, tried as root.
     let own = std::env::current_exe().context("finding this program")?;
     let mut again = as_root(&own.to_string_lossy())?;
     again
@@ -149,6 +149,6 @@ impl Images {
 
 /// A line of the report, to standard output.
 fn say(line: &str) {
-    // Nobody is left to be told when standard output is gone.
+    // Ignored: standard output is closed.
     let _ = writeln!(io::stdout().lock(), "{line}");
 }

@@ -8,11 +8,11 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Says a line.
 pub(crate) fn say(line: &str) {
-    // If standard error is closed, there is nobody to tell.
+    // Ignored: standard error is closed.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Says what is run, runs it with its output shown, and wants it to succeed.
+/// Prints a command, runs it with its output shown, and fails if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     say(&format!("$ {shown}"));

@@ -107,7 +107,7 @@ pub(crate) struct SimulateOptions {
     /// Nodes that may ask the registry at once.
     #[arg(long, default_value_t = Rules::default().permits)]
     permits: usize,
-    /// Whose rules decide.
+    /// Policies to simulate.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["registry", "binary-tree", "sample-15", "swarm"])]
     policy: Vec<Named>,
     #[arg(long, default_value_t = 1)]

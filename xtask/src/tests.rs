@@ -14,7 +14,7 @@ use crate::setup::{self, BUILD, DEMO, DEPLOY, GALERA, NEXTEST, TESTS};
 use crate::shell::{self, say};
 use crate::workspace;
 
-/// Does it all. The runner's summary comes last, and before it what was left out.
+/// Runs everything. The runner's summary is last, after the list of skipped parts.
 pub(crate) fn run(filter: &[String], mysql: Option<&Path>) -> Result<()> {
     let mysql = mysql.map(whole).transpose()?;
     setup::packages(&[BUILD, DEMO, TESTS, DEPLOY])?;

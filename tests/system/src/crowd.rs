@@ -23,7 +23,7 @@ use crate::{APP, pull_within};
 /// How long a pull of the bench and of the fault plans may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
 /// How often a node's content is looked at: its time is known to this.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long containerd may take to collect what was removed.
 const COLLECTED: Duration = Duration::from_secs(30);
 
@@ -153,8 +153,8 @@ impl Crowd {
         }
     }
 
-    /// Pushes an image of layers of so many MiB, in place of the one before. Images with other names
-    /// hold other bytes.
+    /// Pushes an image with layers of the given sizes in MiB, in place of the one before. Images with
+    /// other names hold other bytes.
     ///
     /// # Errors
     /// When it cannot be made or pushed.
@@ -209,7 +209,7 @@ impl Crowd {
     /// When the registry goes on answering, or a pull panics.
     pub fn finish(&self, mut pulls: Pulls) -> Result<Pulled> {
         while pulls.look() {
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
         let mut pulled = Pulled::default();
         for pull in pulls.running {

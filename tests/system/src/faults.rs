@@ -109,7 +109,7 @@ impl Lab {
     /// Starts the bed and lets the good holder pull an image with one layer of `kibibytes`.
     ///
     /// # Errors
-    /// When something does not come up.
+    /// When something does not start.
     pub fn new(release: Release, kibibytes: u32) -> Result<Self> {
         Self::with_settings(release, kibibytes, "")
     }
@@ -117,7 +117,7 @@ impl Lab {
     /// The same, with more in the settings of every containerd.
     ///
     /// # Errors
-    /// When something does not come up.
+    /// When something does not start.
     pub fn with_settings(release: Release, kibibytes: u32, settings: &str) -> Result<Self> {
         let plan = Plan::unshaped(&[2, 1]);
         let mut bed = Bed::prepare(Run::start()?, &BedSetup { plan, release })?;
@@ -170,7 +170,7 @@ impl Lab {
     /// Starts the puller's agent anew, which remembers nothing then.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When it does not start.
     pub fn restart_puller(&mut self) -> Result<()> {
         self.restart(PULLER)
     }
@@ -187,7 +187,7 @@ impl Lab {
     /// Starts a peer that has the image and misbehaves, and tells the server of it.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When it does not start.
     pub fn start_faulty(&mut self, fault: &str) -> Result<Faulty> {
         self.start_peer(fault, &self.blobs()?, &self.digests(), &[])
     }

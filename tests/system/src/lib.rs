@@ -47,7 +47,7 @@ pub const APP: &str = "lib/app:v1";
 ///
 /// # Errors
 ///
-/// When it does not come up.
+/// When it does not start.
 pub fn bed(release: Release, racks: &[u8]) -> Result<Bed> {
     let setup = BedSetup {
         plan: Plan::unshaped(racks),
@@ -71,7 +71,7 @@ pub fn push_app(bed: &Bed) -> Result<Image> {
 ///
 /// # Errors
 ///
-/// When it does not come up.
+/// When it does not start.
 pub fn bed_with_piccolo(release: Release, racks: &[u8]) -> Result<Bed> {
     let mut bed = bed(release, racks)?;
     bed.start_server(&[])?;
@@ -85,7 +85,7 @@ pub fn bed_with_piccolo(release: Release, racks: &[u8]) -> Result<Bed> {
 ///
 /// # Errors
 ///
-/// When it does not come up.
+/// When it does not start.
 pub fn add_second_mirror(bed: &mut Bed, image: &Image) -> Result<Registry> {
     let host = bed.network().add_core_host("mirror", None)?;
     let mirror = Registry::start(bed.run(), &host)?;
@@ -103,7 +103,7 @@ pub fn node(bed: &Bed, number: usize) -> Result<&Node> {
     bed.nodes.get(number).context("the bed has fewer nodes")
 }
 
-/// Whether so many bytes are next to nothing beside an image: manifests and answers to HEAD.
+/// Whether this number of bytes is negligible beside an image: manifests and answers to HEAD.
 pub fn is_little(bytes: u64, image: &Image) -> bool {
     bytes * 20 <= image.bytes()
 }

@@ -184,7 +184,7 @@ fn nodes_that_take_no_part_pull_as_before() -> Result<()> {
     Ok(())
 }
 
-/// Waits until a layer that a node is pulling has so many bytes, and opens what it has of it.
+/// Waits until a layer that a node is pulling has a number of bytes, and opens what it has of it.
 fn arriving(node: &testbed::Node, bytes: u64) -> Result<(File, u64)> {
     let ingests = node.containerd.content().join("ingest");
     let end = Instant::now() + Duration::from_secs(20);

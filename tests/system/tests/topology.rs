@@ -160,7 +160,7 @@ impl Lab {
         Ok(fast > slow + 0.01)
     }
 
-    /// Pulls until the ranking has learned, or so many pulls were of no avail.
+    /// Pulls until the ranking has learned, within a number of pulls.
     fn pull_until(&mut self, avoids: bool, pulls: usize) -> Result<()> {
         for _ in 0..pulls {
             if self.avoids_the_slow_link()? == avoids {

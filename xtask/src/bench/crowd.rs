@@ -1,4 +1,4 @@
-//! `bench crowd`: nodes that pull at once what nobody has, as ratios to one node's pull on the same
+//! `bench crowd`: nodes that pull at once an image that no node has, as ratios to one node's pull on the same
 //! bed; or with faults in the middle.
 
 use anyhow::{Context as _, Result};
@@ -33,7 +33,7 @@ pub(super) struct Options {
     /// How often each crowd pulls; the row is the median's.
     #[arg(long, default_value_t = 1)]
     rounds: u32,
-    /// Runs so many crowds instead, each with faults by a plan of its own.
+    /// Runs this number of crowds instead, each with faults by a plan of its own.
     #[arg(long)]
     faults: Option<u32>,
     /// The seed of the first plan; the next ones follow.

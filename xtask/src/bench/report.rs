@@ -25,7 +25,7 @@ pub(super) fn show(bench: &str, tables: Vec<Table>, json: Option<&Path>) -> Resu
         tables,
     };
     let mut out = io::stdout().lock();
-    // Nobody is left to be told when standard output is gone.
+    // Ignored: standard output is closed.
     let _ = writeln!(out, "\nbench {bench}: {}", report.machine);
     for table in &report.tables {
         let _ = write!(out, "\n{table}");

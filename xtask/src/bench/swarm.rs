@@ -31,7 +31,7 @@ pub(super) struct Options {
     rounds: u32,
 }
 
-/// After its start a server gives nobody a permit for a second and a half.
+/// After its start a server gives no permit for a second and a half.
 const HUSH: Duration = Duration::from_secs(2);
 /// The server shows its sums four times a second.
 const SHOWN: Duration = Duration::from_secs(1);

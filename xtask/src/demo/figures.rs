@@ -75,7 +75,7 @@ impl NodeFigures {
     }
 }
 
-/// The most copies that came into a rack, from the registry and from other racks.
+/// Most copies that entered a rack, from the registry and from other racks.
 pub(super) fn copies_into_rack(bed: &Bed, nodes: &[NodeFigures], image: &Image) -> f64 {
     let mut racks: BTreeMap<&str, u64> = BTreeMap::new();
     for node in nodes {

@@ -29,7 +29,7 @@ impl Screen {
         let clear = if self.is_terminal { "\r\x1b[K" } else { "" };
         let seconds = self.start.elapsed().as_secs_f32();
         self.last_progress = None;
-        // Nobody is left to be told when standard error is gone.
+        // Ignored: standard error is closed.
         let _ = writeln!(io::stderr().lock(), "{clear}[{seconds:5.1} s] {line}");
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Outcome {
 }
 
 impl Tools {
-    /// Installs what is missing.
+    /// Installs missing tools.
     pub(crate) fn ready(root: &Path) -> Result<Self> {
         let environment = root.join("target/deploy-tools");
         let programs = environment.join("bin");

@@ -28,6 +28,11 @@ pub(super) fn check(root: &Path) -> Result<()> {
             text.contains(&installed),
             "{unit} does not start {installed}"
         );
+        // A panic aborts the process; systemd starts it again.
+        ensure!(
+            text.lines().any(|line| line == "Restart=always"),
+            "{unit} has no line Restart=always: nothing starts it again after a panic"
+        );
         let copy = scratch.join(unit);
         fs::write(
             &copy,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::tools::{self, Outcome, Tools};
 
 /// More lines of values would be a sign that the chart exposes its templates, not its choices.
-const MOST_LINES: usize = 150;
+const MAX_LINES: usize = 150;
 
 /// Sets of values that have to lint.
 pub(super) const GOOD: [&[&str]; 14] = [
@@ -101,8 +101,8 @@ pub(super) fn check(tools: &Tools, root: &Path) -> Result<()> {
     let values = std::fs::read_to_string(chart.join("values.yaml")).context("values.yaml")?;
     let lines = values.lines().count();
     ensure!(
-        lines < MOST_LINES,
-        "values.yaml has {lines} lines; {MOST_LINES} are too many"
+        lines < MAX_LINES,
+        "values.yaml has {lines} lines; {MAX_LINES} are too many"
     );
     for values in GOOD {
         let mut helm = tools.helm();

@@ -56,7 +56,7 @@ const FILES: [(&str, &str); 2] = [(CORE, "rust-web-src"), (LLVM_CONFIG, "llvm-22
 const BPF_LINKER: &str = "bpf-linker";
 const BPF_LINKER_VERSION: &str = "0.13.0";
 
-/// Installs what is missing, says so, and makes sure of the versions.
+/// Installs missing tools, prints that, and checks their versions.
 pub(super) fn install(root: &Path) -> Result<()> {
     let programs = PINS.iter().map(|pin| (pin.path, pin.package));
     let missing: Vec<_> = programs

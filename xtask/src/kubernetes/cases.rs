@@ -13,7 +13,7 @@ mod values;
 /// One thing that the chart is to do.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    /// Gives what was measured, in words.
+    /// Returns the measurements as text.
     pub(super) run: fn(&mut Stage) -> Result<Vec<String>>,
 }
 

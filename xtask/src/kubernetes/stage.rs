@@ -32,7 +32,7 @@ const IMAGES: &str = "piccolo";
 /// A roll-out of two nodes and a server; each waits for its seconds of readiness.
 const ROLL_OUT: Duration = Duration::from_mins(3);
 
-/// A cluster, and what is installed in it.
+/// A cluster, and the installed chart.
 pub(super) struct Stage {
     pub(super) cluster: Kubernetes,
     programs: KubePrograms,
@@ -131,7 +131,7 @@ impl Stage {
         self.remove_volume()
     }
 
-    /// What is installed is not known any more.
+    /// Forgets the installed values.
     pub(super) fn distrust(&mut self) {
         self.values = None;
     }
@@ -163,7 +163,7 @@ impl Stage {
         })
     }
 
-    /// Has a workload of the chart have so many replicas.
+    /// Scales a workload of the chart to `replicas`.
     pub(super) fn scale_server(&self, replicas: u32) -> Result<()> {
         let path = workload("deployments", "server");
         let patch = json!({"spec": {"replicas": replicas}});
@@ -346,7 +346,7 @@ fn workload(kind: &str, component: &str) -> String {
     format!("/apis/apps/v1/namespaces/{NAMESPACE}/{kind}/{RELEASE}-{component}")
 }
 
-/// Whether what runs is what is wanted, and all of it is available.
+/// Whether the wanted version runs, with all replicas available.
 fn is_rolled_out(set: &Value, desired: &str) -> bool {
     let number = |path: &str| set.pointer(path).and_then(Value::as_u64);
     let status = |name: &str| number(&format!("/status/{name}")).unwrap_or_default();

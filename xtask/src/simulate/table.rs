@@ -7,7 +7,7 @@ use simulate::{Plan, Run};
 /// Prints to standard output, the same for the same plan.
 pub(super) fn print(plan: &Plan, runs: &[Run]) {
     let mut out = io::stdout().lock();
-    // Nobody is left to be told when standard output is gone.
+    // Ignored: standard output is closed.
     let _ = write!(out, "{}", text(plan, runs));
 }
 

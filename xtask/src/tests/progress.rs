@@ -11,7 +11,7 @@ use crate::shell::say;
 /// At least so much time lies between two lines of the same binary.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// What the runner said so far.
+/// The output of the runner so far.
 #[derive(Debug)]
 struct Progress {
     begun: Instant,

@@ -23,7 +23,7 @@ struct Cli {
     /// How many nodes each rack has.
     #[arg(long, value_delimiter = ',', default_values_t = [4, 4, 4])]
     racks: Vec<u8>,
-    /// Runs so many crowds with faults instead.
+    /// Runs this number of crowds with faults instead.
     #[arg(long)]
     faults: Option<u32>,
     /// The first one's seed.

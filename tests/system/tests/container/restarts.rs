@@ -1,5 +1,5 @@
-//! What goes on in the agent's pod without its end: the agent is killed, is stopped, and the node's
-//! mirror files are replaced. Its node's pulls go on, and containerd asks the agent whenever it
+//! What goes on in the agent's pod without its end: the agent is killed, aborts, is stopped, and the
+//! node's mirror files are replaced. Its node's pulls go on, and containerd asks the agent whenever it
 //! answers.
 
 use std::process::Command;
@@ -17,6 +17,8 @@ const HELD: Duration = Duration::from_secs(15);
 const DECIDED: Duration = Duration::from_secs(11);
 /// 128 and the number of SIGKILL.
 const KILLED: i32 = 137;
+/// 128 and the number of SIGABRT.
+const ABORTED: i32 = 134;
 
 #[test]
 fn the_mirror_files_follow_the_agent_and_not_its_container() -> Result<()> {
@@ -37,6 +39,16 @@ fn the_mirror_files_follow_the_agent_and_not_its_container() -> Result<()> {
     pod.agent = pod.pod.run(&again(&manifest.agent, 1))?;
     pod.wait_ready()?;
 
+    // Nothing from outside makes the agent panic. A panic aborts the process (daemon/tests/abort.rs),
+    // and this signal is what an abort sends.
+    signal(&pod, "ABRT")?;
+    assert_eq!(pod.wait_end()?, ABORTED);
+    pod.agent = pod.pod.run(&again(&manifest.agent, 2))?;
+    pod.wait_ready()?;
+    pull(second, APP)?;
+    counted(&pod, &image)?;
+    second.containerd.cri().remove(&Bed::image_name(APP))?;
+
     signal(&pod, "STOP")?;
     let begin = Instant::now();
     pull(second, APP)?;
@@ -45,7 +57,7 @@ fn the_mirror_files_follow_the_agent_and_not_its_container() -> Result<()> {
     assert!(!in_force()?, "containerd still asks an agent that is away");
     assert_eq!(pod.wait_end()?, KILLED);
     second.containerd.cri().remove(&Bed::image_name(APP))?;
-    pod.agent = pod.pod.run(&again(&manifest.agent, 2))?;
+    pod.agent = pod.pod.run(&again(&manifest.agent, 3))?;
     pod.wait_ready()?;
     pull(second, APP)?;
     counted(&pod, &image)?;

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
+
+use parking_lot::Mutex;
 
 use anyhow::{Context, Result};
 use testbed::Netns;
@@ -39,7 +41,7 @@ impl Asked {
 
     /// In whose name it was asked first since the last time.
     pub(super) fn first(&self) -> Option<String> {
-        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paths = self.paths.lock();
         let first = paths.first().cloned();
         paths.clear();
         let first = first?;
@@ -64,10 +66,7 @@ fn answer(mut stream: TcpStream, asked: &Mutex<Vec<String>>) -> Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().context("no request")??;
     let path = request.split(' ').nth(1).context("no path")?.to_owned();
-    asked
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(path);
+    asked.lock().push(path);
     while lines
         .next()
         .transpose()?

@@ -15,7 +15,7 @@ pub(in crate::bench) struct Made {
     pub(in crate::bench) layers: Vec<String>,
 }
 
-/// A layer of so many KiB; no two numbers give the same bytes.
+/// A layer, with its size in KiB; no two numbers give the same bytes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::bench) struct Bytes {
     pub(in crate::bench) number: u64,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::stand::{Layers, Stand, Target};
 use crate::shell;
 
-/// What is fetched, and how.
+/// The requests of a load.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     pub(super) layers: Layers,
@@ -16,7 +16,7 @@ pub(super) struct Load {
     pub(super) repeat: u32,
 }
 
-/// What it came to.
+/// Its result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measured {
     pub(super) megabytes_per_second: f64,

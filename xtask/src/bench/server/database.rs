@@ -87,7 +87,7 @@ impl Database {
         }
         let database = Self::start(directory, true, filling)?;
         if found == wanted {
-            // Nobody was there to keep the nodes alive meanwhile.
+            // No process sent keepalives for the nodes meanwhile.
             database.sql(&format!("UPDATE node SET seen = {};", millis()?))?;
         } else {
             database.fill(filling)?;

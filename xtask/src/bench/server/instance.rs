@@ -42,7 +42,7 @@ impl Instance {
                 &admin.to_string(),
             ])
             .args(["--database", &database.url(), "--node-timeout", "24h"])
-            // All of them come from this host.
+            // All of them are from this host.
             .args(["--connections-per-address", "65536"])
             .args(more);
         let mut running = Running::start(name, database.directory(), &mut command)?;

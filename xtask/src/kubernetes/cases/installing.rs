@@ -1,4 +1,4 @@
-//! The chart comes, does what it is for, and goes.
+//! The chart is installed, used and removed.
 
 use std::time::{Duration, Instant};
 

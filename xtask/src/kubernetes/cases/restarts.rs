@@ -50,7 +50,7 @@ pub(super) fn killed(stage: &mut Stage) -> Result<Vec<String>> {
     ])
 }
 
-/// The process is there and answers nobody: liveness has to end it.
+/// The process exists and does not answer: liveness has to end it.
 pub(super) fn frozen(stage: &mut Stage) -> Result<Vec<String>> {
     stage.have(&[])?;
     let restarts = stage.agent(1)?.restarts();

@@ -107,7 +107,7 @@ impl<'a> AgentPod<'a> {
         )
     }
 
-    /// Halts its process: its sockets stay open and nobody answers.
+    /// Halts its process: its sockets stay open, and it does not answer.
     pub(in super::super) fn freeze(&self) -> Result<()> {
         self.signal("STOP")
     }

@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     None,
     /// Half-way the process is killed.
     Kill,
-    /// Half-way the process is stopped: its sockets stay open and nobody answers.
+    /// Half-way the process is stopped: its sockets stay open, and it does not answer.
     Stop,
     /// From half-way on there are 100 bytes a second.
     Trickle,
