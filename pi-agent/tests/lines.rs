@@ -32,7 +32,7 @@ fn server(answer: &'static str) -> Result<SocketAddr> {
 
 /// Answers each read: calls are small, and come one after the other.
 fn talk(mut stream: TcpStream, answer: &str) {
-    let mut call = [0; 64 << 10];
+    let mut call = vec![0; 64 << 10];
     while stream.read(&mut call).is_ok_and(|read| read > 0) {
         if stream.write_all(answer.as_bytes()).is_err() {
             return;

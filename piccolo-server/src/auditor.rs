@@ -55,17 +55,15 @@ pub(crate) async fn run(auditor: Auditor, scope: Scope) {
             () = tokio::time::sleep(EVERY) => {}
         }
         if lease_left == 0 {
-            match auditor.lease(LEASE_MS).await {
-                Ok(true) => lease_left = RENEW,
-                // Another instance does it, or the database is away, which is logged elsewhere.
-                Ok(false) | Err(_) => {
-                    tokio::select! {
-                        () = scope.draining() => break,
-                        () = tokio::time::sleep(EVERY * RENEW) => {}
-                    }
-                    continue;
+            // Without it another instance does it, or the database is away, which is logged elsewhere.
+            if !auditor.lease(LEASE_MS).await.unwrap_or(false) {
+                tokio::select! {
+                    () = scope.draining() => break,
+                    () = tokio::time::sleep(EVERY * RENEW) => {}
                 }
+                continue;
             }
+            lease_left = RENEW;
         }
         lease_left -= 1;
         match auditor.step(last).await {

@@ -68,6 +68,9 @@ impl Places {
     }
 
     /// A place for a connection of that address, which waits for a request at first.
+    ///
+    /// # Errors
+    /// When the address has too many connections, or no place becomes free.
     pub async fn take(&self, address: IpAddr) -> Result<Place, Full> {
         let shared = &self.0;
         let slot = shared.addresses.take(address, shared.per_address);

@@ -3,7 +3,6 @@
 use std::{fmt::Debug, sync::Arc};
 
 use parking_lot::Mutex;
-
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},

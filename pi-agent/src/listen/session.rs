@@ -70,7 +70,7 @@ pub(crate) trait Service: Sync {
     /// Sends a reply that has no object of this node's store.
     fn say(&self, bytes: &[u8], connection: Connection) -> impl Future<Output = Connection> + Send {
         async move {
-            let Client { stream, limits } = self.client();
+            let Client { stream, limits, .. } = self.client();
             match write_all(stream, bytes, Patience(limits.patience)).await {
                 Ok(()) => {
                     self.sent(bytes.len());
@@ -133,7 +133,7 @@ async fn turn(service: &impl Service, next: Next, scope: &Scope) -> Connection {
 
 /// Waits for the next request, ending early when the scope drains.
 async fn next(service: &impl Service, inbox: &mut Inbox, scope: &Scope) -> Next {
-    let Client { stream, limits } = service.client();
+    let Client { stream, limits, .. } = service.client();
     if inbox.len() == 0 {
         let begun = tokio::select! {
             biased;

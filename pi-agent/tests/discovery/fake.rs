@@ -2,8 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
-
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Query, State},
@@ -11,6 +9,7 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
+use parking_lot::Mutex;
 use piccolo_api::{
     Ack, AdvertiseRequest, FindKeyQuery, FindKeyReply, FindReply, FindRequest, Found, Holder,
     KeepaliveRequest, LeaveRequest, Mates, Peer, PeerState, ProgressReply, ProgressRequest,

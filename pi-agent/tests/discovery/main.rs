@@ -14,10 +14,9 @@ mod tags;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
-
 use daemon::{client::JsonClient, clock::Clock, scope::Scope};
 use fake::{Behaviour, Call, FakeServer};
+use parking_lot::Mutex;
 use pi_agent::{
     discovery::{Discovery, Settings},
     jitter::Jitter,

@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
-
 use axum::{
     Router,
     extract::{RawQuery, State},
     http::{HeaderMap, StatusCode},
     routing::get,
 };
+use parking_lot::Mutex;
 use pi_agent::{
     digest::Digest,
     reference::TagName,

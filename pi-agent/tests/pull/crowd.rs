@@ -5,10 +5,9 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
-
 use daemon::scope::{Deaths, Scope};
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use pi_agent::{
     content::{Content, manifest::Descriptor},
     digest::Digest,

@@ -4,7 +4,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
-
 use pi_agent::chunks::{ChunkDigest, LABEL};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

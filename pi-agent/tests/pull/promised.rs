@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc};
 
 use parking_lot::Mutex;
-
 use pi_agent::{
     peer::PeerSettings,
     sockets::{SocketWatch, Watched},

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use parking_lot::Mutex;
-
 use sqlx::migrate::{MigrateError, Migrator};
 use testbed::portable_sql;
 

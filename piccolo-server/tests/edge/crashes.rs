@@ -10,10 +10,9 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
-
 use daemon::scope::Scope;
 use futures_util::{StreamExt as _, stream};
+use parking_lot::Mutex;
 use piccolo_api::path;
 use serde_json::json;
 use tracing::Span;

@@ -5,9 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use piccolo_api::path;
 use serde_json::{Value, json};
 use testbed::{Galera, SqlServer};

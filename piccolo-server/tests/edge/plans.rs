@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-
 use piccolo_api::path;
 use serde_json::json;
 use tracing::{

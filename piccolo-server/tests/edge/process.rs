@@ -10,9 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-
 use daemon::client::JsonClient;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -5,11 +5,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 
 use crate::wait::wait_until;
 
@@ -54,9 +55,7 @@ impl Alone {
         let log = Arc::clone(&alone.log);
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                log.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
+                log.lock().push(line);
             }
         });
         Ok(alone)
@@ -64,8 +63,7 @@ impl Alone {
 
     /// The lines of its log so far, without the one that it was waited for and those before.
     pub fn log(&self) -> Vec<String> {
-        let log = self.log.lock();
-        log.unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.lock().clone()
     }
 
     /// One of its addresses.

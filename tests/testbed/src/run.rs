@@ -13,9 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
-
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
 
 use crate::cgroup;
 use crate::rights::is_root;

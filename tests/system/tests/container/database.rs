@@ -26,7 +26,7 @@ fn a_database_is_reached_by_its_name_and_over_tls() -> Result<()> {
     node.containerd.prepare_pods()?;
     let image = images::import(node, "piccolo-server")?;
     let authority = Authority::new(bed.run())?;
-    let certificate = authority.certify(DATABASE)?;
+    let certificate = authority.certify(DATABASE, &[])?;
     let settings = [
         format!("--ssl-cert={}", certificate.certificate.display()),
         format!("--ssl-key={}", certificate.key.display()),

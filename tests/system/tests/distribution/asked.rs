@@ -7,9 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use parking_lot::Mutex;
-
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 use testbed::Netns;
 
 /// The listener. It goes with the test's process.

@@ -6,9 +6,8 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::api::Api;
