@@ -29,7 +29,7 @@ where
     T: DeserializeOwned,
     D: Deserializer<'de>,
 {
-    Ok(readable(&*Box::<RawValue>::deserialize(deserializer)?))
+    Ok(readable(&Box::<RawValue>::deserialize(deserializer)?))
 }
 
 /// A value's text is kept first: a value that turns out to be another one cannot be read again.

@@ -113,7 +113,7 @@ async fn what_is_short_as_text_is_not_long_in_memory() {
             body.len()
         );
         let callers = (0..CALLERS).map(|_| exchange(server.api, &request));
-        let replies = tokio::time::timeout(Duration::from_secs(60), join_all(callers)).await;
+        let replies = tokio::time::timeout(Duration::from_mins(1), join_all(callers)).await;
         let replies = replies.expect("answers");
         assert!(
             replies.iter().all(|reply| reply.starts_with("HTTP/1.1 ")),
