@@ -34,15 +34,12 @@ fn body(head: &str, member: &str, length: usize) -> String {
     body
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_short_as_text_is_not_long_in_memory() {
-    let scratch = tempfile::tempdir().expect("a directory");
-    let database = format!("sqlite:{}", scratch.path().join("db").display());
-    let server = Process::start(&["--database", &database]);
+/// Where each goes, what is before the list, its member, and how long the body is.
+fn calls() -> Vec<(&'static str, String, &'static str, usize)> {
     let node = r#""host":"10.0.0.1:1","Group":"g""#;
     let advertise = r#""holder":"10.0.0.1:1","group":"g""#;
     let small = 250 << 10;
-    let calls = [
+    vec![
         (
             path::KEEPALIVE,
             format!("{{{node},\"observations\":["),
@@ -103,8 +100,15 @@ async fn what_is_short_as_text_is_not_long_in_memory() {
             "{\"key\":\"\",\"bytes\":0}",
             LONGEST,
         ),
-    ];
-    for (to, head, member, length) in calls {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_short_as_text_is_not_long_in_memory() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let database = format!("sqlite:{}", scratch.path().join("db").display());
+    let server = Process::start(&["--database", &database]);
+    for (to, head, member, length) in calls() {
         let body = body(&head, member, length);
         let bytes = u64::try_from(CALLERS * body.len()).expect("a number") >> 10;
         let before = peak(&server);
