@@ -156,7 +156,13 @@ fn swarm(admin: &Admin) -> SwarmStatus {
                 let Rank { epoch, rack, place } = rank;
                 format!("{epoch}.{rack}.{place}")
             }),
-            takes_from: member.source.map(|source| source.to_string()),
+            takes_from: member.sources.first().map(ToString::to_string),
+            takes_also_from: member
+                .sources
+                .iter()
+                .skip(1)
+                .map(ToString::to_string)
+                .collect(),
             permit: member.permit,
             waiting_seconds: member.waits.map(|waits| waits.as_secs_f64()),
             feeds: fed.iter().map(IpAddr::to_string).collect(),

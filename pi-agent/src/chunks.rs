@@ -68,11 +68,25 @@ pub fn end_of(offset: u64, total: u64) -> u64 {
     start_of(offset).saturating_add(CHUNK).min(total)
 }
 
-/// Length of the bytes from `start`, where a chunk begins, to `end`, with the digest of each chunk
-/// before it.
-pub fn labelled_length(start: u64, end: u64) -> u64 {
+/// Length of every `every`th chunk of the bytes from `start`, where a chunk begins, to `end`, with the
+/// digest of each chunk before it. All chunks are one stripe of one.
+pub fn labelled_length(start: u64, end: u64, every: u64) -> u64 {
     let bytes = end.saturating_sub(start);
-    bytes.saturating_add(bytes.div_ceil(CHUNK).saturating_mul(LABEL_LENGTH))
+    let all = bytes.div_ceil(CHUNK);
+    let taken = all.div_ceil(every.max(1));
+    let is_last_taken = taken > 0 && all - 1 == (taken - 1).saturating_mul(every.max(1));
+    let missing = if is_last_taken {
+        all.saturating_mul(CHUNK).saturating_sub(bytes)
+    } else {
+        0
+    };
+    let length = taken.saturating_mul(CHUNK.saturating_add(LABEL_LENGTH));
+    length.saturating_sub(missing)
+}
+
+/// Where the next chunk of a stripe begins, after the chunk that ends at `end`.
+pub fn next_of(end: u64, every: u64) -> u64 {
+    end.saturating_add(every.saturating_sub(1).saturating_mul(CHUNK))
 }
 
 #[cfg(test)]
@@ -88,9 +102,25 @@ mod tests {
             let (start, end) = (start_of(at), end_of(at, total));
             prop_assert!(start <= at && at < end && end <= total);
             prop_assert!(end - start == CHUNK || end == total);
-            let rest = labelled_length(start, total);
-            let next = labelled_length(end, total);
+            let rest = labelled_length(start, total, 1);
+            let next = labelled_length(end, total, 1);
             prop_assert_eq!(rest - next, end - start + LABEL_LENGTH);
+        }
+
+        #[test]
+        fn stripes_are_the_whole(chunks in 1..40_u64, rest in 0..CHUNK, every in 1..9_u64) {
+            let total = (chunks - 1) * CHUNK + rest + 1;
+            let length = |stripe| labelled_length(stripe * CHUNK, total, every);
+            let stripes: u64 = (0..every).map(length).sum();
+            prop_assert_eq!(stripes, labelled_length(0, total, 1));
+            // The sender's steps come to the length that it said.
+            let (mut at, mut sent) = (0, 0);
+            while at < total {
+                let end = end_of(at, total);
+                sent += end - at + LABEL_LENGTH;
+                at = next_of(end, every);
+            }
+            prop_assert_eq!(sent, labelled_length(0, total, every));
         }
 
         #[test]

@@ -52,6 +52,11 @@ pub(crate) const SILENT_FIELD: &str = "Piccolo-Silent-Ms";
 pub(crate) const CHUNKS_FIELD: &str = "Piccolo-Chunks";
 /// Its value: the hash, and the size of a chunk.
 pub(crate) const CHUNKS: &str = "blake3-1048576";
+/// The request field by which an agent says that it wants every so manieth chunk only, as it takes the
+/// others from other agents, and the reply field by which the other one says that it sends those.
+pub(crate) const STRIPES_FIELD: &str = "Piccolo-Stripes";
+/// The most stripes of one object.
+pub(crate) const MOST_STRIPES: u64 = 64;
 /// The reply field that names the node whose word the digests are, where it is not the one that replies.
 pub(crate) const MAKER_FIELD: &str = "Piccolo-Maker";
 /// Set by Go agents on requests to their peers.
@@ -74,6 +79,12 @@ fn is_framing(name: &str) -> bool {
     ["content-length", "transfer-encoding"]
         .iter()
         .any(|framing| name.eq_ignore_ascii_case(framing))
+}
+
+/// Of how many stripes a body is one; 1 where the field says nothing that makes sense.
+fn stripes(value: &str) -> u64 {
+    let stripes = number(value).filter(|stripes| (1..=MOST_STRIPES).contains(stripes));
+    stripes.unwrap_or(1)
 }
 
 /// A decimal number of nothing but digits, as `Content-Length` and ranges are written.

@@ -10,7 +10,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    chunks::start_of,
+    chunks::{next_of, start_of},
     content::{
         Content, Growing, Object, Remote, Source,
         manifest::{MAX_MANIFEST, Manifest, ManifestError},
@@ -41,12 +41,15 @@ pub(crate) struct Prepared {
     head: Vec<u8>,
     head_len: usize,
     rest: Option<(Source, Span)>,
-    /// Whether the digest of each chunk goes before its bytes.
-    labelled: bool,
+    /// Which chunks are sent, where the digest of each goes before its bytes.
+    every: Option<u64>,
 }
 
-/// A growing blob, as it is sent to a client that checks its chunks.
-struct Labelled<'a>(&'a Growing);
+/// A growing blob, as every so manieth of its chunks is sent to a client that checks them.
+struct Labelled<'a> {
+    growing: &'a Growing,
+    every: u64,
+}
 
 /// The same, to a client that verifies the whole before it uses any of it.
 struct Plain<'a>(&'a Growing);
@@ -130,14 +133,14 @@ pub(crate) async fn prepare(
             None => Some(sniff(&object.source, object.size).await?),
         },
     };
-    let labelled = is_labelled(&object.source, request);
-    let span = if labelled {
+    let every = labelled(&object.source, request);
+    let span = if every.is_some() {
         Span::new(start_of(span.start()), span.end())
     } else {
         span
     };
-    let reply = if labelled {
-        Reply::labelled(span, object.size)
+    let reply = if let Some(every) = every {
+        Reply::labelled(span, object.size, every)
     } else {
         Reply::object(span, object.size, partial)
     };
@@ -171,15 +174,16 @@ pub(crate) async fn prepare(
         head,
         head_len,
         rest,
-        labelled,
+        every,
     })
 }
 
-/// Whether a body goes with the digests of its chunks: a growing blob, from some byte on to its end, for
-/// a client that asks for them.
-fn is_labelled(source: &Source, request: &Request) -> bool {
+/// Which chunks go with their digests: those that the client wants of a growing blob, from some byte on
+/// to its end. `None` where the client does not ask for digests, or gets the bytes as they are.
+fn labelled(source: &Source, request: &Request) -> Option<u64> {
     let to_the_end = matches!(request.range, None | Some(ByteRange::From(_)));
-    matches!(source, Source::Growing(_)) && request.chunks && to_the_end
+    let is_labelled = matches!(source, Source::Growing(_)) && request.chunks && to_the_end;
+    is_labelled.then_some(request.every)
 }
 
 impl Prepared {
@@ -230,8 +234,8 @@ impl Prepared {
             }
             Some((Source::Growing(growing), span)) => {
                 let (data, growing) = (growing.data(), growing.as_ref());
-                sent.result = if self.labelled {
-                    let growing = &Labelled(growing);
+                sent.result = if let Some(every) = self.every {
+                    let growing = &Labelled { growing, every };
                     send_growing(socket, data, *span, pace, receiver, growing, count).await
                 } else {
                     let growing = &Plain(growing);
@@ -246,15 +250,16 @@ impl Prepared {
 
 impl Grows for Labelled<'_> {
     async fn next(&self, offset: u64) -> Option<Grown> {
-        let mut chunk = std::pin::pin!(self.0.chunk(offset));
+        let mut chunk = std::pin::pin!(self.growing.chunk(offset));
         loop {
             if let Ok(chunk) = timeout(STANDSTILL, chunk.as_mut()).await {
                 let (end, digest) = chunk?;
                 let label = Some(digest.label());
-                return Some(Grown { label, end });
+                let next = next_of(end, self.every);
+                return Some(Grown { label, end, next });
             }
             // A chunk that comes slowly comes.
-            if self.0.reached().at.elapsed() >= STANDSTILL {
+            if self.growing.reached().at.elapsed() >= STANDSTILL {
                 return None;
             }
         }
@@ -267,6 +272,7 @@ impl Grows for Plain<'_> {
         (!reached.withdrawn).then_some(Grown {
             label: None,
             end: reached.bytes,
+            next: reached.bytes,
         })
     }
 }

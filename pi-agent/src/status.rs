@@ -150,8 +150,11 @@ pub struct SwarmBlob {
     pub total: u64,
     /// The node's place in the order, once it has one.
     pub rank: Option<String>,
-    /// The peer that it takes from.
+    /// The peer that it takes from, or the first of them.
     pub takes_from: Option<String>,
+    /// The others that it takes from at the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub takes_also_from: Vec<String>,
     /// Whether its containerd asks the registry, by a permit.
     pub permit: bool,
     /// For how long it has been waiting for somebody to take from.

@@ -102,7 +102,7 @@ impl Tracker {
 
 fn rules() -> Rules {
     Rules {
-        // Agents take from one source at a time.
+        // There is no other rack to take from.
         stripes: 1,
         most_members: MAX_MEMBERS,
         ..Rules::default()

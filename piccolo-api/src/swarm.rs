@@ -39,6 +39,12 @@ pub struct Fetch {
     /// may then name no holders.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
+    /// From how many nodes at once it can take; one where it does not say.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub sources: Option<u32>,
 }
 
 /// A source that was given up.
@@ -95,10 +101,13 @@ pub struct Turn {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
-    /// Take the bytes from these, the best first.
+    /// Take the bytes from these, the best first: from all of them at once if it said that it can.
     Take {
         /// Nodes that have the bytes or are getting them.
         sources: Vec<Source>,
+        /// Milliseconds after which it may ask again for more of them, while it takes from these.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again_ms: Option<u32>,
     },
     /// Let containerd ask the registry, and report progress each second.
     Permit {

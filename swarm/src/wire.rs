@@ -22,8 +22,8 @@ pub fn join(
         place,
         offset: fetch.offset,
         tried: &tried,
-        // Agents take from one source at a time.
-        sources: 1,
+        // Older agents take from one source at a time.
+        sources: fetch.sources.map_or(1, sources),
         waited_ms: fetch.waited_ms,
         rank: fetch.rank.map(rank),
     };
@@ -76,6 +76,11 @@ fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
     }
 }
 
+/// From how many sources at once an agent that says so can take.
+fn sources(said: u32) -> usize {
+    usize::try_from(said).unwrap_or(usize::MAX).max(1)
+}
+
 fn rank(rank: piccolo_api::Rank) -> Rank {
     let piccolo_api::Rank { epoch, rack, place } = rank;
     Rank { epoch, rack, place }
@@ -106,8 +111,9 @@ pub fn turn(
         complete: source.complete,
     };
     let verdict = match answer.verdict {
-        Verdict::Take { sources, .. } => piccolo_api::Verdict::Take {
+        Verdict::Take { sources, again } => piccolo_api::Verdict::Take {
             sources: sources.into_iter().map(source).collect(),
+            again_ms: again.map(left),
         },
         Verdict::Permit(permit) => piccolo_api::Verdict::Permit {
             lease_ms: left(permit.until),

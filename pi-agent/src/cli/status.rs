@@ -1,5 +1,7 @@
 //! `pi-agent status` for people.
 
+use std::slice;
+
 use piccolo_api::FailureKind;
 
 use super::table::{bytes, rate, table};
@@ -159,7 +161,9 @@ fn crowd_table(blobs: &[SwarmBlob]) -> String {
         .iter()
         .map(|blob| {
             let from = match (&blob.takes_from, blob.permit, blob.waiting_seconds) {
-                (Some(source), _, _) => source.clone(),
+                (Some(source), _, _) => [slice::from_ref(source), &blob.takes_also_from]
+                    .concat()
+                    .join(" "),
                 (None, true, _) => "the registry".to_owned(),
                 (None, false, Some(seconds)) => format!("waits for {seconds:.1} s"),
                 (None, false, None) => "-".to_owned(),

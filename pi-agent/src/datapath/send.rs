@@ -67,6 +67,8 @@ pub(crate) struct Grown {
     pub(crate) label: Option<[u8; LABEL]>,
     /// Where it ends.
     pub(crate) end: u64,
+    /// Where what is sent next begins; not before `end`.
+    pub(crate) next: u64,
 }
 
 /// [`send_file`] of a file that grows.
@@ -89,7 +91,7 @@ pub(crate) async fn send_growing(
         let grown = growth.next(offset).await;
         // Nothing was there to take.
         judge.pause(since.elapsed());
-        let Some(Grown { label, end }) = grown.filter(|grown| grown.end > offset) else {
+        let Some(Grown { label, end, next }) = grown.filter(|grown| grown.end > offset) else {
             return Err(SendError::Short);
         };
         if let Some(label) = label {
@@ -105,6 +107,7 @@ pub(crate) async fn send_growing(
             send_part(socket, file, part, &mut judge, &mut sent).await?;
             offset += most;
         }
+        offset = offset.max(next);
     }
     Ok(())
 }

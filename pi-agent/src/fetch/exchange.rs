@@ -19,7 +19,10 @@ use self::{
 use super::{settings::FetchSettings, want::Want};
 use crate::{
     datapath::{Floor, Patience, RateFloor, read_exact, write_all},
-    http::{AGENT_FIELD, CHUNKS, CHUNKS_FIELD, MIRRORED_FIELD, Method, Response, encode_query},
+    http::{
+        AGENT_FIELD, CHUNKS, CHUNKS_FIELD, MIRRORED_FIELD, Method, Response, STRIPES_FIELD,
+        encode_query,
+    },
     sockets::PeerSockets,
 };
 
@@ -58,6 +61,9 @@ pub(super) struct Question<'a> {
     pub(super) crowd: bool,
     /// Whether what grows is to come with the digests of its chunks.
     pub(super) chunks: bool,
+    /// Of how many stripes of a growing object one is asked for: every so manieth chunk, from the first
+    /// byte on that is asked for.
+    pub(super) every: u64,
 }
 
 /// A peer that is about to send a body.
@@ -72,6 +78,8 @@ pub(super) struct Upstream {
     pub(super) growing: bool,
     /// The maker of the chunk list; `None` where the chunks come without digests.
     pub(super) chunks: Option<Holder>,
+    /// Every so manieth chunk is sent.
+    pub(super) every: u64,
     /// Bytes of the object that the peer has.
     pub(super) reached: u64,
     /// The least rate at which it has to send.
@@ -120,6 +128,7 @@ impl Exchanges {
             method: Method::Head,
             crowd: false,
             chunks: false,
+            every: 1,
         };
         let asked = timeout(PROBE, self.ask(question, holder)).await;
         let upstream = asked.ok()?.ok()?;
@@ -174,6 +183,7 @@ impl Exchanges {
                 chunks: response
                     .chunks
                     .then(|| response.maker.unwrap_or(link.holder)),
+                every: if response.chunks { response.every } else { 1 },
                 reached: response.reached.unwrap_or(body.total),
                 growing: response.growing,
                 least: if response.growing {
@@ -235,6 +245,7 @@ impl Question<'_> {
             ask,
             method,
             chunks,
+            every,
             ..
         } = self;
         let method = match method {
@@ -257,6 +268,9 @@ impl Question<'_> {
         }
         if *chunks {
             let _ = write!(head, "{CHUNKS_FIELD}: {CHUNKS}\r\n");
+            if *every > 1 {
+                let _ = write!(head, "{STRIPES_FIELD}: {every}\r\n");
+            }
         }
         match (ask.start, ask.end) {
             (0, None) => {}

@@ -7,12 +7,17 @@ mod cache;
 mod checked;
 mod count;
 mod deliver;
+mod ending;
 mod hash;
 mod open;
+mod ordered;
 mod parts;
 mod pump;
+mod room;
+mod silence;
 mod small;
 mod stored;
+mod striped;
 mod timing;
 mod turn;
 

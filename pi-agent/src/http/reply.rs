@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::{CHUNKS, CHUNKS_FIELD, ContentRange, Span};
+use super::{CHUNKS, CHUNKS_FIELD, ContentRange, STRIPES_FIELD, Span};
 use crate::chunks::labelled_length;
 
 /// A reply's head while it is written.
@@ -53,12 +53,18 @@ impl Reply {
         reply.field("Content-Length", span.len())
     }
 
-    /// Begins the head of an object's part whose bytes come with the digests of their chunks.
-    pub(crate) fn labelled(span: Span, total: u64) -> Self {
-        let length = labelled_length(span.start(), span.end());
-        Self::part(span, total)
+    /// Begins the head of an object's part whose bytes, those of every so manieth chunk, come with the
+    /// digests of their chunks.
+    pub(crate) fn labelled(span: Span, total: u64, every: u64) -> Self {
+        let length = labelled_length(span.start(), span.end(), every);
+        let reply = Self::part(span, total)
             .field("Content-Length", length)
-            .field(CHUNKS_FIELD, CHUNKS)
+            .field(CHUNKS_FIELD, CHUNKS);
+        if every > 1 {
+            reply.field(STRIPES_FIELD, every)
+        } else {
+            reply
+        }
     }
 
     fn part(span: Span, total: u64) -> Self {

@@ -5,7 +5,7 @@ use piccolo_api::Holder;
 
 use super::{
     AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, Connection, MAX_FIELDS, MIRRORED_FIELD,
-    Target, has_token, is_framing, number, text,
+    STRIPES_FIELD, Target, has_token, is_framing, number, stripes, text,
 };
 
 /// A parsed request.
@@ -27,6 +27,8 @@ pub struct Request {
     pub mirrored: bool,
     /// Whether the client checks the chunks of a growing blob.
     pub chunks: bool,
+    /// It wants every so manieth chunk only.
+    pub every: u64,
 }
 
 /// The methods of pulling.
@@ -97,6 +99,7 @@ impl Request {
             agent: None,
             mirrored: false,
             chunks: false,
+            every: 1,
         };
         let mut length_seen = None;
         for field in head.headers {
@@ -142,6 +145,8 @@ impl Request {
             self.mirrored = value.eq_ignore_ascii_case("true");
         } else if name.eq_ignore_ascii_case(CHUNKS_FIELD) {
             self.chunks = has_token(value, CHUNKS);
+        } else if name.eq_ignore_ascii_case(STRIPES_FIELD) {
+            self.every = stripes(value);
         }
         Ok(())
     }

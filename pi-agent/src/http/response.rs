@@ -4,7 +4,7 @@ use piccolo_api::Holder;
 
 use super::{
     ALTERNATES_FIELD, CHUNKS, CHUNKS_FIELD, ContentRange, GROWING, MAKER_FIELD, MAX_FIELDS,
-    REACHED_FIELD, STATE_FIELD, has_token, is_framing, number, text,
+    REACHED_FIELD, STATE_FIELD, STRIPES_FIELD, has_token, is_framing, number, stripes, text,
 };
 
 /// Most alternates that are used of one response.
@@ -33,6 +33,8 @@ pub struct Response {
     pub reached: Option<u64>,
     /// Whether the digest of each chunk stands before its bytes.
     pub chunks: bool,
+    /// The body has every so manieth chunk only.
+    pub every: u64,
     /// The maker of the chunk list, if it is another node than the peer.
     pub maker: Option<Holder>,
     /// Other agents that have the object, named by one that is busy.
@@ -77,6 +79,7 @@ impl Response {
             growing: false,
             reached: None,
             chunks: false,
+            every: 1,
             maker: None,
             alternates: Vec::new(),
         };
@@ -132,6 +135,8 @@ impl Response {
             self.reached = number(value);
         } else if name.eq_ignore_ascii_case(CHUNKS_FIELD) {
             self.chunks = has_token(value, CHUNKS);
+        } else if name.eq_ignore_ascii_case(STRIPES_FIELD) {
+            self.every = stripes(value);
         } else if name.eq_ignore_ascii_case(MAKER_FIELD) {
             self.maker = value.parse().ok();
         } else if name.eq_ignore_ascii_case(ALTERNATES_FIELD) {

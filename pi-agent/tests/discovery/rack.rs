@@ -113,7 +113,7 @@ async fn sources(nodes: &[Node], digest: &Digest) -> (usize, Vec<SocketAddr>) {
         .iter()
         .filter(|verdict| matches!(verdict, Some(Verdict::Permit { .. })));
     let sources = verdicts.iter().filter_map(|verdict| match verdict {
-        Some(Verdict::Take { sources }) => Some(sources[0].addr.addr()),
+        Some(Verdict::Take { sources, .. }) => Some(sources[0].addr.addr()),
         _ => None,
     });
     (permits.count(), sources.collect())

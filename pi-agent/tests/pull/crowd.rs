@@ -93,13 +93,19 @@ pub(crate) fn take(from: &Node) -> Verdict {
 }
 
 pub(crate) fn take_from(peer: SocketAddr) -> Verdict {
+    take_from_all(&[peer], None)
+}
+
+pub(crate) fn take_from_all(peers: &[SocketAddr], again_ms: Option<u32>) -> Verdict {
+    let source = |peer: &SocketAddr| Source {
+        addr: Holder::new(*peer).unwrap(),
+        rack: "r".to_owned(),
+        bytes: 0,
+        complete: false,
+    };
     Verdict::Take {
-        sources: vec![Source {
-            addr: Holder::new(peer).unwrap(),
-            rack: "r".to_owned(),
-            bytes: 0,
-            complete: false,
-        }],
+        sources: peers.iter().map(source).collect(),
+        again_ms,
     }
 }
 

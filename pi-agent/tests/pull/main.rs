@@ -17,4 +17,5 @@ mod promised;
 mod ranges;
 mod serving;
 mod silent;
+mod striped;
 mod trust;

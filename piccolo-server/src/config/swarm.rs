@@ -31,6 +31,17 @@ pub struct Swarm {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     pub origin_permits: u16,
+    /// From how many nodes of another rack at once a rack's gateway takes a blob, if its agent can. More
+    /// than one helps where the nodes' network interfaces carry less than two streams at the pace at
+    /// which containerd takes a layer; each further one costs a chunk of 1 MiB of lag and of memory.
+    #[arg(
+        long,
+        env = "PICCOLO_SWARM_STRIPES",
+        value_name = "NUMBER",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=8)
+    )]
+    pub swarm_stripes: u8,
     /// Where other instances over the same database reach this one, with a port if it is not that of
     /// `--listen`. Instances with an address divide the keys that are being fetched among them, so that
     /// one decides for each; they call each other as agents do. Without one this instance decides by
@@ -63,8 +74,7 @@ impl Swarm {
             Switch::Off => None,
             Switch::On => Some(Rules {
                 permits: usize::from(self.origin_permits),
-                // Agents take from one source at a time.
-                stripes: 1,
+                stripes: usize::from(self.swarm_stripes),
                 ..Rules::default()
             }),
         }

@@ -12,9 +12,14 @@ use crate::server::Server;
 const HUSH: Duration = Duration::from_millis(1600);
 
 async fn start() -> (Server, TempDir) {
+    start_with(&[]).await
+}
+
+async fn start_with(arguments: &[&str]) -> (Server, TempDir) {
     let state = tempfile::tempdir().expect("a directory");
     let database = format!("sqlite:{}", state.path().join("db").display());
-    (Server::start(&["--database", &database]).await, state)
+    let arguments = [&["--database", &database], arguments].concat();
+    (Server::start(&arguments).await, state)
 }
 
 /// What a node is answered that is about to fetch a key.
@@ -50,6 +55,48 @@ async fn one_node_is_sent_to_the_registry_and_the_next_to_that_node() {
     assert_eq!(told, json!({"results": ["permit"]}));
     let next = join(&server, "10.0.0.2:7787", json!({})).await;
     assert_eq!(source(&next), "10.0.0.1:7787", "{next}");
+}
+
+/// Whom the gateway of a rack is told to take from that says this, while two nodes of another rack have
+/// bytes; and whether it may ask for more.
+async fn gateways_sources(arguments: &[&str], fetch: Value) -> (Value, bool) {
+    let (server, _state) = start_with(arguments).await;
+    tokio::time::sleep(HUSH).await;
+    let first = join(&server, "10.0.0.1:7787", json!({})).await;
+    let told = json!({"key": "k", "bytes": 1, "permit": true, "rank": first["swarm"]["rank"]});
+    tell(&server, "10.0.0.1:7787", told).await;
+    let second = join(&server, "10.0.0.2:7787", json!({})).await;
+    let told = json!({"key": "k", "bytes": 1, "rank": second["swarm"]["rank"]});
+    tell(&server, "10.0.0.2:7787", told).await;
+    let mut gateway = join(&server, "10.0.1.1:7787", fetch).await;
+    let sources = gateway["swarm"]["sources"].as_array().cloned();
+    let sources = sources.unwrap_or_default().into_iter();
+    let addrs: Value = sources.map(|mut source| source["addr"].take()).collect();
+    (addrs, !gateway["swarm"]["again_ms"].take().is_null())
+}
+
+#[tokio::test]
+async fn a_gateway_takes_from_as_many_nodes_as_it_can_and_the_server_wants() {
+    let two = &["--swarm-stripes", "2"];
+    let one = json!(["10.0.0.1:7787"]);
+    let both = json!(["10.0.0.1:7787", "10.0.0.2:7787"]);
+    let of = async |arguments, fetch| gateways_sources(arguments, fetch).await;
+    assert_eq!(of(two, json!({"sources": 8})).await, (both, false));
+    // An older agent, and one that says something else, take from one.
+    assert_eq!(of(two, json!({})).await, (one.clone(), false));
+    assert_eq!(
+        of(two, json!({"sources": "two"})).await,
+        (one.clone(), false)
+    );
+    assert_eq!(of(two, json!({"sources": 0})).await, (one.clone(), false));
+    // Where fewer nodes have bytes than it may take from it asks again.
+    let three = &["--swarm-stripes", "3"];
+    let (sources, again) = of(three, json!({"sources": 8})).await;
+    assert!(
+        again && sources.as_array().map(Vec::len) == Some(2),
+        "{sources}"
+    );
+    assert_eq!(of(&[], json!({"sources": 8})).await, (one, false));
 }
 
 #[tokio::test]

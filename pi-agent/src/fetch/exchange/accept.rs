@@ -67,7 +67,7 @@ pub(crate) fn accept(response: &Response, question: &Question<'_>) -> Result<Bod
     let end = ask.end.unwrap_or(body.total).min(body.total);
     // Chunks are sent whole.
     let (start, expected) = if response.chunks {
-        let labelled = labelled_length(body.span.start(), body.span.end());
+        let labelled = labelled_length(body.span.start(), body.span.end(), response.every);
         (start_of(ask.start), labelled)
     } else {
         (ask.start, body.span.len())
@@ -81,6 +81,10 @@ pub(crate) fn accept(response: &Response, question: &Question<'_>) -> Result<Bod
     }
     if response.chunks && !question.chunks {
         return contradiction("digests of chunks that were not asked for");
+    }
+    // Who sends every chunk does not know stripes, or has it all.
+    if response.every != 1 && response.every != question.every {
+        return contradiction("other stripes");
     }
     if question.chunks && response.growing && !response.chunks {
         return contradiction("what grows comes without the digests of its chunks");

@@ -23,6 +23,8 @@ pub(crate) struct Candidates {
     digest: Digest,
     waiting: VecDeque<Holder>,
     seen: Vec<Holder>,
+    /// Whom to ask at the same time as the one that waits, for the other stripes.
+    beside: Vec<Holder>,
     /// In a crowd, whom to ask is told one by one.
     seat: Option<Seat>,
     /// Whether those who wait have it all, and so do whom they name in their place.
@@ -40,6 +42,7 @@ impl Candidates {
             digest,
             waiting: VecDeque::new(),
             seen: Vec::new(),
+            beside: Vec::new(),
             seat: None,
             are_complete: true,
             growing: None,
@@ -70,23 +73,20 @@ impl Candidates {
             let Some(seat) = &mut self.seat else {
                 return self.find_again().await;
             };
+            self.beside.clear();
             match seat.ask(at).await {
                 Course::Peers(peers) => {
                     self.seat = None;
                     self.found_again = true;
                     self.add(peers);
                 }
-                Course::Growing(source) | Course::Complete(source, _)
+                Course::Growing(source, _) | Course::Complete(source, _)
                     if self.peers.has_lied(source, &self.digest) =>
                 {
                     seat.refused(source);
                     continue;
                 }
-                Course::Growing(source) => {
-                    self.are_complete = false;
-                    self.waiting.clear();
-                    self.waiting.push_back(source);
-                }
+                Course::Growing(source, others) => self.take_from(source, &others),
                 Course::Complete(source, others) => {
                     self.are_complete = true;
                     self.waiting.clear();
@@ -97,6 +97,52 @@ impl Candidates {
                 Course::Registry => return false,
             }
             return true;
+        }
+    }
+
+    /// Takes from nodes that are getting it themselves. Those that sent wrong bytes before are left out.
+    fn take_from(&mut self, first: Holder, others: &[Holder]) {
+        self.are_complete = false;
+        self.waiting.clear();
+        self.waiting.push_back(first);
+        self.beside.clear();
+        for &other in others {
+            if !self.peers.has_lied(other, &self.digest) {
+                self.beside.push(other);
+            } else if let Some(seat) = &mut self.seat {
+                seat.refused(other);
+            }
+        }
+    }
+
+    /// Whom to ask for the other stripes, beside the one that is asked next or was asked last.
+    pub(crate) fn beside(&self) -> &[Holder] {
+        &self.beside
+    }
+
+    /// Of how many stripes each node is asked for one.
+    pub(crate) fn stripes(&self) -> u64 {
+        u64::try_from(self.beside.len()).map_or(1, |beside| beside + 1)
+    }
+
+    /// From now on one node at a time is taken from, and first from this one: not all that were named
+    /// can send stripes.
+    pub(crate) fn take_from_one(&mut self, peer: Holder) {
+        self.beside.clear();
+        if let Some(seat) = &mut self.seat {
+            seat.take_from_one(peer);
+        }
+        self.again(peer);
+    }
+
+    /// Waits until there are more nodes to take from at the same time, and has them asked next; for ever
+    /// where there will not be.
+    pub(crate) async fn more(&mut self) {
+        let (Some(seat), Some(growing)) = (&mut self.seat, &self.growing) else {
+            return std::future::pending().await;
+        };
+        if let Course::Growing(first, others) = seat.more(growing).await {
+            self.take_from(first, &others);
         }
     }
 

@@ -49,7 +49,7 @@ struct State {
     rank: Option<Rank>,
     permit: bool,
     /// Whom it takes from, since it was last told to.
-    source: Option<Holder>,
+    sources: Vec<Holder>,
     /// Since when it has been told to wait.
     waits: Option<Instant>,
     /// Whom this node gave up and has not told of.
@@ -63,7 +63,7 @@ pub(crate) struct MemberView {
     pub(crate) bytes: u64,
     pub(crate) total: u64,
     pub(crate) rank: Option<Rank>,
-    pub(crate) source: Option<Holder>,
+    pub(crate) sources: Vec<Holder>,
     pub(crate) permit: bool,
     pub(crate) waits: Option<Duration>,
 }
@@ -197,6 +197,12 @@ impl Crowds {
     }
 }
 
+impl State {
+    fn takes_from(&mut self, sources: Vec<Holder>) {
+        (self.sources, self.waits) = (sources, None);
+    }
+}
+
 impl Member {
     /// The place in the order that the server gave.
     pub(super) fn rank(&self) -> Option<Rank> {
@@ -217,7 +223,7 @@ impl Member {
             bytes: reached.bytes,
             total: self.growing.total(),
             rank: state.rank,
-            source: state.source,
+            sources: state.sources.clone(),
             permit: state.permit,
             waits: state.waits.map(|since| since.elapsed()),
         }
@@ -226,30 +232,29 @@ impl Member {
     /// It is to wait.
     pub(super) fn waits(&self) {
         let mut state = self.lock();
-        state.source = None;
+        state.sources.clear();
         state.waits.get_or_insert_with(Instant::now);
     }
 
     /// This node's containerd is to ask the registry.
     pub(super) fn permitted(&self) {
         let mut state = self.lock();
-        (state.source, state.waits) = (None, None);
+        state.takes_from(Vec::new());
         if !std::mem::replace(&mut state.permit, true) {
             self.changed.notify_one();
         }
     }
 
-    /// It takes from another node now.
-    pub(super) fn takes(&self, source: Holder) {
+    /// It takes from other nodes now.
+    pub(super) fn takes(&self, sources: Vec<Holder>) {
         let mut state = self.lock();
         state.permit = false;
-        (state.source, state.waits) = (Some(source), None);
+        state.takes_from(sources);
     }
 
     /// It is left to itself.
     pub(super) fn alone(&self) {
-        let mut state = self.lock();
-        (state.source, state.waits) = (None, None);
+        self.lock().takes_from(Vec::new());
     }
 
     /// A source was given up.

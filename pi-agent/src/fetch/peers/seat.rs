@@ -3,11 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use piccolo_api::{Fault, Fetch, Holder, Tried, Verdict};
+use piccolo_api::{Fault, Fetch, Holder, Source, Tried, Turn, Verdict};
 use tokio::time::Instant;
 
 use super::{Finder, count, crowd::Member};
-use crate::{digest::Digest, fetch::exchange::PeerError, jitter::Jitter};
+use crate::{content::Growing, digest::Digest, fetch::exchange::PeerError, jitter::Jitter};
 
 /// Deadline of a request for finding a source. The server lets it go to the registry earlier,
 /// within the registry's budget.
@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const MOST: usize = 32;
 /// The shortest interval between two joins, whatever the server asks for.
 const PAUSE: Duration = Duration::from_millis(10);
+/// From how many nodes at once this one can take; the server says how many it shall.
+const SOURCES: u32 = 8;
 /// Shortest interval between lookups of complete holders while waiting.
 const HEARD: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,11 @@ pub(super) struct Seat {
     since: Instant,
     /// Sources that were tried since.
     tried: usize,
+    /// From how many nodes at once it can take.
+    sources: u32,
+    /// How many it takes from, and when more of them may be there.
+    taken: usize,
+    again: Option<Instant>,
 }
 
 /// What a request is to do.
@@ -39,8 +46,8 @@ pub(super) struct Seat {
 pub(super) enum Course {
     /// Take from any of these, which have it all.
     Peers(Vec<Holder>),
-    /// Take from this one, which is getting it itself.
-    Growing(Holder),
+    /// Take from these, which are getting it themselves: from the first, or from all at once.
+    Growing(Holder, Vec<Holder>),
     /// Take from this one, which has it all, or from one of these, which do too.
     Complete(Holder, Vec<Holder>),
     /// Leave it to the registry.
@@ -62,6 +69,21 @@ impl Seat {
             heard: None,
             since: Instant::now(),
             tried: 0,
+            sources: SOURCES,
+            taken: 0,
+            again: None,
+        }
+    }
+
+    /// What the server is told of this node, which has `offset` bytes.
+    fn fetch(&self, offset: u64, tried: &[Tried], waited: Duration) -> Fetch {
+        Fetch {
+            offset,
+            tried: tried.to_vec(),
+            waited_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX),
+            rank: self.member.rank(),
+            waiting: false,
+            sources: Some(self.sources),
         }
     }
 
@@ -72,12 +94,10 @@ impl Seat {
             let waiting = self.heard.is_some_and(|heard| heard.elapsed() < HEARD);
             let tried = self.member.take_tried();
             let fetch = Fetch {
-                offset,
-                tried: tried.clone(),
-                waited_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX),
-                rank: self.member.rank(),
                 waiting,
+                ..self.fetch(offset, &tried, waited)
             };
+            self.again = None;
             let joined = self.finder.join(&self.digest, fetch).await;
             if !joined.is_heard {
                 self.member.untold(tried);
@@ -95,18 +115,18 @@ impl Seat {
                     self.member.permitted();
                     return Course::Registry;
                 }
-                Verdict::Take { sources } => {
+                Verdict::Take { sources, again_ms } => {
                     let Some(source) = sources.first() else {
                         return Course::Registry;
                     };
                     count::turn("take");
                     self.tried += 1;
-                    self.member.takes(source.addr);
                     if source.complete {
+                        self.takes(vec![source.addr], None);
                         let others = joined.peers.iter().map(|peer| peer.addr);
                         return Course::Complete(source.addr, others.collect());
                     }
-                    return Course::Growing(source.addr);
+                    return self.growing(source.addr, &sources, again_ms);
                 }
                 Verdict::Wait { wait_ms } => {
                     count::turn("wait");
@@ -124,6 +144,63 @@ impl Seat {
             }
         }
         Course::Registry
+    }
+
+    /// Takes from a node that is getting it itself, and at the same time from others of which that holds
+    /// too.
+    fn growing(&mut self, first: Holder, named: &[Source], again_ms: Option<u32>) -> Course {
+        let most = usize::try_from(self.sources).unwrap_or(1);
+        let others = named.iter().filter(|source| !source.complete);
+        let others = others.map(|source| source.addr);
+        let others: Vec<_> = others
+            .filter(|addr| *addr != first)
+            .take(most - 1)
+            .collect();
+        let mut all = vec![first];
+        all.extend(&others);
+        self.takes(all, again_ms);
+        Course::Growing(first, others)
+    }
+
+    fn takes(&mut self, from: Vec<Holder>, again_ms: Option<u32>) {
+        self.taken = from.len();
+        let again = again_ms.filter(|_| self.sources > 1);
+        self.again = again.map(later);
+        self.member.takes(from);
+    }
+
+    /// Waits until the server names more nodes to take from than this one takes from now; for ever where
+    /// it will not. What comes meanwhile goes on, whatever else the server says.
+    pub(super) async fn more(&mut self, growing: &Growing) -> Course {
+        loop {
+            let Some(again) = self.again.take() else {
+                return std::future::pending().await;
+            };
+            tokio::time::sleep_until(again).await;
+            let reached = growing.reached();
+            // This may be broken off, so whom it gave up is told when it asks for another source.
+            let fetch = self.fetch(reached.bytes, &[], reached.at.elapsed());
+            let joined = self.finder.join(&self.digest, fetch).await;
+            let Some(Turn { rank, verdict }) = joined.turn else {
+                continue;
+            };
+            self.member.ranked(rank);
+            let Verdict::Take { sources, again_ms } = verdict else {
+                continue;
+            };
+            let is_more =
+                sources.len() > self.taken && sources.iter().all(|source| !source.complete);
+            if is_more && let Some(first) = sources.first() {
+                return self.growing(first.addr, &sources, again_ms);
+            }
+            self.again = again_ms.map(later);
+        }
+    }
+
+    /// From now on it takes from one node at a time, and first from this one.
+    pub(super) fn take_from_one(&mut self, source: Holder) {
+        self.sources = 1;
+        self.takes(vec![source], None);
     }
 
     /// Bytes came.
@@ -153,4 +230,9 @@ impl Seat {
         count::handed_over(name);
         self.member.gave_up(Tried { source, fault });
     }
+}
+
+/// When to ask again that is to do so after `ms` milliseconds.
+fn later(ms: u32) -> Instant {
+    Instant::now() + Duration::from_millis(ms.into()).max(PAUSE)
 }

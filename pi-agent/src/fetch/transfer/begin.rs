@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::{
     blame::Judge,
     cache::Small,
-    checked::Frame,
-    deliver::{Progress, Transfer},
+    deliver::Transfer,
     hash::Hasher,
     open::Opener,
     parts::Parts,
+    silence::Silence,
     small::{Smalls, Unread, fits},
     stored::Stored,
     turn::Place,
@@ -108,6 +108,7 @@ impl Transfers {
             method: Method::Get,
             crowd: candidates.is_crowd(),
             chunks: candidates.is_crowd(),
+            every: 1,
         };
         let end = self.opener.deadline();
         loop {
@@ -175,10 +176,10 @@ impl Transfers {
             upstream: Some(upstream),
             parts: first.parts,
             growing: candidates.growing(),
-            frame: Frame::default(),
             candidates,
             place,
-            progress: Progress::default(),
+            silence: Silence::default(),
+            broken: false,
         })
     }
 
@@ -209,6 +210,7 @@ impl Transfers {
             method: Method::Head,
             crowd: false,
             chunks: false,
+            every: 1,
         };
         let upstream = self.opener.open(question, candidates).await?;
         let total = upstream.body.total;

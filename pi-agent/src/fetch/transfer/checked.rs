@@ -4,91 +4,123 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::counter;
-use parking_lot::Mutex;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::{
+    blame::Senders,
     count::CHECKED,
-    pump::{Pump, Pumped, Wrong},
+    ending::Ending,
+    open::Opener,
+    ordered::{Ordered, Outlet},
+    room::{Room, SIZE},
+    silence::Silence,
 };
 use crate::{
-    chunks::{CHUNK, ChunkDigest, ChunkHasher, LABEL, end_of, start_of},
+    chunks::{CHUNK, ChunkDigest, ChunkHasher, LABEL, end_of, next_of, start_of},
     content::{Growing, Noted},
-    datapath::{End, Floor, SourceError, Tap as _, fill, write_all},
-    fetch::exchange::{PeerError, Upstream},
+    datapath::{Floor, SourceError, Tap as _, fill},
+    fetch::{
+        exchange::{PeerError, Upstream},
+        want::Want,
+    },
 };
-
-/// Chunks that are in memory at the same time. A peer sends a chunk once it has it whole, so that one
-/// takes no longer than its bytes do; further ones wait in the sockets.
-static ROOM: Semaphore = Semaphore::const_new(16);
-/// Buffers that are kept for the next chunks.
-static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
-const SPARES: usize = 4;
-/// [`CHUNK`] as the size of a buffer.
-const SIZE: usize = 1 << 20;
 
 /// A chunk while it comes. It outlasts a silence of the peer.
 #[derive(Debug, Default)]
-pub(super) struct Frame {
+struct Frame {
     label: [u8; LABEL],
     labelled: usize,
-    buffer: Option<Buffer>,
+    room: Option<Room>,
     filled: usize,
     hasher: ChunkHasher,
 }
 
-/// Room for a chunk.
-#[derive(Debug)]
-struct Buffer {
-    bytes: Vec<u8>,
-    _room: SemaphorePermit<'static>,
-}
-
-/// Moves the chunks of one peer to one client.
-pub(super) struct Checked<'a, F> {
-    pub(super) pump: Pump<'a, F>,
+/// Where the chunks of a blob go, and what is known of it.
+pub(super) struct Way<'a, F> {
+    pub(super) order: Ordered<'a, F>,
     /// The blob on this node, which has its chunk list.
     pub(super) growing: &'a Growing,
-    pub(super) frame: &'a mut Frame,
+    /// Size of the blob.
+    pub(super) total: u64,
+    /// Who answers for its bytes.
+    pub(super) senders: &'a Senders,
     /// Counts bytes as they come, in which the client has none of them yet.
     pub(super) came: &'a AtomicU64,
 }
 
-impl<F: FnMut(u64) + Send> Checked<'_, F> {
-    /// Passes on what the upstream sends, from the byte at `at` on.
-    pub(super) async fn run(mut self, upstream: &mut Upstream, at: u64) -> Pumped {
+/// Moves the chunks that one peer sends to one client: all, or those of a stripe.
+pub(super) struct Checked<'a, 'b, F> {
+    way: &'b Way<'a, F>,
+    /// Who asks a silent peer whether it lives, and for what.
+    asker: (&'b Opener, &'b Want),
+    silence: Silence,
+    frame: Frame,
+}
+
+impl<'a, 'b, F: FnMut(u64) + Send> Checked<'a, 'b, F> {
+    pub(super) fn new(way: &'b Way<'a, F>, asker: (&'b Opener, &'b Want)) -> Self {
+        Self {
+            way,
+            asker,
+            silence: Silence::default(),
+            frame: Frame::default(),
+        }
+    }
+
+    /// Passes on what the upstream sends, each chunk when it is next. When it ends no chunk is on its
+    /// way to the client, so that the others may be stopped at once.
+    pub(super) async fn run(mut self, upstream: &mut Upstream) -> Ending {
         let mut floor = upstream.floor();
-        let mut moved = 0;
-        while upstream.next < upstream.body.span.end() {
-            let start = upstream.next;
-            let end = end_of(start, self.pump.total);
+        while upstream.next < self.way.total {
+            let (start, end) = (upstream.next, end_of(upstream.next, self.way.total));
             if let Err(error) = self.receive(upstream, end - start, &mut floor).await {
-                return Pumped::end(moved, End::Source(error));
+                let (peer, silence) = (upstream.peer(), &mut self.silence);
+                if silence.is_worth_waiting_for(&error, peer, self.asker).await {
+                    floor = upstream.floor();
+                    continue;
+                }
+                self.way.order.settled().await;
+                return Ending::Failed(peer, PeerError::Body(error));
             }
-            if let Err(error) = self.check(start) {
-                *self.frame = Frame::default();
-                return Pumped::wrong(moved, Wrong::Chunk(error));
-            }
-            let skip = at.saturating_sub(start).min(end - start);
-            if !self.is_right(end, skip) {
-                return Pumped::wrong(moved, Wrong::Object);
-            }
+            let digest = match self.digest(start) {
+                Ok(digest) => digest,
+                Err(error) => {
+                    self.way.order.settled().await;
+                    return Ending::Misfit(upstream.peer(), error);
+                }
+            };
             let since = Instant::now();
-            let written = write_all(self.pump.client, self.frame.rest(skip), self.pump.patience);
-            if let Err(error) = written.await {
-                return Pumped::end(moved, End::Sink(error));
+            if let Some(ending) = self.pass(upstream, (start, end), digest).await {
+                return ending;
             }
             floor.pause(since.elapsed());
-            *self.frame = Frame::default();
-            upstream.next = end;
-            let passed = end - start - skip;
-            (self.pump.moved)(passed);
-            moved += passed;
+            self.silence.ends();
+            self.frame = Frame::default();
+            upstream.next = next_of(end, upstream.every);
         }
-        Pumped::end(moved, End::Complete)
+        Ending::Complete
+    }
+
+    /// Passes the chunk on when it is next. Gives how all ends by that, if it does.
+    async fn pass(
+        &mut self,
+        upstream: &Upstream,
+        (start, end): (u64, u64),
+        digest: ChunkDigest,
+    ) -> Option<Ending> {
+        let (skip, mut outlet) = self.way.order.turn(start).await;
+        if self.way.growing.note(start_of(start), digest) == Noted::Differs {
+            return Some(Ending::Misfit(upstream.peer(), PeerError::OtherList(start)));
+        }
+        // Who passed on chunks that fit their digests is not to blame for what these say.
+        let maker = upstream.chunks.unwrap_or(upstream.peer());
+        self.way.senders.add_maker(maker);
+        if !self.is_right(&mut outlet, end, skip) {
+            return Some(Ending::Wrong);
+        }
+        let rest = self.frame.rest(skip);
+        let written = self.way.order.write(&mut outlet, rest, end).await;
+        written.err().map(Ending::Gone)
     }
 
     /// Resumes reading a chunk of `size` bytes.
@@ -98,20 +130,22 @@ impl<F: FnMut(u64) + Send> Checked<'_, F> {
         size: u64,
         floor: &mut Floor,
     ) -> Result<(), SourceError> {
+        let start = upstream.next;
         let link = &mut upstream.link;
         let meter = link.meter().clone();
+        let way = self.way;
         let came = |bytes: usize| {
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             meter.received_body(bytes);
-            self.came.fetch_add(bytes, Ordering::Relaxed);
+            way.came.fetch_add(bytes, Ordering::Relaxed);
         };
         let Frame {
             label,
             labelled,
-            buffer,
+            room,
             filled,
             hasher,
-        } = &mut *self.frame;
+        } = &mut self.frame;
         put(
             label,
             labelled,
@@ -122,12 +156,12 @@ impl<F: FnMut(u64) + Send> Checked<'_, F> {
             came(bytes.len());
         })
         .await?;
-        if buffer.is_none() {
+        if room.is_none() {
             let since = Instant::now();
-            *buffer = Buffer::new().await;
+            *room = way.order.room(start).await;
             floor.pause(since.elapsed());
         }
-        let room = buffer.as_mut().map(|buffer| buffer.bytes.as_mut_slice());
+        let room = room.as_mut().map(|room| room.bytes.as_mut_slice());
         let size = usize::try_from(size).unwrap_or(SIZE).min(SIZE);
         let room = room.and_then(|room| room.get_mut(..size));
         // The semaphore is never closed.
@@ -142,29 +176,27 @@ impl<F: FnMut(u64) + Send> Checked<'_, F> {
         .await
     }
 
-    /// Whether the chunk that begins at `start` has its digest, and the digest is that of the list.
-    fn check(&mut self, start: u64) -> Result<(), PeerError> {
+    /// The digest of the chunk that begins at `start`, if it is the one that stood before it.
+    fn digest(&mut self, start: u64) -> Result<ChunkDigest, PeerError> {
         counter!(CHECKED.name).increment(1);
         let digest = self.frame.hasher.finish();
-        if digest != ChunkDigest::from_label(self.frame.label) {
-            return Err(PeerError::WrongChunk(start));
-        }
-        match self.growing.note(start_of(start), digest) {
-            Noted::Fits => Ok(()),
-            Noted::Differs => Err(PeerError::OtherList(start)),
+        if digest == ChunkDigest::from_label(self.frame.label) {
+            Ok(digest)
+        } else {
+            Err(PeerError::WrongChunk(start))
         }
     }
 
     /// Whether the object is right, where it is hashed on its way and ends with this chunk.
-    fn is_right(&mut self, end: u64, skip: u64) -> bool {
-        let Some(hasher) = &mut *self.pump.hasher else {
+    fn is_right(&self, outlet: &mut Outlet<'a, F>, end: u64, skip: u64) -> bool {
+        let Some(hasher) = &mut *outlet.pump.hasher else {
             return true;
         };
         hasher.look(self.frame.rest(skip));
-        if end < self.pump.total {
+        if end < self.way.total {
             return true;
         }
-        let hasher = self.pump.hasher.take();
+        let hasher = outlet.pump.hasher.take();
         hasher.is_none_or(super::hash::Hasher::matches)
     }
 }
@@ -173,31 +205,10 @@ impl Frame {
     /// The chunk's bytes but for the first `skip`.
     fn rest(&self, skip: u64) -> &[u8] {
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        let bytes = self.buffer.as_ref().map(|buffer| &buffer.bytes);
+        let bytes = self.room.as_ref().map(|room| &room.bytes);
         bytes
             .and_then(|bytes| bytes.get(skip..self.filled))
             .unwrap_or_default()
-    }
-}
-
-impl Buffer {
-    /// A buffer, once there is room for it.
-    async fn new() -> Option<Self> {
-        let room = ROOM.acquire().await.ok()?;
-        let spare = SPARE.lock().pop();
-        Some(Self {
-            bytes: spare.unwrap_or_else(|| vec![0; SIZE]),
-            _room: room,
-        })
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let mut spare = SPARE.lock();
-        if spare.len() < SPARES {
-            spare.push(std::mem::take(&mut self.bytes));
-        }
     }
 }
 

@@ -14,17 +14,21 @@ use tracing::debug;
 
 use super::{
     blame::{Judge, Senders},
-    checked::{Checked, Frame},
+    checked::Way,
+    ending::Ending,
     hash::Hasher,
     open::Opener,
+    ordered::Ordered,
     parts::Parts,
-    pump::{Pump, Pumped, Wrong},
+    pump::Pump,
+    silence::Silence,
     stored::Stored,
+    striped::Striped,
     turn::Place,
 };
 use crate::{
     content::{Growing, verdict::Watch},
-    datapath::{End, Patience, SourceError},
+    datapath::{Patience, SourceError},
     fetch::{
         exchange::{Ask, PeerError, Question, Upstream},
         peers::Candidates,
@@ -35,8 +39,6 @@ use crate::{
 
 /// A transfer without progress for this long gives up its turn.
 const HELD_UP: Duration = Duration::from_secs(1);
-/// Probes of a silent but live peer until it is given up: ten seconds.
-const SILENT: u32 = 10;
 
 /// A large object, or a part of one, that a peer is ready to send.
 #[derive(Debug)]
@@ -53,8 +55,6 @@ pub(crate) struct Transfer {
     pub(super) upstream: Option<Upstream>,
     /// The blob as it grows on this node, where it is fetched in a crowd.
     pub(super) growing: Option<Arc<Growing>>,
-    /// The chunk that comes now.
-    pub(super) frame: Frame,
     /// How an open-ended range is cut up.
     pub(super) parts: Option<Parts>,
     pub(super) hasher: Option<Hasher>,
@@ -63,18 +63,10 @@ pub(crate) struct Transfer {
     /// Who sent bytes of it, and of the other ranges that containerd will judge together with it.
     pub(super) senders: Arc<Senders>,
     pub(super) place: Place,
-    pub(super) progress: Progress,
-}
-
-/// What happened to a transfer so far.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
+    /// That of the peer that sends now.
+    pub(super) silence: Silence,
     /// Whether the last peer failed, so that another one has to resume.
-    broken: bool,
-    /// Consecutive probes in which a peer that is still fetching the object sent nothing.
-    silent: u32,
-    /// How many bytes that peer had by the last look.
-    reached: u64,
+    pub(super) broken: bool,
 }
 
 /// How a transfer ended.
@@ -136,65 +128,52 @@ impl Transfer {
             let Some(mut upstream) = self.upstream_at(at).await else {
                 return Delivery::Short;
             };
-            if std::mem::take(&mut self.progress.broken) {
+            if std::mem::take(&mut self.broken) {
                 self.opener.resumed();
             }
-            let peer = upstream.peer();
             let until = upstream.body.span.end().min(self.span.end());
-            let Pumped { relayed, wrong } = self
+            let (count, ending) = self
                 .move_to(&mut upstream, client, (at, until), moved)
                 .await;
-            at += relayed.moved;
-            if relayed.moved > 0 {
-                self.progress.silent = 0;
+            at += count;
+            if count > 0 {
+                self.silence.ends();
                 self.candidates.moved();
             }
-            if relayed.moved > 0 || matches!(wrong, Some(Wrong::Object)) {
-                // A peer that relays chunks matching their digests is not blamed for a false list: its
-                // maker is.
-                match upstream.chunks {
-                    Some(maker) => self.senders.add_maker(maker),
-                    None => self.senders.add(peer),
-                }
-            }
-            match (relayed.end, wrong) {
-                (_, Some(Wrong::Object)) => {
-                    self.judge.blame(&self.want.digest, &self.senders);
-                    return Delivery::Short;
-                }
-                (_, Some(Wrong::Chunk(error))) => {
-                    self.judge.misfit(&self.want.digest, peer, &error);
-                    self.candidates.failed(peer, error);
-                    self.progress.broken = at > self.span.start();
-                }
-                (end, None) => {
-                    if let Some(delivery) = self.ended(end, upstream, (at, until)).await {
-                        return delivery;
-                    }
-                }
+            if let Some(delivery) = self.ended(ending, upstream, (at, until)).await {
+                return delivery;
             }
         }
         Delivery::Complete
     }
 
-    /// Handles the end or the silence of an upstream. Returns the result if the delivery is over.
+    /// What the peers sent is over. Gives how the delivery ends by that, if it does.
     async fn ended(
         &mut self,
-        end: End,
+        ending: Ending,
         upstream: Upstream,
         (at, until): (u64, u64),
     ) -> Option<Delivery> {
-        match end {
-            End::Complete => self.delivered(upstream, until),
-            End::Source(error) if self.is_worth_waiting_for(&upstream, &error).await => {
+        match ending {
+            Ending::Complete => self.delivered(upstream, until),
+            Ending::Misfit(peer, error) => {
+                self.judge.misfit(&self.want.digest, peer, &error);
+                self.fail(peer, error, at);
+            }
+            Ending::Failed(_, PeerError::Body(error))
+                if self.is_worth_waiting_for(&upstream, &error).await =>
+            {
                 self.upstream = Some(upstream);
             }
-            End::Source(error) => {
-                self.progress.silent = 0;
-                self.fail(upstream.peer(), error);
-                self.progress.broken = at > self.span.start();
+            Ending::Failed(peer, error) => self.fail(peer, error, at),
+            // Whom to take from is known already.
+            Ending::More => {}
+            Ending::Unstriped => self.candidates.take_from_one(upstream.peer()),
+            Ending::Wrong => {
+                self.judge.blame(&self.want.digest, &self.senders);
+                return Some(Delivery::Short);
             }
-            End::Sink(error) => {
+            Ending::Gone(error) => {
                 debug!(digest = %self.want.digest, %error, "containerd went away");
                 return Some(Delivery::Gone);
             }
@@ -212,19 +191,34 @@ impl Transfer {
         self.candidates.again(peer);
     }
 
-    fn fail(&mut self, peer: Holder, error: SourceError) {
-        self.candidates.failed(peer, PeerError::Body(error));
+    /// Whether a peer that sends nothing is to be waited for. Where chunks come, that is seen to for each
+    /// stripe.
+    async fn is_worth_waiting_for(&mut self, upstream: &Upstream, error: &SourceError) -> bool {
+        let asker = (&*self.opener, &self.want);
+        upstream.growing
+            && upstream.chunks.is_none()
+            && (self.silence)
+                .is_worth_waiting_for(error, upstream.peer(), asker)
+                .await
     }
 
-    /// Moves bytes while it is this request's turn, and gives the turn up when they do not move.
+    fn fail(&mut self, peer: Holder, error: PeerError, at: u64) {
+        self.silence = Silence::default();
+        self.candidates.failed(peer, error);
+        self.broken = at > self.span.start();
+    }
+
+    /// Moves bytes while it is this request's turn, and gives the turn up when they do not move. Gives
+    /// how many were passed on.
     async fn move_to(
         &mut self,
         upstream: &mut Upstream,
         client: &TcpStream,
         (at, until): (u64, u64),
         moved: &mut (impl FnMut(u64) + Send),
-    ) -> Pumped {
+    ) -> (u64, Ending) {
         let count = AtomicU64::new(0);
+        let question = question(&self.want, self.candidates.is_crowd(), at, None);
         let pump = Pump {
             client,
             patience: Patience(self.patience),
@@ -236,22 +230,29 @@ impl Transfer {
             },
         };
         let mut before = 0;
-        let (growing, frame) = (self.growing.as_deref(), &mut self.frame);
+        let growing = self.growing.as_deref();
         if let Some(growing) = growing {
             growing.came_from(upstream.chunks.unwrap_or(upstream.peer()));
         }
+        let (candidates, senders, total) = (&mut self.candidates, &self.senders, self.total);
         let pumping = async {
             match growing.filter(|_| upstream.chunks.is_some()) {
                 Some(growing) => {
-                    let checked = Checked {
-                        pump,
+                    let way = Way {
+                        order: Ordered::new(pump, at),
                         growing,
-                        frame,
+                        total,
+                        senders,
                         came: &count,
                     };
-                    checked.run(upstream, at).await
+                    let striped = Striped {
+                        opener: &self.opener,
+                        way,
+                        question,
+                    };
+                    striped.run(upstream, candidates).await
                 }
-                None => pump.run(upstream, until).await,
+                None => pump.run(upstream, until, senders).await,
             }
         };
         let mut pumping = std::pin::pin!(pumping);
@@ -303,35 +304,23 @@ impl Transfer {
             Some(parts) => Some(parts.next(at, self.place.flight()).min(self.span.end())),
             None => Some(self.span.end()).filter(|end| *end < self.total),
         };
-        let question = Question {
-            want: &self.want,
-            ask: Ask { start: at, end },
-            method: Method::Get,
-            crowd: self.candidates.is_crowd(),
-            chunks: self.candidates.is_crowd(),
-        };
-        self.frame = Frame::default();
+        let question = question(&self.want, self.candidates.is_crowd(), at, end);
         let opened = self.opener.open(question, &mut self.candidates).await;
         if opened.is_some() || question.crowd || !self.candidates.ask_again(at).await {
             return opened;
         }
         self.opener.open(question, &mut self.candidates).await
     }
+}
 
-    /// Whether a peer that sends nothing is to be waited for: it waits itself, and is alive.
-    async fn is_worth_waiting_for(&mut self, upstream: &Upstream, error: &SourceError) -> bool {
-        if !upstream.growing || !matches!(error, SourceError::Stalled) {
-            return false;
-        }
-        self.progress.silent += 1;
-        let Some(reached) = self.opener.reached(&self.want, upstream.peer()).await else {
-            return false;
-        };
-        // It sends chunks whole, and its next one comes.
-        if reached > self.progress.reached {
-            self.progress.silent = 0;
-        }
-        self.progress.reached = reached;
-        self.progress.silent < SILENT
+/// What is asked of a peer that is to send the bytes from `start` on.
+fn question(want: &Want, crowd: bool, start: u64, end: Option<u64>) -> Question<'_> {
+    Question {
+        want,
+        ask: Ask { start, end },
+        method: Method::Get,
+        crowd,
+        chunks: crowd,
+        every: 1,
     }
 }

@@ -73,6 +73,15 @@ impl Opener {
         }
     }
 
+    /// Asks one peer of a crowd.
+    pub(super) async fn ask(
+        &self,
+        question: Question<'_>,
+        peer: Holder,
+    ) -> Result<Upstream, PeerError> {
+        self.attempt(question, peer).await.1
+    }
+
     /// How many bytes a peer that sends nothing has, if it is still getting the object.
     pub(super) async fn reached(&self, want: &Want, peer: Holder) -> Option<u64> {
         self.exchanges.reached(want, peer).await
@@ -98,6 +107,10 @@ impl Opener {
         // Those asked before the newest one, which it may overtake.
         let mut waited_for: Vec<Holder> = Vec::new();
         let mut hedge: Option<Hedge<'_>> = None;
+        let question = Question {
+            every: candidates.stripes(),
+            ..question
+        };
         loop {
             if running.is_empty() {
                 hedge = None;

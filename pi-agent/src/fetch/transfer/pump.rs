@@ -1,13 +1,11 @@
 //! Moves the bytes of one upstream to containerd.
 
+use piccolo_api::Holder;
 use tokio::net::TcpStream;
 
-use super::hash::Hasher;
+use super::{blame::Senders, ending::Ending, hash::Hasher};
 use crate::{
-    datapath::{
-        End, Floor, Patience, Relayed, SourceError, Tally, Tap as _, copy, read_exact, relay,
-        write_all,
-    },
+    datapath::{End, Floor, Patience, Tally, Tap as _, copy, read_exact, relay, write_all},
     fetch::exchange::{PeerError, Upstream},
     sockets::Meter,
 };
@@ -27,23 +25,6 @@ pub(super) struct Pump<'a, F> {
     pub(super) moved: F,
 }
 
-/// What a pump did.
-#[derive(Debug)]
-pub(super) struct Pumped {
-    pub(super) relayed: Relayed,
-    /// What turned out to be wrong of the bytes.
-    pub(super) wrong: Option<Wrong>,
-}
-
-/// Bytes that are wrong.
-#[derive(Debug)]
-pub(super) enum Wrong {
-    /// Some of the object's, which were passed on but for the last.
-    Object,
-    /// Those of a chunk, or its digest. None of them was passed on.
-    Chunk(PeerError),
-}
-
 /// Counts bytes on both sides of a relay.
 struct Passed<'a, F> {
     meter: Meter,
@@ -51,8 +32,22 @@ struct Passed<'a, F> {
 }
 
 impl<F: FnMut(u64) + Send> Pump<'_, F> {
-    /// Passes on what the upstream sends, to before `until`.
-    pub(super) async fn run(mut self, upstream: &mut Upstream, until: u64) -> Pumped {
+    /// Passes on what the upstream sends, to before `until`. Gives how many bytes that was.
+    pub(super) async fn run(
+        self,
+        upstream: &mut Upstream,
+        until: u64,
+        senders: &Senders,
+    ) -> (u64, Ending) {
+        let (moved, ending) = self.move_to(upstream, until).await;
+        if moved > 0 || matches!(ending, Ending::Wrong) {
+            senders.add(upstream.peer());
+        }
+        (moved, ending)
+    }
+
+    async fn move_to(mut self, upstream: &mut Upstream, until: u64) -> (u64, Ending) {
+        let peer = upstream.peer();
         let mut floor = upstream.floor();
         let mut tally = Passed {
             meter: upstream.link.meter().clone(),
@@ -72,7 +67,7 @@ impl<F: FnMut(u64) + Send> Pump<'_, F> {
             hasher.look(&here);
         }
         if let Err(error) = write_all(self.client, &here, self.patience).await {
-            return Pumped::end(0, End::Sink(error));
+            return (0, Ending::Gone(error));
         }
         tally.went(total);
         let length = free - upstream.next - total;
@@ -93,16 +88,15 @@ impl<F: FnMut(u64) + Send> Pump<'_, F> {
         total += relayed.moved;
         upstream.next += total;
         if !hold || !matches!(relayed.end, End::Complete) {
-            return Pumped::end(total, relayed.end);
+            return (total, ending(relayed.end, peer));
         }
         let last = Last {
             client,
             patience,
             hasher: self.hasher,
         };
-        let mut judged = last.judge(upstream, until, &mut floor, &mut tally).await;
-        judged.relayed.moved += total;
-        judged
+        let (held, ending) = last.judge(upstream, until, &mut floor, &mut tally).await;
+        (total + held, ending)
     }
 }
 
@@ -122,7 +116,7 @@ impl Last<'_> {
         until: u64,
         floor: &mut Floor,
         tally: &mut impl Tally,
-    ) -> Pumped {
+    ) -> (u64, Ending) {
         let held = until - upstream.next;
         let mut bytes = upstream.link.inbox.take(held).to_vec();
         let here = bytes.len();
@@ -131,37 +125,30 @@ impl Last<'_> {
         let rest = bytes.get_mut(here..).unwrap_or_default();
         let read = read_exact(&upstream.link.stream, rest, floor, |n| tally.came(n)).await;
         if let Err(error) = read {
-            return Pumped::end(0, End::Source(error));
+            return (0, ending(End::Source(error), upstream.peer()));
         }
         if let Some(mut hasher) = self.hasher.take() {
             hasher.look(&bytes);
             if !hasher.matches() {
-                return Pumped::wrong(0, Wrong::Object);
+                return (0, Ending::Wrong);
             }
         }
         match write_all(self.client, &bytes, self.patience).await {
             Ok(()) => {
                 tally.went(held);
-                Pumped::end(held, End::Complete)
+                (held, Ending::Complete)
             }
-            Err(error) => Pumped::end(0, End::Sink(error)),
+            Err(error) => (0, Ending::Gone(error)),
         }
     }
 }
 
-impl Pumped {
-    pub(super) fn end(moved: u64, end: End) -> Self {
-        Self {
-            relayed: Relayed { moved, end },
-            wrong: None,
-        }
-    }
-
-    pub(super) fn wrong(moved: u64, wrong: Wrong) -> Self {
-        Self {
-            wrong: Some(wrong),
-            ..Self::end(moved, End::Source(SourceError::Ended))
-        }
+/// How what the peer sent ended.
+fn ending(end: End, peer: Holder) -> Ending {
+    match end {
+        End::Complete => Ending::Complete,
+        End::Source(error) => Ending::Failed(peer, PeerError::Body(error)),
+        End::Sink(error) => Ending::Gone(error),
     }
 }
 

@@ -86,6 +86,7 @@ impl Smalls {
             ask: Ask::WHOLE,
             method: Method::Get,
             crowd: candidates.is_crowd(),
+            every: 1,
             chunks: false,
         };
         let end = self.opener.deadline();
