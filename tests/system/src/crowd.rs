@@ -1,6 +1,7 @@
 //! A crowd on a bed: nodes in shaped racks that pull at once what nobody has.
 
 pub mod cases;
+pub mod disk;
 pub mod faults;
 pub mod figures;
 
@@ -59,6 +60,8 @@ pub struct CrowdSetup<'a> {
     pub links: Links,
     /// The arguments of every agent.
     pub agents: &'a [&'a str],
+    /// From how many nodes a rack's gateway takes.
+    pub stripes: u8,
     /// How long a pull may take before it counts as one that hangs.
     pub deadline: Duration,
 }
@@ -132,7 +135,8 @@ impl Crowd {
             file.write_all(setup.settings.as_bytes())?;
             node.containerd.start()?;
         }
-        bed.start_server(&SERVER)?;
+        let stripes = format!("--swarm-stripes={}", setup.stripes);
+        bed.start_server(&[&SERVER[..], &[&stripes]].concat())?;
         bed.start_agents(setup.agents)?;
         let deadline = setup.deadline;
         let crowd = Self { bed, deadline };

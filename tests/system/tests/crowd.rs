@@ -1,8 +1,6 @@
 //! A flash crowd: all nodes pull at the same moment what nobody has.
 
 use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt as _,
     thread,
     time::{Duration, Instant},
 };
@@ -11,7 +9,10 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
 use system_tests::{
     APP, PULL,
-    crowd::{Crowd, CrowdSetup, Links, ON, Pulled},
+    crowd::{
+        Crowd, CrowdSetup, Links, ON, Pulled,
+        disk::{arriving, damage},
+    },
     on_each_release, pull,
 };
 use testbed::{Agent, Bed, Release, wait_until};
@@ -35,6 +36,7 @@ fn crowd(release: Release, racks: &[u8], agents: &[&str]) -> Result<Crowd> {
             registry: 80,
         },
         agents,
+        stripes: 1,
         deadline: PULL,
     })
 }
@@ -182,33 +184,6 @@ fn nodes_that_take_no_part_pull_as_before() -> Result<()> {
     let copies = pull_on_all(&crowd, &[16])?.registry_copies;
     assert!(copies <= 2.1, "{copies} copies from the registry");
     Ok(())
-}
-
-/// Waits until a layer that a node is pulling has a number of bytes, and opens what it has of it.
-fn arriving(node: &testbed::Node, bytes: u64) -> Result<(File, u64)> {
-    let ingests = node.containerd.content().join("ingest");
-    let end = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < end {
-        for entry in fs::read_dir(&ingests).into_iter().flatten() {
-            let data = entry?.path().join("data");
-            let Ok(data) = File::options().read(true).write(true).open(data) else {
-                continue;
-            };
-            let size = data.metadata()?.len();
-            if size >= bytes {
-                return Ok((data, size));
-            }
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Err(anyhow!("{bytes} bytes do not come to {}", node.host.name))
-}
-
-/// Damages a file, as a bad disk does: containerd has verified the byte on its way, and does not see it.
-fn damage(data: &File, at: u64) -> Result<()> {
-    let mut byte = [0];
-    data.read_exact_at(&mut byte, at)?;
-    Ok(data.write_all_at(&[!byte[0]], at)?)
 }
 
 fn agent(node: &testbed::Node) -> Result<&Agent> {

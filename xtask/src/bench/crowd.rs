@@ -13,13 +13,22 @@ use crate::shell;
 
 /// containerd as the program of the system tests numbers it.
 const PULLERS: [&str; 4] = ["1.6", "1.7", "2.1", "2.1-ranges"];
-const CASES: [&str; 8] = [
-    "cold", "layers", "nic", "arrivals", "warm", "few", "pair", "alone",
+const CASES: [&str; 9] = [
+    "cold",
+    "layers",
+    "nic",
+    "nic-striped",
+    "arrivals",
+    "warm",
+    "few",
+    "pair",
+    "alone",
 ];
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// The crowds: cold (nobody has it, one layer), layers (six), nic (the nodes' links bind),
+    /// nic-striped (the same, and gateways take from two nodes of another rack),
     /// arrivals (spread over the pull's length), warm (one holder), few and pair (three and one
     /// that ask a holder), alone (one node).
     #[arg(long, value_delimiter = ',', default_values = CASES, value_parser = CASES)]

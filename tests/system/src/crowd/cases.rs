@@ -20,6 +20,8 @@ const NIC_BINDS: Links = Links {
     uplink: 200,
     registry: 200,
 };
+/// From how many of another rack's four nodes a gateway takes where it takes from several.
+const STRIPES: u8 = 2;
 const AT_ONCE: Duration = Duration::ZERO;
 /// containerd 2 fetches a layer by several open-ended ranges then.
 const PARALLEL: &str = r#"
@@ -75,12 +77,19 @@ pub struct Row {
 type Run = fn(&Bench<'_>) -> Result<Row>;
 
 /// The cases by name.
-pub const CASES: [(&str, Run); 8] = [
-    ("cold", |bench| bench.cold(REGISTRY_BINDS, &[128], AT_ONCE)),
-    ("layers", |bench| bench.cold(REGISTRY_BINDS, &SIX, AT_ONCE)),
-    ("nic", |bench| bench.cold(NIC_BINDS, &[128], AT_ONCE)),
+pub const CASES: [(&str, Run); 9] = [
+    ("cold", |bench| {
+        bench.cold((REGISTRY_BINDS, 1), &[128], AT_ONCE)
+    }),
+    ("layers", |bench| {
+        bench.cold((REGISTRY_BINDS, 1), &SIX, AT_ONCE)
+    }),
+    ("nic", |bench| bench.cold((NIC_BINDS, 1), &[128], AT_ONCE)),
+    ("nic-striped", |bench| {
+        bench.cold((NIC_BINDS, STRIPES), &[128], AT_ONCE)
+    }),
     ("arrivals", |bench| {
-        bench.cold(REGISTRY_BINDS, &[128], Duration::from_secs(20))
+        bench.cold((REGISTRY_BINDS, 1), &[128], Duration::from_secs(20))
     }),
     ("warm", |bench| bench.warm(11)),
     ("few", |bench| bench.few(3)),
@@ -111,13 +120,14 @@ impl Bench<'_> {
         run(self).with_context(|| format!("{} with containerd {}", self.case, self.puller.name))
     }
 
-    fn start(&self, links: Links, agents: &[&str]) -> Result<Crowd> {
+    fn start(&self, links: Links, stripes: u8, agents: &[&str]) -> Result<Crowd> {
         Crowd::start(&CrowdSetup {
             release: self.puller.release,
             settings: self.puller.settings,
             racks: self.racks,
             links,
             agents,
+            stripes,
             deadline: DEADLINE,
         })
     }
@@ -136,8 +146,8 @@ impl Bench<'_> {
     }
 
     /// Nobody has it; compared with one node that pulls from the idle registry.
-    fn cold(&self, links: Links, layers: &[u32], spread: Duration) -> Result<Row> {
-        let crowd = self.start(links, &[ON])?;
+    fn cold(&self, (links, stripes): (Links, u8), layers: &[u32], spread: Duration) -> Result<Row> {
+        let crowd = self.start(links, stripes, &[ON])?;
         let reference = solo(&crowd, layers)?;
         let image = crowd.push("crowd", layers)?;
         let pulled = crowd.pull(&image, &crowd.all(), spread)?;
@@ -146,7 +156,7 @@ impl Bench<'_> {
 
     /// One node has it; compared with one pull from that node.
     fn warm(&self, askers: usize) -> Result<Row> {
-        let crowd = self.start(NIC_BINDS, &[ON])?;
+        let crowd = self.start(NIC_BINDS, 1, &[ON])?;
         let reference = from_holder(&crowd, "solo", &[1])?.median();
         let pulled = from_holder(&crowd, "crowd", &crowd.all()[1..=askers])?;
         Ok(self.row(reference, &pulled))
@@ -155,17 +165,17 @@ impl Bench<'_> {
     /// One node has it, and few ask; compared with the same without the swarm.
     fn few(&self, askers: usize) -> Result<Row> {
         let nodes: Vec<_> = (1..=askers).collect();
-        let off = self.start(NIC_BINDS, &["--swarm=off"])?;
+        let off = self.start(NIC_BINDS, 1, &["--swarm=off"])?;
         let reference = from_holder(&off, "crowd", &nodes)?.median();
         drop(off);
-        let crowd = self.start(NIC_BINDS, &[ON])?;
+        let crowd = self.start(NIC_BINDS, 1, &[ON])?;
         let pulled = from_holder(&crowd, "crowd", &nodes)?;
         Ok(self.row(reference, &pulled))
     }
 
     /// One node, and nobody has it; compared with the registry alone.
     fn alone(&self) -> Result<Row> {
-        let crowd = self.start(REGISTRY_BINDS, &[ON])?;
+        let crowd = self.start(REGISTRY_BINDS, 1, &[ON])?;
         let reference = solo(&crowd, &[128])?;
         let image = crowd.push("crowd", &[128])?;
         let pulled = crowd.pull(&image, &[0], AT_ONCE)?;

@@ -173,6 +173,7 @@ impl Lab {
             racks: &RACKS,
             links: LINKS,
             agents: AGENT,
+            stripes: 1,
             deadline: DEADLINE,
         })?;
         let mut lab = Self {
