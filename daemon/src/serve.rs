@@ -68,6 +68,8 @@ struct Taken {
 /// The kernel's send buffer of a connection, in bytes; half of it is bookkeeping. A slow client
 /// shows progress whenever it has read about a third of this.
 const SEND_BUFFER: usize = 64 << 10;
+/// How long to wait when the process is out of descriptors.
+const RETRY: Duration = Duration::from_millis(50);
 /// Bytes of a request's head; a longer one is answered 431.
 const HEAD: usize = 16 << 10;
 
@@ -116,7 +118,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope:
     }
 }
 
-async fn accept(
+/// The next connection, or `None` once the scope drains. `failing` tells of what keeps connections
+/// from being accepted.
+pub async fn accept(
     listener: &TcpListener,
     scope: &Scope,
     failing: &Spell,
@@ -136,7 +140,7 @@ async fn accept(
                 failing.happened(|times| {
                     warn!(%error, times, "connections cannot be accepted");
                 });
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

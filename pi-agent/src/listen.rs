@@ -4,11 +4,14 @@ mod session;
 
 pub(crate) use self::session::{Client, Limits, Refused, Service, serve};
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use daemon::{
     scope::Scope,
-    serve::places::{Full, Place, Places},
+    serve::{
+        accept,
+        places::{Full, Place, Places},
+    },
     spell::Spell,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -26,8 +29,6 @@ pub(crate) struct Accepted {
 
 /// Connections beyond the regular ones, which are told that the listener is busy.
 const SPARE: usize = 64;
-/// How long to wait when the process is out of descriptors.
-const RETRY: Duration = Duration::from_millis(50);
 
 /// Accepts connections until the scope drains, at most `most` at once and `per_address` of each
 /// address. A further one takes the place of one that waits for a request, or one of a few spare
@@ -45,6 +46,7 @@ pub(crate) async fn accept_all<F>(
     let failing = Spell::new("connections are accepted again");
     let full = Spell::new("there is room for connections again");
     while let Some((stream, remote)) = accept(listener, scope, &failing).await {
+        sockets::prepare(&stream);
         match places.take(remote.ip()).await {
             Ok(place) => {
                 full.is_well();
@@ -64,34 +66,6 @@ pub(crate) async fn accept_all<F>(
                     };
                     warn!(%remote, times, "a connection is closed: {of}");
                 });
-            }
-        }
-    }
-}
-
-/// The next connection, or `None` once the scope drains.
-async fn accept(
-    listener: &TcpListener,
-    scope: &Scope,
-    failing: &Spell,
-) -> Option<(TcpStream, SocketAddr)> {
-    loop {
-        let accepted = tokio::select! {
-            () = scope.draining() => return None,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, remote)) => {
-                failing.is_well();
-                sockets::prepare(&stream);
-                return Some((stream, remote));
-            }
-            Err(error) => {
-                // Out of descriptors, mostly: the listener still works once some are closed.
-                failing.happened(|times| {
-                    warn!(%error, times, "connections cannot be accepted");
-                });
-                tokio::time::sleep(RETRY).await;
             }
         }
     }
