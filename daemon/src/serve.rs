@@ -4,7 +4,14 @@ pub mod addresses;
 mod patient;
 pub mod places;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
@@ -158,8 +165,13 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let open = Arc::downgrade(&taken.open);
     let (answering, answered) = (Arc::clone(&taken.place), Arc::clone(&taken.place));
+    let is_last = Arc::new(AtomicBool::new(false));
+    let last = Arc::clone(&is_last);
     let service = router.map_request(move |request: http::Request<hyper::body::Incoming>| {
-        answering.answers();
+        // It was told to make room, and this request was there already.
+        if !answering.answers() {
+            last.store(true, Relaxed);
+        }
         let mut request = request.map(axum::body::Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(peer));
@@ -184,7 +196,12 @@ async fn connection(
         result = connection.as_mut() => result,
         () = taken.place.evicted() => {
             (limits.dropped)(Dropped::Evicted);
-            Ok(())
+            if is_last.load(Relaxed) {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            } else {
+                Ok(())
+            }
         }
         () = scope.draining() => {
             connection.as_mut().graceful_shutdown();

@@ -45,11 +45,16 @@ impl Policy {
 
     /// Whether a repository is shared.
     ///
-    /// Names are compared as they are resolved: hosts have no case, and a registry has one name.
+    /// Names are compared as they are resolved: hosts have no case, and a registry has one name. With
+    /// a star in its registry a pattern may also cover the name as it is written, as `*:443` does.
     pub fn shares(&self, registry: &str, repository: &str) -> bool {
-        let registry = canonical(registry);
+        let names = [canonical(registry), registry.to_ascii_lowercase()];
         let repository = repository.to_ascii_lowercase();
-        let any = |list: &[Pattern]| list.iter().any(|p| p.matches(&registry, &repository));
+        let covers = |pattern: &Pattern| {
+            let mut names = names.iter();
+            names.any(|registry| pattern.matches(registry, &repository))
+        };
+        let any = |list: &[Pattern]| list.iter().any(covers);
         (self.allow.is_empty() || any(&self.allow)) && !any(&self.deny)
     }
 }
@@ -119,6 +124,12 @@ mod tests {
             ("[2001:db8::1]:5000/*", "[2001:DB8:0::1]:5000/a"),
             ("*.corp/*", "R1.CORP/a"),
             ("*/secret/*", "reg.test/Secret/y"),
+            ("reg.test/secret/*", "reg.test:0443/secret/y"),
+            ("reg.test:5000", "reg.test:05000/secret/y"),
+            ("*.corp:443/*", "r1.corp:443/x"),
+            ("reg.test:*", "reg.test:443/x"),
+            ("registry-*.docker.io/*", "registry-1.docker.io/a"),
+            ("*.docker.io", "registry-1.docker.io/a"),
         ] {
             assert!(!check(&[], &[pattern], name), "{pattern} and {name}");
             assert!(check(&[pattern], &[], name), "{pattern} and {name}");

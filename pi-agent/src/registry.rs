@@ -109,6 +109,11 @@ fn address(host: &str) -> Option<IpAddr> {
 pub(crate) fn canonical(registry: &str) -> String {
     let lower = registry.to_ascii_lowercase();
     let (host, port) = host_and_port(&lower);
+    // As numbers: `0443` is dialled as 443.
+    let number = port
+        .and_then(|port| port.parse::<u16>().ok())
+        .map(|port| port.to_string());
+    let port = number.as_deref().or(port);
     let host = match address(host) {
         Some(IpAddr::V6(address)) => format!("[{address}]"),
         _ => host.trim_end_matches('.').to_owned(),

@@ -11,7 +11,9 @@ use tokio::{
 use super::addresses::{Addresses, ConnectionSlot};
 
 /// How long a new connection waits for the place of one that is evicted.
-const EVICTION: Duration = Duration::from_millis(250);
+const EVICTION: Duration = Duration::from_millis(80);
+/// How many are told to make room for one.
+const EVICTIONS: usize = 3;
 
 /// The places of a listener. When all are taken, a new connection evicts the one that has waited
 /// longest for a request. When none waits, it gets one of a few spare places.
@@ -93,11 +95,15 @@ impl Places {
 
     async fn make_room(&self) -> Option<(OwnedSemaphorePermit, bool)> {
         let shared = &self.0;
-        if shared.waiting.lock().evict() {
+        for _ in 0..EVICTIONS {
+            if !shared.waiting.lock().evict() {
+                break;
+            }
             let regular = Arc::clone(&shared.regular).acquire_owned();
             if let Ok(Ok(permit)) = timeout(EVICTION, regular).await {
                 return Some((permit, false));
             }
+            // Its request came at the same moment.
         }
         let spare = Arc::clone(&shared.spare).try_acquire_owned();
         Some((spare.ok()?, true))
@@ -121,8 +127,12 @@ impl Place {
         self.is_spare
     }
 
-    /// The connection waits for a request from now on, and may be evicted.
+    /// The connection waits for a request from now on, and may be evicted. One with a spare place is
+    /// not: its end frees no regular place.
     pub fn waits(&self) {
+        if self.is_spare {
+            return;
+        }
         let mut waits = self.waits.lock();
         if waits.is_none() {
             let mut list = self.places.waiting.lock();
@@ -203,10 +213,28 @@ mod tests {
         let regular = places.take(address(1)).await.expect("a place");
         assert!(regular.answers());
         let spare = places.take(address(1)).await.expect("a spare place");
-        assert!(spare.is_spare() && spare.answers());
+        assert!(spare.is_spare());
+        // The spare one waits for a request, and still nobody waits for its place.
+        let since = tokio::time::Instant::now();
         assert_eq!(places.take(address(1)).await.unwrap_err(), Full::All);
+        assert_eq!(since.elapsed(), Duration::ZERO);
+        assert!(!is_evicted(&spare).await);
         drop(regular);
         assert!(!places.take(address(1)).await.expect("a place").is_spare());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_request_came_at_the_same_moment_the_next_one_makes_room() {
+        let places = Places::new(2, 1, 9);
+        let first = places.take(address(1)).await.expect("a place");
+        let second = places.take(address(1)).await.expect("a place");
+        let (new, ()) = tokio::join!(places.take(address(2)), async {
+            tokio::task::yield_now().await;
+            assert!(!first.answers(), "it was told to go");
+            second.evicted().await;
+            drop(second);
+        });
+        assert!(!new.expect("a place").is_spare());
     }
 
     #[tokio::test(start_paused = true)]

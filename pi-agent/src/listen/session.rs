@@ -32,6 +32,9 @@ pub(crate) struct Client<'a> {
     pub(crate) limits: Limits,
 }
 
+/// How long a connection with a spare place may take for its request.
+const SPARE: Duration = Duration::from_secs(1);
+
 /// Why a request is refused before an object is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -115,9 +118,15 @@ pub(crate) async fn serve(service: &impl Service, scope: &Scope) {
 async fn turn(service: &impl Service, next: Next, scope: &Scope) -> Connection {
     match next {
         Next::Request(request, length) => {
-            service.client().place.answers();
+            let place = service.client().place;
+            // One that was told to make room as its request came does so after the reply.
+            let stays = place.answers() && !place.is_spare();
+            let connection = match request.connection(scope) {
+                Connection::KeepAlive if stays => Connection::KeepAlive,
+                _ => Connection::Close,
+            };
             service.received(length);
-            answer(service, &request, request.connection(scope)).await
+            answer(service, &request, connection).await
         }
         Next::Invalid(length) => {
             service.received(length);
@@ -133,7 +142,15 @@ async fn turn(service: &impl Service, next: Next, scope: &Scope) -> Connection {
 
 /// Waits for the next request, ending early when the scope drains.
 async fn next(service: &impl Service, inbox: &mut Inbox, scope: &Scope) -> Next {
-    let Client { stream, limits, .. } = service.client();
+    let Client {
+        stream,
+        place,
+        mut limits,
+    } = service.client();
+    if place.is_spare() {
+        limits.idle = limits.idle.min(SPARE);
+        limits.head = limits.head.min(SPARE);
+    }
     if inbox.len() == 0 {
         let begun = tokio::select! {
             biased;

@@ -90,7 +90,14 @@ async fn a_node_that_grows_sends_stripes_of_what_it_has() {
         });
         growing.write(&reply.body);
     };
-    let (reply, ()) = tokio::join!(third.ask(&layer, ""), feeding);
+    // A node that has not begun has nothing.
+    let asking = async {
+        while joins(&second) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        third.ask(&layer, "").await
+    };
+    let (reply, ()) = tokio::join!(asking, feeding);
     assert!(reply.body == layer, "other bytes");
     assert_eq!(joins(&third), 1, "nobody failed");
     let fields = "Piccolo-Chunks: blake3-1048576\r\nPiccolo-Stripes: 4\r\n\

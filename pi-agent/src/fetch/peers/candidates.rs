@@ -142,6 +142,10 @@ impl Candidates {
             return std::future::pending().await;
         };
         if let Course::Growing(first, others) = seat.more(growing).await {
+            if self.peers.has_lied(first, &self.digest) {
+                seat.refused(first);
+                return std::future::pending().await;
+            }
             self.take_from(first, &others);
         }
     }
