@@ -123,7 +123,8 @@ async fn what_is_short_as_text_is_not_long_in_memory() {
             replies.iter().all(|reply| reply.starts_with("HTTP/1.1 ")),
             "{to} {head}"
         );
-        let grown = peak(&server) - before;
+        // The kernel counts pages of several threads late.
+        let grown = peak(&server).saturating_sub(before);
         assert!(
             grown < bytes + MOST,
             "{to} {head}{member}: {grown} KiB for {bytes} KiB"
