@@ -1,11 +1,11 @@
 //! Serving an axum router with the bounds that a listener on a real network needs.
 
+pub mod accept;
 pub mod addresses;
 mod patient;
 pub mod places;
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -20,16 +20,17 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
-use tracing::{Span, debug, warn};
+use tracing::{debug, warn};
 
 pub use self::addresses::network;
 use self::{
+    accept::{Accepted, accept_all},
     patient::Patient,
-    places::{Full, Place, Places},
+    places::Places,
 };
-use crate::{scope::Scope, spell::Spell};
+use crate::scope::Scope;
 
 /// Bounds of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -64,19 +65,9 @@ pub enum Dropped {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open(pub usize);
 
-/// A connection's share of the listener's bounds.
-#[derive(Debug)]
-struct Taken {
-    place: Arc<Place>,
-    /// One clone for each connection, and the listener's own while it takes connections.
-    open: Arc<()>,
-}
-
 /// The kernel's send buffer of a connection, in bytes; half of it is bookkeeping. A slow client
 /// shows progress whenever it has read about a third of this.
 const SEND_BUFFER: usize = 64 << 10;
-/// How long to wait when the process is out of descriptors.
-const RETRY: Duration = Duration::from_millis(50);
 /// Bytes of a request's head; a longer one is answered 431.
 const HEAD: usize = 16 << 10;
 
@@ -88,83 +79,33 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, scope:
     if let Err(error) = set_socket_send_buffer_size(&listener, SEND_BUFFER) {
         warn!(%error, "slow clients may be taken for dead");
     }
-    let crowded = Spell::new("no address has too many connections any more");
-    let full = Spell::new("there is room for connections again");
-    let failing = Spell::new("connections are accepted again");
-    loop {
-        let Some((stream, peer)) = accept(&listener, &scope, &failing).await else {
-            return;
-        };
-        let place = match places.take(peer.ip()).await {
-            Ok(place) => Arc::new(place),
-            Err(Full::Address) => {
-                (limits.dropped)(Dropped::TooMany);
-                let most = limits.per_address;
-                crowded.happened(|times| {
-                    warn!(%peer, most, times, "connections are closed: their address has too many already");
-                });
-                continue;
-            }
-            Err(Full::All) => {
-                (limits.dropped)(Dropped::TooMany);
-                let most = limits.connections;
-                full.happened(|times| {
-                    warn!(%peer, most, times, "connections are closed: all others are being answered");
-                });
-                continue;
-            }
-        };
-        crowded.is_well();
-        full.is_well();
-        let taken = Taken {
-            place,
-            open: Arc::clone(&open),
-        };
-        let connection = connection(stream, peer, router.clone(), limits, scope.clone(), taken);
-        scope.task(Span::none(), connection);
-    }
+    let refused = || (limits.dropped)(Dropped::TooMany);
+    accept_all(&listener, &places, &scope, refused, |accepted| {
+        let open = Arc::clone(&open);
+        connection(accepted, router.clone(), limits, scope.clone(), open)
+    })
+    .await;
 }
 
-/// The next connection, or `None` once the scope drains. `failing` tells of what keeps connections
-/// from being accepted.
-pub async fn accept(
-    listener: &TcpListener,
-    scope: &Scope,
-    failing: &Spell,
-) -> Option<(TcpStream, SocketAddr)> {
-    loop {
-        let accepted = tokio::select! {
-            () = scope.draining() => return None,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                failing.is_well();
-                return Some((stream, peer));
-            }
-            Err(error) => {
-                // Out of descriptors, mostly: the listener still works once some are closed.
-                failing.happened(|times| {
-                    warn!(%error, times, "connections cannot be accepted");
-                });
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    }
-}
-
+/// Serves one connection. There is one clone of `open` for each, and the listener's own while it takes
+/// connections.
 async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+    accepted: Accepted,
     router: Router,
     limits: Limits,
     scope: Scope,
-    taken: Taken,
+    open: Arc<()>,
 ) {
+    let Accepted {
+        stream,
+        remote: peer,
+        place,
+    } = accepted;
+    let place = Arc::new(place);
     // Replies are small; waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
-    let open = Arc::downgrade(&taken.open);
-    let (answering, answered) = (Arc::clone(&taken.place), Arc::clone(&taken.place));
+    let opened = Arc::downgrade(&open);
+    let (answering, answered) = (Arc::clone(&place), Arc::clone(&place));
     let is_last = Arc::new(AtomicBool::new(false));
     let last = Arc::clone(&is_last);
     let service = router.map_request(move |request: http::Request<hyper::body::Incoming>| {
@@ -175,7 +116,7 @@ async fn connection(
         let mut request = request.map(axum::body::Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(peer));
-        extensions.insert(Open(open.strong_count().saturating_sub(1)));
+        extensions.insert(Open(opened.strong_count().saturating_sub(1)));
         request
     });
     // What is left is to write the reply, for which a client that reads slowly may be evicted.
@@ -194,7 +135,7 @@ async fn connection(
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = taken.place.evicted() => {
+        () = place.evicted() => {
             (limits.dropped)(Dropped::Evicted);
             if is_last.load(Relaxed) {
                 connection.as_mut().graceful_shutdown();
@@ -211,5 +152,5 @@ async fn connection(
     if let Err(error) = result {
         debug!(%peer, error = %crate::telemetry::chain(&error), "a connection ended early");
     }
-    drop(taken);
+    drop((place, open));
 }

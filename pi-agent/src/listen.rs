@@ -2,30 +2,17 @@
 
 mod session;
 
-pub(crate) use self::session::{Client, Limits, Refused, Service, serve};
+pub(crate) use daemon::serve::accept::Accepted;
 
-use std::net::SocketAddr;
+pub(crate) use self::session::{Client, Limits, Refused, Service, serve};
 
 use daemon::{
     scope::Scope,
-    serve::{
-        accept,
-        places::{Full, Place, Places},
-    },
-    spell::Spell,
+    serve::{accept, places::Places},
 };
-use tokio::net::{TcpListener, TcpStream};
-use tracing::{Span, warn};
+use tokio::net::TcpListener;
 
 use crate::sockets;
-
-/// A connection, and its place among the bounded number of them.
-#[derive(Debug)]
-pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
-    pub(crate) remote: SocketAddr,
-    pub(crate) place: Place,
-}
 
 /// Connections beyond the regular ones, which are told that the listener is busy.
 const SPARE: usize = 64;
@@ -43,30 +30,9 @@ pub(crate) async fn accept_all<F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let places = Places::new(most, SPARE, per_address);
-    let failing = Spell::new("connections are accepted again");
-    let full = Spell::new("there is room for connections again");
-    while let Some((stream, remote)) = accept(listener, scope, &failing).await {
-        sockets::prepare(&stream);
-        match places.take(remote.ip()).await {
-            Ok(place) => {
-                full.is_well();
-                let accepted = Accepted {
-                    stream,
-                    remote,
-                    place,
-                };
-                scope.task(Span::none(), begin(accepted));
-            }
-            Err(why) => {
-                refused();
-                full.happened(|times| {
-                    let of = match why {
-                        Full::Address => "its address has too many",
-                        Full::All => "all others are being answered",
-                    };
-                    warn!(%remote, times, "a connection is closed: {of}");
-                });
-            }
-        }
-    }
+    accept::accept_all(listener, &places, scope, refused, |accepted| {
+        sockets::prepare(&accepted.stream);
+        begin(accepted)
+    })
+    .await;
 }

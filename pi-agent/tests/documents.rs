@@ -62,18 +62,8 @@ fn the_page_of_distributions_has_the_paths_that_are_used() -> Result<()> {
 #[test]
 fn a_scrape_has_what_the_reference_names_and_nothing_else() -> Result<()> {
     let content = tempfile::tempdir()?;
-    let arguments = [
-        "run".to_owned(),
-        "--server=http://127.0.0.1:1".to_owned(),
-        "--accounting=off".to_owned(),
-        "--advertise-address=192.0.2.1".to_owned(),
-        "--mirror-listen=127.0.0.1:0".to_owned(),
-        "--peer-listen=127.0.0.1:0".to_owned(),
-        "--admin-listen=127.0.0.1:0".to_owned(),
-        "--containerd-socket=/nowhere".to_owned(),
-        format!("--content-path={}", content.path().display()),
-    ];
-    let agent = Alone::start(Path::new(PROGRAM), arguments, " bound ")?;
+    let program = Path::new(PROGRAM);
+    let agent = Alone::start_agent(program, "http://127.0.0.1:1", content.path(), &[])?;
     let missing = format!("/v2/lib/a/blobs/sha256:{}?ns=r.test", "0".repeat(64));
     assert!(agent.get("mirror", &missing)?.starts_with("HTTP/1.1 404"));
     let scrape = agent.get("admin", "/metrics")?;

@@ -44,19 +44,9 @@ fn talk(mut stream: TcpStream, answer: &str) {
 /// what stands in their fields.
 fn warnings(answer: &'static str) -> Result<BTreeMap<String, usize>> {
     let content = tempfile::tempdir()?;
-    let arguments = [
-        "run".to_owned(),
-        format!("--server=http://{}", server(answer)?),
-        "--accounting=off".to_owned(),
-        "--advertise-address=192.0.2.1".to_owned(),
-        "--mirror-listen=127.0.0.1:0".to_owned(),
-        "--peer-listen=127.0.0.1:0".to_owned(),
-        "--admin-listen=127.0.0.1:0".to_owned(),
-        "--containerd-socket=/nowhere".to_owned(),
-        "--resolve-tags".to_owned(),
-        format!("--content-path={}", content.path().display()),
-    ];
-    let agent = Alone::start(Path::new(PROGRAM), arguments, " bound ")?;
+    let server = format!("http://{}", server(answer)?);
+    let program = Path::new(PROGRAM);
+    let agent = Alone::start_agent(program, &server, content.path(), &["--resolve-tags"])?;
     for n in 0..TIMES {
         let missing = format!("/v2/lib/a/blobs/sha256:{n:064}?ns=r.test");
         assert!(agent.get("mirror", &missing)?.starts_with("HTTP/1.1 404"));

@@ -8,7 +8,10 @@ use daemon::{clock::Clock, metric::Metric, scope::Scope, spell::Spell, telemetry
 use metrics::counter;
 use tracing::{debug, warn};
 
-use crate::store::{Audited, NodeKey, Stamp, Store, StoreError, Writer};
+use crate::{
+    lease::Lease,
+    store::{Audited, NodeKey, Stamp, Store, StoreError, Writer},
+};
 
 const NODES: &str = "piccolo_server_audited_nodes_total";
 const MENDED: &str = "piccolo_server_audit_mismatches_total";
@@ -47,6 +50,13 @@ pub(crate) struct Auditor {
 /// Audits until the scope drains.
 pub(crate) async fn run(auditor: Auditor, scope: Scope) {
     let mismatches = Spell::new("stored sets match their nodes' rows again");
+    let lease = Lease {
+        store: Arc::clone(&auditor.store),
+        clock: auditor.clock.clone(),
+        writer: auditor.writer,
+        name: LEASE,
+        lasts_ms: LEASE_MS,
+    };
     let mut last = None;
     let mut lease_left = 0;
     loop {
@@ -56,7 +66,7 @@ pub(crate) async fn run(auditor: Auditor, scope: Scope) {
         }
         if lease_left == 0 {
             // Without it another instance does it, or the database is away, which is logged elsewhere.
-            if !auditor.lease(LEASE_MS).await.unwrap_or(false) {
+            if !lease.take().await.unwrap_or(false) {
                 tokio::select! {
                     () = scope.draining() => break,
                     () = tokio::time::sleep(EVERY * RENEW) => {}
@@ -75,28 +85,12 @@ pub(crate) async fn run(auditor: Auditor, scope: Scope) {
             Err(error) => debug!(error = %telemetry::chain(&error), "no set was audited"),
         }
     }
-    // Another instance need not wait for the lease to end.
-    if lease_left > 0
-        && let Err(error) = auditor.lease(0).await
-    {
-        debug!(error = %telemetry::chain(&error), "the lease was not given back");
+    if lease_left > 0 {
+        lease.give_back().await;
     }
 }
 
 impl Auditor {
-    async fn lease(&self, for_ms: i64) -> Result<bool, StoreError> {
-        let now = self.clock.now_ms();
-        let until = Stamp {
-            at: if for_ms == 0 {
-                0
-            } else {
-                now.saturating_add(for_ms)
-            },
-            writer: self.writer,
-        };
-        self.store.lease(LEASE, now, until).await
-    }
-
     async fn step(&self, after: Option<NodeKey>) -> Result<Audited, StoreError> {
         let stamp = Stamp {
             at: self.clock.now_ms(),

@@ -17,8 +17,9 @@ use metrics::counter;
 use tracing::{debug, info};
 
 use crate::{
+    lease::Lease,
     nodes::Nodes,
-    store::{Evicted, Stamp, Store, StoreError, Writer},
+    store::{Evicted, Store, StoreError, Writer},
 };
 
 const NODES: &str = "piccolo_server_evicted_nodes_total";
@@ -68,6 +69,13 @@ pub(crate) struct Evictor {
 pub(crate) async fn run(evictor: Evictor, scope: Scope) {
     let every = (evictor.timeout / 8).clamp(Duration::from_millis(100), Duration::from_secs(10));
     let timeout = as_ms(evictor.timeout);
+    let lease = Lease {
+        store: Arc::clone(&evictor.store),
+        clock: evictor.clock.clone(),
+        writer: evictor.writer,
+        name: LEASE,
+        lasts_ms: LEASE_MS,
+    };
     let mut last_round = evictor.clock.now_ms();
     let mut not_before = last_round.saturating_add(timeout);
     let mut is_away = false;
@@ -87,14 +95,14 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
         // The others' time counts from when the database is seen to be back, not from when it was
         // last seen to be away.
         if is_away {
-            if evictor.take_lease(now).await.is_ok() {
+            if lease.take().await.is_ok() {
                 is_away = false;
                 not_before = evictor.clock.now_ms().saturating_add(timeout.max(GRACE_MS));
             }
             continue;
         }
         let before = now.saturating_sub(timeout.saturating_mul(TIMEOUTS));
-        match evictor.round(before, &scope).await {
+        match evictor.round(before, &lease, &scope).await {
             Ok(Evicted { nodes: 0, keys: 0 }) => {}
             Ok(Evicted { nodes, keys }) => info!(nodes, keys, "silent nodes were removed"),
             // An unreachable database is logged elsewhere.
@@ -104,31 +112,19 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
             }
         }
     }
-    // Another instance need not wait for the lease to end.
-    let now = evictor.clock.now_ms();
-    let until = Stamp {
-        at: 0,
-        writer: evictor.writer,
-    };
-    if let Err(error) = evictor.store.lease(LEASE, now, until).await {
-        debug!(error = %telemetry::chain(&error), "the lease was not given back");
-    }
+    lease.give_back().await;
 }
 
 impl Evictor {
-    /// Whether this instance is the one that removes nodes for now.
-    async fn take_lease(&self, now: i64) -> Result<bool, StoreError> {
-        let until = Stamp {
-            at: now.saturating_add(LEASE_MS),
-            writer: self.writer,
-        };
-        self.store.lease(LEASE, now, until).await
-    }
-
-    async fn round(&self, before: i64, scope: &Scope) -> Result<Evicted, StoreError> {
+    async fn round(
+        &self,
+        before: i64,
+        lease: &Lease,
+        scope: &Scope,
+    ) -> Result<Evicted, StoreError> {
         let mut all = Evicted::default();
         while !scope.is_draining() {
-            if !self.take_lease(self.clock.now_ms()).await? {
+            if !lease.take().await? {
                 break;
             }
             let mut silent = self.store.silent(before, BATCH_NODES).await?;

@@ -19,6 +19,7 @@ mod flusher;
 mod holders;
 mod instances;
 mod key_hash;
+mod lease;
 mod mates;
 mod nodes;
 mod packed;

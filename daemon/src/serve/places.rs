@@ -22,6 +22,7 @@ pub struct Places(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    connections: usize,
     regular: Arc<Semaphore>,
     spare: Arc<Semaphore>,
     addresses: Addresses,
@@ -61,6 +62,7 @@ impl Places {
     /// Places for `regular` connections and for `spare` more, at most `per_address` of each address.
     pub fn new(regular: usize, spare: usize, per_address: usize) -> Self {
         Self(Arc::new(Shared {
+            connections: regular,
             regular: Arc::new(Semaphore::new(regular)),
             spare: Arc::new(Semaphore::new(spare)),
             addresses: Addresses::default(),
@@ -91,6 +93,14 @@ impl Places {
         };
         place.waits();
         Ok(place)
+    }
+
+    /// How many connections the bound allows for which there was no place.
+    pub(super) fn most(&self, full: Full) -> usize {
+        match full {
+            Full::Address => self.0.per_address,
+            Full::All => self.0.connections,
+        }
     }
 
     async fn make_room(&self) -> Option<(OwnedSemaphorePermit, bool)> {

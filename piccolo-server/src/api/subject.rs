@@ -153,8 +153,7 @@ pub(crate) fn check(
             api.foreign.refused(holder, caller);
             return Err(SubjectError::Foreign { holder, caller });
         }
-    }
-    if foreign.is_none() {
+    } else {
         api.foreign.is_well();
     }
     Ok(foreign)

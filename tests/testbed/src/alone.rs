@@ -61,6 +61,33 @@ impl Alone {
         Ok(alone)
     }
 
+    /// Starts an agent with these arguments, on ports of its own: without containerd, whose content is
+    /// this directory, and with this server.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before it has bound them.
+    pub fn start_agent(
+        program: &Path,
+        server: &str,
+        content: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let mut all = vec![
+            "run".to_owned(),
+            format!("--server={server}"),
+            "--accounting=off".to_owned(),
+            "--advertise-address=192.0.2.1".to_owned(),
+            "--mirror-listen=127.0.0.1:0".to_owned(),
+            "--peer-listen=127.0.0.1:0".to_owned(),
+            "--admin-listen=127.0.0.1:0".to_owned(),
+            "--containerd-socket=/nowhere".to_owned(),
+            format!("--content-path={}", content.display()),
+        ];
+        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        Self::start(program, all, " bound ")
+    }
+
     /// The lines of its log so far, without the one that it was waited for and those before.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().clone()

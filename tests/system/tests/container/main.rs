@@ -66,10 +66,10 @@ fn check(
     file: &str,
     rights: impl FnOnce(&AgentPod<'_>) -> Result<()>,
 ) -> Result<()> {
-    let (bed, image) = prepare(release)?;
+    let (bed, image, name) = prepare(release)?;
     let second = node(&bed, 1)?;
     let before = hosts_file(second)?;
-    let manifest = Manifest::read(file, second, &bed.server_url(), &agent_image_name(second)?)?;
+    let manifest = Manifest::read(file, second, &bed.server_url(), &name)?;
     let pod = AgentPod::start(&bed, second, &manifest)?;
     let first_host = hosts_file(second)?;
     assert!(first_host.contains(&Agent::mirror_url()), "{first_host}");
@@ -84,8 +84,9 @@ fn check(
     pull(second, APP)
 }
 
-/// A server, a node that shares the image, and one that is ready for the agent's pod.
-fn prepare(release: Release) -> Result<(Bed, Image)> {
+/// A server, a node that shares the image, and one that is ready for the agent's pod; with what the
+/// agent's image is called there.
+fn prepare(release: Release) -> Result<(Bed, Image, String)> {
     let mut bed = bed(release, &[2])?;
     let image = push_app(&bed)?;
     bed.start_server(&[])?;
@@ -95,8 +96,8 @@ fn prepare(release: Release) -> Result<(Bed, Image)> {
     share_from_the_first(&bed, &image)?;
     let second = node(&bed, 1)?;
     second.containerd.prepare_pods()?;
-    images::import(second, "pi-agent")?;
-    Ok((bed, image))
+    let name = images::import(second, "pi-agent")?;
+    Ok((bed, image, name))
 }
 
 /// What a node's hosts.toml says of the bed's registry.
@@ -221,13 +222,4 @@ impl<'a> AgentPod<'a> {
         assert_eq!(code, 0, "the agent's log:\n{}", self.agent.log());
         holders(1)
     }
-}
-
-/// What the imported image is called. CRI learns of it by an event.
-fn agent_image_name(node: &Node) -> Result<String> {
-    wait_until("the node to have the agent's image", SOON, || {
-        let images = node.containerd.cri().list()?;
-        let mut tags = images.into_iter().flat_map(|image| image.tags);
-        Ok(tags.find(|tag| tag.contains("/pi-agent:")))
-    })
 }

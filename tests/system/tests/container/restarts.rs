@@ -22,10 +22,9 @@ const ABORTED: i32 = 134;
 
 #[test]
 fn the_mirror_files_follow_the_agent_and_not_its_container() -> Result<()> {
-    let (bed, image) = prepare(Release::V1_7)?;
+    let (bed, image, name) = prepare(Release::V1_7)?;
     let second = node(&bed, 1)?;
     let before = hosts_file(second)?;
-    let name = agent_image_name(second)?;
     let manifest = Manifest::read("piccolo.yaml", second, &bed.server_url(), &name)?;
     let mut pod = AgentPod::start(&bed, second, &manifest)?;
     let in_force = || anyhow::Ok(hosts_file(second)?.contains(&Agent::mirror_url()));
@@ -87,9 +86,8 @@ fn the_mirror_files_follow_the_agent_and_not_its_container() -> Result<()> {
 /// kills as the kubelet would.
 #[test]
 fn the_liveness_probe_alone_ends_a_frozen_agent() -> Result<()> {
-    let (bed, _image) = prepare(Release::V1_7)?;
+    let (bed, _image, name) = prepare(Release::V1_7)?;
     let second = node(&bed, 1)?;
-    let name = agent_image_name(second)?;
     let manifest = Manifest::read("piccolo.yaml", second, &bed.server_url(), &name)?;
     let mut pod = AgentPod::start(&bed, second, &manifest)?;
     let probe = &manifest.liveness;
