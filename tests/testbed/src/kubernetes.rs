@@ -28,7 +28,7 @@ mod programs;
 
 pub use api::Api;
 pub use control::Control;
-pub use node::KubeNode;
+pub use node::{KubeNode, KubePaths};
 pub use programs::{KubePrograms, KubeVersion};
 
 use names::Names;
@@ -196,6 +196,22 @@ impl Kubernetes {
         let node = self.nodes.get_mut(node).context("no such node")?;
         self.network.plug(node.host())?;
         node.power_on()
+    }
+
+    /// Reboots all nodes, with their containerd elsewhere: as another distribution has it. Waits
+    /// until they are ready.
+    ///
+    /// # Errors
+    ///
+    /// When what runs on a node does not start.
+    pub fn move_containerd(&mut self, paths: &KubePaths) -> Result<()> {
+        for number in 0..self.nodes.len() {
+            self.power_off(number)?;
+            let node = self.nodes.get_mut(number).context("no such node")?;
+            node.move_containerd(paths)?;
+            self.power_on(number)?;
+        }
+        self.wait_until_nodes_are_ready()
     }
 
     /// Waits until all nodes are ready.

@@ -47,7 +47,7 @@ pub use dns::NameServer;
 pub use hosts::Hosts;
 pub use http::{Answer, get};
 pub use image::{Image, ImageSpec, Layer, Packing};
-pub use kubernetes::{Api, Control, KubeNode, KubePrograms, KubeVersion, Kubernetes};
+pub use kubernetes::{Api, Control, KubeNode, KubePaths, KubePrograms, KubeVersion, Kubernetes};
 pub use netns::Netns;
 pub use network::{Host, Network, Plan};
 pub use process::Process;

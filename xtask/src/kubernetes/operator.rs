@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use testbed::KubeNode;
 
-/// Where containerd looks for them.
-pub(super) const HOSTS: &str = "/etc/containerd/certs.d";
 /// What an agent's block in them names.
 pub(super) const MIRROR: &str = "http://127.0.0.1:7788";
 
@@ -26,7 +24,7 @@ pub(super) struct Snapshot(BTreeMap<PathBuf, (u32, Vec<u8>)>);
 /// Gives a node mirror files of its operator's.
 pub(super) fn write_files(node: &KubeNode) -> Result<()> {
     for (registry, text) in [("_default", DEFAULT), ("other.example", OTHER)] {
-        let directory = node.place(HOSTS).join(registry);
+        let directory = node.mirror_files().join(registry);
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("hosts.toml"), text).context("writing an operator's file")?;
     }
@@ -35,7 +33,7 @@ pub(super) fn write_files(node: &KubeNode) -> Result<()> {
 
 /// Whether containerd would ask the agent of a node first for images of a registry.
 pub(super) fn names_agent(node: &KubeNode, registry: &str) -> bool {
-    let file = node.place(HOSTS).join(registry).join("hosts.toml");
+    let file = node.mirror_files().join(registry).join("hosts.toml");
     fs::read_to_string(file).is_ok_and(|text| text.contains(MIRROR))
 }
 

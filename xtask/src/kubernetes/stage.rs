@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use testbed::{
-    Answer, Image, KubeNode, KubePrograms, KubeVersion, Kubernetes, Run, get, wait_until,
+    Answer, Image, KubeNode, KubePaths, KubePrograms, KubeVersion, Kubernetes, Run, get, wait_until,
 };
 
 use super::Images;
@@ -241,6 +241,26 @@ impl Stage {
         self.cluster
             .control
             .kubectl(&["-n", NAMESPACE, "logs", &deployment])
+    }
+
+    /// Where the chart expects the containerd of a distribution.
+    pub(super) fn paths_of(&self, distribution: &str) -> Result<KubePaths> {
+        let file = self.chart.directory().join("files/distributions.json");
+        let table = fs::read(file).context("reading the chart's distributions")?;
+        let table: Value = serde_json::from_slice(&table).context("distributions.json")?;
+        let path = |what: &str| -> Result<PathBuf> {
+            let path = table.pointer(&format!("/{distribution}/{what}"));
+            let path = path.and_then(Value::as_str);
+            Ok(path
+                .with_context(|| format!("{distribution} has no {what}"))?
+                .into())
+        };
+        Ok(KubePaths {
+            socket: path("socket")?,
+            content: path("content")?,
+            hosts: path("hosts")?,
+            config: path("config")?,
+        })
     }
 
     /// What the containerd of the nodes calls itself.

@@ -47,6 +47,31 @@ const SYSCTLS: [(&str, &str); 6] = [
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
 
+/// Where a node's containerd has what an agent looks for.
+#[derive(Clone, Debug)]
+pub struct KubePaths {
+    /// Of its API.
+    pub socket: PathBuf,
+    /// Its content store, in the directory of all that it keeps.
+    pub content: PathBuf,
+    /// Its mirror files.
+    pub hosts: PathBuf,
+    /// Its settings.
+    pub config: PathBuf,
+}
+
+impl Default for KubePaths {
+    /// Those of a containerd that came as a package.
+    fn default() -> Self {
+        Self {
+            socket: "/run/containerd/containerd.sock".into(),
+            content: "/var/lib/containerd/io.containerd.content.v1.content".into(),
+            hosts: "/etc/containerd/certs.d".into(),
+            config: "/etc/containerd/config.toml".into(),
+        }
+    }
+}
+
 /// A node of the cluster. Dropping it ends all that runs on it.
 #[derive(Debug)]
 pub struct KubeNode {
@@ -55,6 +80,7 @@ pub struct KubeNode {
     directory: PathBuf,
     programs: KubePrograms,
     runtime: Runtime,
+    paths: KubePaths,
     /// Where kubelet and kube-proxy find who they are.
     configs: [PathBuf; 2],
     running: Option<Running>,
@@ -87,6 +113,7 @@ impl KubeNode {
             directory: run.make_directory(&format!("{}/machine", host.name))?,
             programs: setup.programs.clone(),
             runtime: setup.runtime.clone(),
+            paths: KubePaths::default(),
             configs: [&host.name, "proxy"].map(|user| setup.control.config_of(user)),
             running: None,
             containerd: None,
@@ -98,6 +125,7 @@ impl KubeNode {
             node.write(&format!("/proc/sys/{name}"), &format!("{value}\n"))?;
         }
         node.write_settings(setup)?;
+        node.write_containerd_settings()?;
         node.make_pods_group()?;
         Ok(node)
     }
@@ -113,9 +141,18 @@ impl KubeNode {
         self.directory.join(path.trim_start_matches('/'))
     }
 
+    fn host_path(&self, path: &Path) -> PathBuf {
+        self.place(&path.display().to_string())
+    }
+
     /// The CRI image service of its containerd.
     pub fn cri(&self) -> Cri {
-        Cri::new(&self.place("/run/containerd/containerd.sock"))
+        Cri::new(&self.host_path(&self.paths.socket))
+    }
+
+    /// Its containerd's mirror files, on this machine.
+    pub fn mirror_files(&self) -> PathBuf {
+        self.host_path(&self.paths.hosts)
     }
 
     /// The last that its kubelet has logged.
@@ -155,6 +192,13 @@ impl KubeNode {
         Ok(())
     }
 
+    /// Has its containerd be elsewhere, with nothing in it, once the node is powered on again.
+    pub(super) fn move_containerd(&mut self, paths: &KubePaths) -> Result<()> {
+        ensure!(self.running.is_none(), "{} is running", self.host.name);
+        self.paths = paths.clone();
+        self.write_containerd_settings()
+    }
+
     /// Everything ends at once, and what is kept in memory is gone.
     pub(super) fn power_off(&mut self) -> Result<()> {
         self.containerd = None;
@@ -176,7 +220,7 @@ impl KubeNode {
 
     fn start_containerd(&mut self, machine: u32) -> Result<()> {
         let program = self.runtime.program.display().to_string();
-        let arguments = ["--config=/etc/containerd/config.toml".to_owned()];
+        let arguments = [format!("--config={}", self.paths.config.display())];
         let mut process = self.start_inside(machine, "containerd", &program, arguments)?;
         let cri = self.cri();
         process.wait_ready(START, || Ok(cri.list().is_ok()))?;
@@ -194,7 +238,7 @@ impl KubeNode {
             "--cert-dir=/var/lib/kubelet/pki".to_owned(),
         ];
         if !self.version().is_at_least(27) {
-            let socket = "unix:///run/containerd/containerd.sock";
+            let socket = self.runtime_endpoint();
             arguments.push(format!("--container-runtime-endpoint={socket}"));
         }
         if !self.version().is_at_least(24) {
@@ -267,21 +311,33 @@ impl KubeNode {
         let authority = fs::read_to_string(setup.authority.certificate())
             .context("reading the authority's certificate")?;
         self.write("/etc/ssl/certs/ca-certificates.crt", &authority)?;
-        fs::create_dir_all(self.place("/etc/containerd/certs.d")).context("making a machine")?;
+        let network = network(setup.pods);
+        write_settings(&self.place("/etc/cni/net.d/10-bed.conflist"), &network)
+    }
+
+    /// Of containerd, and of the kubelet that looks for it.
+    fn write_containerd_settings(&self) -> Result<()> {
+        let paths = &self.paths;
+        let above = |path: &Path| path.parent().map(Path::to_owned);
+        let root = above(&paths.content).context("a content store without a directory")?;
+        let state = above(&paths.socket).context("a socket without a directory")?;
+        fs::create_dir_all(self.mirror_files()).context("making a machine")?;
         let places = config::Places {
-            root: "/var/lib/containerd".into(),
-            state: "/run/containerd".into(),
-            socket: "/run/containerd/containerd.sock".into(),
-            ttrpc: "/run/containerd/containerd.sock.ttrpc".into(),
+            root,
+            ttrpc: paths.socket.with_extension("sock.ttrpc"),
+            state,
+            socket: paths.socket.clone(),
             cni: "/etc/cni/net.d".into(),
-            hosts: "/etc/containerd/certs.d".into(),
+            hosts: paths.hosts.clone(),
         };
         let text = config::text(&places, &self.directory)?;
-        self.write("/etc/containerd/config.toml", &text)?;
-        let network = network(setup.pods);
-        write_settings(&self.place("/etc/cni/net.d/10-bed.conflist"), &network)?;
+        self.write(&paths.config.display().to_string(), &text)?;
         let kubelet = self.place("/etc/kubernetes/kubelet.json");
         write_settings(&kubelet, &self.kubelet_settings())
+    }
+
+    fn runtime_endpoint(&self) -> String {
+        format!("unix://{}", self.paths.socket.display())
     }
 
     fn kubelet_settings(&self) -> serde_json::Value {
@@ -312,7 +368,7 @@ impl KubeNode {
                 settings[key] = value;
             }
         };
-        let socket = "unix:///run/containerd/containerd.sock";
+        let socket = self.runtime_endpoint();
         since(27, "containerRuntimeEndpoint", json!(socket));
         since(31, "failCgroupV1", json!(false));
         settings

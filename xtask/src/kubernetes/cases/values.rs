@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{SqlServer, get, wait_until};
+use testbed::{KubePaths, SqlServer, get, wait_until};
 
 use super::super::objects;
 use super::super::operator::names_agent;
@@ -84,15 +84,23 @@ pub(super) fn deny(stage: &mut Stage) -> Result<Vec<String>> {
     Ok(vec![stage.check_sharing()?])
 }
 
-/// The paths of a distribution that has them where the bed's nodes do.
+/// The nodes become ones of K3s, none of whose paths is the usual one, and then what they were.
 pub(super) fn distribution(stage: &mut Stage) -> Result<Vec<String>> {
-    stage.have(&["agent.containerd.distribution=kind"])?;
+    const NAME: &str = "k3s";
+    let paths = stage.paths_of(NAME)?;
+    stage.cluster.move_containerd(&paths)?;
+    let shared = share_as(stage, NAME);
+    stage.cluster.move_containerd(&KubePaths::default())?;
+    stage.have(&[])?;
+    shared.map(|shared| vec![shared])
+}
+
+fn share_as(stage: &mut Stage, distribution: &str) -> Result<String> {
+    stage.have(&[&format!("agent.containerd.distribution={distribution}")])?;
     for node in 0..2 {
         stage.agent(node)?.wait_until_named(EVERY_REGISTRY, NAMED)?;
     }
-    let shared = stage.check_sharing()?;
-    stage.have(&[])?;
-    Ok(vec![shared])
+    stage.check_sharing()
 }
 
 /// Writes a file of values, and names it as [`Stage::have`] wants it.
