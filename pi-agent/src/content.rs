@@ -29,7 +29,7 @@ use self::{
     growth::Growth,
     id::Id,
     images::ImageWatch,
-    inventory::{Inventory, Table},
+    inventory::{Inventory, Shareable},
     listing::Listing,
     missed::Missed,
     origin::Origin,
@@ -112,7 +112,7 @@ enum Shared {
     All,
     /// What the images of this node refer to.
     Images {
-        table: RwLock<Table>,
+        table: RwLock<Shareable>,
         tags: TagSharing,
     },
 }
@@ -375,13 +375,13 @@ impl Content {
     }
 
     /// Puts a new table in force and tells what it changes.
-    fn replace(&self, new: Table) -> Difference {
+    fn replace(&self, new: Shareable) -> Difference {
         let Shared::Images { table, tags } = &self.0.shared else {
             return Difference::default();
         };
         let mut difference = Difference::default();
         let mut old = table.write();
-        let only = |a: &Table, b: &Table| -> Vec<Key> {
+        let only = |a: &Shareable, b: &Shareable| -> Vec<Key> {
             let digests = a.objects.keys().filter(|id| !b.objects.contains_key(*id));
             let names = a.tags.keys().filter(|tag| !b.tags.contains_key(*tag));
             let names = names.filter(|_| *tags == TagSharing::On);

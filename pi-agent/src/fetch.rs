@@ -27,7 +27,7 @@ use self::{
     ahead::Ahead,
     exchange::Exchanges,
     peers::{Hints, Peers},
-    transfer::{Begun, Judge, Opener, Place, Smalls, Stored, Transfers, Turns, fits},
+    transfer::{Begun, Judge, Opener, QueuePosition, Smalls, Stored, Transfers, Turns, fits},
 };
 use crate::{
     content::{
@@ -178,12 +178,19 @@ impl Fetcher {
                 return Fetched::Own(own);
             }
         }
-        let fetched = self.first(want, range, Place::new(flight, turn)).await;
+        let fetched = self
+            .first(want, range, QueuePosition::new(flight, turn))
+            .await;
         fetched.unwrap_or(Fetched::Nowhere)
     }
 
     /// Fetches an object of which no other fetch is in flight.
-    async fn first(&self, want: &Want, range: Option<ByteRange>, place: Place) -> Option<Fetched> {
+    async fn first(
+        &self,
+        want: &Want,
+        range: Option<ByteRange>,
+        place: QueuePosition,
+    ) -> Option<Fetched> {
         let inner = &self.0;
         let want = &Want {
             size: want.size.or_else(|| inner.hints.size(&want.digest)),

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use daemon::clock::Clock;
 use parking_lot::Mutex;
 use piccolo_api::{Fetch, FindRequest, Holder, Progress, ProgressRequest, Standing, Turn};
-use swarm::{Key, Place, Rack, Rules, Swarm, Zone, wire};
+use swarm::{Key, NodePlace, Rack, Rules, Swarm, Zone, wire};
 use tokio::time::Instant;
 
 /// Most members, one for each node and blob: a rack of hundreds that pulls an image of dozens of layers.
@@ -16,7 +16,7 @@ const MAX_MEMBERS: usize = 16_384;
 /// Interval of expiry checks.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
 /// All nodes are in one rack here.
-const HERE: Place = Place {
+const HERE: NodePlace = NodePlace {
     rack: Rack(0),
     zone: Zone(0),
 };

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use topology::{Candidate, Estimates, Query, Topology};
 
 use crate::{
-    config::{Color, Explain, Look, Source, TopologyCommand},
+    config::{Color, Explain, Look, TopologyCommand, TopologySource},
     topology_file,
 };
 
@@ -59,7 +59,7 @@ fn check(file: &Path) -> Result<String> {
     ))
 }
 
-async fn locate(source: &Source, ip: IpAddr) -> Result<String> {
+async fn locate(source: &TopologySource, ip: IpAddr) -> Result<String> {
     let Some(file) = &source.topology else {
         return server::locate(&source.server, ip).await;
     };

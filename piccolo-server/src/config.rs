@@ -15,7 +15,7 @@ pub use self::{
     database::{Address, DatabaseError, GroupDatabase},
     instance::{InstanceAddress, InstanceAddressError},
     swarm::{Look, Swarm, Switch},
-    topology::{Color, Explain, Server, Source, TopologyCommand},
+    topology::{Color, Explain, Server, TopologyCommand, TopologySource},
 };
 
 /// The discovery server of Piccolo: who has a blob, and whom of them to ask first.

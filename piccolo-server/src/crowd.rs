@@ -12,7 +12,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use daemon::{clock::Clock, scope::Scope, spell::Spell};
 use parking_lot::Mutex;
 use piccolo_api::{End, Fetch, Group, Holder, Progress, Standing, Turn};
-use swarm::{Answer, Key, Place, Rack, Rules, Swarm, Zone, wire};
+use swarm::{Answer, Key, NodePlace, Rack, Rules, Swarm, Zone, wire};
 use tokio::time::Instant;
 use topology::Topology;
 use tracing::{debug, warn};
@@ -49,7 +49,7 @@ pub(crate) struct Fetcher<'a> {
     /// Groups share nothing, so a key is another one in each.
     group: u128,
     holder: Holder,
-    place: Place,
+    place: NodePlace,
     topology: &'a Topology,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    fn node(&self) -> (Holder, Place) {
+    fn node(&self) -> (Holder, NodePlace) {
         (self.holder, self.place)
     }
 
@@ -262,8 +262,8 @@ impl Crowd {
 }
 
 /// Where an address stands, in numbers that are the same on each instance.
-fn place(topology: &Topology, ip: IpAddr) -> Place {
-    Place {
+fn place(topology: &Topology, ip: IpAddr) -> NodePlace {
+    NodePlace {
         rack: Rack(topology.locate(ip).number()),
         zone: Zone::default(),
     }

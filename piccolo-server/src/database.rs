@@ -15,7 +15,7 @@ use crate::{
     nodes::Nodes,
     packed::Packed,
     spaces::{ByFamily, Spaces},
-    store::{Change, NodeKey, Outcome, Store, StoreError, Writer},
+    store::{Change, ChangeOutcome, NodeKey, Store, StoreError, Writer},
     writer::{self, Bounds, ChangeError, Changes},
 };
 
@@ -153,7 +153,7 @@ impl Database {
     }
 
     /// Has a change of a node's set written; returns when it is committed.
-    pub(crate) async fn apply(&self, change: Change) -> Result<Outcome, ChangeError> {
+    pub(crate) async fn apply(&self, change: Change) -> Result<ChangeOutcome, ChangeError> {
         self.changes.apply(change).await
     }
 

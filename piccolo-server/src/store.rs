@@ -105,7 +105,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn touch<'a>(&'a self, seen: &'a [Seen], stamp: Stamp) -> Reply<'a, ()>;
 
     /// Applies changes of different nodes, all or none. Gives one outcome for each.
-    fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<Outcome>>;
+    fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<ChangeOutcome>>;
 
     /// Replaces what `stamp.writer` has learned of these pairs of racks.
     fn share_bandwidth<'a>(&'a self, learned: &'a [BandwidthRow], stamp: Stamp) -> Reply<'a, ()>;
@@ -239,7 +239,7 @@ pub(crate) enum ChangeKind {
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ChangeOutcome {
     /// The set is as wanted, and how it got there.
     Done(Applied),
     /// The change does not continue the set that is stored; nothing was done.

@@ -20,7 +20,7 @@ use tracing::warn;
 use crate::{
     holders::HolderCache,
     nodes::{Nodes, Stored},
-    store::{Change, ChangeKind, NodeKey, Outcome, Stamp, Store, StoreError, Taken, Writer},
+    store::{Change, ChangeKind, ChangeOutcome, NodeKey, Stamp, Store, StoreError, Taken, Writer},
 };
 
 const BATCH: &str = "piccolo_server_batch_changes";
@@ -96,7 +96,7 @@ pub(crate) struct Work {
 #[derive(Debug)]
 struct Job {
     change: Change,
-    reply: oneshot::Sender<Result<Outcome, ChangeError>>,
+    reply: oneshot::Sender<Result<ChangeOutcome, ChangeError>>,
     room: OwnedSemaphorePermit,
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn queues(bounds: Bounds, lanes: usize) -> (Changes, Vec<Queue>) {
 
 impl Changes {
     /// Has a change written; returns when it is committed.
-    pub(crate) async fn apply(&self, change: Change) -> Result<Outcome, ChangeError> {
+    pub(crate) async fn apply(&self, change: Change) -> Result<ChangeOutcome, ChangeError> {
         let weight = u32::try_from(weight(&change)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(weight);
         let room = room.map_err(|_full| full())?;
@@ -204,10 +204,10 @@ async fn gather(
     batch
 }
 
-fn count(outcomes: &[Outcome]) {
-    let changed = |outcome: &Outcome| match outcome {
-        Outcome::Done(applied) => applied.added.len() + applied.removed.len(),
-        Outcome::Gap => 0,
+fn count(outcomes: &[ChangeOutcome]) {
+    let changed = |outcome: &ChangeOutcome| match outcome {
+        ChangeOutcome::Done(applied) => applied.added.len() + applied.removed.len(),
+        ChangeOutcome::Gap => 0,
     };
     let float = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
     histogram!(BATCH).record(float(outcomes.len()));
@@ -246,7 +246,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
             work.refusals.is_well();
             count(&outcomes);
             for ((change, (reply, _)), outcome) in changes.iter().zip(replies).zip(outcomes) {
-                if let Outcome::Done(applied) = &outcome {
+                if let ChangeOutcome::Done(applied) = &outcome {
                     let stored = Stored {
                         at,
                         written: applied.written,

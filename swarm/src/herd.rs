@@ -29,7 +29,7 @@ use permits::Lease;
 
 use crate::budget::Bucket;
 use crate::identity::Node;
-use crate::{Event, Place, Rack, Rank, Rules, Zone};
+use crate::{Event, NodePlace, Rack, Rank, Rules, Zone};
 
 /// Parameters of one call.
 #[derive(Debug)]
@@ -183,7 +183,7 @@ impl Herd {
     const DOUBT: Ms = 5_000;
 
     /// A node had the whole object before the first request.
-    pub(crate) fn holder(&mut self, node: Node, place: Place, now: Ms, rules: &Rules) {
+    pub(crate) fn holder(&mut self, node: Node, place: NodePlace, now: Ms, rules: &Rules) {
         let Some(&id) = self.index.get(&node) else {
             let id = self.admit(node, place, now, rules);
             // It got its copy without these rules, so it does not count as theirs.
@@ -217,7 +217,7 @@ impl Herd {
     }
 
     /// A new member at the end of its rack's chain.
-    fn admit(&mut self, node: Node, place: Place, now: Ms, rules: &Rules) -> MemberId {
+    fn admit(&mut self, node: Node, place: NodePlace, now: Ms, rules: &Rules) -> MemberId {
         let chain = self.chain_for(place, rules);
         let number = self[chain].take_place();
         let id = self.push(Member::new(node, chain, number, now));

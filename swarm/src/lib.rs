@@ -30,6 +30,6 @@ pub use change::{Change, Event};
 pub use explain::{Explanation, MemberView, Phase, RackView, Totals};
 pub use identity::{Key, Rack, Rank, Zone};
 pub use rendezvous::owner;
-pub use request::{Fault, Join, Place, Progress, Tried};
+pub use request::{Fault, Join, NodePlace, Progress, Tried};
 pub use rules::{Budget, Rules};
 pub use swarm::Swarm;

@@ -6,7 +6,7 @@ use crate::{Rack, Rank, Zone};
 
 /// Where a node is, as the caller knows it; never as the node claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct NodePlace {
     pub rack: Rack,
     pub zone: Zone,
 }
@@ -17,7 +17,7 @@ pub struct Place {
 #[derive(Debug, Clone, Copy)]
 pub struct Join<'a, A> {
     pub node: A,
-    pub place: Place,
+    pub place: NodePlace,
     /// Bytes that it has already.
     pub offset: u64,
     /// The sources that it gave up since its last join, and why.
@@ -58,7 +58,7 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<A> {
     pub node: A,
-    pub place: Place,
+    pub place: NodePlace,
     /// Bytes that it has.
     pub bytes: u64,
     /// The rank that it was given for this key.

@@ -11,7 +11,7 @@ use crate::budget::Bucket;
 use crate::herd::{self, Ask, Context, Found, Herd, Ms, Noted, Said};
 use crate::identity::Node;
 use crate::names::Names;
-use crate::{Change, Event, Fault, Join, Key, Place, Progress, Rules, Totals};
+use crate::{Change, Event, Fault, Join, Key, NodePlace, Progress, Rules, Totals};
 
 /// Who wants which key, and from whom each takes it. `A` is what nodes are called, such as the
 /// address on which they serve peers.
@@ -161,7 +161,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
 
     /// A node that fetched a key has the whole of it now. Unlike [`Swarm::complete`] this is remembered
     /// also where nothing is known of the key, as after a start.
-    pub fn fetched(&mut self, now: Duration, key: Key, node: A, place: Place) {
+    pub fn fetched(&mut self, now: Duration, key: Key, node: A, place: NodePlace) {
         if self.knows(key, node) {
             self.complete(now, key, node);
         } else {
@@ -171,7 +171,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
 
     /// Before a join: a node has had the whole of the key already. For keys with few holders, which
     /// are to be spared; where there are many, the asker is better answered with them.
-    pub fn holder(&mut self, now: Duration, key: Key, node: A, place: Place) {
+    pub fn holder(&mut self, now: Duration, key: Key, node: A, place: NodePlace) {
         if let Some(node) = self.room_for(now, key, node) {
             self.with(now, key, |herd, context| {
                 herd.holder(node, place, context.now, context.rules);
@@ -193,7 +193,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
 
     /// What was passed on of a key was false from `maker` on: all begin again, and nobody is sent
     /// to that node for this key.
-    pub fn cut(&mut self, now: Duration, key: Key, maker: A, place: Place) {
+    pub fn cut(&mut self, now: Duration, key: Key, maker: A, place: NodePlace) {
         let before = self.herds.get(&key).map(Herd::before).unwrap_or_default();
         self.drop_herd(key, Event::Cut);
         if let Some(node) = self.room_for(now, key, maker) {
@@ -207,7 +207,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
 
     /// `by`'s containerd refused what fits the chunk list that `maker` made: the key is cut, if both take
     /// part and it was not cut for this or too often already. Gives whether it was.
-    pub fn refused(&mut self, now: Duration, key: Key, by: A, maker: A, place: Place) -> bool {
+    pub fn refused(&mut self, now: Duration, key: Key, by: A, maker: A, place: NodePlace) -> bool {
         let (Some(by), Some(node)) = (self.known(key, by), self.known(key, maker)) else {
             return false;
         };

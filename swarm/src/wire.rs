@@ -5,7 +5,7 @@ use std::time::Duration;
 use piccolo_api::{End, Fetch, Holder};
 
 use crate::{
-    Answer, Fault, Join, Key, Place, Progress, Rank, Source, Standing, Swarm, Tried, Verdict,
+    Answer, Fault, Join, Key, NodePlace, Progress, Rank, Source, Standing, Swarm, Tried, Verdict,
 };
 
 /// A node wants a key, as it says it on the wire.
@@ -13,7 +13,7 @@ pub fn join(
     swarm: &mut Swarm<Holder>,
     now: Duration,
     key: Key,
-    (node, place): (Holder, Place),
+    (node, place): (Holder, NodePlace),
     fetch: &Fetch,
 ) -> Answer<Holder> {
     let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
@@ -36,9 +36,9 @@ pub fn report(
     swarm: &mut Swarm<Holder>,
     now: Duration,
     key: Key,
-    (node, place): (Holder, Place),
+    (node, place): (Holder, NodePlace),
     progress: &piccolo_api::Progress,
-    place_of: impl Fn(Holder) -> Place,
+    place_of: impl Fn(Holder) -> NodePlace,
 ) -> (piccolo_api::Standing, bool) {
     if let Some(maker) = progress.refused {
         let is_cut = swarm.refused(now, key, node, maker, place_of(maker));

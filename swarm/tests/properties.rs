@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use swarm::{
-    Answer, Budget, Fault, Join, Key, MemberView, Phase, Place, Progress, Rack, Rank, Rules, Swarm,
-    Tried, Verdict, Zone,
+    Answer, Budget, Fault, Join, Key, MemberView, NodePlace, Phase, Progress, Rack, Rank, Rules,
+    Swarm, Tried, Verdict, Zone,
 };
 
 const KEY: Key = Key(7);
@@ -104,9 +104,9 @@ fn rules() -> impl Strategy<Value = Rules> {
         })
 }
 
-fn place(node: u32) -> Place {
+fn place(node: u32) -> NodePlace {
     let rack = u64::from(node / RACK);
-    Place {
+    NodePlace {
         rack: Rack(rack),
         zone: Zone(rack / 2),
     }
@@ -427,7 +427,7 @@ proptest! {
         let now = Duration::from_secs(9);
         let mut of_node: BTreeMap<u32, BTreeSet<u128>> = BTreeMap::new();
         for (node, key, rack) in joins {
-            let place = Place { rack: Rack(rack), zone: Zone(rack) };
+            let place = NodePlace { rack: Rack(rack), zone: Zone(rack) };
             let join = Join { place, ..join(node, 0, &[], 1, None) };
             swarm.join(now, Key(key), &join);
             if swarm.members(Key(key)).any(|member| member.node == node) {

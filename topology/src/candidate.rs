@@ -12,7 +12,7 @@ pub struct Candidate {
     pub holder: SocketAddr,
     /// For the caller's use; it stays with the candidate.
     pub index: u32,
-    pub state: State,
+    pub state: HolderState,
     pub load: Load,
     pub(crate) place: Standing,
 }
@@ -20,7 +20,7 @@ pub struct Candidate {
 /// How much of the blob the holder has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum HolderState {
     Complete,
     /// It is still fetching; it ranks after all complete ones.
     Fetching,
@@ -82,7 +82,7 @@ impl Candidate {
         Self {
             holder,
             index,
-            state: State::Complete,
+            state: HolderState::Complete,
             load: Load::default(),
             place: Standing {
                 rack: RackId::guessed(holder.ip(), 0),

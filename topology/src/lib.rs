@@ -21,7 +21,7 @@ mod suggest;
 mod table;
 
 pub use address::{closeness, common_prefix_bits};
-pub use candidate::{Candidate, Load, State};
+pub use candidate::{Candidate, HolderState, Load};
 pub use estimate::{Estimate, Estimates, Row, Sums};
 pub use file::{FileError, FileErrors, Problem, schema};
 pub use model::Topology;
@@ -29,7 +29,7 @@ pub use path::Link;
 pub use place::{Place, Uplink};
 pub use rack::RackId;
 pub use rank::{
-    BandwidthTerm, Explanation, LoadTerm, Outcome, PrefixTerm, Query, TreeTerm, attractive_racks,
+    BandwidthTerm, Explanation, LoadTerm, Placement, PrefixTerm, Query, TreeTerm, attractive_racks,
     explain, rank,
 };
 pub use ranking::{Ranking, Weights};

@@ -10,7 +10,7 @@ mod order;
 mod score;
 mod spread;
 
-pub use explain::{BandwidthTerm, Explanation, LoadTerm, Outcome, PrefixTerm, TreeTerm, explain};
+pub use explain::{BandwidthTerm, Explanation, LoadTerm, Placement, PrefixTerm, TreeTerm, explain};
 
 use std::cmp::Ordering;
 use std::net::IpAddr;

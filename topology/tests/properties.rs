@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use topology::{
-    Bound, Candidate, Estimates, Explanation, Load, Outcome, Query, RackId, Sample, State,
+    Bound, Candidate, Estimates, Explanation, HolderState, Load, Placement, Query, RackId, Sample,
     Topology, explain, rank,
 };
 
@@ -51,9 +51,9 @@ fn candidate() -> impl Strategy<Value = Candidate> {
             handed_out: load.1.floor(),
         };
         candidate.state = if complete {
-            State::Complete
+            HolderState::Complete
         } else {
-            State::Fetching
+            HolderState::Fetching
         };
         candidate
     })
@@ -157,9 +157,9 @@ proptest! {
         let explained = explain(&holders, &query, &topology, &estimates);
         let group = |one: &Explanation| {
             let holder = holders.iter().find(|candidate| candidate.holder == one.holder);
-            (one.outcome == Outcome::Forbidden, holder.map(|holder| holder.state))
+            (one.outcome == Placement::Forbidden, holder.map(|holder| holder.state))
         };
-        let ranked = explained.iter().filter(|one| matches!(one.outcome, Outcome::Place(_)));
+        let ranked = explained.iter().filter(|one| matches!(one.outcome, Placement::Place(_)));
         let ranked: Vec<_> = ranked.collect();
         for (place, before) in ranked.iter().enumerate() {
             for after in &ranked[place + 1..] {

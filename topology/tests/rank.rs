@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use topology::{
-    Bound, Candidate, Estimates, Load, Outcome, Query, RackId, Sample, State, Topology,
+    Bound, Candidate, Estimates, HolderState, Load, Placement, Query, RackId, Sample, Topology,
     attractive_racks, explain, rank,
 };
 
@@ -275,7 +275,7 @@ fn the_less_loaded_of_two_goes_first() {
 fn who_is_still_fetching_comes_last() {
     let topology = Topology::parse(SITE).expect("sound");
     let mut holders = candidates(&["10.0.1.9", "10.1.1.1"]);
-    holders[0].state = State::Fetching;
+    holders[0].state = HolderState::Fetching;
     let order = check(
         &topology,
         &Estimates::default(),
@@ -373,7 +373,7 @@ fn it_explains_itself() {
     assert_eq!(first["bandwidth"]["estimate"]["prior"], 10e9);
     let places = explained
         .iter()
-        .filter(|one| matches!(one.outcome, Outcome::Place(_)))
+        .filter(|one| matches!(one.outcome, Placement::Place(_)))
         .count();
     assert_eq!(places, 5);
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{Span, warn};
 
-use super::places::{Full, Place, Places};
+use super::places::{ConnectionPlace, Full, Places};
 use crate::{scope::Scope, spell::Spell};
 
 /// A connection, and its place among the bounded number of them.
@@ -16,7 +16,7 @@ pub struct Accepted {
     /// The client's address.
     pub remote: SocketAddr,
     /// To be dropped after the stream.
-    pub place: Place,
+    pub place: ConnectionPlace,
 }
 
 /// How long to wait when the process is out of descriptors.

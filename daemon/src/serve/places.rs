@@ -39,7 +39,7 @@ struct WaitingList {
 
 /// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPlace {
     places: Arc<Shared>,
     evicted: Arc<Notify>,
     /// The key in the waiting list, while it waits for a request.
@@ -75,7 +75,7 @@ impl Places {
     ///
     /// # Errors
     /// When the address has too many connections, or no place becomes free.
-    pub async fn take(&self, address: IpAddr) -> Result<Place, Full> {
+    pub async fn take(&self, address: IpAddr) -> Result<ConnectionPlace, Full> {
         let shared = &self.0;
         let slot = shared.addresses.take(address, shared.per_address);
         let slot = slot.ok_or(Full::Address)?;
@@ -83,7 +83,7 @@ impl Places {
             Ok(permit) => (permit, false),
             Err(_) => self.make_room().await.ok_or(Full::All)?,
         };
-        let place = Place {
+        let place = ConnectionPlace {
             places: Arc::clone(shared),
             evicted: Arc::default(),
             waits: Mutex::default(),
@@ -131,7 +131,7 @@ impl WaitingList {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// Whether all regular places are taken, so that only what is cheap should be answered.
     pub fn is_spare(&self) -> bool {
         self.is_spare
@@ -173,7 +173,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.answers();
     }
@@ -189,7 +189,7 @@ mod tests {
         [10, 0, 0, last].into()
     }
 
-    async fn is_evicted(place: &Place) -> bool {
+    async fn is_evicted(place: &ConnectionPlace) -> bool {
         timeout(Duration::from_millis(1), place.evicted())
             .await
             .is_ok()

@@ -10,7 +10,7 @@ use crate::{
     containerd::Containerd,
     hosts::{
         Capabilities,
-        entries::{Entries, Outcome},
+        entries::{Entries, EntryOutcome},
         place::Done,
         reach::Reach,
     },
@@ -90,9 +90,9 @@ fn object(settings: &Configure, why: &str) -> Result<()> {
     }
 }
 
-fn finish(outcomes: Vec<Outcome>, describe: fn(Done) -> &'static str) -> Result<ExitCode> {
+fn finish(outcomes: Vec<EntryOutcome>, describe: fn(Done) -> &'static str) -> Result<ExitCode> {
     let mut failures = String::new();
-    for Outcome { file, result } in outcomes {
+    for EntryOutcome { file, result } in outcomes {
         match result {
             Ok(done) => drop(super::print(&format!(
                 "{}: {}\n",

@@ -46,7 +46,7 @@ pub(crate) struct Inventory {
 
 /// What may be shared.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub(crate) struct Shareable {
     pub(crate) objects: HashMap<Id, Entry>,
     /// Full tag names, where tags are shared.
     pub(crate) tags: HashMap<String, Id>,
@@ -209,7 +209,7 @@ impl Inventory {
     }
 
     /// Walks from the images: what may be shared, and which manifests have to be read to walk on.
-    pub(crate) fn walk(&self) -> (Table, Vec<Wanted>) {
+    pub(crate) fn walk(&self) -> (Shareable, Vec<Wanted>) {
         let mut walk = Walk::default();
         for root in self.images.values().filter(|root| root.shared) {
             self.visit(
@@ -230,7 +230,7 @@ impl Inventory {
             .filter(|root| root.shared && objects.contains_key(&root.target))
             .filter_map(|root| Some((root.tag.clone()?, root.target.clone())))
             .collect();
-        (Table { objects, tags }, walk.wanted)
+        (Shareable { objects, tags }, walk.wanted)
     }
 
     fn visit(&self, id: &Id, role: Role, said: &str, depth: u32, walk: &mut Walk) {

@@ -28,7 +28,7 @@ pub(super) use self::{
     open::Opener,
     small::{Smalls, fits},
     stored::Stored,
-    turn::{Place, Turns},
+    turn::{QueuePosition, Turns},
 };
 pub(crate) use self::{
     cache::Small,

@@ -33,7 +33,7 @@ pub struct Entries {
 
 /// What came of one file.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct EntryOutcome {
     /// The file.
     pub file: PathBuf,
     /// What was done to the file, or why nothing was.
@@ -57,7 +57,7 @@ impl Entries {
 
     /// Makes the agent the first host of each file. One that cannot be written does not keep the
     /// others from it. An entry that has come to hide what somebody else put there is taken out.
-    pub fn publish(&self) -> Vec<Outcome> {
+    pub fn publish(&self) -> Vec<EntryOutcome> {
         self.each(|place| match place {
             Ok(place) => place.add(&self.mirror),
             Err(unfit) => {
@@ -71,7 +71,7 @@ impl Entries {
     }
 
     /// What [`Entries::publish`] would do; nothing is written.
-    pub fn rehearse(&self) -> Vec<Outcome> {
+    pub fn rehearse(&self) -> Vec<EntryOutcome> {
         self.each(|place| match place {
             Ok(place) => place.rehearse(&self.mirror),
             Err(unfit) => Err(unfit.error.into()),
@@ -79,7 +79,7 @@ impl Entries {
     }
 
     /// Takes the agent out of each file.
-    pub fn withdraw(&self) -> Vec<Outcome> {
+    pub fn withdraw(&self) -> Vec<EntryOutcome> {
         self.each(|place| match place {
             Ok(place) => place.remove(),
             Err(unfit) => unfit.own.remove(),
@@ -126,9 +126,9 @@ impl Entries {
     fn each(
         &self,
         work: impl Fn(Result<HostsToml, Box<Unfit>>) -> Result<Done, PlaceError>,
-    ) -> Vec<Outcome> {
+    ) -> Vec<EntryOutcome> {
         let reach = self.check().ok();
-        let one = |registry| Outcome {
+        let one = |registry| EntryOutcome {
             file: HostsToml::new(&self.hosts_dir, registry).file(),
             result: work(self.place(reach.as_ref(), registry)),
         };

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::held::{Fate, Held};
 use crate::hosts::{
-    entries::{Entries, Outcome},
+    entries::{Entries, EntryOutcome},
     place::Done,
     reach::Reach,
 };
@@ -136,7 +136,7 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Re
 }
 
 impl Pass {
-    fn of(outcomes: Vec<Outcome>) -> Self {
+    fn of(outcomes: Vec<EntryOutcome>) -> Self {
         let mut pass = Self::default();
         for outcome in outcomes {
             match outcome.result {

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use daemon::{scope::Scope, serve::places::Place};
+use daemon::{scope::Scope, serve::places::ConnectionPlace};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) struct Limits {
 pub(crate) struct Client<'a> {
     pub(crate) stream: &'a TcpStream,
     /// Its place among the connections of the listener.
-    pub(crate) place: &'a Place,
+    pub(crate) place: &'a ConnectionPlace,
     pub(crate) limits: Limits,
 }
 

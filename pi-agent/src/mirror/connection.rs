@@ -3,7 +3,7 @@
 use daemon::scope::Scope;
 use tracing::debug;
 
-use super::{Inner, count::Outcome};
+use super::{Inner, count::MirrorOutcome};
 use crate::{
     content::Object,
     datapath::{Pace, Receiver},
@@ -44,8 +44,8 @@ impl Service for ContainerdSession<'_> {
 
     fn refused(&self, why: Refused) {
         let outcome = match why {
-            Refused::Invalid => Outcome::Invalid,
-            Refused::Path => Outcome::Miss,
+            Refused::Invalid => MirrorOutcome::Invalid,
+            Refused::Path => MirrorOutcome::Miss,
         };
         self.count(None, outcome);
     }
@@ -135,12 +135,12 @@ impl ContainerdSession<'_> {
             .await;
         match sent.result {
             Ok(()) => {
-                self.count(Some(object.kind), Outcome::Own);
+                self.count(Some(object.kind), MirrorOutcome::Own);
                 connection
             }
             Err(error) => {
                 debug!(%digest, error = %daemon::telemetry::chain(&error), "reply ended early");
-                self.count(Some(object.kind), Outcome::Gone);
+                self.count(Some(object.kind), MirrorOutcome::Gone);
                 Connection::Close
             }
         }
@@ -153,7 +153,7 @@ impl ContainerdSession<'_> {
     }
 
     fn missing(&self, kind: Kind, answer: Answer, connection: Connection) -> Vec<u8> {
-        self.count(Some(kind), Outcome::Miss);
+        self.count(Some(kind), MirrorOutcome::Miss);
         let (code, text) = match kind {
             Kind::Manifest => ("MANIFEST_UNKNOWN", "no node is known to have the manifest"),
             Kind::Blob => ("BLOB_UNKNOWN", "no node is known to have the blob"),
@@ -163,14 +163,14 @@ impl ContainerdSession<'_> {
 
     /// Replies 416: the object has no such part.
     async fn range(&self, kind: Kind, size: u64, connection: Connection) -> Connection {
-        self.count(Some(kind), Outcome::Range);
+        self.count(Some(kind), MirrorOutcome::Range);
         let reply = Reply::new(416)
             .field("Content-Range", format_args!("bytes */{size}"))
             .field("Content-Length", 0);
         self.say(&reply.end(connection), connection).await
     }
 
-    fn count(&self, kind: Option<Kind>, outcome: Outcome) {
+    fn count(&self, kind: Option<Kind>, outcome: MirrorOutcome) {
         self.mirror.counts.request(kind, outcome);
     }
 
@@ -206,7 +206,7 @@ impl ContainerdSession<'_> {
                     .await
             }
             Fetched::Size(size) => {
-                self.count(Some(object.kind), Outcome::Peer);
+                self.count(Some(object.kind), MirrorOutcome::Peer);
                 let reply = Reply::new(200)
                     .field("Accept-Ranges", "bytes")
                     .field("Content-Length", size);
@@ -250,7 +250,7 @@ impl ContainerdSession<'_> {
         if want.kind == Kind::Manifest {
             self.mirror.fetcher.expect_children(want, &small.bytes);
         }
-        self.count(Some(want.kind), Outcome::Peer);
+        self.count(Some(want.kind), MirrorOutcome::Peer);
         self.say(&bytes, connection).await
     }
 
@@ -266,7 +266,7 @@ impl ContainerdSession<'_> {
         let reply = Reply::object(transfer.span(), transfer.total(), partial);
         let head = own::describe(reply, digest, None).end(connection);
         if self.say(&head, Connection::KeepAlive).await == Connection::Close {
-            self.count(Some(kind), Outcome::Gone);
+            self.count(Some(kind), MirrorOutcome::Gone);
             return Connection::Close;
         }
         let counts = &self.mirror.counts;
@@ -279,16 +279,16 @@ impl ContainerdSession<'_> {
         let delivery = transfer.deliver(self.client.stream, count).await;
         match delivery {
             Delivery::Complete => {
-                self.count(Some(kind), Outcome::Peer);
+                self.count(Some(kind), MirrorOutcome::Peer);
                 connection
             }
             // Ended with FIN, after which containerd requests the rest.
             Delivery::Short => {
-                self.count(Some(kind), Outcome::Short);
+                self.count(Some(kind), MirrorOutcome::Short);
                 Connection::Close
             }
             Delivery::Gone => {
-                self.count(Some(kind), Outcome::Gone);
+                self.count(Some(kind), MirrorOutcome::Gone);
                 Connection::Close
             }
         }

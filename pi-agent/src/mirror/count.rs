@@ -34,7 +34,7 @@ pub(super) struct Counts {
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum MirrorOutcome {
     /// Answered from this node's own content.
     Own,
     /// Answered with a peer's.
@@ -51,14 +51,14 @@ pub(super) enum Outcome {
     Invalid,
 }
 
-const OUTCOMES: [Outcome; 7] = [
-    Outcome::Own,
-    Outcome::Peer,
-    Outcome::Miss,
-    Outcome::Range,
-    Outcome::Short,
-    Outcome::Gone,
-    Outcome::Invalid,
+const OUTCOMES: [MirrorOutcome; 7] = [
+    MirrorOutcome::Own,
+    MirrorOutcome::Peer,
+    MirrorOutcome::Miss,
+    MirrorOutcome::Range,
+    MirrorOutcome::Short,
+    MirrorOutcome::Gone,
+    MirrorOutcome::Invalid,
 ];
 
 impl Counts {
@@ -75,7 +75,7 @@ impl Counts {
         }
     }
 
-    pub(super) fn request(&self, kind: Option<Kind>, outcome: Outcome) {
+    pub(super) fn request(&self, kind: Option<Kind>, outcome: MirrorOutcome) {
         let row = match kind {
             Some(Kind::Manifest) => 0,
             Some(Kind::Blob) => 1,
@@ -89,7 +89,7 @@ impl Counts {
     }
 }
 
-impl Outcome {
+impl MirrorOutcome {
     fn word(self) -> &'static str {
         match self {
             Self::Own => "own",

@@ -6,7 +6,7 @@ use daemon::scope::Scope;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Inner, count::Outcome, rack, unknown};
+use super::{Inner, count::UploadOutcome, rack, unknown};
 use crate::{
     chunks::start_of,
     content::{Object, Source},
@@ -67,8 +67,8 @@ impl Service for PeerSession<'_> {
 
     fn refused(&self, why: Refused) {
         self.server.counts.request(match why {
-            Refused::Invalid => Outcome::Invalid,
-            Refused::Path => Outcome::Missing,
+            Refused::Invalid => UploadOutcome::Invalid,
+            Refused::Path => UploadOutcome::Missing,
         });
     }
 
@@ -84,7 +84,7 @@ impl Service for PeerSession<'_> {
     }
 
     fn busy(&self, _: &ObjectRef, request: &Request) -> Vec<u8> {
-        self.server.counts.request(Outcome::Busy);
+        self.server.counts.request(UploadOutcome::Busy);
         let reply = Reply::new(503).field("Retry-After", 1);
         let text = "all connections are taken";
         reply.error(
@@ -163,7 +163,7 @@ impl PeerSession<'_> {
         answer: Answer,
         connection: Connection,
     ) -> Connection {
-        self.server.counts.request(Outcome::Missing);
+        self.server.counts.request(UploadOutcome::Missing);
         let (code, text) = unknown(object.kind);
         let bytes = Reply::new(404).error(code, text, answer, connection);
         self.say(&bytes, connection).await
@@ -183,7 +183,7 @@ impl PeerSession<'_> {
         match own::prepare(found, object.kind, request, connection).await {
             Ok(prepared) => self.upload(&prepared, &digest, request, connection).await,
             Err(Unfit::Range(size, _)) => {
-                self.server.counts.request(Outcome::Range);
+                self.server.counts.request(UploadOutcome::Range);
                 let reply = Reply::new(416).field("Content-Range", format_args!("bytes */{size}"));
                 let text = "the object has no such part";
                 let bytes = reply.error("RANGE_INVALID", text, answer, connection);
@@ -229,7 +229,7 @@ impl PeerSession<'_> {
         drop(slot);
         match sent.result {
             Ok(()) => {
-                server.counts.request(Outcome::Served);
+                server.counts.request(UploadOutcome::Served);
                 // A header can name any address; the connection's own address is certain.
                 if let Some(agent) = request.agent
                     && agent.ip() == self.remote
@@ -241,7 +241,7 @@ impl PeerSession<'_> {
                 connection
             }
             Err(error) => {
-                server.counts.request(Outcome::Cut);
+                server.counts.request(UploadOutcome::Cut);
                 debug!(%digest, error = %daemon::telemetry::chain(&error), "upload ended early");
                 Connection::Close
             }
@@ -252,7 +252,7 @@ impl PeerSession<'_> {
     /// go elsewhere fastest.
     async fn busy(&self, digest: &Digest, request: &Request, connection: Connection) -> Connection {
         let server = self.server;
-        server.counts.request(Outcome::Busy);
+        server.counts.request(UploadOutcome::Busy);
         let bytes = if request.agent.is_some() {
             let mut reply = Reply::new(503).field("Retry-After", 1);
             let others = server.alternates.of(digest, request.agent);

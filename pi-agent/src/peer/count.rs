@@ -43,7 +43,7 @@ pub(super) struct Counts {
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum UploadOutcome {
     /// It was answered in full.
     Served,
     /// This node does not have the object.
@@ -74,14 +74,14 @@ impl Counts {
         }
     }
 
-    pub(super) fn request(&self, outcome: Outcome) {
+    pub(super) fn request(&self, outcome: UploadOutcome) {
         match outcome {
-            Outcome::Served => &self.served,
-            Outcome::Missing => &self.missing,
-            Outcome::Busy => &self.busy,
-            Outcome::Range => &self.range,
-            Outcome::Cut => &self.cut,
-            Outcome::Invalid => &self.invalid,
+            UploadOutcome::Served => &self.served,
+            UploadOutcome::Missing => &self.missing,
+            UploadOutcome::Busy => &self.busy,
+            UploadOutcome::Range => &self.range,
+            UploadOutcome::Cut => &self.cut,
+            UploadOutcome::Invalid => &self.invalid,
         }
         .increment(1);
     }

@@ -16,7 +16,7 @@ use crate::{
     },
     nodes::Node,
     reports::Report,
-    store::{Change, ChangeKind, Outcome, Version},
+    store::{Change, ChangeKind, ChangeOutcome, Version},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -26,7 +26,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
     }
 }
 
-async fn advertise(api: &Api, request: Request) -> Result<Outcome, SubjectError> {
+async fn advertise(api: &Api, request: Request) -> Result<ChangeOutcome, SubjectError> {
     let caller = body::caller(&request);
     let call: AdvertiseRequest = body::read(api, request).await?;
     let added = subject::hashes(api, &call.keys)?;
@@ -59,7 +59,7 @@ pub(crate) async fn apply(
     subject: &Subject,
     change: Change,
     load: Option<Load>,
-) -> Result<Outcome, SubjectError> {
+) -> Result<ChangeOutcome, SubjectError> {
     let outcome = subject.database.apply(change).await?;
     if let Some(load) = load {
         let note = |node: &Node| node.report_load(load);
@@ -76,15 +76,15 @@ pub(crate) fn version(call: &AdvertiseRequest) -> Option<Version> {
 }
 
 /// What advertise and sync answer.
-pub(crate) fn created(outcome: &Outcome) -> Response {
+pub(crate) fn created(outcome: &ChangeOutcome) -> Response {
     let ack = match outcome {
-        Outcome::Done(_) => Ack {
+        ChangeOutcome::Done(_) => Ack {
             success: true,
             message: "Distribution created!".to_owned(),
             resync: false,
             mates: None,
         },
-        Outcome::Gap => Ack {
+        ChangeOutcome::Gap => Ack {
             success: false,
             message: "this change does not continue the set that is known; sync it".to_owned(),
             resync: true,

@@ -16,7 +16,7 @@ use crate::{
     },
     nodes::{Node, Sign},
     reports::Report,
-    store::{Change, ChangeKind, Outcome, Version},
+    store::{Change, ChangeKind, ChangeOutcome, Version},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -77,8 +77,8 @@ async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>),
                 kind,
             };
             match database.apply(change).await? {
-                Outcome::Done(applied) => applied.version,
-                Outcome::Gap => None,
+                ChangeOutcome::Done(applied) => applied.version,
+                ChangeOutcome::Gap => None,
             }
         }
     };

@@ -9,7 +9,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use serde::Serialize;
-use topology::{Candidate, RackId, State, Topology};
+use topology::{Candidate, HolderState, RackId, Topology};
 
 use crate::finder::Found;
 
@@ -63,8 +63,8 @@ fn rest(out: &mut Vec<u8>, found: &Found, candidate: &Candidate, racks: &mut Rac
     out.extend_from_slice(b",\"rack\":");
     racks.name(out, &found.topology, candidate.rack());
     out.extend_from_slice(match candidate.state {
-        State::Complete => b",\"state\":\"complete\",\"score\":".as_slice(),
-        State::Fetching => b",\"state\":\"fetching\",\"score\":",
+        HolderState::Complete => b",\"state\":\"complete\",\"score\":".as_slice(),
+        HolderState::Fetching => b",\"state\":\"fetching\",\"score\":",
     });
     score(out, candidate.score());
     out.push(b'}');

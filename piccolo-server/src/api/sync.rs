@@ -14,7 +14,7 @@ use crate::{
         subject::{self, Subject, SubjectError},
     },
     reports::Report,
-    store::{Change, ChangeKind, Outcome},
+    store::{Change, ChangeKind, ChangeOutcome},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -24,7 +24,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
     }
 }
 
-async fn sync(api: &Api, request: Request) -> Result<Outcome, SubjectError> {
+async fn sync(api: &Api, request: Request) -> Result<ChangeOutcome, SubjectError> {
     let caller = body::caller(&request);
     let call: AdvertiseRequest = body::read(api, request).await?;
     let keys = subject::hashes(api, &call.keys)?;

@@ -17,7 +17,7 @@ pub enum TopologyCommand {
     /// Shows the rack of an address.
     Locate {
         #[command(flatten)]
-        source: Source,
+        source: TopologySource,
         /// The address.
         ip: IpAddr,
     },
@@ -44,7 +44,7 @@ pub enum TopologyCommand {
 pub struct Explain {
     /// The source of topology and measurements.
     #[command(flatten)]
-    pub source: Source,
+    pub source: TopologySource,
     /// The requester's address.
     #[arg(long, value_name = "IP")]
     pub from: IpAddr,
@@ -61,7 +61,7 @@ pub struct Explain {
 
 /// A running server, or a file alone.
 #[derive(Debug, Clone, Args)]
-pub struct Source {
+pub struct TopologySource {
     /// The server.
     #[command(flatten)]
     pub server: Server,

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     key_hash::{Fingerprint, KeyHash},
     store::{
-        Applied, Change, ChangeKind, NodeKey, NodeRow, NodeState, Outcome, Stamp, StoreError,
+        Applied, Change, ChangeKind, ChangeOutcome, NodeKey, NodeRow, NodeState, Stamp, StoreError,
         Taken, Version,
         engine::{Engine, Work},
         held,
@@ -26,7 +26,7 @@ pub(super) async fn write<E: Engine>(
     engine: &E,
     changes: &[Change],
     taken: Taken,
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<Vec<ChangeOutcome>, StoreError> {
     retried::<E, _, _>(|| attempt(engine, changes, taken))
         .await
         .map_err(|e| StoreError::of("take changes", e))
@@ -36,7 +36,7 @@ async fn attempt<E: Engine>(
     engine: &E,
     changes: &[Change],
     taken: Taken,
-) -> Result<Vec<Outcome>, sqlx::Error> {
+) -> Result<Vec<ChangeOutcome>, sqlx::Error> {
     let mut settled = unchanged(engine, changes, taken).await?;
     if settled.is_empty() {
         return transact(engine, changes, taken).await;
@@ -60,7 +60,7 @@ async fn unchanged<E: Engine>(
     engine: &E,
     changes: &[Change],
     taken: Taken,
-) -> Result<HashMap<NodeKey, Outcome>, sqlx::Error> {
+) -> Result<HashMap<NodeKey, ChangeOutcome>, sqlx::Error> {
     let is_whole = |change: &&Change| matches!(change.kind, ChangeKind::Replace(_));
     let mut nodes: Vec<NodeKey> = changes
         .iter()
@@ -96,7 +96,7 @@ async fn unchanged<E: Engine>(
         };
         applied.written = written(change, Some(row), &applied, taken);
         if applied.written.is_none() {
-            settled.insert(change.node, Outcome::Done(applied));
+            settled.insert(change.node, ChangeOutcome::Done(applied));
         }
     }
     Ok(settled)
@@ -106,11 +106,11 @@ async fn transact<E: Engine>(
     engine: &E,
     changes: &[Change],
     taken: Taken,
-) -> Result<Vec<Outcome>, sqlx::Error> {
+) -> Result<Vec<ChangeOutcome>, sqlx::Error> {
     let mut work = engine.begin().await?;
     let known = lock::<E>(&mut work, changes, taken.stamp).await?;
     let held = held::read::<E>(&mut work, changes, &known).await?;
-    let outcomes: Vec<Outcome> = changes
+    let outcomes: Vec<ChangeOutcome> = changes
         .iter()
         .map(|change| {
             let (row, held) = (known.get(&change.node), held.get(&change.node));
@@ -185,7 +185,7 @@ fn outcome(
     row: Option<&NodeRow>,
     held: Option<&HashSet<KeyHash>>,
     taken: Taken,
-) -> Outcome {
+) -> ChangeOutcome {
     let stored = row.and_then(|row| row.version);
     let mut applied = Applied {
         // After an unnumbered change, no numbered one can continue the set.
@@ -205,10 +205,12 @@ fn outcome(
         // The reply was lost, so the change is repeated, possibly with more keys.
         (ChangeKind::Delta { added, removed }, Some(new), Some(old)) if new == old => {
             if !added.iter().all(has) || removed.iter().any(has) {
-                return Outcome::Gap;
+                return ChangeOutcome::Gap;
             }
         }
-        (ChangeKind::Delta { .. }, Some(new), old) if !new.continues(old) => return Outcome::Gap,
+        (ChangeKind::Delta { .. }, Some(new), old) if !new.continues(old) => {
+            return ChangeOutcome::Gap;
+        }
         (ChangeKind::Delta { added, removed }, ..) => {
             applied.added = added.iter().copied().filter(|key| !has(key)).collect();
             applied.removed = removed.iter().copied().filter(has).collect();
@@ -227,7 +229,7 @@ fn outcome(
         }
     }
     applied.written = written(change, row, &applied, taken);
-    Outcome::Done(applied)
+    ChangeOutcome::Done(applied)
 }
 
 /// The keepalive to write with the node's row. A row that did not change is not written: its
@@ -286,12 +288,12 @@ fn holding_args(node: NodeKey, key: KeyHash) -> [Arg; 3] {
 
 fn rows_of(
     changes: &[Change],
-    outcomes: &[Outcome],
+    outcomes: &[ChangeOutcome],
     which: fn(&Applied) -> &[KeyHash],
 ) -> Vec<(NodeKey, KeyHash)> {
     let mut rows = Vec::new();
     for (change, outcome) in changes.iter().zip(outcomes) {
-        if let Outcome::Done(applied) = outcome {
+        if let ChangeOutcome::Done(applied) = outcome {
             rows.extend(which(applied).iter().map(|key| (change.node, *key)));
         }
     }
@@ -302,7 +304,7 @@ fn rows_of(
 async fn insert<E: Engine>(
     work: &mut E::Work,
     changes: &[Change],
-    outcomes: &[Outcome],
+    outcomes: &[ChangeOutcome],
 ) -> Result<(), sqlx::Error> {
     let head = [
         E::DIALECT.insert_ignore,
@@ -320,7 +322,7 @@ async fn insert<E: Engine>(
 async fn delete<E: Engine>(
     work: &mut E::Work,
     changes: &[Change],
-    outcomes: &[Outcome],
+    outcomes: &[ChangeOutcome],
 ) -> Result<(), sqlx::Error> {
     let mut gone = rows_of(changes, outcomes, |applied| &applied.removed);
     delete_rows::<E>(work, &mut gone).await
@@ -352,7 +354,7 @@ fn sort(rows: &mut [(NodeKey, KeyHash)]) {
 async fn update<E: Engine>(
     work: &mut E::Work,
     changes: &[Change],
-    outcomes: &[Outcome],
+    outcomes: &[ChangeOutcome],
     stamp: Stamp,
 ) -> Result<(), sqlx::Error> {
     let (before, after) = E::DIALECT.inserted;
@@ -367,8 +369,8 @@ async fn update<E: Engine>(
         .iter()
         .zip(outcomes)
         .filter_map(|(change, outcome)| match outcome {
-            Outcome::Done(applied) => Some((change, applied, applied.written?)),
-            Outcome::Gap => None,
+            ChangeOutcome::Done(applied) => Some((change, applied, applied.written?)),
+            ChangeOutcome::Gap => None,
         })
         .collect();
     for chunk in done.chunks(ROWS) {

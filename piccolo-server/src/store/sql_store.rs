@@ -6,8 +6,8 @@ use crate::{
     key_hash::KeyHash,
     packed::{Family, Packed, Stretch},
     store::{
-        Audited, BandwidthRow, Change, Connections, Evicted, InstanceRow, Nearest, NodeKey,
-        NodeRow, Outcome, Reply, Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer,
+        Audited, BandwidthRow, Change, ChangeOutcome, Connections, Evicted, InstanceRow, Nearest,
+        NodeKey, NodeRow, Reply, Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer,
         audit, bandwidth, batch, engine::Engine, evict, holdings, instances, lease, nodes, schema,
         spaces,
     },
@@ -94,7 +94,7 @@ impl<E: Engine> Store for SqlStore<E> {
         Box::pin(nodes::touch(&self.engine, seen, stamp))
     }
 
-    fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<Outcome>> {
+    fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<ChangeOutcome>> {
         Box::pin(batch::write(&self.engine, changes, taken))
     }
 

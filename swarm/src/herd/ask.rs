@@ -5,13 +5,13 @@ use super::neighbour::Neighbour;
 use super::permits::Lease;
 use super::{Context, Herd};
 use crate::identity::Node;
-use crate::{Fault, Place, Rack, Rank, Reason, Why};
+use crate::{Fault, NodePlace, Rack, Rank, Reason, Why};
 
 /// [`crate::Join`] in the herd's own numbers.
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) node: Node,
-    pub(crate) place: Place,
+    pub(crate) place: NodePlace,
     pub(crate) offset: u64,
     pub(crate) tried: Vec<(Node, Fault)>,
     pub(crate) want: usize,

@@ -6,7 +6,7 @@
 use super::chain_id::ChainId;
 use super::member::{MemberId, Ms, ms};
 use super::{Herd, State};
-use crate::{Place, Rack, Rules, Zone};
+use crate::{NodePlace, Rack, Rules, Zone};
 
 /// A chain's place in the order of the herd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new(place: Place) -> Self {
+    pub(super) fn new(place: NodePlace) -> Self {
         Self {
             rack: place.rack,
             zone: place.zone,
@@ -84,7 +84,7 @@ impl Chain {
 
 impl Herd {
     /// The chain that a new node of the rack joins.
-    pub(super) fn chain_for(&mut self, place: Place, rules: &Rules) -> ChainId {
+    pub(super) fn chain_for(&mut self, place: NodePlace, rules: &Rules) -> ChainId {
         let last = self.racks.get(&place.rack).and_then(|chains| chains.last());
         if let Some(&last) = last
             && self[last].members.len() < rules.chain
@@ -94,7 +94,7 @@ impl Herd {
         self.new_chain(place)
     }
 
-    pub(super) fn new_chain(&mut self, place: Place) -> ChainId {
+    pub(super) fn new_chain(&mut self, place: NodePlace) -> ChainId {
         let id = ChainId::new(self.chains.len());
         self.chains.push(Chain::new(place));
         self.racks.entry(place.rack).or_default().push(id);

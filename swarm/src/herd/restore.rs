@@ -7,7 +7,7 @@ use super::member::{Member, MemberId, Ms, State};
 use super::permits::Lease;
 use super::{Context, Herd};
 use crate::identity::Node;
-use crate::{Place, Rank, Reason, Rules};
+use crate::{NodePlace, Rank, Reason, Rules};
 
 /// The largest rack number and place that a herd can have; larger ranks are invented.
 const MAX_NUMBER: u32 = 1 << 24;
@@ -18,7 +18,7 @@ const SKEW: u32 = 300;
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) node: Node,
-    pub(crate) place: Place,
+    pub(crate) place: NodePlace,
     pub(crate) bytes: u64,
     pub(crate) rank: Option<Rank>,
     pub(crate) permit: bool,
@@ -86,7 +86,7 @@ impl Herd {
     pub(super) fn admit_as(
         &mut self,
         node: Node,
-        place: Place,
+        place: NodePlace,
         rank: Option<Rank>,
         context: &Context,
     ) -> MemberId {
@@ -113,7 +113,7 @@ impl Herd {
     }
 
     /// The chain of a rank that another gave, made if it is not there.
-    fn chain_of(&mut self, rank: Rank, place: Place, context: &Context) -> Option<ChainId> {
+    fn chain_of(&mut self, rank: Rank, place: NodePlace, context: &Context) -> Option<ChainId> {
         let Rank { epoch, rack, .. } = rank;
         let latest = context.latest.saturating_add(SKEW);
         if epoch > latest || rack >= MAX_NUMBER || rank.place >= MAX_NUMBER {
@@ -143,7 +143,7 @@ impl Herd {
     fn adopt(
         &mut self,
         node: Node,
-        place: Place,
+        place: NodePlace,
         rank: Option<Rank>,
         permit: bool,
         context: &Context,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use swarm::{
-    Answer, Budget, Event, Fault, Join, Key, MemberView, Phase, Place, Progress, Rack, Rank,
+    Answer, Budget, Event, Fault, Join, Key, MemberView, NodePlace, Phase, Progress, Rack, Rank,
     Reason, Rules, Standing, Swarm, Tried, Verdict, Why, Zone,
 };
 
@@ -95,9 +95,9 @@ impl Bed {
     }
 }
 
-fn place(node: u32) -> Place {
+fn place(node: u32) -> NodePlace {
     let rack = u64::from(node / 100);
-    Place {
+    NodePlace {
         rack: Rack(rack),
         zone: Zone(rack / 10),
     }
@@ -534,7 +534,7 @@ fn who_fetches_again_has_not_waited_since_it_fetched_before() {
 #[test]
 fn a_rack_of_hundreds_has_one_gateway_and_short_chains() {
     let mut bed = Bed::new(Rules::default());
-    let rack = Place {
+    let rack = NodePlace {
         rack: Rack(9),
         zone: Zone(0),
     };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use swarm::{
-    Answer, Join, Key, Place, Progress, Rack, Rank, Rules, Standing, Swarm, Totals, Tried, Verdict,
-    Zone,
+    Answer, Join, Key, NodePlace, Progress, Rack, Rank, Rules, Standing, Swarm, Totals, Tried,
+    Verdict, Zone,
 };
 
 use crate::guide::{Advice, Guide, Request};
@@ -19,7 +19,7 @@ pub(crate) struct Ranked {
     stripes: usize,
     epoch: u32,
     nodes: usize,
-    places: Vec<Place>,
+    places: Vec<NodePlace>,
     /// By layer and node: what agents keep.
     ranks: Vec<Option<Rank>>,
     violations: u64,
@@ -39,7 +39,7 @@ impl Ranked {
     pub(crate) fn new(plan: &Plan) -> Self {
         let place = |node| {
             let rack = plan.rack_of(node);
-            Place {
+            NodePlace {
                 rack: Rack(wide(rack)),
                 zone: Zone(wide(plan.zone_of(rack))),
             }

@@ -20,7 +20,7 @@ pub struct Explanation {
     /// What the caller gave with the candidate.
     pub index: u32,
     pub rack: String,
-    pub outcome: Outcome,
+    pub outcome: Placement,
     /// How many tiers below the best.
     pub tier: u16,
     /// The sum of the points of all terms.
@@ -37,7 +37,7 @@ pub struct Explanation {
 /// Whether a candidate is answered, and why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum Placement {
     /// It is answered, at that place, from 1.
     Place(usize),
     /// The answer is full of better ones.
@@ -106,10 +106,10 @@ pub fn explain(
     let mut scorer = Scorer::new(query, topology, estimates);
     let explained = candidates.iter().enumerate().map(|(position, candidate)| {
         let outcome = match candidate.place.group {
-            Group::Forbidden => Outcome::Forbidden,
-            Group::Requester => Outcome::Requester,
-            _ if position < answered => Outcome::Place(position + 1),
-            _ => Outcome::BeyondLimit,
+            Group::Forbidden => Placement::Forbidden,
+            Group::Requester => Placement::Requester,
+            _ if position < answered => Placement::Place(position + 1),
+            _ => Placement::BeyondLimit,
         };
         one(candidate, outcome, query, topology, &mut scorer)
     });
@@ -118,7 +118,7 @@ pub fn explain(
 
 fn one(
     candidate: &Candidate,
-    outcome: Outcome,
+    outcome: Placement,
     query: &Query<'_>,
     topology: &Topology,
     scorer: &mut Scorer<'_>,
@@ -281,7 +281,7 @@ impl fmt::Display for Ago {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Place(place) => write!(f, "{place}."),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::address::closeness;
-use crate::candidate::{Candidate, Group, Moved, Standing, State};
+use crate::candidate::{Candidate, Group, HolderState, Moved, Standing};
 use crate::estimate::{Estimate, Estimates, Into};
 use crate::model::Topology;
 use crate::numbers::within;
@@ -84,8 +84,8 @@ impl<'a> Scorer<'a> {
         let group = match candidate.state {
             _ if ip == requester => Group::Requester,
             _ if path.link.forbidden => Group::Forbidden,
-            State::Complete => Group::Complete,
-            State::Fetching => Group::Fetching,
+            HolderState::Complete => Group::Complete,
+            HolderState::Fetching => Group::Fetching,
         };
         let Spot { rack, .. } = path.from;
         Standing {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     manifests, scratch,
-    tools::{self, Outcome, Tools},
+    tools::{self, ToolOutput, Tools},
     values,
 };
 
@@ -23,7 +23,8 @@ const FOREIGN: &str = "monitoring.coreos.com/v1";
 pub(super) fn check(tools: &Tools, root: &Path) -> Result<()> {
     let files = rendered(tools, root)?;
     for version in VERSIONS {
-        let Outcome { ok, stdout, stderr } = tools::outcome(tools.validator(version).args(&files))?;
+        let ToolOutput { ok, stdout, stderr } =
+            tools::outcome(tools.validator(version).args(&files))?;
         let report = stdout + &stderr;
         ensure!(
             ok,
@@ -49,7 +50,7 @@ fn bites(tools: &Tools, root: &Path) -> Result<()> {
     let text = fs::read_to_string(&manifest).context("reading piccolo.yaml")?;
     let file = scratch(root)?.join("misspelt.yaml");
     fs::write(&file, text.replace("hostNetwork:", "hostNetwerk:")).context("misspelling")?;
-    let Outcome { ok, .. } = tools::outcome(tools.validator(VERSIONS[0]).arg(&file))?;
+    let ToolOutput { ok, .. } = tools::outcome(tools.validator(VERSIONS[0]).arg(&file))?;
     ensure!(!ok, "the schemas let a misspelt field pass");
     Ok(())
 }

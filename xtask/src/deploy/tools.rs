@@ -21,7 +21,7 @@ pub(crate) struct Tools {
 
 /// What a program wrote and how it ended.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct ToolOutput {
     pub(super) ok: bool,
     pub(super) stdout: String,
     pub(super) stderr: String,
@@ -85,12 +85,12 @@ fn make_environment(directory: &Path) -> Result<()> {
 }
 
 /// Runs a command to its end.
-pub(super) fn outcome(command: &mut Command) -> Result<Outcome> {
+pub(super) fn outcome(command: &mut Command) -> Result<ToolOutput> {
     let program = command.get_program().to_owned();
     let output = command
         .output()
         .with_context(|| format!("starting {}", program.display()))?;
-    Ok(Outcome {
+    Ok(ToolOutput {
         ok: output.status.success(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -99,7 +99,7 @@ pub(super) fn outcome(command: &mut Command) -> Result<Outcome> {
 
 /// Runs a command that has to succeed, and gives what it wrote.
 pub(super) fn run(command: &mut Command) -> Result<String> {
-    let Outcome { ok, stdout, stderr } = outcome(command)?;
+    let ToolOutput { ok, stdout, stderr } = outcome(command)?;
     ensure!(ok, "{command:?} failed:\n{stdout}{stderr}");
     Ok(stdout)
 }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::tools::{self, Outcome};
+use super::tools::{self, ToolOutput};
 
 const UNITS: [&str; 2] = ["pi-agent.service", "piccolo-server.service"];
 
@@ -40,7 +40,7 @@ pub(super) fn check(root: &Path) -> Result<()> {
         )
         .with_context(|| format!("copying {unit}"))?;
         let mut verify = Command::new("systemd-analyze");
-        let Outcome { ok, stderr, .. } =
+        let ToolOutput { ok, stderr, .. } =
             tools::outcome(verify.args(["verify", "--man=no"]).arg(&copy))?;
         // Where it runs in a container it also speaks of the machine's own units.
         let ours: Vec<_> = stderr.lines().filter(|line| line.contains(unit)).collect();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::tools::{self, Outcome, Tools};
+use super::tools::{self, ToolOutput, Tools};
 
 /// More lines of values would be a sign that the chart exposes its templates, not its choices.
 const MAX_LINES: usize = 150;
@@ -114,7 +114,7 @@ pub(super) fn check(tools: &Tools, root: &Path) -> Result<()> {
         let mut helm = tools.helm();
         helm.args(["template", "piccolo"]).arg(&chart);
         helm.args(values.iter().flat_map(|value| ["--set", value]));
-        let Outcome { ok, stderr, .. } = tools::outcome(&mut helm)?;
+        let ToolOutput { ok, stderr, .. } = tools::outcome(&mut helm)?;
         ensure!(!ok, "{values:?} is rendered, and should be refused");
         ensure!(
             stderr.contains(reason),
@@ -181,7 +181,7 @@ fn render(tools: &Tools, chart: &Path, values: &[String]) -> Result<String> {
     let mut helm = tools.helm();
     helm.args(["template", "piccolo"]).arg(chart);
     helm.args(values.iter().flat_map(|value| ["--set", value]));
-    let Outcome { ok, stdout, stderr } = tools::outcome(&mut helm)?;
+    let ToolOutput { ok, stdout, stderr } = tools::outcome(&mut helm)?;
     ensure!(ok, "{values:?}: {stderr}");
     Ok(stdout)
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Id, Image, Inventory, Manifest, Policy, Table, Wanted};
+use super::{Id, Image, Inventory, Manifest, Policy, Shareable, Wanted};
 
 fn id(n: u8) -> Id {
     Id::Sha256([n; 32])
@@ -44,7 +44,7 @@ fn index(manifests: &[u8]) -> Manifest {
 }
 
 /// Reads manifests out of `content` until the walk is done.
-fn settle(inventory: &mut Inventory, content: &HashMap<Id, Manifest>) -> Table {
+fn settle(inventory: &mut Inventory, content: &HashMap<Id, Manifest>) -> Shareable {
     loop {
         let (table, wanted) = inventory.walk();
         if wanted.is_empty() {
@@ -57,7 +57,7 @@ fn settle(inventory: &mut Inventory, content: &HashMap<Id, Manifest>) -> Table {
     }
 }
 
-fn shared(table: &Table) -> Vec<u8> {
+fn shared(table: &Shareable) -> Vec<u8> {
     let mut all: Vec<u8> = (0..=u8::MAX)
         .filter(|n| table.objects.contains_key(&id(*n)))
         .collect();

@@ -40,12 +40,12 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Member {
     growing: Arc<Growing>,
-    state: Mutex<State>,
+    state: Mutex<CrowdState>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct CrowdState {
     rank: Option<Rank>,
     permit: bool,
     /// Whom it takes from, since it was last told to.
@@ -197,7 +197,7 @@ impl Crowds {
     }
 }
 
-impl State {
+impl CrowdState {
     fn takes_from(&mut self, sources: Vec<Holder>) {
         (self.sources, self.waits) = (sources, None);
     }
@@ -275,7 +275,7 @@ impl Member {
         state.tried = tried;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CrowdState> {
         self.state.lock()
     }
 }

@@ -15,7 +15,7 @@ use super::{
     silence::Silence,
     small::{Smalls, Unread, fits},
     stored::Stored,
-    turn::Place,
+    turn::QueuePosition,
 };
 use crate::{
     fetch::{
@@ -79,7 +79,7 @@ impl Transfers {
         want: &Want,
         range: Option<ByteRange>,
         mut candidates: Candidates,
-        place: Place,
+        place: QueuePosition,
     ) -> Option<Begun> {
         let watch = self.judge.watch(&want.digest).await;
         let hash = self.must_hash(want, watch.is_some());
@@ -146,7 +146,7 @@ impl Transfers {
         first: First,
         upstream: Upstream,
         candidates: Candidates,
-        place: Place,
+        place: QueuePosition,
     ) -> Option<Transfer> {
         let total = upstream.body.total;
         let span = match first.range {
@@ -241,7 +241,7 @@ fn ask_for(range: Option<ByteRange>) -> Ask {
 }
 
 /// What is asked of the first of several peers: an open-ended range is cut up into parts.
-fn cut(range: Option<ByteRange>, place: &Place) -> (Ask, Option<Parts>) {
+fn cut(range: Option<ByteRange>, place: &QueuePosition) -> (Ask, Option<Parts>) {
     let mut ask = ask_for(range);
     let parts = match range {
         Some(ByteRange::From(start)) => {

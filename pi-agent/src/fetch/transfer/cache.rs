@@ -21,10 +21,10 @@ pub(crate) struct Small {
 
 /// Small objects, each kept for a while.
 #[derive(Debug, Default)]
-pub(super) struct Cache(Mutex<Table>);
+pub(super) struct Cache(Mutex<CachedObjects>);
 
 #[derive(Debug)]
-struct Table {
+struct CachedObjects {
     /// Objects with expiry times, soonest first.
     objects: LruCache<Digest, (Small, Instant)>,
     bytes: usize,
@@ -38,7 +38,7 @@ impl Small {
     }
 }
 
-impl Default for Table {
+impl Default for CachedObjects {
     fn default() -> Self {
         Self {
             // Bounded by bytes, and by the time that each is kept.
@@ -74,7 +74,7 @@ impl Cache {
     }
 }
 
-impl Table {
+impl CachedObjects {
     fn expire(&mut self, now: Instant) {
         while self
             .objects

@@ -24,7 +24,7 @@ use super::{
     silence::Silence,
     stored::Stored,
     striped::Striped,
-    turn::Place,
+    turn::QueuePosition,
 };
 use crate::{
     content::{Growing, verdict::Watch},
@@ -62,7 +62,7 @@ pub(crate) struct Transfer {
     pub(super) watch: Option<Box<dyn Watch>>,
     /// Who sent bytes of it, and of the other ranges that containerd will judge together with it.
     pub(super) senders: Arc<Senders>,
-    pub(super) place: Place,
+    pub(super) place: QueuePosition,
     /// That of the peer that sends now.
     pub(super) silence: Silence,
     /// Whether the last peer failed, so that another one has to resume.

@@ -7,12 +7,12 @@ use crate::{datapath::Tap, digest::Digest};
 /// Hashes bytes as they pass.
 #[derive(Debug)]
 pub(crate) struct Hasher {
-    state: State,
+    state: Running,
     expected: Digest,
 }
 
 #[derive(Debug)]
-enum State {
+enum Running {
     Sha256(Sha256),
     Sha512(Box<Sha512>),
 }
@@ -20,8 +20,8 @@ enum State {
 impl Hasher {
     pub(crate) fn new(expected: &Digest) -> Self {
         let state = match expected.algorithm() {
-            "sha512" => State::Sha512(Box::default()),
-            _ => State::Sha256(Sha256::new()),
+            "sha512" => Running::Sha512(Box::default()),
+            _ => Running::Sha256(Sha256::new()),
         };
         Self {
             state,
@@ -32,8 +32,8 @@ impl Hasher {
     /// Whether the bytes that passed are those of the digest.
     pub(crate) fn matches(self) -> bool {
         let hex = match self.state {
-            State::Sha256(state) => hex::encode(state.finalize()),
-            State::Sha512(state) => hex::encode(state.finalize()),
+            Running::Sha256(state) => hex::encode(state.finalize()),
+            Running::Sha512(state) => hex::encode(state.finalize()),
         };
         hex == self.expected.hex()
     }
@@ -42,8 +42,8 @@ impl Hasher {
 impl Tap for Hasher {
     fn look(&mut self, bytes: &[u8]) {
         match &mut self.state {
-            State::Sha256(state) => state.update(bytes),
-            State::Sha512(state) => state.update(bytes),
+            Running::Sha256(state) => state.update(bytes),
+            Running::Sha512(state) => state.update(bytes),
         }
     }
 }

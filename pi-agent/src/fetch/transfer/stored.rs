@@ -6,7 +6,7 @@ use daemon::scope::Scope;
 use tokio::time::timeout;
 use tracing::Span;
 
-use super::{small::Smalls, turn::Place};
+use super::{small::Smalls, turn::QueuePosition};
 use crate::{
     content::{Content, Object},
     digest::Digest,
@@ -46,7 +46,7 @@ impl Stored {
     }
 
     /// Holds `place` until the object is stored, up to a deadline.
-    pub(super) fn hold(self, place: Place, digest: Digest) {
+    pub(super) fn hold(self, place: QueuePosition, digest: Digest) {
         let scope = self.scope.clone();
         scope.task(Span::none(), async move {
             let stored = async {

@@ -42,7 +42,7 @@ pub(crate) struct Turn {
 
 /// Where a request stands among those for the same object.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct QueuePosition {
     flight: Arc<Flight>,
     turn: Option<Turn>,
 }
@@ -137,7 +137,7 @@ impl Flight {
     }
 }
 
-impl Place {
+impl QueuePosition {
     /// It has the turn.
     pub(crate) fn new(flight: Arc<Flight>, turn: Turn) -> Self {
         Self {
