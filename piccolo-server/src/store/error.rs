@@ -55,18 +55,25 @@ impl StoreError {
 
     /// Whether a retry may succeed without an operator's help.
     pub(crate) fn may_pass(&self) -> bool {
-        let passes = |error| matches!(cause(error), Cause::Away | Cause::Conflict | Cause::Closed);
-        match self {
-            Self::Database(_, error) => passes(error),
-            Self::Migrate(error) => executed(error).is_some_and(passes),
-            Self::Misfit(_) | Self::Schema { .. } | Self::TooManySpaces => false,
-        }
+        matches!(
+            self.cause(),
+            Some(Cause::Away | Cause::Conflict | Cause::Closed)
+        )
     }
 
     /// Whether callers are told to come again. While a server runs, a setting that does not fit may
     /// be of one of several database servers, or be mended there.
     pub(crate) fn is_refusal_for_now(&self) -> bool {
-        matches!(self, Self::Misfit(_)) || self.may_pass()
+        let is_setting = matches!(self, Self::Misfit(_)) || self.cause() == Some(Cause::Barred);
+        is_setting || self.may_pass()
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Database(_, error) => Some(cause(error)),
+            Self::Migrate(error) => executed(error).map(cause),
+            Self::Misfit(_) | Self::Schema { .. } | Self::TooManySpaces => None,
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use daemon::access::{Need, Obstacle, obstacle};
 use futures_util::{Stream, TryStreamExt as _};
 use log::LevelFilter;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Sqlite as Db, SqlitePool, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite as Db, SqliteConnection,
+    SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     query::Query,
     sqlite::{
@@ -23,6 +24,7 @@ use sqlx::{
 use crate::store::{
     Connections,
     engine::{Dialect, Engine, InOne, Map, Work},
+    error::{Cause, cause},
     statement::{Arg, Sql, Statement},
     timing::timed,
 };
@@ -86,6 +88,7 @@ impl Sqlite {
             .acquire_slow_level(LevelFilter::Debug)
             .max_lifetime(None)
             .idle_timeout(None)
+            .after_release(|connection, _| Box::pin(is_settled(connection)))
             .connect_with(options.clone().pragma("cache_size", "-16384"))
             .await?;
         let readers = SqlitePoolOptions::new()
@@ -178,11 +181,7 @@ impl Engine for Sqlite {
     }
 
     fn is_conflict(error: &sqlx::Error) -> bool {
-        // 5 is SQLITE_BUSY; the low byte is the primary code.
-        error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .is_some_and(|code| code.parse::<u32>().is_ok_and(|code| code & 0xff == 5))
+        cause(error) == Cause::Conflict
     }
 
     fn is_no_table(error: &sqlx::Error) -> bool {
@@ -212,6 +211,15 @@ impl Work for SqliteWork {
     async fn commit(self) -> Result<(), sqlx::Error> {
         timed("commit", self.0.commit()).await
     }
+}
+
+/// Whether a connection may be used again. SQLite rolls a transaction back by itself where the disk is
+/// full or fails; the roll-back that follows is refused then, and the connection would be taken for
+/// one in a transaction for ever. The pool replaces it.
+async fn is_settled(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // It answers after the roll-back of a transaction that was dropped.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// What keeps this process from writing the file, or one of those that SQLite and the migrations put

@@ -6,6 +6,7 @@ mod away;
 mod crashes;
 mod crowd;
 mod deltas;
+mod disk;
 mod engine;
 mod finds;
 mod galera;

@@ -35,10 +35,16 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
 }
 
 impl Process {
-    #[expect(clippy::print_stderr, reason = "the server's log is the test's")]
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_by(program(&[]), flags)
+    }
+
+    /// [`Process::start`] by a command that becomes the server.
+    #[expect(clippy::print_stderr, reason = "the server's log is the test's")]
+    pub(crate) fn start_by(mut command: Command, flags: &[&str]) -> Self {
         let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let mut child = program(&listen)
+        let mut child = command
+            .args(listen)
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()
