@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod addresses;
+pub mod bind;
 mod patient;
 pub mod places;
 

@@ -100,7 +100,7 @@ pub struct Run {
         long,
         env = "PI_AGENT_PEER_LISTEN",
         value_name = "ADDR",
-        default_value = "0.0.0.0:7787"
+        default_value = "[::]:7787"
     )]
     pub peer_listen: SocketAddr,
     /// Where probes, Prometheus and `pi-agent status` ask.
@@ -400,7 +400,7 @@ pub struct Doctor {
         value_name = "URL",
         default_value = "http://127.0.0.1:7788"
     )]
-    #[arg(value_parser = server_url)]
+    #[arg(value_parser = hosts::mirror_url)]
     pub mirror_url: String,
     /// How the bytes of each peer are to be counted, for when no agent runs that could tell.
     #[arg(

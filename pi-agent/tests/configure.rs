@@ -334,6 +334,17 @@ fn a_slip_names_the_nearest_flag() {
 }
 
 #[test]
+fn a_mirror_that_containerd_could_not_read_is_refused() {
+    let bed = Bed::new().with_config();
+    let before = bed.tree();
+    let output = bed.run(&["--mirror-url", "http://[::1]:7788"]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot read an IPv6 address"), "{said}");
+    assert_eq!(bed.tree(), before);
+}
+
+#[test]
 fn the_refusal_names_file_section_and_line() {
     let bed = Bed::new();
     let file = bed.root.path().join("config.toml");

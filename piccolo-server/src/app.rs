@@ -20,7 +20,7 @@ use daemon::{
     telemetry,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 pub use self::metrics::metrics;
@@ -110,14 +110,7 @@ fn listen(addr: SocketAddr, backlog: u32) -> anyhow::Result<TcpListener> {
 }
 
 fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(backlog)
+    serve::bind::bind(addr)?.listen(backlog)
 }
 
 /// Binds the listeners and opens the databases. Where a database is away, that is tried again as

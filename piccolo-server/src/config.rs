@@ -116,7 +116,7 @@ pub struct Serve {
         long,
         env = "PICCOLO_LISTEN",
         value_name = "ADDR",
-        default_value = "0.0.0.0:7789"
+        default_value = "[::]:7789"
     )]
     pub listen: SocketAddr,
     /// Where probes and Prometheus call.
@@ -124,7 +124,7 @@ pub struct Serve {
         long,
         env = "PICCOLO_ADMIN_LISTEN",
         value_name = "ADDR",
-        default_value = "0.0.0.0:7790"
+        default_value = "[::]:7790"
     )]
     pub admin_listen: SocketAddr,
     /// Connections of one address, or IPv6 network of 64 bits, to where agents call; further ones

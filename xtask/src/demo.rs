@@ -4,7 +4,9 @@
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Packing, Plan, Rate, Release, Run};
+use testbed::{
+    Agent, Bed, BedSetup, Family, Image, ImageSpec, Layer, Packing, Plan, Rate, Release, Run,
+};
 
 use crate::cli::DemoOptions;
 use crate::setup::{self, BUILD, DEMO, as_root};
@@ -70,6 +72,7 @@ fn show(options: &DemoOptions) -> Result<()> {
         node: Some(node),
         uplink: Some(uplink),
         registry: Some(registry),
+        family: Family::V4,
     };
     let mut bed = Bed::start(
         run.clone(),

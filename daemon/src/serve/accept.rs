@@ -76,9 +76,11 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => {
+            Ok((stream, remote)) => {
                 failing.is_well();
-                return Some(accepted);
+                // A listener for both families sees IPv4 addresses inside of IPv6 ones.
+                let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+                return Some((stream, remote));
             }
             Err(error) => {
                 // Out of descriptors, mostly: the listener still works once some are closed.

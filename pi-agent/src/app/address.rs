@@ -1,6 +1,9 @@
 //! The address that the agent advertises to peers.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::net::UdpSocket;
@@ -10,12 +13,56 @@ use crate::config::Run;
 
 /// Longest wait for the server's name; without it the default route has to do.
 const LOOKUP: Duration = Duration::from_secs(2);
-/// An address for documentation: no host has it, so only the default route leads there.
-const FAR_AWAY: (IpAddr, u16) = (IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 9);
+/// The port of `discard`. Nothing is sent there.
+const PORT: u16 = 9;
+/// Addresses for documentation: no host has them, so only the default routes lead there.
+const FAR_AWAY: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
 
 /// The address of the settings, or the one from which the server is reached, or the one of the
 /// default route.
+///
+/// # Errors
+/// When there is none, or peers cannot reach it.
 pub(super) async fn advertised(settings: &Run) -> Result<IpAddr> {
+    let ip = find(settings).await?.to_canonical();
+    match unreachable(ip, settings.peer_listen.ip()) {
+        Some(why) => bail!("peers cannot be told {ip}: {why}"),
+        None => Ok(ip),
+    }
+}
+
+/// Why peers would not reach an address of this node, if they would not.
+fn unreachable(ip: IpAddr, listens: IpAddr) -> Option<String> {
+    let (takes, wants) = match (listens.to_canonical(), ip) {
+        (IpAddr::V4(_), IpAddr::V6(_)) => ("IPv4", "IPv6"),
+        (IpAddr::V6(any), IpAddr::V4(_)) if !any.is_unspecified() => ("IPv6", "IPv4"),
+        _ => return no_host(ip, listens).map(str::to_owned),
+    };
+    Some(format!(
+        "--peer-listen {listens} takes {takes} only; give it an address of {wants}, or [::] for both"
+    ))
+}
+
+fn no_host(ip: IpAddr, listens: IpAddr) -> Option<&'static str> {
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    if ip.is_unspecified() || ip.is_multicast() {
+        Some("it is no host's; give --advertise-address one of this node's")
+    } else if is_link_local {
+        Some("it is known on its own link only; give --advertise-address one that is routed")
+    } else if ip.is_loopback() && !listens.is_loopback() {
+        Some("it leads each of them to itself; give --advertise-address the node's")
+    } else {
+        None
+    }
+}
+
+async fn find(settings: &Run) -> Result<IpAddr> {
     if let Some(ip) = settings.advertise_address {
         return Ok(ip);
     }
@@ -28,10 +75,16 @@ pub(super) async fn advertised(settings: &Run) -> Result<IpAddr> {
             result => debug!(server, ?result, "this server tells no address to advertise"),
         }
     }
-    match source(FAR_AWAY).await {
-        Ok(ip) => Ok(ip),
-        Err(error) => bail!("no address to advertise ({error}); give --advertise-address"),
+    let mut failed = None;
+    for ip in FAR_AWAY {
+        match source((ip, PORT)).await {
+            Ok(ip) => return Ok(ip),
+            // The first says more: most networks have IPv4.
+            Err(error) => _ = failed.get_or_insert(error),
+        }
     }
+    let why = failed.map_or_else(String::new, |error| format!(" ({error})"));
+    bail!("no address to advertise{why}; give --advertise-address")
 }
 
 async fn source_towards(url: &str) -> Result<IpAddr> {
@@ -53,4 +106,41 @@ async fn source(target: (IpAddr, u16)) -> std::io::Result<IpAddr> {
     let socket = UdpSocket::bind(any).await?;
     socket.connect(target).await?;
     Ok(socket.local_addr()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_peers_reach_is_advertised() {
+        let why = |ip: &str, listens: &str| {
+            let parse = |text: &str| text.parse::<IpAddr>().expect("an address");
+            unreachable(parse(ip), parse(listens))
+        };
+        for (ip, listens) in [
+            ("10.0.0.1", "::"),
+            ("fd09::6", "::"),
+            ("10.0.0.1", "0.0.0.0"),
+            ("fd09::6", "fd09::6"),
+            // A forwarded port.
+            ("192.0.2.1", "10.0.0.1"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(why(ip, listens), None, "{ip} {listens}");
+        }
+        for (ip, listens, words) in [
+            ("fd09::6", "0.0.0.0", "takes IPv4 only"),
+            ("10.0.0.1", "fd09::6", "takes IPv6 only"),
+            ("::", "::", "no host's"),
+            ("ff02::1", "::", "no host's"),
+            ("fe80::1", "::", "on its own link"),
+            ("169.254.0.1", "::", "on its own link"),
+            ("127.0.0.1", "0.0.0.0", "to itself"),
+        ] {
+            let why = why(ip, listens).unwrap_or_default();
+            assert!(why.contains(words), "{ip} {listens}: {why}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
+use daemon::serve::bind;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::{config::Run, status::Addresses};
@@ -65,13 +66,7 @@ impl Bound {
 
 fn bind(name: &str, addr: SocketAddr) -> Result<(TcpSocket, SocketAddr)> {
     let bind = || {
-        let socket = match addr {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // A restarted agent does not wait for the old one's connections to be forgotten.
-        socket.set_reuseaddr(true)?;
-        socket.bind(addr)?;
+        let socket = bind::bind(addr)?;
         let bound = socket.local_addr()?;
         Ok::<_, std::io::Error>((socket, bound))
     };

@@ -37,7 +37,7 @@ pub struct Hosts {
         value_name = "URL",
         default_value = "http://127.0.0.1:7788"
     )]
-    #[arg(value_parser = super::server_url)]
+    #[arg(value_parser = mirror_url)]
     pub mirror_url: String,
     /// containerd's own configuration, in which `config_path` has to name the directory.
     #[arg(
@@ -84,4 +84,18 @@ impl From<HostsMode> for Duty {
             HostsMode::Write => Self::Write,
         }
     }
+}
+
+/// As containerd 1.6 and 1.7 can read it: for them the name of a table ends at the first bracket, and a
+/// file that they cannot read counts for nothing, with all that it says of the registry.
+pub(super) fn mirror_url(text: &str) -> Result<String, String> {
+    let url = super::server_url(text)?;
+    if url.contains('[') {
+        return Err(
+            "containerd 1.6 and 1.7 cannot read an IPv6 address in hosts.toml: have the \
+                    mirror listen at 127.0.0.1, and name that"
+                .to_owned(),
+        );
+    }
+    Ok(url)
 }

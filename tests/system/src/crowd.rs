@@ -16,7 +16,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use testbed::{Agent, Bed, BedSetup, Image, ImageSpec, Layer, Node, Packing, Plan, Rate, Run};
+use testbed::{
+    Agent, Bed, BedSetup, Family, Image, ImageSpec, Layer, Node, Packing, Plan, Rate, Run,
+};
 use testbed::{Release, wait_until};
 
 use crate::{APP, pull_within};
@@ -126,6 +128,7 @@ impl Crowd {
             node: Some(Rate::megabits(setup.links.node)),
             uplink: Some(Rate::megabits(setup.links.uplink)),
             registry: Some(Rate::megabits(setup.links.registry)),
+            family: Family::V4,
         };
         let release = setup.release;
         let mut bed = Bed::prepare(Run::start()?, &BedSetup { plan, release })?;

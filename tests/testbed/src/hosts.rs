@@ -27,14 +27,16 @@ impl Hosts {
         fs::write(&file, self.text()).with_context(|| format!("writing {}", file.display()))
     }
 
-    /// The server is also written as a host: containerd 1.6 ignores a file without any.
+    /// The server is also written as a host: containerd 1.6 ignores a file without any. It reads
+    /// no table whose name has a bracket in it, as addresses of IPv6 have: such a server has to do.
     fn text(&self) -> String {
         let server = self
             .urls
             .last()
             .map(|url| format!("server = {url:?}\n"))
             .unwrap_or_default();
-        self.urls.iter().fold(server, |text, url| {
+        let hosts = self.urls.iter().filter(|url| !url.contains('['));
+        hosts.fold(server, |text, url| {
             text + &format!("\n[host.{url:?}]\n  capabilities = [\"pull\", \"resolve\"]\n")
         })
     }

@@ -49,7 +49,7 @@ pub use http::{Answer, get};
 pub use image::{Image, ImageSpec, Layer, Packing};
 pub use kubernetes::{Api, Control, KubeNode, KubePaths, KubePrograms, KubeVersion, Kubernetes};
 pub use netns::Netns;
-pub use network::{Host, Network, Plan};
+pub use network::{Family, Host, Network, Plan};
 pub use process::Process;
 pub use rate::Rate;
 pub use registry::{AccessEntry, Registry};

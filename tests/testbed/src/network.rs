@@ -2,11 +2,12 @@
 //!
 //! All bridges live in one namespace, the fabric; every host has a namespace with one interface.
 //! Nothing has a route out. The addresses are those of RFC 2544, which are nobody's:
-//! 198.18.0.0/24 for the core, 198.18.R.0/24 for rack R.
+//! 198.18.0.0/24 for the core, 198.18.R.0/24 for rack R. Those of IPv6 are unique local ones with the
+//! same numbers: fd00:198:18:R::N.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result};
 
@@ -29,6 +30,20 @@ pub struct Plan {
     pub uplink: Option<Rate>,
     /// The link of the registry.
     pub registry: Option<Rate>,
+    /// Which addresses hosts have.
+    pub family: Family,
+}
+
+/// Which addresses the hosts of a network have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Of IPv4.
+    #[default]
+    V4,
+    /// Of IPv6. There is IPv4 on the loopback interface only.
+    V6,
+    /// Of both.
+    Both,
 }
 
 /// One machine of the network.
@@ -38,8 +53,10 @@ pub struct Host {
     pub name: String,
     /// The rack it stands in, `core` for what stands in none.
     pub rack: String,
-    /// Its address.
+    /// Its address, of IPv4 where it has one.
     pub address: IpAddr,
+    /// Its address of IPv6 where it has one of IPv4, too.
+    pub second: Option<IpAddr>,
     /// Its namespace.
     pub netns: Netns,
 }
@@ -52,6 +69,7 @@ pub struct Network {
     nodes: Vec<Host>,
     core_hosts: u8,
     uplink: Option<Rate>,
+    family: Family,
     /// Slower ways, from one rack to another.
     pairs: BTreeMap<(u8, u8), Rate>,
 }
@@ -101,6 +119,7 @@ impl Plan {
             node: None,
             uplink: None,
             registry: None,
+            family: Family::V4,
         }
     }
 }
@@ -120,14 +139,15 @@ impl Network {
             nodes: Vec::new(),
             core_hosts: 0,
             uplink: plan.uplink,
+            family: plan.family,
             pairs: BTreeMap::new(),
         };
         for (rack, nodes) in (1_u8..).zip(&plan.racks) {
             network.add_rack(rack, plan.uplink)?;
             for node in 1..=*nodes {
                 let name = format!("n{}", network.nodes.len() + 1);
-                let address = Ipv4Addr::new(198, 18, rack, 10 + node);
-                let host = network.add_host(&name, &format!("rack{rack}"), address, plan.node)?;
+                let bridge = format!("rack{rack}");
+                let host = network.add_host(&name, &bridge, [rack, 10 + node], plan.node)?;
                 network.nodes.push(host);
             }
         }
@@ -149,12 +169,7 @@ impl Network {
             .core_hosts
             .checked_add(1)
             .context("too many hosts on the core")?;
-        self.add_host(
-            name,
-            "core",
-            Ipv4Addr::new(198, 18, 0, self.core_hosts),
-            rate,
-        )
+        self.add_host(name, "core", [0, self.core_hosts], rate)
     }
 
     /// Cuts a host's only link: packets from and to it are silently dropped.
@@ -286,7 +301,7 @@ impl Network {
         &self,
         name: &str,
         rack: &str,
-        address: Ipv4Addr,
+        [network, number]: [u8; 2],
         rate: Option<Rate>,
     ) -> Result<Host> {
         let netns = Netns::create(&self.run, name)?;
@@ -297,7 +312,23 @@ impl Network {
             &format!("link add {port} type veth peer name eth0 netns {peer}"),
         )?;
         ip(&self.fabric, &format!("link set {port} master {rack} up"))?;
-        ip(&netns, &format!("addr add {address}/16 dev eth0"))?;
+        let v4 = IpAddr::V4(Ipv4Addr::new(198, 18, network, number));
+        let [network, number] = [network, number].map(u16::from);
+        let v6 = Ipv6Addr::new(0xfd00, 0x198, 0x18, network, 0, 0, 0, number).into();
+        let (address, second) = match self.family {
+            Family::V4 => (v4, None),
+            Family::V6 => (v6, None),
+            Family::Both => (v4, Some(v6)),
+        };
+        for address in [Some(address), second].into_iter().flatten() {
+            // Nobody else has it: there is no wait until that is known.
+            let (bits, more) = if address.is_ipv4() {
+                (16, "")
+            } else {
+                (48, " nodad")
+            };
+            ip(&netns, &format!("addr add {address}/{bits} dev eth0{more}"))?;
+        }
         ip(&netns, "link set eth0 up")?;
         shape(&self.fabric, &port, rate)?;
         shape(&netns, "eth0", rate)?;
@@ -305,7 +336,8 @@ impl Network {
         Ok(Host {
             name,
             rack,
-            address: IpAddr::V4(address),
+            address,
+            second,
             netns,
         })
     }

@@ -45,7 +45,7 @@ impl Registry {
         let config = run.directory().join(format!("{}.yml", host.name));
         fs::write(
             &config,
-            configuration(&storage, &format!("addr: 0.0.0.0:{PORT}")),
+            configuration(&storage, &format!("addr: \":{PORT}\"")),
         )
         .context("writing the registry's settings")?;
         let program = Path::new("docker-registry");
@@ -72,7 +72,7 @@ impl Registry {
     pub fn serve_tls(&mut self, run: &Run, with: &Certificate, port: u16) -> Result<()> {
         let name = format!("{}-tls", self.host.name);
         let listener = format!(
-            "addr: 0.0.0.0:{port}\n  tls:\n    certificate: {}\n    key: {}",
+            "addr: \":{port}\"\n  tls:\n    certificate: {}\n    key: {}",
             with.certificate.display(),
             with.key.display()
         );

@@ -80,7 +80,7 @@ async fn peer_port(status: &Status) -> Check {
             "peer port",
             Verdict::Bad,
             format!("peers are told {holder}, which leads to themselves"),
-            "give --advertise-address the node's address and --peer-listen 0.0.0.0:7787",
+            "give --advertise-address the node's address and --peer-listen [::]:7787",
         );
     }
     match dial(&holder).await {

@@ -21,7 +21,7 @@ const INSTEAD: [(&str, &str); 16] = [
     ("--hosts-dir", "agent.hosts.directory"),
     ("--mirror-listen", "agent.ports.mirror"),
     ("--mirror-url", "agent.ports.mirror"),
-    ("--peer-listen 0.0.0.0:7787", "agent.ports.peer"),
+    ("--peer-listen [::]:7787", "agent.ports.peer"),
     ("--accounting tcp-info", "agent.accounting=off"),
     ("--server", "agent.servers"),
     (
