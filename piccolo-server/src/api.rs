@@ -4,6 +4,7 @@ mod advertise;
 mod bandwidth;
 mod bodies;
 mod body;
+mod change;
 mod costly;
 mod explain;
 mod find;
@@ -33,7 +34,7 @@ use axum::{
 use daemon::{clock::Clock, metric::Metric, spell::Spell};
 use piccolo_api::path;
 
-pub(crate) use self::{bodies::Bodies, late::late, subject::Foreign};
+pub(crate) use self::{bodies::Bodies, change::Refusals, late::late, subject::Foreign};
 use self::{measured::measured, subject::Subject};
 use crate::{
     bandwidth::Bandwidth, connections, crowd::Crowd, databases::Databases, finder::Finder,
@@ -41,7 +42,7 @@ use crate::{
 };
 
 /// What this module counts.
-pub(crate) const METRICS: &[&[Metric]] = &[measured::METRICS, &[subject::METRIC]];
+pub(crate) const METRICS: &[&[Metric]] = &[measured::METRICS, &[subject::METRIC, change::METRIC]];
 
 /// What the endpoints work with.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ pub(crate) struct Api {
     pub(crate) limits: Limits,
     pub(crate) bodies: Bodies,
     pub(crate) foreign: Foreign,
+    pub(crate) refusals: Refusals,
     /// Rate-limits the log line about nodes that several peers reported.
     pub(crate) broken: Spell,
     /// Who is in whose rack.
@@ -73,6 +75,8 @@ pub(crate) struct Limits {
     pub(crate) keys: usize,
     /// Holders of one key that a find answers.
     pub(crate) count: u32,
+    /// Keys of one node.
+    pub(crate) keys_per_node: u32,
     /// Keys of one find.
     pub(crate) find_keys: usize,
     /// Whether calls about other hosts than the caller are refused.

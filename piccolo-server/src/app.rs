@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 
 pub use self::metrics::metrics;
 use crate::{
-    api::{self, Api, Bodies, Foreign, Limits},
+    api::{self, Api, Bodies, Foreign, Limits, Refusals},
     bandwidth,
     config::{Migrate, Serve},
     connections,
@@ -35,6 +35,7 @@ use crate::{
     finder::Finder,
     instances,
     mates::RackLists,
+    nodes::Caps,
     store::Writer,
     topology_file::{self, Current},
     writer::Bounds,
@@ -86,6 +87,7 @@ const LIMITS: Limits = Limits {
     body: 4 << 20,
     keys: 20_000,
     count: 1000,
+    keys_per_node: u32::MAX,
     find_keys: 256,
     bind_holder: false,
 };
@@ -128,11 +130,13 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
     host.scope.service("metrics", folding);
     let current =
         topology_file::follow(settings.topology.clone(), &host.readiness, &host.scope).await?;
+    let served = settings.caps.groups.iter().cloned().collect();
     let builder = Builder {
-        opening: Opening::new(&settings.data, !settings.no_migrate).await?,
+        opening: Opening::new(&settings.data, !settings.no_migrate, served).await?,
         common: common(&settings, &host),
         limits: Limits {
             bind_holder: settings.bind_holder,
+            keys_per_node: settings.caps.keys_per_node,
             ..LIMITS
         },
         current,
@@ -175,6 +179,13 @@ fn common(settings: &Serve, host: &Host) -> Common {
             queue: 8192,
             waiting_keys: 1 << 20,
             keys: 4096,
+            keys_per_node: settings.caps.keys_per_node,
+        },
+        caps: Caps {
+            nodes_per_address: settings.caps.nodes_per_address,
+            nodes_per_group: settings.caps.nodes_per_group,
+            keys_per_address: settings.caps.keys_per_address,
+            groups_per_address: settings.caps.groups_per_address,
         },
         find_cache_ttl: settings.find_cache_ttl,
     }
@@ -233,6 +244,7 @@ impl Builder {
             limits: self.limits,
             bodies: Bodies::new(BODIES, BODIES_OF_ONE),
             foreign: Foreign::new(),
+            refusals: Refusals::new(),
             mates: RackLists::default(),
             broken: Spell::new("no node was taken out of late"),
         })))

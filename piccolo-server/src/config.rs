@@ -1,5 +1,6 @@
 //! What the command line, the environment and the settings file say: the one place that reads them.
 
+mod caps;
 mod database;
 mod duration;
 mod instance;
@@ -12,6 +13,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use daemon::settings::{self, SettingsError};
 
 pub use self::{
+    caps::Caps,
     database::{Address, DatabaseError, GroupDatabase},
     instance::{InstanceAddress, InstanceAddressError},
     swarm::{Look, Swarm, Switch},
@@ -138,6 +140,9 @@ pub struct Serve {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536)
     )]
     pub connections_per_address: usize,
+    /// What is taken of nodes, keys and groups.
+    #[command(flatten)]
+    pub caps: Caps,
     /// A node that was silent for this long is not handed out any more.
     #[arg(
         long,

@@ -12,7 +12,7 @@ use crate::{
     evictor::{self, Evictor},
     flusher::{self, Flusher},
     holders::{HolderCache, KeyQuery, Lookup},
-    nodes::Nodes,
+    nodes::{Admission, Caps, Nodes},
     packed::Packed,
     spaces::{ByFamily, Spaces},
     store::{Change, ChangeOutcome, NodeKey, Store, StoreError, Writer},
@@ -25,6 +25,7 @@ pub(crate) struct Database {
     store: Arc<dyn Store>,
     nodes: Arc<Nodes>,
     spaces: Arc<Spaces>,
+    clock: Clock,
     changes: Changes,
     holders: Arc<HolderCache>,
     /// Closed when no keepalive can arrive any more.
@@ -40,6 +41,7 @@ pub(crate) struct Common {
     pub(crate) node_timeout: Duration,
     pub(crate) flush: Duration,
     pub(crate) bounds: Bounds,
+    pub(crate) caps: Caps,
     /// How long the holders of a key are remembered.
     pub(crate) find_cache_ttl: Duration,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Known {
 impl Known {
     /// Reads it.
     pub(crate) async fn read(store: Arc<dyn Store>, common: &Common) -> Result<Self, StoreError> {
-        let nodes = Arc::new(Nodes::new(common.node_timeout));
+        let nodes = Arc::new(Nodes::new(common.node_timeout, common.caps));
         let spaces = Arc::new(Spaces::default());
         spaces.add(store.spaces().await?);
         nodes.merge(&store.nodes().await?);
@@ -122,23 +124,42 @@ impl Database {
             store,
             nodes,
             spaces,
+            clock: common.clock.clone(),
             changes,
             holders,
             _open: open,
         }
     }
 
-    /// The node's key; its group is made known to the store where it is new.
+    /// The node's key; `None` where its group is not there.
     pub(crate) async fn node_key(
         &self,
         group: &Group,
         holder: Holder,
+    ) -> Result<Option<NodeKey>, StoreError> {
+        let holder = Packed::from(holder);
+        let space = self.spaces.find(&*self.store, group, holder.family());
+        Ok(space.await?.map(|space| NodeKey { space, holder }))
+    }
+
+    /// The key of a node in a group that is made where it is new, as it was admitted.
+    ///
+    /// A group without nodes may be taken away at this moment: the store is asked.
+    pub(crate) async fn new_node_key(
+        &self,
+        group: &Group,
+        holder: Holder,
+        admission: &Admission,
     ) -> Result<NodeKey, StoreError> {
         let holder = Packed::from(holder);
-        let space = self
-            .spaces
-            .intern(&*self.store, group, holder.family())
-            .await?;
+        let (family, now) = (holder.family(), self.clock.now_ms());
+        let known = self.spaces(group).of(family);
+        if let Some(space) = known.filter(|space| self.nodes.are_in(*space)) {
+            return Ok(NodeKey { space, holder });
+        }
+        let interned = self.spaces.intern(&*self.store, group, family, now);
+        let space = interned.await?;
+        admission.made(space, now);
         Ok(NodeKey { space, holder })
     }
 
@@ -152,9 +173,14 @@ impl Database {
         &self.nodes
     }
 
-    /// Has a change of a node's set written; returns when it is committed.
-    pub(crate) async fn apply(&self, change: Change) -> Result<ChangeOutcome, ChangeError> {
-        self.changes.apply(change).await
+    /// Has a change of a node's set written; returns when it is committed. What may make a node or keys
+    /// was admitted.
+    pub(crate) async fn apply(
+        &self,
+        change: Change,
+        admission: Option<Admission>,
+    ) -> Result<ChangeOutcome, ChangeError> {
+        self.changes.apply(change, admission).await
     }
 
     /// The holders of a key, from memory where they are fresh enough.

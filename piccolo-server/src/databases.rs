@@ -2,7 +2,10 @@
 
 mod open;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use piccolo_api::Group;
 
@@ -15,15 +18,29 @@ pub(crate) struct Databases {
     own: HashMap<Group, Arc<Database>>,
     /// Serves the groups that have no database of their own.
     others: Option<Arc<Database>>,
+    /// The groups that are served; empty for all.
+    served: HashSet<Group>,
 }
 
 impl Databases {
-    pub(crate) fn new(own: HashMap<Group, Arc<Database>>, others: Option<Arc<Database>>) -> Self {
-        Self { own, others }
+    pub(crate) fn new(
+        own: HashMap<Group, Arc<Database>>,
+        others: Option<Arc<Database>>,
+        served: HashSet<Group>,
+    ) -> Self {
+        Self {
+            own,
+            others,
+            served,
+        }
     }
 
-    /// The database of a group; `None` where the operators gave databases to certain groups only.
+    /// The database of a group; `None` where the operators named the groups, or gave databases to
+    /// certain groups only.
     pub(crate) fn of(&self, group: &Group) -> Option<&Arc<Database>> {
+        if !self.served.is_empty() && !self.served.contains(group) {
+            return None;
+        }
         self.own.get(group).or(self.others.as_ref())
     }
 

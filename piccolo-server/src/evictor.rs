@@ -1,11 +1,12 @@
-//! Evicts the holdings of nodes that have been silent for long.
+//! Evicts the holdings of nodes that have been silent for long, and groups that have had no node for as
+//! long.
 //!
 //! One instance at a time does it, under a lease in the database. It waits for a full timeout after
 //! its own start, and after the process was suspended, because keepalives could not arrive before.
 //! It also waits after a database outage: other instances may have keepalives that they have yet to
 //! write.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use daemon::{
     clock::{Clock, as_ms},
@@ -19,11 +20,12 @@ use tracing::{debug, info};
 use crate::{
     lease::Lease,
     nodes::Nodes,
-    store::{Evicted, Store, StoreError, Writer},
+    store::{Evicted, SpaceId, Store, StoreError, Writer},
 };
 
 const NODES: &str = "piccolo_server_evicted_nodes_total";
 const KEYS: &str = "piccolo_server_evicted_keys_total";
+const GROUPS: &str = "piccolo_server_evicted_groups_total";
 
 /// What this module counts.
 pub(crate) const METRICS: &[Metric] = &[
@@ -37,10 +39,19 @@ pub(crate) const METRICS: &[Metric] = &[
         &[],
         "Keys of silent nodes that were removed by this instance.",
     ),
+    Metric::counter(
+        GROUPS,
+        &[],
+        "Groups, each for each address family, that had no node any more and were removed by this \
+         instance.",
+    ),
 ];
 
 /// Number of timeouts after which a silent node is removed. Until then it can return with its old set.
 const TIMEOUTS: i64 = 3;
+
+/// Rounds between two looks at the groups.
+const SWEEP_EVERY: u32 = 4;
 
 /// Nodes and keys of one transaction.
 const BATCH_NODES: u32 = 32;
@@ -79,6 +90,7 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
     let mut last_round = evictor.clock.now_ms();
     let mut not_before = last_round.saturating_add(timeout);
     let mut is_away = false;
+    let mut empty = Empty::default();
     loop {
         tokio::select! {
             () = scope.draining() => break,
@@ -102,7 +114,12 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
             continue;
         }
         let before = now.saturating_sub(timeout.saturating_mul(TIMEOUTS));
-        match evictor.round(before, &lease, &scope).await {
+        let done = async {
+            let evicted = evictor.round(before, &lease, &scope).await?;
+            evictor.sweep(&mut empty, before, &lease).await?;
+            Ok::<_, StoreError>(evicted)
+        };
+        match done.await {
             Ok(Evicted { nodes: 0, keys: 0 }) => {}
             Ok(Evicted { nodes, keys }) => info!(nodes, keys, "silent nodes were removed"),
             // An unreachable database is logged elsewhere.
@@ -115,7 +132,49 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
     lease.give_back().await;
 }
 
+/// Groups without a node.
+#[derive(Debug, Default)]
+struct Empty {
+    rounds: u32,
+    /// Since when, as far as is known here.
+    since: HashMap<SpaceId, i64>,
+}
+
+impl Empty {
+    /// Those that were found without a node at `now`; returns which were so from `before` on.
+    fn found(&mut self, found: Vec<SpaceId>, now: i64, before: i64) -> Vec<SpaceId> {
+        let known = std::mem::take(&mut self.since);
+        let since = |id: SpaceId| known.get(&id).map_or(now, |since| *since.min(&now));
+        self.since = found.into_iter().map(|id| (id, since(id))).collect();
+        let long = self.since.iter().filter(|(_, since)| **since <= before);
+        let mut long: Vec<SpaceId> = long.map(|(id, _)| *id).collect();
+        long.sort_unstable();
+        long
+    }
+}
+
 impl Evictor {
+    /// Removes groups that have had no node since `before`.
+    async fn sweep(&self, empty: &mut Empty, before: i64, lease: &Lease) -> Result<(), StoreError> {
+        empty.rounds += 1;
+        if empty.rounds < SWEEP_EVERY {
+            return Ok(());
+        }
+        empty.rounds = 0;
+        if !lease.take().await? {
+            empty.since.clear();
+            return Ok(());
+        }
+        let now = self.clock.now_ms();
+        let gone = empty.found(self.store.empty_spaces().await?, now, before);
+        self.store.mark_gone(&gone, now).await?;
+        if !gone.is_empty() {
+            counter!(GROUPS).increment(u64::try_from(gone.len()).unwrap_or(u64::MAX));
+            info!(groups = gone.len(), "groups without nodes were removed");
+        }
+        Ok(())
+    }
+
     async fn round(
         &self,
         before: i64,

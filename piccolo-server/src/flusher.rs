@@ -81,7 +81,8 @@ const ALL_MS: i64 = 60_000;
 /// Divisor of the timeout: the largest age of a keepalive in the database.
 const LAZINESS: i64 = 16;
 
-/// Timeouts of silence after which a node is forgotten.
+/// Timeouts of silence after which a node is forgotten: before its group may be taken away, so that a
+/// group with nodes in memory is there.
 const FORGOTTEN: i64 = 4;
 
 #[derive(Debug)]
@@ -146,7 +147,7 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
             }
         }
         let now = flusher.clock.now_ms();
-        if now.saturating_sub(forgot) >= ALL_MS {
+        if now.saturating_sub(forgot) >= ALL_MS.min(as_ms(flusher.timeout)) {
             forgot = now;
             flusher.forget(now);
         }
@@ -185,7 +186,8 @@ impl Flusher {
     /// Reads what other instances wrote since `read`.
     async fn read(&self, mut read: Read, now: i64) -> Result<Read, StoreError> {
         let begun = Instant::now();
-        self.spaces.add(self.store.spaces().await?);
+        let known = self.spaces.known();
+        self.spaces.replace(&known, self.store.spaces().await?);
         let others_wrote = if now.saturating_sub(read.all) < ALL_MS {
             let since = read.since.saturating_sub(SLACK_MS);
             let rows = self.store.nodes_of_others(since, self.writer).await?;

@@ -7,10 +7,12 @@ mod accusers;
 mod handed_out;
 mod life;
 mod node;
+mod sources;
 
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,8 +20,11 @@ use daemon::{clock::as_ms, metric::Metric};
 use metrics::counter;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use self::accusers::Accusers;
-pub(crate) use self::node::Node;
+use self::{accusers::Accusers, sources::Sources};
+pub(crate) use self::{
+    node::Node,
+    sources::{Admission, CapError, Caps, Plan},
+};
 use crate::{
     key_hash::Fingerprint,
     packed::Packed,
@@ -41,6 +46,8 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
 pub(crate) struct Nodes {
     table: RwLock<NodeTable>,
     accusers: Mutex<Accusers>,
+    sources: Arc<Sources>,
+    caps: Caps,
     timeout: i64,
 }
 
@@ -49,6 +56,8 @@ pub(crate) struct Nodes {
 pub(crate) struct Stored {
     /// When the call was accepted, in milliseconds since the Unix epoch.
     pub(crate) at: i64,
+    /// From where; `None` of a change that says nothing of the set.
+    pub(crate) source: Option<IpAddr>,
     /// The keepalive in the node's row, if the row was written.
     pub(crate) written: Option<i64>,
     pub(crate) state: NodeState,
@@ -82,6 +91,8 @@ struct NodeTable {
     slots: HashMap<NodeKey, Node, QuickHash>,
     /// Where the nodes are, whatever their ports.
     addresses: HashSet<(SpaceId, IpAddr)>,
+    /// How many there are in each space.
+    counts: HashMap<SpaceId, u32>,
 }
 
 /// A moment's view of the nodes.
@@ -93,10 +104,12 @@ pub(crate) struct View<'a> {
 
 impl Nodes {
     /// A node that was silent for `timeout` is dead.
-    pub(crate) fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration, caps: Caps) -> Self {
         Self {
             table: RwLock::default(),
             accusers: Mutex::default(),
+            sources: Arc::default(),
+            caps,
             timeout: as_ms(timeout),
         }
     }
@@ -116,16 +129,61 @@ impl Nodes {
 
     /// A keepalive at `now`. It is noted for a node that is alive; for another one the store has to
     /// be asked first.
-    pub(crate) fn alive(&self, key: NodeKey, now: i64, then: impl FnOnce(&Node)) -> Sign {
+    pub(crate) fn alive(
+        &self,
+        key: NodeKey,
+        source: IpAddr,
+        now: i64,
+        then: impl FnOnce(&Node),
+    ) -> Sign {
         let view = self.view(now);
         match view.alive(key) {
             Some(node) => {
                 node.seen(now);
+                if node.source().is_none() {
+                    node.belongs_to(source, key.space, &self.sources);
+                }
                 then(node);
                 Sign::Known(node.version())
             }
             None => Sign::News,
         }
+    }
+
+    /// Whether there are nodes in a space, alive or not.
+    pub(crate) fn are_in(&self, space: SpaceId) -> bool {
+        self.table.read().counts.contains_key(&space)
+    }
+
+    /// Takes room for a change that may make a node or a group, or keys.
+    ///
+    /// `node` is the node's key where its group is known. A full group still takes the first node of an
+    /// address of its own: nobody can invent more of these than it has addresses.
+    ///
+    /// # Errors
+    /// When its address, or the group, has as much as it may have.
+    pub(crate) fn admit(
+        &self,
+        node: Option<NodeKey>,
+        mut plan: Plan,
+        is_own_address: bool,
+    ) -> Result<Admission, CapError> {
+        let table = self.table.read();
+        let known = node.and_then(|key| table.slots.get(&key));
+        if let Some(known) = known {
+            plan.is_new_node = false;
+            plan.keys = plan
+                .keys
+                .saturating_sub(u64::from(plan.replaced(known.held())));
+        }
+        let in_group = node.and_then(|key| table.counts.get(&key.space)).copied();
+        drop(table);
+        let most = self.caps.nodes_per_group;
+        let is_full = plan.is_new_node && in_group.is_some_and(|nodes| nodes >= most);
+        if is_full && !(is_own_address && self.sources.has_none(plan.source)) {
+            return Err(CapError::NodesOfGroup { most });
+        }
+        self.sources.admit(plan, self.caps)
     }
 
     /// Calls `then` with a known node; an unknown node was not accepted yet.
@@ -166,14 +224,21 @@ impl Nodes {
     /// known here, and the node was alive; if not, another instance has changed it.
     pub(crate) fn stored(&self, key: NodeKey, stored: &Stored) -> bool {
         let was_alive = self.is_fresh(key, self.alive_since(stored.at));
-        self.with(key, |node| node.stored(stored)) && was_alive
+        let store = |node: &Node| {
+            let is_known = node.stored(stored, &self.sources);
+            if let Some(source) = stored.source {
+                node.belongs_to(source, key.space, &self.sources);
+            }
+            is_known
+        };
+        self.with(key, store) && was_alive
     }
 
     /// Merges the database's rows. Returns whether other instances wrote some of them.
     pub(crate) fn merge(&self, rows: &[NodeRow]) -> bool {
         let mut news = false;
         for row in rows {
-            news |= self.with(row.key, |node| node.merge(row));
+            news |= self.with(row.key, |node| node.merge(row, &self.sources));
         }
         news
     }
@@ -196,11 +261,29 @@ impl Nodes {
     /// they come back.
     pub(crate) fn forget(&self, before: i64) {
         let mut table = self.table.write();
-        let all = table.slots.len();
-        table.slots.retain(|_, node| node.heard() >= before);
-        if table.slots.len() < all {
+        let mut gone = Vec::new();
+        table.slots.retain(|key, node| {
+            let stays = node.heard() >= before;
+            if !stays {
+                gone.push((key.space, node.source(), node.held()));
+            }
+            stays
+        });
+        if !gone.is_empty() {
             table.addresses = table.slots.keys().filter_map(NodeKey::address).collect();
+            table.counts.clear();
+            let spaces: Vec<SpaceId> = table.slots.keys().map(|key| key.space).collect();
+            for space in spaces {
+                *table.counts.entry(space).or_default() += 1;
+            }
         }
+        drop(table);
+        for (space, source, held) in gone {
+            if let Some(source) = source {
+                self.sources.remove(source, space, held);
+            }
+        }
+        self.sources.forget(before);
     }
 
     /// Whether the node has sent a call since then.
@@ -248,6 +331,9 @@ impl Nodes {
         drop(table);
         let mut table = self.table.write();
         table.addresses.extend(key.address());
+        if !table.slots.contains_key(&key) {
+            *table.counts.entry(key.space).or_default() += 1;
+        }
         then(table.slots.entry(key).or_default())
     }
 }

@@ -1,6 +1,6 @@
 //! The spaces of each group, in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use parking_lot::RwLock;
 use piccolo_api::Group;
@@ -10,8 +10,7 @@ use crate::{
     store::{SpaceId, SpaceRow, Store, StoreError},
 };
 
-/// The most groups that a server keeps. Any caller can name a new one, and groups are never
-/// removed.
+/// The most groups that a server keeps: any caller can name a new one.
 const MAX_GROUPS: usize = 4096;
 
 /// Numbers of the groups and families that are known.
@@ -33,6 +32,29 @@ impl Spaces {
         }
     }
 
+    /// The numbers that are known.
+    pub(crate) fn known(&self) -> HashSet<SpaceId> {
+        let spaces = self.0.read();
+        spaces.values().flat_map(|slots| slots.each()).collect()
+    }
+
+    /// What the store has now; forgets those of the numbers `before`, known before it was asked, that it
+    /// has no more.
+    pub(crate) fn replace(&self, before: &HashSet<SpaceId>, rows: Vec<SpaceRow>) {
+        let stored: HashSet<(Group, SpaceId)> =
+            rows.iter().map(|row| (row.group.clone(), row.id)).collect();
+        self.0.write().retain(|group, slots| {
+            for slot in [&mut slots.v4, &mut slots.v6] {
+                let is_gone = |id: &mut SpaceId| {
+                    before.contains(id) && !stored.contains(&(group.clone(), *id))
+                };
+                slot.take_if(is_gone);
+            }
+            slots.each().next().is_some()
+        });
+        self.add(rows);
+    }
+
     fn is_full_for(&self, group: &Group) -> bool {
         let spaces = self.0.read();
         spaces.len() >= MAX_GROUPS && !spaces.contains_key(group)
@@ -43,20 +65,40 @@ impl Spaces {
         spaces.get(group).copied().unwrap_or_default()
     }
 
-    /// The number of a group and family; the store gives one where it is new.
+    /// The number of a group and family that is there.
+    pub(crate) async fn find(
+        &self,
+        store: &dyn Store,
+        group: &Group,
+        family: Family,
+    ) -> Result<Option<SpaceId>, StoreError> {
+        if let Some(id) = self.get(group).of(family) {
+            return Ok(Some(id));
+        }
+        // Another instance may have made it a moment ago.
+        let found = store.space(group, family).await?;
+        if let Some(id) = found {
+            self.add(vec![SpaceRow {
+                id,
+                group: group.clone(),
+                family,
+            }]);
+        }
+        Ok(found)
+    }
+
+    /// The store's number of a group and family; it gives one at `now` where they are new.
     pub(crate) async fn intern(
         &self,
         store: &dyn Store,
         group: &Group,
         family: Family,
+        now: i64,
     ) -> Result<SpaceId, StoreError> {
-        if let Some(id) = self.get(group).of(family) {
-            return Ok(id);
-        }
         if self.is_full_for(group) {
             return Err(StoreError::TooManySpaces);
         }
-        let id = store.intern(group, family).await?;
+        let id = store.intern(group, family, now).await?;
         self.add(vec![SpaceRow {
             id,
             group: group.clone(),
@@ -72,6 +114,10 @@ impl ByFamily {
             Family::V4 => self.v4,
             Family::V6 => self.v6,
         }
+    }
+
+    fn each(self) -> impl Iterator<Item = SpaceId> {
+        [self.v4, self.v6].into_iter().flatten()
     }
 
     fn slot(&mut self, family: Family) -> &mut Option<SpaceId> {

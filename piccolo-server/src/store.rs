@@ -19,6 +19,7 @@ mod nodes;
 mod retry;
 mod rows;
 mod schema;
+mod sets;
 mod spaces;
 mod sql_store;
 mod sqlite;
@@ -68,8 +69,18 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// All spaces.
     fn spaces(&self) -> Reply<'_, Vec<SpaceRow>>;
 
-    /// The space of a group and family, made where it is not there yet.
-    fn intern<'a>(&'a self, group: &'a Group, family: Family) -> Reply<'a, SpaceId>;
+    /// The space of a group and family, if there is one.
+    fn space<'a>(&'a self, group: &'a Group, family: Family) -> Reply<'a, Option<SpaceId>>;
+
+    /// The space of a group and family, made at `now` where it is not there yet.
+    fn intern<'a>(&'a self, group: &'a Group, family: Family, now: i64) -> Reply<'a, SpaceId>;
+
+    /// Spaces without a node.
+    fn empty_spaces(&self) -> Reply<'_, Vec<SpaceId>>;
+
+    /// Takes away spaces that were empty for long, and takes back what it did to those that have nodes
+    /// again.
+    fn mark_gone<'a>(&'a self, spaces: &'a [SpaceId], now: i64) -> Reply<'a, ()>;
 
     /// The `k` holders of a key on either side of a place in the order of addresses.
     fn nearest(&self, space: SpaceId, key: KeyHash, around: Packed, k: u32) -> Reply<'_, Nearest>;
@@ -166,6 +177,8 @@ pub(crate) struct Taken {
     pub(crate) stamp: Stamp,
     /// A node that was last heard of before then is silent, and its rows may soon be taken away.
     pub(crate) alive_since: i64,
+    /// The most keys that a node may come to.
+    pub(crate) keys_per_node: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -233,7 +246,7 @@ pub(crate) enum ChangeKind {
     Replace(Vec<KeyHash>),
     /// The node leaves; its set stays for its return.
     Leave,
-    /// The node is back, or new; its set is as it is.
+    /// The node is back; its set is as it is.
     Return,
 }
 
@@ -244,6 +257,10 @@ pub(crate) enum ChangeOutcome {
     Done(Applied),
     /// The change does not continue the set that is stored; nothing was done.
     Gap,
+    /// There is no such node, and the change is none that makes one.
+    Unknown,
+    /// The node would have more keys than one may; nothing was done.
+    TooManyKeys,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -255,6 +272,18 @@ pub(crate) struct Applied {
     pub(crate) held: Fingerprint,
     pub(crate) added: Vec<KeyHash>,
     pub(crate) removed: Vec<KeyHash>,
+}
+
+impl Change {
+    /// Whether such a change makes its node where there is none: a numbered delta continues something,
+    /// and a leave or a return is of a node that is there.
+    pub(crate) fn makes_node(version: Option<Version>, kind: &ChangeKind) -> bool {
+        match kind {
+            ChangeKind::Replace(_) => true,
+            ChangeKind::Delta { .. } => version.is_none(),
+            ChangeKind::Leave | ChangeKind::Return => false,
+        }
+    }
 }
 
 impl Applied {

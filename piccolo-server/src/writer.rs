@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::{
     holders::HolderCache,
-    nodes::{Nodes, Stored},
+    nodes::{Admission, Nodes, Stored},
     store::{Change, ChangeKind, ChangeOutcome, NodeKey, Stamp, Store, StoreError, Taken, Writer},
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Bounds {
     pub(crate) waiting_keys: usize,
     /// Keys of one transaction, as long as one call alone has not more.
     pub(crate) keys: usize,
+    /// Keys of one node.
+    pub(crate) keys_per_node: u32,
 }
 
 /// Why a change was refused.
@@ -98,6 +100,8 @@ struct Job {
     change: Change,
     reply: oneshot::Sender<Result<ChangeOutcome, ChangeError>>,
     room: OwnedSemaphorePermit,
+    /// For what may make a node, or keys.
+    admission: Option<Admission>,
 }
 
 #[derive(Debug)]
@@ -117,7 +121,11 @@ pub(crate) fn queues(bounds: Bounds, lanes: usize) -> (Changes, Vec<Queue>) {
 
 impl Changes {
     /// Has a change written; returns when it is committed.
-    pub(crate) async fn apply(&self, change: Change) -> Result<ChangeOutcome, ChangeError> {
+    pub(crate) async fn apply(
+        &self,
+        change: Change,
+        admission: Option<Admission>,
+    ) -> Result<ChangeOutcome, ChangeError> {
         let weight = u32::try_from(weight(&change)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(weight);
         let room = room.map_err(|_full| full())?;
@@ -126,6 +134,7 @@ impl Changes {
             change,
             reply,
             room,
+            admission,
         };
         let lane = self.lane(job.change.node).ok_or(ChangeError::Closed)?;
         lane.try_send(job).map_err(|error| match error {
@@ -207,7 +216,7 @@ async fn gather(
 fn count(outcomes: &[ChangeOutcome]) {
     let changed = |outcome: &ChangeOutcome| match outcome {
         ChangeOutcome::Done(applied) => applied.added.len() + applied.removed.len(),
-        ChangeOutcome::Gap => 0,
+        ChangeOutcome::Gap | ChangeOutcome::Unknown | ChangeOutcome::TooManyKeys => 0,
     };
     let float = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
     histogram!(BATCH).record(float(outcomes.len()));
@@ -226,7 +235,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
     let at = work.clock.now_ms();
     let (changes, replies): (Vec<_>, Vec<_>) = batch
         .into_iter()
-        .map(|job| (job.change, (job.reply, job.room)))
+        .map(|job| (job.change, (job.reply, job.room, job.admission)))
         .unzip();
     match work
         .store
@@ -238,6 +247,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                     writer: work.writer,
                 },
                 alive_since: work.nodes.alive_since(at),
+                keys_per_node: work.bounds.keys_per_node,
             },
         )
         .await
@@ -245,10 +255,12 @@ async fn commit(batch: Vec<Job>, work: &Work) {
         Ok(outcomes) => {
             work.refusals.is_well();
             count(&outcomes);
-            for ((change, (reply, _)), outcome) in changes.iter().zip(replies).zip(outcomes) {
+            let replies = changes.iter().zip(replies);
+            for ((change, (reply, _room, admission)), outcome) in replies.zip(outcomes) {
                 if let ChangeOutcome::Done(applied) = &outcome {
                     let stored = Stored {
                         at,
+                        source: admission.as_ref().map(Admission::source),
                         written: applied.written,
                         state: change.kind.state(),
                         version: applied.version,
@@ -262,6 +274,8 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                     }
                     work.holders.apply_write(change.node, applied);
                 }
+                // What it took room for is counted now.
+                drop(admission);
                 // A caller that is gone has no use for the answer.
                 let _ = reply.send(Ok(outcome));
             }
@@ -275,7 +289,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
             // A commit whose reply was lost may have been applied.
             work.holders.invalidate();
             let error = Arc::new(error);
-            for (reply, _) in replies {
+            for (reply, ..) in replies {
                 let _ = reply.send(Err(ChangeError::Store(Arc::clone(&error))));
             }
         }

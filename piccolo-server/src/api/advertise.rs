@@ -7,16 +7,15 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use piccolo_api::{Ack, AdvertiseRequest, Load};
+use piccolo_api::{Ack, AdvertiseRequest};
 
 use crate::{
     api::{
-        Api, body, reply,
+        Api, body, change, reply,
         subject::{self, Subject, SubjectError},
     },
-    nodes::Node,
     reports::Report,
-    store::{Change, ChangeKind, ChangeOutcome, Version},
+    store::{ChangeKind, ChangeOutcome, Version},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -36,8 +35,7 @@ async fn advertise(api: &Api, request: Request) -> Result<ChangeOutcome, Subject
     if added.is_empty() && removed.is_empty() && version.is_none() {
         return Err(SubjectError::Nothing);
     }
-    let subject = Subject::new(api, caller, &call.group, &call.holder).await?;
-    let node = subject.node;
+    let subject = Subject::of(api, caller, &call.group, &call.holder)?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
     if let Some(crowd) = &api.crowd {
@@ -45,27 +43,7 @@ async fn advertise(api: &Api, request: Request) -> Result<ChangeOutcome, Subject
         crowd.withdrawn(&subject.group, subject.holder, &removed);
     }
     let kind = ChangeKind::Delta { added, removed };
-    let change = Change {
-        node,
-        version,
-        kind,
-    };
-    apply(&subject, change, call.load).await
-}
-
-/// Stores a change, then notes the node's load: a new node is known only after its change is
-/// stored.
-pub(crate) async fn apply(
-    subject: &Subject,
-    change: Change,
-    load: Option<Load>,
-) -> Result<ChangeOutcome, SubjectError> {
-    let outcome = subject.database.apply(change).await?;
-    if let Some(load) = load {
-        let note = |node: &Node| node.report_load(load);
-        subject.database.nodes().note(subject.node, note);
-    }
-    Ok(outcome)
+    change::apply(api, &subject, caller, (version, kind), call.load).await
 }
 
 pub(crate) fn version(call: &AdvertiseRequest) -> Option<Version> {
@@ -84,7 +62,7 @@ pub(crate) fn created(outcome: &ChangeOutcome) -> Response {
             resync: false,
             mates: None,
         },
-        ChangeOutcome::Gap => Ack {
+        ChangeOutcome::Gap | ChangeOutcome::Unknown | ChangeOutcome::TooManyKeys => Ack {
             success: false,
             message: "this change does not continue the set that is known; sync it".to_owned(),
             resync: true,

@@ -41,25 +41,30 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>), SubjectError> {
     let caller = body::caller(&request);
     let call: KeepaliveRequest = body::read_small(api, request).await?;
-    let subject = Subject::new(api, caller, &call.group, &call.host).await?;
+    let subject = Subject::find(api, caller, &call.group, &call.host).await?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
     let Subject {
         database,
         node,
         group,
+        source,
         ..
     } = subject;
     let claimed = call
         .epoch
         .zip(call.seq)
         .map(|(epoch, seq)| Version { epoch, seq });
+    // A keepalive makes no node: its agent is asked for the set.
+    let Some(node) = node else {
+        return Ok((claimed.is_some(), None));
+    };
     let note = |node: &Node| {
         if let Some(load) = call.load {
             node.report_load(load);
         }
     };
-    let known = match database.nodes().alive(node, api.now(), note) {
+    let known = match database.nodes().alive(node, source, api.now(), note) {
         Sign::Known(version) if claimed.is_none() || claimed == version => version,
         // Another instance may have accepted changes that this one does not know yet.
         Sign::Known(_) => database
@@ -76,9 +81,9 @@ async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>),
                 version,
                 kind,
             };
-            match database.apply(change).await? {
+            match database.apply(change, None).await? {
                 ChangeOutcome::Done(applied) => applied.version,
-                ChangeOutcome::Gap => None,
+                ChangeOutcome::Gap | ChangeOutcome::Unknown | ChangeOutcome::TooManyKeys => None,
             }
         }
     };

@@ -40,7 +40,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
     let caller = Caller::of(api, &request)?;
     let call: LeaveRequest = body::read_small(api, request).await?;
-    let subject = Subject::new(api, caller.agent(), &call.group, &call.host).await?;
+    let subject = Subject::find(api, caller.agent(), &call.group, &call.host).await?;
     if let Some(crowd) = &api.crowd {
         crowd.gone(subject.holder);
     }
@@ -48,14 +48,18 @@ async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
         // The other one writes it down.
         return Ok(());
     }
-    let Subject { database, node, .. } = subject;
+    let told = passing::leave(api, caller, &call);
+    let Some(node) = subject.node else {
+        // Nobody of its group is known.
+        told.await;
+        return Ok(());
+    };
     let change = Change {
         node,
         version: None,
         kind: ChangeKind::Leave,
     };
-    let told = passing::leave(api, caller, &call);
-    let (applied, ()) = tokio::join!(database.apply(change), told);
+    let (applied, ()) = tokio::join!(subject.database.apply(change, None), told);
     applied?;
     Ok(())
 }

@@ -38,7 +38,7 @@ async fn progress(api: &Api, request: Request) -> Result<ProgressReply, SubjectE
         });
     }
     let holder = call.holder.to_string();
-    let subject = Subject::new(api, caller.agent(), &call.group, &holder).await?;
+    let subject = Subject::of(api, caller.agent(), &call.group, &holder)?;
     let topology = api.current.get();
     let who = Fetcher::new(&subject.group, subject.holder, &topology);
     let keys = call.fetches.iter().map(|fetch| fetch.key.parse());

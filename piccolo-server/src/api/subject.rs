@@ -1,12 +1,12 @@
 //! The node that a call is about.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
 use axum::response::Response;
-use daemon::{metric::Metric, spell::Spell};
+use daemon::{metric::Metric, serve::network, spell::Spell};
 use http::StatusCode;
 use metrics::counter;
 use piccolo_api::{Failure, FailureKind, Group, Holder, HolderError, Key, NameError};
@@ -17,6 +17,7 @@ use crate::{
     database::Database,
     instances::StrangerError,
     key_hash::KeyHash,
+    nodes::CapError,
     packed::{Family, Packed},
     store::{NodeKey, StoreError},
     writer::ChangeError,
@@ -36,8 +37,13 @@ pub(crate) const METRIC: Metric = Metric::counter(
 pub(crate) struct Subject {
     pub(crate) database: Arc<Database>,
     pub(crate) group: Group,
-    pub(crate) node: NodeKey,
+    /// Its key; `None` where its group is not known.
+    pub(crate) node: Option<NodeKey>,
     pub(crate) holder: Holder,
+    /// The address of the call, as [`network`] counts it.
+    pub(crate) source: IpAddr,
+    /// Whether the call is from the holder's own address.
+    pub(crate) is_own_address: bool,
 }
 
 /// Why a call about a node failed.
@@ -55,6 +61,10 @@ pub(crate) enum SubjectError {
     Nothing,
     #[error("group {0} is not served here")]
     UnknownGroup(Group),
+    #[error(transparent)]
+    Cap(#[from] CapError),
+    #[error("a node may have {most} keys, and this one would have more (--keys-per-node)")]
+    KeysOfNode { most: u32 },
     #[error(
         "holder {holder} is not an address of the caller, {caller}; this server takes nobody's \
          word for another host (--bind-holder)"
@@ -73,8 +83,8 @@ pub(crate) enum SubjectError {
 }
 
 impl Subject {
-    /// Checks a call's description of its node. Adds its group to the store where it is new.
-    pub(crate) async fn new(
+    /// Checks a call's description of its node. Makes neither the node nor its group.
+    pub(crate) fn of(
         api: &Api,
         caller: Option<SocketAddr>,
         group: &str,
@@ -86,16 +96,40 @@ impl Subject {
         let database = api.databases.of(&group);
         let unknown = || SubjectError::UnknownGroup(group.clone());
         let database = Arc::clone(database.ok_or_else(unknown)?);
-        let node = database.node_key(&group, holder).await?;
+        let packed = Packed::from(holder);
+        let space = database.spaces(&group).of(packed.family());
+        let node = space.map(|space| NodeKey {
+            space,
+            holder: packed,
+        });
+        let address = caller.map_or(Ipv4Addr::UNSPECIFIED.into(), |caller| caller.ip());
         let subject = Self {
             database,
             group,
             node,
             holder,
+            source: network(address),
+            is_own_address: foreign.is_none(),
         };
         // A bridge or a gateway may speak for the agents behind it; another node may not.
         if let Some(caller) = foreign.filter(|caller| subject.knows(*caller)) {
             api.foreign.taken(holder, caller);
+        }
+        Ok(subject)
+    }
+
+    /// Looks for its group in the store where it is not known here: another instance may have made it a
+    /// moment ago.
+    pub(crate) async fn find(
+        api: &Api,
+        caller: Option<SocketAddr>,
+        group: &str,
+        holder: &str,
+    ) -> Result<Self, SubjectError> {
+        let mut subject = Self::of(api, caller, group, holder)?;
+        if subject.node.is_none() {
+            let found = subject.database.node_key(&subject.group, subject.holder);
+            subject.node = found.await?;
         }
         Ok(subject)
     }
@@ -110,6 +144,9 @@ impl Subject {
     /// healthy.
     pub(crate) fn accuse(&self, now: i64, failures: &[Failure], broken: &Spell) {
         broken.is_well();
+        let Some(by) = self.node else {
+            return;
+        };
         let spaces = self.database.spaces(&self.group);
         for failure in failures {
             let counts = match failure.kind {
@@ -124,7 +161,7 @@ impl Subject {
             let holder = Packed::from(failure.peer);
             if let (true, Some(space)) = (counts, spaces.of(holder.family())) {
                 let peer = NodeKey { space, holder };
-                if self.database.nodes().accuse(peer, self.node, now) {
+                if self.database.nodes().accuse(peer, by, now) {
                     broken.happened(|times| {
                         let (peer, group) = (failure.peer, &self.group);
                         info!(%peer, %group, times, "taken out: several peers reported it");
@@ -241,6 +278,7 @@ impl SubjectError {
             | Self::UnknownGroup(_)
             | Self::Local(_) => StatusCode::BAD_REQUEST,
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Cap(_) | Self::KeysOfNode { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Foreign { .. } | Self::Stranger(_) => StatusCode::FORBIDDEN,
             Self::Change(ChangeError::Full | ChangeError::Closed) => {
                 StatusCode::SERVICE_UNAVAILABLE

@@ -10,11 +10,11 @@ use piccolo_api::AdvertiseRequest;
 
 use crate::{
     api::{
-        Api, advertise, body,
+        Api, advertise, body, change,
         subject::{self, Subject, SubjectError},
     },
     reports::Report,
-    store::{Change, ChangeKind, ChangeOutcome},
+    store::{ChangeKind, ChangeOutcome},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -29,14 +29,9 @@ async fn sync(api: &Api, request: Request) -> Result<ChangeOutcome, SubjectError
     let call: AdvertiseRequest = body::read(api, request).await?;
     let keys = subject::hashes(api, &call.keys)?;
     let version = advertise::version(&call);
-    let subject = Subject::new(api, caller, &call.group, &call.holder).await?;
-    let node = subject.node;
+    let subject = Subject::of(api, caller, &call.group, &call.holder)?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
-    let change = Change {
-        node,
-        version,
-        kind: ChangeKind::Replace(keys),
-    };
-    advertise::apply(&subject, change, call.load).await
+    let whole = (version, ChangeKind::Replace(keys));
+    change::apply(api, &subject, caller, whole, call.load).await
 }

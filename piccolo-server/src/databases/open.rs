@@ -1,6 +1,9 @@
 //! Opening the databases that the settings name.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use daemon::{
@@ -27,12 +30,18 @@ const DEFAULT: &str = "default";
 pub(crate) struct Opening {
     stores: Vec<(GroupDatabase, Arc<dyn Store>)>,
     migrate: bool,
+    /// The groups that are served; empty for all.
+    served: HashSet<Group>,
 }
 
 impl Opening {
     /// # Errors
     /// When the settings contradict themselves, or a file cannot be opened.
-    pub(crate) async fn new(data: &Data, migrate: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn new(
+        data: &Data,
+        migrate: bool,
+        served: HashSet<Group>,
+    ) -> anyhow::Result<Self> {
         let mut stores: Vec<(GroupDatabase, _)> = Vec::new();
         for database in data.databases() {
             if stores
@@ -59,7 +68,11 @@ impl Opening {
                 );
             }
         }
-        Ok(Self { stores, migrate })
+        Ok(Self {
+            stores,
+            migrate,
+            served,
+        })
     }
 
     /// Brings the schemas up to date, or checks them, and reads what the databases know.
@@ -94,7 +107,7 @@ impl Opening {
                 None => others = Some(started),
             }
         }
-        Ok(Databases::new(own, others))
+        Ok(Databases::new(own, others, self.served.clone()))
     }
 }
 

@@ -1,14 +1,17 @@
 //! One node, in memory.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::Load;
 
-use super::{Stored, handed_out::HandedOut, life::Life};
+use super::{Stored, handed_out::HandedOut, life::Life, sources::Sources};
 use crate::{
     key_hash::Fingerprint,
-    store::{NodeKey, NodeRow, NodeState, Seen, Version},
+    store::{NodeKey, NodeRow, NodeState, Seen, SpaceId, Version},
 };
 
 /// A node's state besides its set. A new node has no keepalive yet.
@@ -38,6 +41,8 @@ struct Rest {
 struct Set {
     version: Option<Version>,
     held: Fingerprint,
+    /// From where it was last changed, as far as it was by this instance.
+    source: Option<IpAddr>,
 }
 
 /// All of a node's slots.
@@ -60,23 +65,23 @@ impl Node {
     }
 
     /// A change was stored. Returns whether it changed the set that was known here.
-    pub(super) fn stored(&self, stored: &Stored) -> bool {
+    pub(super) fn stored(&self, stored: &Stored, sources: &Sources) -> bool {
         self.learn(Life::new(stored.at, stored.state));
         if let Some(written) = stored.written {
             let written = Life::new(written, stored.state);
             self.learn(written);
             self.rest.written.fetch_max(written.number(), Relaxed);
         }
-        self.put(stored.version, stored.held) == stored.before
+        self.put((stored.version, stored.held), sources) == stored.before
     }
 
     /// Merges the database's row. Returns whether the row is later than what this instance wrote,
     /// or has another set.
-    pub(super) fn merge(&self, row: &NodeRow) -> bool {
+    pub(super) fn merge(&self, row: &NodeRow, sources: &Sources) -> bool {
         let life = Life::new(row.seen, row.state);
         self.learn(life);
         let before = self.rest.written.fetch_max(life.number(), Relaxed);
-        let known = self.put(row.version, row.held);
+        let known = self.put((row.version, row.held), sources);
         before < life.number() || known != row.held
     }
 
@@ -113,6 +118,23 @@ impl Node {
     /// How many keys it has.
     pub(super) fn held(&self) -> u32 {
         self.set().held.count
+    }
+
+    /// The address from which its set was last changed, if that is known here.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.set().source
+    }
+
+    /// Its set was changed from that address.
+    pub(super) fn belongs_to(&self, source: IpAddr, space: SpaceId, sources: &Sources) {
+        let mut set = self.set();
+        if set.source != Some(source) {
+            if let Some(before) = set.source {
+                sources.remove(before, space, set.held.count);
+            }
+            sources.add(source, space, set.held.count);
+            set.source = Some(source);
+        }
     }
 
     pub(crate) fn version(&self) -> Option<Version> {
@@ -156,8 +178,16 @@ impl Node {
     }
 
     /// Returns what it held before, as far as known.
-    fn put(&self, version: Option<Version>, held: Fingerprint) -> Fingerprint {
-        let set = Set { version, held };
-        std::mem::replace(&mut *self.set(), set).held
+    fn put(
+        &self,
+        (version, held): (Option<Version>, Fingerprint),
+        sources: &Sources,
+    ) -> Fingerprint {
+        let mut set = self.set();
+        if let Some(source) = set.source {
+            sources.keys(source, set.held.count, held.count);
+        }
+        set.version = version;
+        std::mem::replace(&mut set.held, held)
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         engine::{Engine, Work},
         held,
         retry::retried,
-        rows,
+        rows, sets,
         statement::{Arg, Statement, in_space, node_args},
     },
 };
@@ -117,14 +117,14 @@ async fn transact<E: Engine>(
             outcome(change, row, held, taken)
         })
         .collect();
-    insert::<E>(&mut work, changes, &outcomes).await?;
-    delete::<E>(&mut work, changes, &outcomes).await?;
+    sets::insert::<E>(&mut work, changes, &outcomes).await?;
+    sets::delete::<E>(&mut work, changes, &outcomes).await?;
     update::<E>(&mut work, changes, &outcomes, taken.stamp).await?;
     work.commit().await?;
     Ok(outcomes)
 }
 
-/// The nodes' rows, locked, and created if missing.
+/// The nodes' rows, locked, and created if missing where the change makes its node.
 async fn lock<E: Engine>(
     work: &mut E::Work,
     changes: &[Change],
@@ -135,7 +135,9 @@ async fn lock<E: Engine>(
     let by_key = |rows: Vec<NodeRow>| rows.into_iter().map(|row| (row.key, row));
     let mut known: HashMap<NodeKey, NodeRow> =
         by_key(lock_nodes::<E>(work, &nodes).await?).collect();
-    nodes.retain(|node| !known.contains_key(node));
+    let makes = |change: &&Change| Change::makes_node(change.version, &change.kind);
+    let made: HashSet<NodeKey> = changes.iter().filter(makes).map(|made| made.node).collect();
+    nodes.retain(|node| !known.contains_key(node) && made.contains(node));
     if nodes.is_empty() {
         return Ok(known);
     }
@@ -194,6 +196,9 @@ fn outcome(
         ..Applied::default()
     };
     let has = |key: &KeyHash| held.is_some_and(|held| held.contains(key));
+    if row.is_none() && matches!(change.kind, ChangeKind::Leave | ChangeKind::Return) {
+        return ChangeOutcome::Unknown;
+    }
     match (&change.kind, change.version, stored) {
         (ChangeKind::Leave | ChangeKind::Return, ..) => applied.version = stored,
         // A late duplicate was already applied.
@@ -227,6 +232,9 @@ fn outcome(
             applied.removed = gone.copied().collect();
             applied.held = Fingerprint::of(keys);
         }
+    }
+    if !applied.added.is_empty() && applied.held.count > taken.keys_per_node {
+        return ChangeOutcome::TooManyKeys;
     }
     applied.written = written(change, row, &applied, taken);
     ChangeOutcome::Done(applied)
@@ -282,75 +290,6 @@ impl Version {
     }
 }
 
-fn holding_args(node: NodeKey, key: KeyHash) -> [Arg; 3] {
-    [node.space.into(), key.into(), node.holder.into()]
-}
-
-fn rows_of(
-    changes: &[Change],
-    outcomes: &[ChangeOutcome],
-    which: fn(&Applied) -> &[KeyHash],
-) -> Vec<(NodeKey, KeyHash)> {
-    let mut rows = Vec::new();
-    for (change, outcome) in changes.iter().zip(outcomes) {
-        if let ChangeOutcome::Done(applied) = outcome {
-            rows.extend(which(applied).iter().map(|key| (change.node, *key)));
-        }
-    }
-    sort(&mut rows);
-    rows
-}
-
-async fn insert<E: Engine>(
-    work: &mut E::Work,
-    changes: &[Change],
-    outcomes: &[ChangeOutcome],
-) -> Result<(), sqlx::Error> {
-    let head = [
-        E::DIALECT.insert_ignore,
-        " INTO holding (space, key_hash, holder) VALUES ",
-    ]
-    .concat();
-    for chunk in rows_of(changes, outcomes, |applied| &applied.added).chunks(ROWS) {
-        let args = chunk.iter().map(|(node, key)| holding_args(*node, *key));
-        work.execute(Statement::repeated(&head, "(?,?,?)", args, ""))
-            .await?;
-    }
-    Ok(())
-}
-
-async fn delete<E: Engine>(
-    work: &mut E::Work,
-    changes: &[Change],
-    outcomes: &[ChangeOutcome],
-) -> Result<(), sqlx::Error> {
-    let mut gone = rows_of(changes, outcomes, |applied| &applied.removed);
-    delete_rows::<E>(work, &mut gone).await
-}
-
-pub(super) async fn delete_rows<E: Engine>(
-    work: &mut E::Work,
-    gone: &mut [(NodeKey, KeyHash)],
-) -> Result<(), sqlx::Error> {
-    gone.sort_unstable();
-    let head = "DELETE FROM holding WHERE space = ? AND holder = ? AND key_hash IN (";
-    for of_node in gone.chunk_by(|(one, _), (next, _)| one == next) {
-        for chunk in of_node.chunks(ROWS) {
-            let keys = chunk.iter().map(|(_, key)| [Arg::from(*key)]);
-            let node = chunk.first().map(|(node, _)| node_args(*node));
-            let statement = Statement::repeated(head, "?", keys, ")");
-            let statement = node.into_iter().fold(statement, Statement::led);
-            work.execute(statement).await?;
-        }
-    }
-    Ok(())
-}
-
-/// In the order of the primary key, for page locality.
-fn sort(rows: &mut [(NodeKey, KeyHash)]) {
-    rows.sort_unstable_by_key(|(node, key)| (node.space, *key, node.holder));
-}
-
 async fn update<E: Engine>(
     work: &mut E::Work,
     changes: &[Change],
@@ -370,7 +309,7 @@ async fn update<E: Engine>(
         .zip(outcomes)
         .filter_map(|(change, outcome)| match outcome {
             ChangeOutcome::Done(applied) => Some((change, applied, applied.written?)),
-            ChangeOutcome::Gap => None,
+            ChangeOutcome::Gap | ChangeOutcome::Unknown | ChangeOutcome::TooManyKeys => None,
         })
         .collect();
     for chunk in done.chunks(ROWS) {

@@ -4,10 +4,11 @@ use crate::{
     key_hash::KeyHash,
     store::{
         Evicted, NodeKey, NodeRow, StoreError,
-        batch::{delete_rows, lock_nodes},
+        batch::lock_nodes,
         engine::{Columns, Engine, Work},
         retry::retried,
         rows,
+        sets::delete_rows,
         statement::{Arg, Statement, in_space, node_args},
     },
 };

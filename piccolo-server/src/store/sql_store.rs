@@ -50,8 +50,20 @@ impl<E: Engine> Store for SqlStore<E> {
         Box::pin(spaces::all(&self.engine))
     }
 
-    fn intern<'a>(&'a self, group: &'a Group, family: Family) -> Reply<'a, SpaceId> {
-        Box::pin(spaces::intern(&self.engine, group, family))
+    fn space<'a>(&'a self, group: &'a Group, family: Family) -> Reply<'a, Option<SpaceId>> {
+        Box::pin(spaces::find(&self.engine, group, family))
+    }
+
+    fn intern<'a>(&'a self, group: &'a Group, family: Family, now: i64) -> Reply<'a, SpaceId> {
+        Box::pin(spaces::intern(&self.engine, group, family, now))
+    }
+
+    fn empty_spaces(&self) -> Reply<'_, Vec<SpaceId>> {
+        Box::pin(spaces::empty(&self.engine))
+    }
+
+    fn mark_gone<'a>(&'a self, spaces: &'a [SpaceId], now: i64) -> Reply<'a, ()> {
+        Box::pin(spaces::mark_gone(&self.engine, spaces, now))
     }
 
     fn nearest(&self, space: SpaceId, key: KeyHash, around: Packed, k: u32) -> Reply<'_, Nearest> {

@@ -223,8 +223,8 @@ async fn instances_decide_together_while_their_database_is_away(engine: Engine) 
     let pair = Pair::start(&url, &[]).await;
     // The group is known before.
     for api in pair.each() {
-        let alive = json!({"host": "10.0.0.1:7787", "Group": "g"});
-        post(api, path::KEEPALIVE, &alive).await;
+        let set = json!({"holder": "10.0.0.1:7787", "keys": [], "group": "g"});
+        post(api, path::SYNC, &set).await;
     }
     database.kill();
     // Longer than who is silent is taken for gone.

@@ -51,6 +51,13 @@ async fn keepalive(server: &Server, host: &str, more: Value) -> Value {
     reply["resync"].clone()
 }
 
+/// As an agent that has nothing.
+async fn appear(server: &Server, host: &str) {
+    let set = json!({"holder": host, "keys": [], "group": "g"});
+    let (status, reply) = server.post(path::SYNC, &set).await;
+    assert_eq!(status, 201, "{reply}");
+}
+
 async fn accuse(server: &Server, by: &str, kind: &str) {
     let failure = json!([{"peer": A, "kind": kind, "count": 5}]);
     keepalive(server, by, json!({"failures": failure})).await;
@@ -101,7 +108,7 @@ async fn several_peers_take_a_node_out_and_a_keepalive_brings_it_back(engine: En
     let (one, other, _database) = two(engine, &["--find-cache-ttl", "0"]).await;
     one.advertise(A, &["k"]).await;
     for by in ["10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1"] {
-        keepalive(&one, by, json!({})).await;
+        appear(&one, by).await;
     }
     eventually("the other instance knows the node", async || {
         finds(&other).await
@@ -126,7 +133,7 @@ async fn several_peers_take_a_node_out_and_a_keepalive_brings_it_back(engine: En
 async fn one_peer_takes_no_node_out(engine: Engine) {
     let (server, _database) = engine.fresh().await;
     server.advertise(A, &["k"]).await;
-    keepalive(&server, "10.0.0.2:1", json!({})).await;
+    appear(&server, "10.0.0.2:1").await;
     server.clock.advance(Duration::from_secs(1));
     for _ in 0..10 {
         accuse(&server, "10.0.0.2:1", "refused").await;
@@ -139,7 +146,7 @@ async fn busy_and_missing_are_no_faults(engine: Engine) {
     server.advertise(A, &["k"]).await;
     let peers = ["10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1"];
     for by in peers {
-        keepalive(&server, by, json!({})).await;
+        appear(&server, by).await;
     }
     server.clock.advance(Duration::from_secs(1));
     for kind in ["busy", "missing", "something_new"] {
@@ -246,7 +253,7 @@ async fn one_host_with_several_ports_is_one_peer(engine: Engine) {
     server.advertise(A, &["k"]).await;
     let peers = ["10.0.0.2:1", "10.0.0.2:2", "10.0.0.2:3"];
     for by in peers {
-        keepalive(&server, by, json!({})).await;
+        appear(&server, by).await;
     }
     server.clock.advance(Duration::from_secs(1));
     for by in peers {

@@ -3,6 +3,7 @@
 mod access;
 mod audits;
 mod away;
+mod caps;
 mod crashes;
 mod crowd;
 mod deltas;

@@ -57,7 +57,9 @@ impl Held {
     /// A number of racks of 20 nodes with the key; of every seventh host two agents have it.
     async fn new(engine: Engine, racks: u16, address: Address) -> Self {
         let database = engine.database();
-        let server = Server::start(&["--database", &database.url()]).await;
+        let (url, many) = (database.url(), "10000");
+        let flags = ["--database", &url, "--nodes-per-address", many];
+        let server = Server::start(&flags).await;
         let mut holders = Vec::new();
         for rack in 0..racks {
             for host in 1..=20 {

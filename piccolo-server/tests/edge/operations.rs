@@ -105,6 +105,9 @@ async fn metrics_say_what_happened(engine: Engine) {
     assert_eq!(server.advertise("10.0.0.1:1", "k").await, Some(201));
     assert_eq!(server.find("k").await, Some(200));
     assert_eq!(server.find("none").await, Some(404));
+    for host in ["10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1"] {
+        assert_eq!(server.advertise(host, "l").await, Some(201));
+    }
     let bad = json!({"host": "nowhere", "Group": "g"});
     assert_eq!(server.post(path::KEEPALIVE, &bad).await, Some(400));
     for failures in [false, true] {

@@ -146,6 +146,7 @@ pub(super) const NOT_COMMON: &[(&str, &str)] = &[
 pub(super) const NAMES: &[&str] = &[
     // Tables and parts of statements.
     "space",
+    "space_gone",
     "node",
     "holding",
     "lease",
@@ -179,6 +180,7 @@ pub(super) const NAMES: &[&str] = &[
     "owner",
     "beat",
     "until",
+    "since",
     "from_rack",
     "to_rack",
     "weight",

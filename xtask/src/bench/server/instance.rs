@@ -44,6 +44,8 @@ impl Instance {
             .args(["--database", &database.url(), "--node-timeout", "24h"])
             // All of them are from this host.
             .args(["--connections-per-address", "65536"])
+            .args(["--nodes-per-address", "1000000"])
+            .args(["--keys-per-address", "1000000000"])
             .args(more);
         let mut running = Running::start(name, database.directory(), &mut command)?;
         running.wait_ready(START, || answers(api, "/healthz"))?;
