@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 pub(in crate::bench) struct Made {
     pub(in crate::bench) manifest: String,
     pub(in crate::bench) layers: Vec<String>,
+    /// The sizes of the layers, in bytes.
+    pub(in crate::bench) sizes: Vec<u64>,
 }
 
 /// A layer, with its size in KiB; no two numbers give the same bytes.
@@ -93,6 +95,7 @@ fn write<W: Write>(
         made.push(Made {
             manifest: digest.context("a manifest without a digest")?.to_owned(),
             layers: digests,
+            sizes: layers.iter().map(|layer| layer.kibibytes << 10).collect(),
         });
         let name = format!("registry.test/bench/image{number}:v1");
         if let Some(entry) = entry.as_object_mut() {

@@ -50,7 +50,11 @@ impl Load {
         let outcome: Outcome = serde_json::from_str(&outcome).context("what the reader says")?;
         let hop = stand.cpu(target)?.saturating_sub(hop);
         let from = stand.cpu(target.source())?.saturating_sub(from);
-        ensure!(outcome.bytes > 0, "nothing came");
+        ensure!(
+            outcome.bytes > 0,
+            "nothing came; it logged last: {}",
+            stand.log_tail(target)
+        );
         let megabytes = f64::from(u32::try_from(outcome.bytes / 1_000_000)?);
         let gibibytes = megabytes * 1e6 / f64::from(1 << 30);
         let all = if target.source() == target {

@@ -177,6 +177,11 @@ impl Stand {
         process::cgroup_cpu(self.process(target).cgroup())
     }
 
+    /// The last that a target has logged.
+    pub(super) fn log_tail(&self, target: Target) -> String {
+        self.process(target).log_tail()
+    }
+
     /// Reads every layer once, so that it is in memory.
     pub(super) fn warm(&self) -> Result<()> {
         let holder = node(&self.bed, 0)?;
@@ -358,11 +363,14 @@ fn wait_until_shared(finder: &Host, made: &[Made]) -> Result<()> {
 /// the agent takes the reader for a stranger, and hashes what it gives it.
 fn expect(containerd: &Containerd, made: &[Made]) -> Result<()> {
     let ingests = containerd.content().join("ingest");
-    for (number, digest) in made.iter().flat_map(|image| &image.layers).enumerate() {
+    let layers = made
+        .iter()
+        .flat_map(|image| image.layers.iter().zip(&image.sizes));
+    for (number, (digest, size)) in layers.enumerate() {
         let ingest = ingests.join(format!("bench-{number}"));
         fs::create_dir_all(&ingest).context("making an ingest")?;
         fs::write(ingest.join("ref"), format!("k8s.io/1/layer-{digest}"))?;
-        fs::write(ingest.join("total"), "1")?;
+        fs::write(ingest.join("total"), size.to_string())?;
         fs::write(ingest.join("data"), "")?;
     }
     Ok(())
