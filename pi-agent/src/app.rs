@@ -220,7 +220,8 @@ impl Working {
         };
         let fetching = FetchSettings {
             own: Some(holder),
-            verify: settings.verify.into(),
+            verify: settings.verifying.verify.into(),
+            verify_memory: settings.verifying.verify_memory,
             swarm: settings.swarm.into(),
             floor: FetchSettings::floor(settings.rate_floor),
             ..FetchSettings::default()

@@ -2,6 +2,7 @@
 
 mod hosts;
 mod modes;
+mod verifying;
 
 use std::{
     ffi::OsString,
@@ -23,6 +24,7 @@ use crate::{
 pub use self::{
     hosts::{Hosts, HostsMode},
     modes::{SwarmMode, VerifyMode},
+    verifying::Verifying,
 };
 
 /// Where containerd keeps its content unless it is told otherwise.
@@ -131,16 +133,8 @@ pub struct Run {
         default_value = "auto"
     )]
     pub accounting: Choice,
-    /// Which bytes are checked against their digest before containerd sees them all. A large object
-    /// that is checked is given whole or not at all: a request for a part of it goes to the registry.
-    /// What other nodes are still getting is checked chunk by chunk besides, whatever this says.
-    #[arg(
-        long,
-        env = "PI_AGENT_VERIFY",
-        value_name = "MODE",
-        default_value = "auto"
-    )]
-    pub verify: VerifyMode,
+    #[command(flatten)]
+    pub verifying: Verifying,
     /// Bytes per second below which a peer's reply is given up for the next peer, or for the
     /// registry, and an upload to a peer is ended; at 0 only what stands still.
     #[arg(

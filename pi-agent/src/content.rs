@@ -11,6 +11,7 @@ mod listing;
 pub mod manifest;
 mod missed;
 mod origin;
+mod proof;
 mod remote;
 mod store;
 mod track;
@@ -33,6 +34,7 @@ use self::{
     listing::Listing,
     missed::Missed,
     origin::Origin,
+    proof::Proofs,
     store::Store,
     track::{Difference, Tracker},
     watch::StoreWatch,
@@ -42,11 +44,14 @@ use crate::{
     policy::Policy,
 };
 
-pub(crate) use self::growth::{Asked, Ended, Noted};
 pub use self::{
     facts::{Access, Overview},
     growth::Growing,
     remote::Remote,
+};
+pub(crate) use self::{
+    growth::{Asked, Ended, Noted},
+    proof::ChunkList,
 };
 
 /// The metrics of this module.
@@ -58,6 +63,7 @@ pub const METRICS: &[Metric] = &[
     SHARED,
     missed::BYTES,
     track::BROKEN,
+    proof::DAMAGED,
 ];
 
 const IMAGES: Metric = Metric::gauge(
@@ -102,6 +108,7 @@ struct Inner {
     shared: Shared,
     facts: Arc<Facts>,
     missed: Missed,
+    proofs: Proofs,
     growth: Growth,
 }
 
@@ -152,6 +159,8 @@ pub struct Object {
     pub media_type: Option<String>,
     /// Where its bytes are.
     pub source: Source,
+    /// The digests of its chunks, where the blob is known to be what its digest says.
+    pub(crate) chunks: Option<ChunkList>,
 }
 
 /// Where an object's bytes come from.
@@ -186,8 +195,10 @@ impl Content {
     /// `ingest`), all of it shared and none of it followed.
     pub fn new(root: PathBuf) -> Self {
         let store = Store::new(root);
+        let proofs = Proofs::default();
         Self(Arc::new(Inner {
-            growth: Growth::new(store.clone(), Policy::default()),
+            growth: Growth::new(store.clone(), Policy::default(), proofs.clone()),
+            proofs,
             store,
             containerd: None,
             listing: None,
@@ -200,8 +211,10 @@ impl Content {
     /// The content of the images of one containerd. It knows of nothing until it is followed.
     pub fn of_images(settings: Settings) -> (Self, Tracking) {
         let store = Store::new(settings.path.clone());
+        let proofs = Proofs::default();
         let content = Self(Arc::new(Inner {
-            growth: Growth::new(store.clone(), settings.policy.clone()),
+            growth: Growth::new(store.clone(), settings.policy.clone(), proofs.clone()),
+            proofs,
             store,
             containerd: Some(settings.containerd.clone()),
             listing: Some(Listing::new(settings.containerd.clone())),
@@ -241,6 +254,7 @@ impl Content {
             size,
             media_type: self.media_type(digest),
             source,
+            chunks: None,
         }))
     }
 

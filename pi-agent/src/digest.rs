@@ -1,6 +1,10 @@
 //! A content digest, parsed so that it can name a file and nothing else.
 
+mod hash;
+
 use std::{fmt, str::FromStr};
+
+pub(crate) use self::hash::DigestHasher;
 
 /// `sha256:` with 64, or `sha512:` with 128, lower-case hexadecimal digits, as the OCI image
 /// specification registers them.

@@ -15,7 +15,7 @@ pub(crate) use self::{
 };
 pub use self::{
     peers::{Finder, Joined, Quarantine},
-    settings::{FetchSettings, Swarm, Verify},
+    settings::{FetchSettings, Swarm, VERIFY_MEMORY, Verify},
 };
 
 use std::{sync::Arc, time::Duration};
@@ -192,6 +192,9 @@ impl Fetcher {
         place: QueuePosition,
     ) -> Option<Fetched> {
         let inner = &self.0;
+        if want.kind == Kind::Blob && matches!(range, None | Some(ByteRange::From(0))) {
+            inner.transfers.judge.came_again(&want.digest).await;
+        }
         let want = &Want {
             size: want.size.or_else(|| inner.hints.size(&want.digest)),
             ..want.clone()

@@ -10,9 +10,9 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    chunks::{next_of, start_of},
+    chunks::{CHUNK, ChunkDigest, end_of, next_of, start_of},
     content::{
-        Content, Growing, Object, Remote, Source,
+        ChunkList, Content, Growing, Object, Remote, Source,
         manifest::{MAX_MANIFEST, Manifest, ManifestError},
     },
     datapath::{
@@ -43,6 +43,8 @@ pub(crate) struct Prepared {
     rest: Option<(Source, Span)>,
     /// Which chunks are sent, where the digest of each goes before its bytes.
     every: Option<u64>,
+    /// Their digests, where the object is complete.
+    chunks: Option<ChunkList>,
 }
 
 /// A growing blob, as every so manieth of its chunks is sent to a client that checks them.
@@ -51,7 +53,13 @@ struct Labelled<'a> {
     every: u64,
 }
 
-/// The same, to a client that verifies the whole before it uses any of it.
+/// A complete blob, as its chunks are sent to a client that checks them.
+struct Listed<'a> {
+    chunks: &'a [ChunkDigest],
+    size: u64,
+}
+
+/// What grows, to a client that verifies the whole before it uses any of it.
 struct Plain<'a>(&'a Growing);
 
 /// Why an object is no answer to a request.
@@ -93,12 +101,13 @@ pub(crate) fn part(request: &Request, size: u64) -> Result<(Span, bool), Unfit> 
     }
 }
 
-/// Opens an object of this node. An unreadable one counts as missing, and is logged by `unreadable`.
+/// Opens an object of this node. A damaged one counts as missing, and so does an unreadable one, which is
+/// logged by `unreadable`.
 pub(crate) async fn open(content: &Content, digest: &Digest, unreadable: &Spell) -> Option<Object> {
     match content.open(digest).await {
         Ok(found) => {
             unreadable.is_well();
-            found
+            content.proved(found?).await
         }
         Err(error) => {
             unreadable.happened(|times| {
@@ -128,12 +137,12 @@ pub(crate) async fn prepare(
     let (span, partial) = part(request, object.size)?;
     let media_type = match kind {
         Kind::Blob => None,
-        Kind::Manifest => match object.media_type {
-            Some(media_type) => Some(media_type),
+        Kind::Manifest => match &object.media_type {
+            Some(media_type) => Some(media_type.clone()),
             None => Some(sniff(&object.source, object.size).await?),
         },
     };
-    let every = labelled(&object.source, request);
+    let every = labelled(&object, request);
     let span = if every.is_some() {
         Span::new(start_of(span.start()), span.end())
     } else {
@@ -163,7 +172,7 @@ pub(crate) async fn prepare(
     let head_len = head.len();
     let mut rest = None;
     if request.method == Method::Get {
-        if span.len() <= MAX_SINGLE_WRITE && !is_growing {
+        if span.len() <= MAX_SINGLE_WRITE && !is_growing && every.is_none() {
             let read = read_into(&mut head, &object.source, span).await;
             read.map_err(Unfit::Read)?;
         } else {
@@ -175,15 +184,24 @@ pub(crate) async fn prepare(
         head_len,
         rest,
         every,
+        chunks: object.chunks,
     })
 }
 
-/// Which chunks go with their digests: those that the client wants of a growing blob, from some byte on
-/// to its end. `None` where the client does not ask for digests, or gets the bytes as they are.
-fn labelled(source: &Source, request: &Request) -> Option<u64> {
+/// Which chunks go with their digests: those that the client wants of a growing blob, or all of a
+/// complete one, from some byte on to its end. `None` where the client does not ask for digests, or gets
+/// the bytes as they are.
+fn labelled(object: &Object, request: &Request) -> Option<u64> {
     let to_the_end = matches!(request.range, None | Some(ByteRange::From(_)));
-    let is_labelled = matches!(source, Source::Growing(_)) && request.chunks && to_the_end;
-    is_labelled.then_some(request.every)
+    if !request.chunks || !to_the_end {
+        return None;
+    }
+    match &object.source {
+        Source::Growing(_) => Some(request.every),
+        // Who has it all sends it all.
+        Source::File(_) => object.chunks.is_some().then_some(1),
+        Source::Remote(_) => None,
+    }
 }
 
 impl Prepared {
@@ -196,8 +214,8 @@ impl Prepared {
     /// be sent.
     pub(crate) fn certain(&self) -> u64 {
         match &self.rest {
-            Some((Source::File(_) | Source::Remote(_), span)) => span.len(),
-            Some((Source::Growing(_), _)) | None => 0,
+            Some((Source::File(_) | Source::Remote(_), span)) if self.every.is_none() => span.len(),
+            Some(_) | None => 0,
         }
     }
 
@@ -227,7 +245,14 @@ impl Prepared {
         };
         match &self.rest {
             Some((Source::File(file), span)) => {
-                sent.result = send_file(socket, file, *span, pace, receiver, count).await;
+                sent.result = match (&self.chunks, self.every) {
+                    (Some(chunks), Some(_)) => {
+                        let size = span.end();
+                        let listed = &Listed { chunks, size };
+                        send_growing(socket, file, *span, pace, receiver, listed, count).await
+                    }
+                    _ => send_file(socket, file, *span, pace, receiver, count).await,
+                };
             }
             Some((Source::Remote(remote), span)) => {
                 sent.result = send_remote(socket, remote, *span, pace, receiver, count).await;
@@ -263,6 +288,18 @@ impl Grows for Labelled<'_> {
                 return None;
             }
         }
+    }
+}
+
+impl Grows for Listed<'_> {
+    async fn next(&self, offset: u64) -> Option<Grown> {
+        let number = usize::try_from(offset / CHUNK).ok()?;
+        let end = end_of(offset, self.size);
+        Some(Grown {
+            label: Some(self.chunks.get(number)?.label()),
+            end,
+            next: end,
+        })
     }
 }
 

@@ -4,13 +4,14 @@ use clap::ValueEnum;
 
 use crate::fetch::{Swarm, Verify};
 
-/// Which bytes are checked against their digest.
+/// Which bytes are checked before containerd sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VerifyMode {
-    /// Small objects and suspects; all where containerd's verdict cannot be watched, as where its
-    /// directory cannot be read.
+    /// Small objects, chunks with digests, and layers of which some peer sent wrong bytes. Where
+    /// containerd's verdict cannot be watched, as where its directory cannot be read, a layer is hashed on
+    /// its way, and a request for a part of it goes to the registry.
     Auto,
-    /// Every object.
+    /// Every object: containerd gets no byte that was not checked.
     Always,
     /// Small objects only.
     Small,

@@ -29,7 +29,7 @@ use tracing::{Span, debug, warn};
 
 use self::list::List;
 pub(crate) use self::list::Noted;
-use super::{ingest::Ingest, store::Store};
+use super::{ingest::Ingest, proof::Proofs, store::Store};
 use crate::{digest::Digest, disk, policy::Policy};
 
 /// Most blobs that are followed at once. A pull has a few in flight; a node is no source of growing
@@ -51,6 +51,8 @@ pub(crate) struct Growth(Arc<Inner>);
 struct Inner {
     store: Store,
     policy: Policy,
+    /// What is known of blobs that were followed to their ends.
+    proofs: Proofs,
     /// Tells of each write to an ingest; `None` where the kernel has no more of them.
     inotify: Option<Inotify>,
     table: Mutex<Followed>,
@@ -81,6 +83,7 @@ pub struct Growing {
     total: u64,
     reached: watch::Sender<Reached>,
     list: Mutex<List>,
+    proofs: Proofs,
 }
 
 /// Progress of a blob.
@@ -116,7 +119,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Growth {
-    pub(crate) fn new(store: Store, policy: Policy) -> Self {
+    pub(crate) fn new(store: Store, policy: Policy, proofs: Proofs) -> Self {
         let inotify = Inotify::new()
             .inspect_err(|error| {
                 warn!(%error, "blobs cannot be shared while they are pulled: no inotify");
@@ -125,6 +128,7 @@ impl Growth {
         Self(Arc::new(Inner {
             store,
             policy,
+            proofs,
             inotify,
             table: Mutex::default(),
             scope: OnceLock::new(),
@@ -171,6 +175,7 @@ impl Growth {
                 withdrawn: false,
             }),
             list: Mutex::default(),
+            proofs: self.0.proofs.clone(),
         });
         let mut table = self.lock();
         table.tidy(Instant::now());
@@ -383,6 +388,7 @@ impl Growing {
         });
         if is_new {
             debug!(digest = %self.digest, ?end, "a pull of a blob has ended");
+            self.settle();
         }
     }
 }

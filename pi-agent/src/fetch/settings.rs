@@ -9,6 +9,9 @@ use crate::datapath::{RATE_FLOOR, RateFloor};
 /// The time over which a rate is judged, so that silence is noticed after as long.
 const WINDOW: Duration = Duration::from_secs(2);
 
+/// The default of [`FetchSettings::verify_memory`].
+pub const VERIFY_MEMORY: u64 = 64 << 20;
+
 /// Deadlines and trust.
 #[derive(Debug, Clone)]
 pub struct FetchSettings {
@@ -29,6 +32,8 @@ pub struct FetchSettings {
     pub patience: Duration,
     /// Which transfers are hashed.
     pub verify: Verify,
+    /// Bytes of memory for large objects that are verified whole before any of their bytes is passed on.
+    pub verify_memory: u64,
     /// Whether this node takes part in crowds.
     pub swarm: Swarm,
 }
@@ -42,12 +47,13 @@ pub enum Swarm {
     Off,
 }
 
-/// Which large objects are hashed on their way. Small ones always are.
+/// Which large objects are checked besides by containerd. Small ones always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
-    /// Suspect ones, and all where containerd's verdict cannot be watched.
+    /// What comes with the digests of its chunks is checked by them. Suspect ones as with `Always`; all
+    /// are hashed on their way where containerd's verdict cannot be watched.
     Auto,
-    /// All.
+    /// All, before any of their bytes is passed on.
     Always,
     /// None.
     Small,
@@ -74,6 +80,7 @@ impl Default for FetchSettings {
             floor: Self::floor(RATE_FLOOR),
             patience: Duration::from_mins(2),
             verify: Verify::Auto,
+            verify_memory: VERIFY_MEMORY,
             swarm: Swarm::Off,
         }
     }

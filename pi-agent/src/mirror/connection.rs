@@ -9,7 +9,7 @@ use crate::{
     datapath::{Pace, Receiver},
     digest::Digest,
     fetch::{Delivery, Fetched, Small, Transfer, Want},
-    http::{Answer, Connection, Kind, Method, ObjectRef, Reference, Reply, Request},
+    http::{Answer, Connection, Kind, Method, ObjectRef, Reference, Reply, Request, Span},
     instance,
     listen::{self, Accepted, Client, Refused, Service},
     own::{self, Unfit},
@@ -241,11 +241,23 @@ impl ContainerdSession<'_> {
             Err(Unfit::Range(size, _)) => return self.range(want.kind, size, connection).await,
             Err(_) => return self.miss(want.kind, request, connection).await,
         };
-        let reply = Reply::object(span, size, partial);
+        // A client that got a part of a large one here would ask for the others only here.
+        let is_one_stream = small.is_large() && span == Span::whole(size);
+        let reply = Reply::object(span, size, partial && !is_one_stream);
         let mut bytes = own::describe(reply, &want.digest, media_type.as_deref()).end(connection);
+        let body = span.of(&small.bytes).unwrap_or_default();
         if request.method == Method::Get {
-            bytes.extend_from_slice(span.of(&small.bytes).unwrap_or_default());
             self.mirror.counts.peer_bytes.increment(span.len());
+        }
+        if request.method == Method::Get && small.is_large() {
+            self.count(Some(want.kind), MirrorOutcome::Peer);
+            return match self.say(&bytes, Connection::KeepAlive).await {
+                Connection::KeepAlive => self.say(body, connection).await,
+                Connection::Close => Connection::Close,
+            };
+        }
+        if request.method == Method::Get {
+            bytes.extend_from_slice(body);
         }
         if want.kind == Kind::Manifest {
             self.mirror.fetcher.expect_children(want, &small.bytes);

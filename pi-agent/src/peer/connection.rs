@@ -154,6 +154,7 @@ impl PeerSession<'_> {
             size: growing.total(),
             media_type: None,
             source: Source::Growing(growing),
+            chunks: None,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -139,12 +140,7 @@ impl Store {
 
     /// Puts an object where containerd would.
     pub(crate) fn put(&self, object: &[u8]) {
-        let path = self
-            .0
-            .path()
-            .join("blobs/sha256")
-            .join(digest(object).hex());
-        std::fs::write(path, object).unwrap();
+        std::fs::write(self.path(object), object).unwrap();
     }
 
     /// Puts an object under a digest of another algorithm than the usual one.
@@ -152,6 +148,14 @@ impl Store {
         let directory = self.0.path().join("blobs").join(algorithm);
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join(hex), object).unwrap();
+    }
+
+    /// Where an object lies.
+    pub(crate) fn path(&self, object: &[u8]) -> PathBuf {
+        self.0
+            .path()
+            .join("blobs/sha256")
+            .join(digest(object).hex())
     }
 
     pub(crate) fn content(&self) -> Content {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use pi_agent::{
     content::{Content, manifest::Descriptor},
     digest::Digest,
-    fetch::{FetchSettings, Fetcher, Finder, Joined, Parts, Swarm},
+    fetch::{FetchSettings, Fetcher, Finder, Joined, Parts, Swarm, Verify},
     mirror::{Mirror, MirrorSettings},
     peer::{PeerServer, PeerSettings},
     sockets::{PeerBytes, PeerSockets, Unwatched},
@@ -36,6 +36,8 @@ pub(crate) struct Said {
     pub(crate) joins: Vec<Fetch>,
     pub(crate) progress: Vec<Progress>,
     standing: Option<Standing>,
+    /// Who has all of it, where there is no crowd.
+    pub(crate) peers: Vec<Peer>,
     /// Which of the joins nobody hears.
     pub(crate) unheard: Vec<usize>,
 }
@@ -59,7 +61,7 @@ impl Finder for Script {
             verdict,
         });
         Box::pin(std::future::ready(Joined {
-            peers: Vec::new(),
+            peers: said.peers.clone(),
             turn,
             is_heard,
         }))
@@ -96,6 +98,18 @@ pub(crate) fn take_from(peer: SocketAddr) -> Verdict {
     take_from_all(&[peer], None)
 }
 
+pub(crate) fn take_complete(peer: SocketAddr) -> Verdict {
+    Verdict::Take {
+        sources: vec![Source {
+            addr: Holder::new(peer).unwrap(),
+            rack: "r".to_owned(),
+            bytes: 0,
+            complete: true,
+        }],
+        again_ms: None,
+    }
+}
+
 pub(crate) fn take_from_all(peers: &[SocketAddr], again_ms: Option<u32>) -> Verdict {
     let source = |peer: &SocketAddr| Source {
         addr: Holder::new(*peer).unwrap(),
@@ -111,6 +125,10 @@ pub(crate) fn take_from_all(peers: &[SocketAddr], again_ms: Option<u32>) -> Verd
 
 impl Node {
     pub(crate) async fn start(turns: Vec<Verdict>) -> Self {
+        Self::with(turns, Verify::Small).await
+    }
+
+    pub(crate) async fn with(turns: Vec<Verdict>, verify: Verify) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("blobs/sha256")).unwrap();
         fs::create_dir_all(root.path().join("ingest")).unwrap();
@@ -130,6 +148,7 @@ impl Node {
         };
         let settings = FetchSettings {
             swarm: Swarm::On,
+            verify,
             ..settings()
         };
         let fetcher = Fetcher::new(parts, &settings);

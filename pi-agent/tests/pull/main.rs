@@ -8,6 +8,7 @@ mod client;
 mod conformance;
 mod counted;
 mod crowd;
+mod damaged;
 mod fake;
 mod faults;
 mod feeder;

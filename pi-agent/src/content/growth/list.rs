@@ -53,7 +53,19 @@ impl Growing {
             }
             reached.listed > before
         });
+        drop(list);
+        self.settle();
         Noted::Fits
+    }
+
+    /// Keeps the list of a blob that containerd has committed, once that is whole.
+    pub(super) fn settle(&self) {
+        let reached = self.reached();
+        if reached.end != Some(Ended::Committed) || reached.listed < self.total {
+            return;
+        }
+        let list = self.list.lock().digests.values().copied().collect();
+        self.proofs.committed(&self.digest, &self.data, list);
     }
 
     /// The node that made the list; `None` if it is this one.

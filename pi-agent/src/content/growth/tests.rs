@@ -26,7 +26,11 @@ impl Bed {
         fs::write(ingest.join("ref"), format!("k8s.io/1/layer-{digest}")).unwrap();
         fs::write(ingest.join("total"), "8").unwrap();
         fs::write(ingest.join("data"), before).unwrap();
-        let growth = Growth::new(Store::new(root.path().to_owned()), policy);
+        let growth = Growth::new(
+            Store::new(root.path().to_owned()),
+            policy,
+            Proofs::default(),
+        );
         let (scope, deaths) = Scope::new();
         scope.service("growth", growth.clone().run(scope.clone()));
         Self {

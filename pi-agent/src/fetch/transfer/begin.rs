@@ -4,11 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::{
     blame::Judge,
     cache::Small,
-    deliver::Transfer,
+    deliver::{Labels, Transfer},
     hash::Hasher,
     open::Opener,
     parts::Parts,
@@ -68,8 +69,18 @@ struct First {
     ask: Ask,
     /// How an open-ended range is cut up.
     parts: Option<Parts>,
-    /// Whether the bytes are hashed on their way.
-    hash: bool,
+    check: Check,
+}
+
+/// When the bytes of a large object are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// By containerd, when it has them all.
+    ByClient,
+    /// On their way; the last of them are held back until then.
+    OnTheWay,
+    /// Before any of them is passed on: chunk by chunk, or all of them at once.
+    Before,
 }
 
 impl Transfers {
@@ -82,16 +93,17 @@ impl Transfers {
         place: QueuePosition,
     ) -> Option<Begun> {
         let watch = self.judge.watch(&want.digest).await;
-        let hash = self.must_hash(want, watch.is_some());
+        let check = self.check(want, watch.is_some());
         let range = match self.locate(want, range, &mut candidates).await? {
             Located::Outside(total) => return Some(Begun::Unsatisfiable(total)),
-            // A digest covers the whole object, so a part cannot be verified: the client is left to
-            // its next host.
-            Located::Part(_, total) if hash && !fits(total) => return None,
+            // A digest covers the whole object, so a part cannot be verified on its way: the client is left
+            // to its next host.
+            Located::Part(_, total) if check == Check::OnTheWay && !fits(total) => return None,
             Located::Part(range, _) => Some(range),
             Located::Whole => None,
         };
-        let (ask, parts) = if candidates.is_crowd() {
+        let labels = self.labels(check, &candidates);
+        let (ask, parts) = if candidates.is_crowd() || labels != Labels::Unwanted {
             (ask_for(range), None)
         } else {
             cut(range, &place)
@@ -100,26 +112,31 @@ impl Transfers {
             range,
             ask,
             parts,
-            hash,
+            check,
         };
         let question = Question {
             want,
             ask: first.ask,
             method: Method::Get,
             crowd: candidates.is_crowd(),
-            chunks: candidates.is_crowd(),
+            chunks: candidates.is_crowd() || labels != Labels::Unwanted,
             every: 1,
         };
         let end = self.opener.deadline();
         loop {
             let upstream = self.opener.open(question, &mut candidates).await?;
             let total = upstream.body.total;
-            if !fits(total) {
+            let is_labelled = upstream.chunks.is_some();
+            if !fits(total) && (is_labelled || check != Check::Before) {
                 let transfer = self.large(want, first, upstream, candidates, place)?;
-                let watch = watch.filter(|_| !hash);
                 return Some(Begun::Large(Box::new(transfer.watched(watch))));
             }
-            if upstream.body.span != Span::whole(total) {
+            if !self.smalls.has_room_for(total) {
+                // Another peer may have the digests of its chunks.
+                debug!(digest = %want.digest, total, "cannot be checked before it is passed on");
+                continue;
+            }
+            if is_labelled || upstream.body.span != Span::whole(total) {
                 candidates.again(upstream.peer());
                 let small = self.smalls.fetch(want, &mut candidates).await;
                 return small.map(Begun::Small);
@@ -133,13 +150,26 @@ impl Transfers {
         }
     }
 
+    /// What is asked of the digests of chunks. They cost a copy of the bytes: where these go to
+    /// containerd, that takes them more slowly than that.
+    fn labels(&self, check: Check, candidates: &Candidates) -> Labels {
+        let is_pull = candidates.growing().is_some();
+        match check {
+            Check::Before => Labels::Needed,
+            Check::OnTheWay => Labels::Wanted,
+            Check::ByClient if is_pull && self.verify != Verify::Small => Labels::Wanted,
+            Check::ByClient => Labels::Unwanted,
+        }
+    }
+
     /// The size of an object that some peer has.
     pub(crate) async fn size(&self, want: &Want) -> Option<u64> {
         let mut candidates = self.peers.find(&want.digest).await;
         self.ask_size(want, &mut candidates).await
     }
 
-    /// A transfer that streams, or `None` if the bytes have to be hashed and are only a part.
+    /// A transfer that streams, or `None` if the bytes have to be hashed and are only a part, or are none
+    /// of the object's.
     fn large(
         &self,
         want: &Want,
@@ -152,17 +182,19 @@ impl Transfers {
         let span = match first.range {
             None => Span::whole(total),
             // The peer gave the size of another object.
-            Some(_) if first.hash => return None,
+            Some(_) if first.check == Check::OnTheWay => return None,
             Some(range) => range.resolve(total).ok()?,
         };
+        let labels = self.labels(first.check, &candidates);
+        let hash = first.check != Check::ByClient && span == Span::whole(total);
         Some(Transfer {
             opener: Arc::clone(&self.opener),
             judge: self.judge.clone(),
             stored: self.stored.clone(),
             patience: self.patience,
-            hasher: first.hash.then(|| Hasher::new(&want.digest)),
+            hasher: hash.then(|| Hasher::new(&want.digest)),
             watch: None,
-            senders: if first.hash {
+            senders: if hash {
                 Arc::default()
             } else {
                 self.judge.senders(&want.digest)
@@ -175,6 +207,8 @@ impl Transfers {
             total,
             upstream: Some(upstream),
             parts: first.parts,
+            labels,
+            passed: 0,
             growing: candidates.growing(),
             candidates,
             place,
@@ -219,11 +253,13 @@ impl Transfers {
         Some(total)
     }
 
-    fn must_hash(&self, want: &Want, watched: bool) -> bool {
+    fn check(&self, want: &Want, watched: bool) -> Check {
         match self.verify {
-            Verify::Always => true,
-            Verify::Small => false,
-            Verify::Auto => !watched || self.peers.is_suspect(&want.digest),
+            Verify::Always => Check::Before,
+            Verify::Small => Check::ByClient,
+            Verify::Auto if self.peers.is_suspect(&want.digest) => Check::Before,
+            Verify::Auto if watched => Check::ByClient,
+            Verify::Auto => Check::OnTheWay,
         }
     }
 }

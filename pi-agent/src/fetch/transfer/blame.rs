@@ -5,17 +5,23 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroUsize,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use daemon::{scope::Scope, spell::Spell};
+use lru::LruCache;
 use metrics::counter;
 use parking_lot::Mutex;
 use piccolo_api::Holder;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, timeout},
+};
 use tracing::{Span, debug, warn};
 
 use super::count::{LISTS_REFUSED, MISFITS};
@@ -31,6 +37,13 @@ const TIDY: usize = 256;
 /// The most verdicts awaited at once.
 const MAX_PENDING_VERDICTS: usize = 64;
 
+/// How long who asks for an object again waits for the verdict on what it got: longer than between two
+/// looks at the ingest.
+const VERDICT_SOON: Duration = Duration::from_millis(700);
+/// How long it is remembered who sent a whole object of which no verdict was seen, and of how many objects.
+const DOUBTED: Duration = Duration::from_mins(5);
+const MAX_DOUBTS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
 /// Waits for containerd's verdicts, and blames who sent what is wrong. Clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Judge(Arc<Inner>);
@@ -40,6 +53,7 @@ struct Inner {
     verdicts: Box<dyn Verdicts>,
     peers: Arc<Peers>,
     unjudged: Unjudged,
+    doubts: Doubts,
     /// Bounds the tasks that wait for a verdict.
     waiting: Arc<Semaphore>,
     scope: Scope,
@@ -51,6 +65,10 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Unjudged(Mutex<HashMap<Digest, Weak<Senders>>>);
 
+/// Who sent whole objects on which no verdict was seen.
+#[derive(Debug)]
+struct Doubts(Mutex<LruCache<Digest, (Instant, Arc<Senders>)>>);
+
 /// Who sent bytes of an object since the last verdict on it. Lasts as long as a transfer of it or
 /// the wait for the verdict.
 #[derive(Debug, Default)]
@@ -59,6 +77,10 @@ pub(super) struct Senders {
     /// Whether some came in a crowd: those named are the makers of chunk lists then.
     in_crowd: AtomicBool,
     awaited: AtomicBool,
+    /// Bytes that were passed on in all, and those of the object.
+    passed: AtomicU64,
+    total: AtomicU64,
+    judged: watch::Sender<bool>,
 }
 
 impl Unjudged {
@@ -74,6 +96,13 @@ impl Unjudged {
         let senders = Arc::new(Senders::default());
         table.insert(digest.clone(), Arc::downgrade(&senders));
         senders
+    }
+
+    /// Tells when the verdict on an object is there, all of which was passed on.
+    fn judgement(&self, digest: &Digest) -> Option<watch::Receiver<bool>> {
+        let table = self.0.lock();
+        let senders = table.get(digest)?.upgrade()?;
+        senders.is_whole().then(|| senders.judged.subscribe())
     }
 
     /// The verdict on the object is known; it does not concern later senders.
@@ -98,12 +127,44 @@ impl Senders {
         self.add(maker);
     }
 
+    /// Bytes of an object of `total` bytes were passed on.
+    pub(super) fn passed(&self, bytes: u64, total: u64) {
+        self.passed.fetch_add(bytes, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    /// Whether as many bytes were passed on as the object has.
+    fn is_whole(&self) -> bool {
+        let total = self.total.load(Ordering::Relaxed);
+        total > 0 && self.passed.load(Ordering::Relaxed) >= total
+    }
+
     fn take(&self) -> Vec<Holder> {
         std::mem::take(&mut *self.lock())
     }
 
     fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<Holder>> {
         self.peers.lock()
+    }
+}
+
+impl Default for Doubts {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(MAX_DOUBTS)))
+    }
+}
+
+impl Doubts {
+    fn add(&self, digest: &Digest, senders: &Arc<Senders>) {
+        let end = Instant::now() + DOUBTED;
+        self.0
+            .lock()
+            .put(digest.clone(), (end, Arc::clone(senders)));
+    }
+
+    fn take(&self, digest: &Digest) -> Option<Arc<Senders>> {
+        let (end, senders) = self.0.lock().pop(digest)?;
+        (end > Instant::now()).then_some(senders)
     }
 }
 
@@ -114,6 +175,7 @@ impl Judge {
             verdicts,
             peers,
             unjudged: Unjudged::default(),
+            doubts: Doubts::default(),
             waiting: Arc::new(Semaphore::new(MAX_PENDING_VERDICTS)),
             scope,
             liars: Spell::new("no peer has sent wrong bytes of late"),
@@ -149,14 +211,36 @@ impl Judge {
         self.0.scope.task(Span::none(), async move {
             let verdict = judge.verdict(watch, &digest, &senders).await;
             judge.0.unjudged.judged(&digest);
-            if verdict == Verdict::Right {
-                judge.0.liars.is_well();
+            match verdict {
+                Verdict::Right => judge.0.liars.is_well(),
+                Verdict::Wrong => judge.blame(&digest, &senders),
+                Verdict::Unknown if senders.is_whole() => judge.0.doubts.add(&digest, &senders),
+                Verdict::Unknown => {}
             }
-            if verdict == Verdict::Wrong {
-                judge.blame(&digest, &senders);
-            }
+            senders.judged.send_replace(true);
             drop(place);
         });
+    }
+
+    /// The object is asked for again, from its first byte on. If all of it was passed on a short while ago,
+    /// and containerd does not have it, then what was passed on was wrong, though its verdict was not seen:
+    /// the ingest may come and go between two looks at it. None of the senders is asked again for a while.
+    pub(crate) async fn came_again(&self, digest: &Digest) {
+        if let Some(mut judged) = self.0.unjudged.judgement(digest) {
+            // A slow commit is waited for no longer.
+            let _ = timeout(VERDICT_SOON, judged.wait_for(|judged| *judged)).await;
+        }
+        let Some(senders) = self.0.doubts.take(digest) else {
+            return;
+        };
+        let senders = senders.take();
+        self.0.liars.happened(|times| {
+            warn!(%digest, ?senders, times, "what these peers sent is asked for again, and is not taken \
+                  from them any more");
+        });
+        for peer in senders {
+            self.0.peers.suspect(peer, digest);
+        }
     }
 
     /// The verdict, however long other transfers of the object go on.

@@ -1,27 +1,31 @@
 //! Small objects that were fetched just now, until containerd has stored them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use lru::LruCache;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{content::manifest::Manifest, digest::Digest};
 
-/// Bytes of small objects that are kept, and for how long.
-const KEPT: usize = 8 << 20;
+/// How long they are kept.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 
 /// A verified object in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Small {
     pub(crate) bytes: Bytes,
+    /// The room that it takes, where there is little for such as it.
+    pub(super) room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-/// Small objects, each kept for a while.
-#[derive(Debug, Default)]
-pub(super) struct Cache(Mutex<CachedObjects>);
+/// Objects of `most` bytes in all, each kept for a while.
+#[derive(Debug)]
+pub(super) struct Cache {
+    table: Mutex<CachedObjects>,
+    most: usize,
+}
 
 #[derive(Debug)]
 struct CachedObjects {
@@ -31,6 +35,11 @@ struct CachedObjects {
 }
 
 impl Small {
+    /// Whether it is too large to be kept besides others.
+    pub(crate) fn is_large(&self) -> bool {
+        self.room.is_some()
+    }
+
     /// The media type of a manifest, `None` where it is none.
     pub(crate) fn media_type(&self) -> Option<String> {
         let manifest = Manifest::parse(&self.bytes).ok()?;
@@ -49,20 +58,32 @@ impl Default for CachedObjects {
 }
 
 impl Cache {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            table: Mutex::default(),
+            most,
+        }
+    }
+
+    /// Forgets the oldest. Gives whether there was one.
+    pub(super) fn forget_one(&self) -> bool {
+        self.table.lock().forget_oldest()
+    }
+
     pub(super) fn get(&self, digest: &Digest) -> Option<Small> {
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         table.expire(Instant::now());
         table.objects.peek(digest).map(|(small, _)| small.clone())
     }
 
     pub(super) fn put(&self, digest: &Digest, small: &Small) {
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         let now = Instant::now();
         table.expire(now);
         if table.objects.contains(digest) {
             return;
         }
-        while table.bytes + small.bytes.len() > KEPT && table.forget_oldest() {}
+        while table.bytes + small.bytes.len() > self.most && table.forget_oldest() {}
         table.bytes += small.bytes.len();
         let end = now + KEPT_FOR;
         table.objects.put(digest.clone(), (small.clone(), end));
@@ -70,7 +91,7 @@ impl Cache {
 
     /// Forgets what was kept long enough.
     pub(super) fn tidy(&self) {
-        self.0.lock().expire(Instant::now());
+        self.table.lock().expire(Instant::now());
     }
 }
 

@@ -1,5 +1,5 @@
-//! Moves what a peer is still getting itself: chunk by chunk, and none of its bytes before the whole
-//! chunk has the digest that stands before it.
+//! Moves what comes with the digests of its chunks: chunk by chunk, and none of its bytes before the
+//! whole chunk has the digest that stands before it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,8 +38,8 @@ struct Frame {
 /// Where the chunks of a blob go, and what is known of it.
 pub(super) struct Way<'a, F> {
     pub(super) order: Ordered<'a, F>,
-    /// The blob on this node, which has its chunk list.
-    pub(super) growing: &'a Growing,
+    /// The blob on this node, which has its chunk list, where it is followed.
+    pub(super) growing: Option<&'a Growing>,
     /// Size of the blob.
     pub(super) total: u64,
     /// Who answers for its bytes.
@@ -75,7 +75,8 @@ impl<'a, 'b, F: FnMut(u64) + Send> Checked<'a, 'b, F> {
             let (start, end) = (upstream.next, end_of(upstream.next, self.way.total));
             if let Err(error) = self.receive(upstream, end - start, &mut floor).await {
                 let (peer, silence) = (upstream.peer(), &mut self.silence);
-                if silence.is_worth_waiting_for(&error, peer, self.asker).await {
+                if upstream.growing && silence.is_worth_waiting_for(&error, peer, self.asker).await
+                {
                     floor = upstream.floor();
                     continue;
                 }
@@ -109,12 +110,17 @@ impl<'a, 'b, F: FnMut(u64) + Send> Checked<'a, 'b, F> {
         digest: ChunkDigest,
     ) -> Option<Ending> {
         let (skip, mut outlet) = self.way.order.turn(start).await;
-        if self.way.growing.note(start_of(start), digest) == Noted::Differs {
+        let noted = (self.way.growing).map(|growing| growing.note(start_of(start), digest));
+        if noted == Some(Noted::Differs) {
             return Some(Ending::Misfit(upstream.peer(), PeerError::OtherList(start)));
         }
-        // Who passed on chunks that fit their digests is not to blame for what these say.
-        let maker = upstream.chunks.unwrap_or(upstream.peer());
-        self.way.senders.add_maker(maker);
+        if upstream.growing {
+            // Who passed on chunks that fit their digests is not to blame for what these say.
+            let maker = upstream.chunks.unwrap_or(upstream.peer());
+            self.way.senders.add_maker(maker);
+        } else {
+            self.way.senders.add(upstream.peer());
+        }
         if !self.is_right(&mut outlet, end, skip) {
             return Some(Ending::Wrong);
         }

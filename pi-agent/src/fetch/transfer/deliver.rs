@@ -57,6 +57,10 @@ pub(crate) struct Transfer {
     pub(super) growing: Option<Arc<Growing>>,
     /// How an open-ended range is cut up.
     pub(super) parts: Option<Parts>,
+    /// What is asked of the digests of its chunks.
+    pub(super) labels: Labels,
+    /// Bytes that were passed on.
+    pub(super) passed: u64,
     pub(super) hasher: Option<Hasher>,
     /// The judge of unhashed bytes.
     pub(super) watch: Option<Box<dyn Watch>>,
@@ -67,6 +71,17 @@ pub(crate) struct Transfer {
     pub(super) silence: Silence,
     /// Whether the last peer failed, so that another one has to resume.
     pub(super) broken: bool,
+}
+
+/// What is asked of the digests of an object's chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Labels {
+    /// Bytes come without them.
+    Unwanted,
+    /// Peers that have them are to send them.
+    Wanted,
+    /// No byte is passed on without them.
+    Needed,
 }
 
 /// How a transfer ended.
@@ -94,7 +109,9 @@ impl Transfer {
     /// Whether it is sent as one stream despite the requested ranges. A client that got a part here
     /// would request the other parts only here, and fail if no peer is left.
     pub(crate) fn is_one_stream(&self) -> bool {
-        self.span.start() == 0 && self.candidates.is_crowd()
+        let upstream = self.upstream.as_ref();
+        let is_labelled = upstream.is_some_and(|upstream| upstream.chunks.is_some());
+        self.span.start() == 0 && (self.candidates.is_crowd() || is_labelled)
     }
 
     /// Size of the whole object.
@@ -113,9 +130,9 @@ impl Transfer {
         delivery
     }
 
-    /// Sets the watch for containerd's verdict.
+    /// Sets the watch for containerd's verdict, on bytes that are not hashed here.
     pub(super) fn watched(mut self, watch: Option<Box<dyn Watch>>) -> Self {
-        self.watch = watch;
+        self.watch = watch.filter(|_| self.hasher.is_none());
         self
     }
 
@@ -136,6 +153,7 @@ impl Transfer {
                 .move_to(&mut upstream, client, (at, until), moved)
                 .await;
             at += count;
+            self.passed += count;
             if count > 0 {
                 self.silence.ends();
                 self.candidates.moved();
@@ -218,7 +236,8 @@ impl Transfer {
         moved: &mut (impl FnMut(u64) + Send),
     ) -> (u64, Ending) {
         let count = AtomicU64::new(0);
-        let question = question(&self.want, self.candidates.is_crowd(), at, None);
+        let crowd = self.candidates.is_crowd();
+        let question = question(&self.want, crowd, self.labels, at, None);
         let pump = Pump {
             client,
             patience: Patience(self.patience),
@@ -236,8 +255,8 @@ impl Transfer {
         }
         let (candidates, senders, total) = (&mut self.candidates, &self.senders, self.total);
         let pumping = async {
-            match growing.filter(|_| upstream.chunks.is_some()) {
-                Some(growing) => {
+            match upstream.chunks {
+                Some(_) => {
                     let way = Way {
                         order: Ordered::new(pump, at),
                         growing,
@@ -286,6 +305,7 @@ impl Transfer {
     /// part: the rest comes by other requests, or from the registry.
     fn conclude(self, delivery: Delivery) {
         let whole = delivery == Delivery::Complete && self.span.end() == self.total;
+        self.senders.passed(self.passed, self.total);
         if let Some(watch) = self.watch {
             let digest = self.want.digest.clone();
             self.judge.await_verdict(watch, digest, self.senders);
@@ -304,23 +324,40 @@ impl Transfer {
             Some(parts) => Some(parts.next(at, self.place.flight()).min(self.span.end())),
             None => Some(self.span.end()).filter(|end| *end < self.total),
         };
-        let question = question(&self.want, self.candidates.is_crowd(), at, end);
-        let opened = self.opener.open(question, &mut self.candidates).await;
-        if opened.is_some() || question.crowd || !self.candidates.ask_again(at).await {
+        let opened = self.open(at, end).await;
+        let crowd = self.candidates.is_crowd();
+        if opened.is_some() || crowd || !self.candidates.ask_again(at).await {
             return opened;
         }
-        self.opener.open(question, &mut self.candidates).await
+        self.open(at, end).await
+    }
+
+    /// The next candidate that sends the bytes from `at` on as they are wanted.
+    async fn open(&mut self, at: u64, end: Option<u64>) -> Option<Upstream> {
+        loop {
+            let question = question(&self.want, self.candidates.is_crowd(), self.labels, at, end);
+            let upstream = self.opener.open(question, &mut self.candidates).await?;
+            if upstream.chunks.is_some() || self.labels != Labels::Needed {
+                return Some(upstream);
+            }
+        }
     }
 }
 
 /// What is asked of a peer that is to send the bytes from `start` on.
-fn question(want: &Want, crowd: bool, start: u64, end: Option<u64>) -> Question<'_> {
+fn question(
+    want: &Want,
+    crowd: bool,
+    labels: Labels,
+    start: u64,
+    end: Option<u64>,
+) -> Question<'_> {
     Question {
         want,
         ask: Ask { start, end },
         method: Method::Get,
         crowd,
-        chunks: crowd,
+        chunks: crowd || labels != Labels::Unwanted,
         every: 1,
     }
 }

@@ -1,49 +1,10 @@
-//! Whether bytes have a digest.
+//! Hashes an object's bytes as they pass.
 
-use sha2::{Digest as _, Sha256, Sha512};
-
-use crate::{datapath::Tap, digest::Digest};
-
-/// Hashes bytes as they pass.
-#[derive(Debug)]
-pub(crate) struct Hasher {
-    state: Running,
-    expected: Digest,
-}
-
-#[derive(Debug)]
-enum Running {
-    Sha256(Sha256),
-    Sha512(Box<Sha512>),
-}
-
-impl Hasher {
-    pub(crate) fn new(expected: &Digest) -> Self {
-        let state = match expected.algorithm() {
-            "sha512" => Running::Sha512(Box::default()),
-            _ => Running::Sha256(Sha256::new()),
-        };
-        Self {
-            state,
-            expected: expected.clone(),
-        }
-    }
-
-    /// Whether the bytes that passed are those of the digest.
-    pub(crate) fn matches(self) -> bool {
-        let hex = match self.state {
-            Running::Sha256(state) => hex::encode(state.finalize()),
-            Running::Sha512(state) => hex::encode(state.finalize()),
-        };
-        hex == self.expected.hex()
-    }
-}
+use crate::datapath::Tap;
+pub(crate) use crate::digest::DigestHasher as Hasher;
 
 impl Tap for Hasher {
     fn look(&mut self, bytes: &[u8]) {
-        match &mut self.state {
-            Running::Sha256(state) => state.update(bytes),
-            Running::Sha512(state) => state.update(bytes),
-        }
+        self.update(bytes);
     }
 }

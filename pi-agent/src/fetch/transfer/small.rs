@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 
@@ -26,6 +27,14 @@ use crate::{
 
 /// Size up to which an object counts as small, in bytes.
 const SMALL: u64 = 4 << 20;
+/// Bytes of small objects that are kept.
+const KEPT: usize = 8 << 20;
+/// What room for larger ones is counted in, in bytes.
+const ROOM: u64 = 1 << 10;
+/// Longest time for the bytes of an object: containerd gives a pull up that brings nothing for minutes.
+const LONGEST: Duration = Duration::from_mins(2);
+/// Bytes hashed at a time.
+const PIECE: usize = 1 << 20;
 /// Bytes of small objects that are read at once; further reads wait.
 const READING: usize = 16 << 20;
 
@@ -35,6 +44,12 @@ pub(crate) struct Smalls {
     opener: Arc<Opener>,
     cache: Cache,
     reading: Semaphore,
+    /// Larger ones that have to be verified before any of their bytes is passed on.
+    large: Cache,
+    /// Room for these, while they are read and kept.
+    room: Arc<Semaphore>,
+    /// That room in bytes.
+    most: u64,
     /// Deadlines of a small object, besides the time for its bytes: for the exchange, and for room
     /// in memory.
     time: Duration,
@@ -61,8 +76,13 @@ impl Smalls {
     pub(crate) fn new(opener: Arc<Opener>, settings: &FetchSettings) -> Self {
         Self {
             opener,
-            cache: Cache::default(),
+            cache: Cache::new(KEPT),
             reading: Semaphore::new(READING),
+            large: Cache::new(usize::MAX),
+            room: Arc::new(Semaphore::new(
+                usize::try_from(settings.verify_memory / ROOM).unwrap_or(usize::MAX >> 4),
+            )),
+            most: settings.verify_memory,
             time: settings.small,
             floor: settings.floor,
         }
@@ -70,12 +90,18 @@ impl Smalls {
 
     /// One that was fetched just now.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Small> {
-        self.cache.get(digest)
+        self.cache.get(digest).or_else(|| self.large.get(digest))
+    }
+
+    /// Whether an object of `size` bytes may be verified in memory.
+    pub(super) fn has_room_for(&self, size: u64) -> bool {
+        size <= SMALL.max(self.most)
     }
 
     /// Forgets what was kept long enough.
     pub(crate) fn tidy(&self) {
         self.cache.tidy();
+        self.large.tidy();
     }
 
     /// Fetches a small object from the first candidate that has the right bytes of it, unless several
@@ -108,9 +134,19 @@ impl Smalls {
         candidates: &mut Candidates,
     ) -> Result<Small, Unread> {
         let (peer, total) = (upstream.peer(), upstream.body.total);
+        let room = if fits(total) {
+            None
+        } else {
+            Some(self.room_for(total).await.ok_or(Unread::NoRoom)?)
+        };
         let permits = u32::try_from(total.min(SMALL)).unwrap_or(u32::MAX);
-        let room = self.reading.acquire_many(permits);
-        let Ok(Ok(_room)) = timeout(self.time, room).await else {
+        let reading = async {
+            match room {
+                Some(_) => None,
+                None => self.reading.acquire_many(permits).await.ok(),
+            }
+        };
+        let Ok(_reading) = timeout(self.time, reading).await else {
             return Err(Unread::NoRoom);
         };
         let read = match timeout(self.time_for(total), self.read(want, upstream)).await {
@@ -118,9 +154,14 @@ impl Smalls {
             Err(_) => Err(PeerError::Body(SourceError::Stalled)),
         };
         match read {
-            Ok(small) => {
+            Ok(bytes) => {
                 candidates.delivered(peer);
-                self.cache.put(&want.digest, &small);
+                let small = Small { bytes, room };
+                let cache = match small.room {
+                    None => &self.cache,
+                    Some(_) => &self.large,
+                };
+                cache.put(&want.digest, &small);
                 Ok(small)
             }
             Err(error) => {
@@ -130,9 +171,25 @@ impl Smalls {
         }
     }
 
-    async fn read(&self, want: &Want, mut upstream: Upstream) -> Result<Small, PeerError> {
+    /// Room for an object that is not small. Who is kept only for later requests makes room first.
+    async fn room_for(&self, size: u64) -> Option<Arc<OwnedSemaphorePermit>> {
+        let permits = u32::try_from(size.div_ceil(ROOM)).ok()?;
+        loop {
+            if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(permits) {
+                return Some(Arc::new(room));
+            }
+            if !self.large.forget_one() {
+                break;
+            }
+        }
+        let room = Arc::clone(&self.room).acquire_many_owned(permits);
+        let room = timeout(self.time, room).await.ok()?.ok()?;
+        Some(Arc::new(room))
+    }
+
+    async fn read(&self, want: &Want, mut upstream: Upstream) -> Result<Bytes, PeerError> {
         let total = match usize::try_from(upstream.body.total) {
-            Ok(total) if fits(upstream.body.total) => total,
+            Ok(total) if self.has_room_for(upstream.body.total) => total,
             _ => return Err(PeerError::Contradiction("too long for what it is")),
         };
         let mut floor = upstream.floor();
@@ -143,20 +200,21 @@ impl Smalls {
         let (head, rest) = bytes.split_at_mut(here.len().min(total));
         head.copy_from_slice(&here);
         meter.received_body(u64::try_from(here.len()).unwrap_or(u64::MAX));
-        read_exact(&link.stream, rest, &mut floor, |count| {
-            meter.received_body(count);
-        })
-        .await
-        .map_err(PeerError::Body)?;
         let mut hasher = Hasher::new(&want.digest);
-        hasher.look(&bytes);
+        hasher.look(head);
+        for piece in rest.chunks_mut(PIECE) {
+            read_exact(&link.stream, piece, &mut floor, |count| {
+                meter.received_body(count);
+            })
+            .await
+            .map_err(PeerError::Body)?;
+            hasher.look(piece);
+        }
         if !hasher.matches() {
             return Err(PeerError::WrongBytes);
         }
         self.opener.done(upstream);
-        Ok(Small {
-            bytes: bytes.into(),
-        })
+        Ok(bytes.into())
     }
 
     /// The deadline for an object of `bytes` bytes: containerd sees no byte before the last one has
@@ -169,6 +227,7 @@ impl Smalls {
         } = self.floor;
         let millis = u128::from(bytes) * window.as_millis() / u128::from(least.max(1)) / 4;
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        self.time.saturating_add(Duration::from_millis(millis))
+        let time = Duration::from_millis(millis).min(LONGEST);
+        self.time.saturating_add(time)
     }
 }

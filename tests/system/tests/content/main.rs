@@ -3,6 +3,7 @@
 
 mod archive;
 mod broken;
+mod damaged;
 mod grpc;
 mod operator;
 mod tags;
@@ -51,10 +52,11 @@ fn status(node: &Node) -> Result<Status> {
     serde_json::from_slice(&answer.body).context("parsing the agent's status")
 }
 
-/// Runs containerd's own client.
+/// Runs containerd's own client on a node.
 fn ctr(node: &Node, namespace: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new("ctr")
-        .arg("--address")
+    let output = Command::new("nsenter")
+        .arg(format!("--net={}", node.host.netns.path().display()))
+        .args(["ctr", "--address"])
         .arg(node.containerd.socket())
         .args(["--namespace", namespace])
         .args(arguments)
