@@ -52,6 +52,8 @@ pub(crate) const SILENT_FIELD: &str = "Piccolo-Silent-Ms";
 pub(crate) const CHUNKS_FIELD: &str = "Piccolo-Chunks";
 /// Its value: the hash, and the size of a chunk.
 pub(crate) const CHUNKS: &str = "blake3-1048576";
+/// The token beside it by which an agent wants them also of who has all of an object: they cost a copy.
+pub(crate) const COMPLETE: &str = "complete";
 /// The request field by which an agent says that it wants every so manieth chunk only, as it takes the
 /// others from other agents, and the reply field by which the other one says that it sends those.
 pub(crate) const STRIPES_FIELD: &str = "Piccolo-Stripes";

@@ -199,7 +199,7 @@ fn labelled(object: &Object, request: &Request) -> Option<u64> {
     match &object.source {
         Source::Growing(_) => Some(request.every),
         // Who has it all sends it all.
-        Source::File(_) => object.chunks.is_some().then_some(1),
+        Source::File(_) => (request.complete && object.chunks.is_some()).then_some(1),
         Source::Remote(_) => None,
     }
 }

@@ -61,6 +61,8 @@ pub(super) struct Question<'a> {
     pub(super) crowd: bool,
     /// Whether what grows is to come with the digests of its chunks.
     pub(super) chunks: bool,
+    /// Whether a complete one is to come so as well.
+    pub(super) complete: bool,
     /// Of how many stripes of a growing object one is asked for: every so manieth chunk, from the first
     /// byte on that is asked for.
     pub(super) every: u64,
@@ -128,6 +130,7 @@ impl Exchanges {
             method: Method::Head,
             crowd: false,
             chunks: false,
+            complete: false,
             every: 1,
         };
         let asked = timeout(PROBE, self.ask(question, holder)).await;
@@ -245,6 +248,7 @@ impl Question<'_> {
             ask,
             method,
             chunks,
+            complete,
             every,
             ..
         } = self;
@@ -267,7 +271,8 @@ impl Question<'_> {
             let _ = write!(head, "{AGENT_FIELD}: {own}\r\n");
         }
         if *chunks {
-            let _ = write!(head, "{CHUNKS_FIELD}: {CHUNKS}\r\n");
+            let also = if *complete { ", complete" } else { "" };
+            let _ = write!(head, "{CHUNKS_FIELD}: {CHUNKS}{also}\r\n");
             if *every > 1 {
                 let _ = write!(head, "{STRIPES_FIELD}: {every}\r\n");
             }

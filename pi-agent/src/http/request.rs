@@ -4,8 +4,8 @@ use daemon::scope::Scope;
 use piccolo_api::Holder;
 
 use super::{
-    AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, Connection, MAX_FIELDS, MIRRORED_FIELD,
-    STRIPES_FIELD, Target, has_token, is_framing, number, stripes, text,
+    AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, COMPLETE, Connection, MAX_FIELDS,
+    MIRRORED_FIELD, STRIPES_FIELD, Target, has_token, is_framing, number, stripes, text,
 };
 
 /// A parsed request.
@@ -27,6 +27,8 @@ pub struct Request {
     pub mirrored: bool,
     /// Whether the client checks the chunks of a growing blob.
     pub chunks: bool,
+    /// Whether it does so for a complete one as well.
+    pub complete: bool,
     /// It wants every so manieth chunk only.
     pub every: u64,
 }
@@ -99,6 +101,7 @@ impl Request {
             agent: None,
             mirrored: false,
             chunks: false,
+            complete: false,
             every: 1,
         };
         let mut length_seen = None;
@@ -145,6 +148,7 @@ impl Request {
             self.mirrored = value.eq_ignore_ascii_case("true");
         } else if name.eq_ignore_ascii_case(CHUNKS_FIELD) {
             self.chunks = has_token(value, CHUNKS);
+            self.complete = has_token(value, COMPLETE);
         } else if name.eq_ignore_ascii_case(STRIPES_FIELD) {
             self.every = stripes(value);
         }

@@ -102,7 +102,7 @@ impl Transfers {
             Located::Part(range, _) => Some(range),
             Located::Whole => None,
         };
-        let labels = self.labels(check, &candidates);
+        let labels = Self::labels(check);
         let (ask, parts) = if candidates.is_crowd() || labels != Labels::Unwanted {
             (ask_for(range), None)
         } else {
@@ -120,6 +120,7 @@ impl Transfers {
             method: Method::Get,
             crowd: candidates.is_crowd(),
             chunks: candidates.is_crowd() || labels != Labels::Unwanted,
+            complete: labels != Labels::Unwanted,
             every: 1,
         };
         let end = self.opener.deadline();
@@ -150,14 +151,12 @@ impl Transfers {
         }
     }
 
-    /// What is asked of the digests of chunks. They cost a copy of the bytes: where these go to
-    /// containerd, that takes them more slowly than that.
-    fn labels(&self, check: Check, candidates: &Candidates) -> Labels {
-        let is_pull = candidates.growing().is_some();
+    /// What is asked of the digests of chunks. They cost a copy of the bytes, so that who has all of an object,
+    /// and has checked it, is not asked for them where nothing is suspected.
+    fn labels(check: Check) -> Labels {
         match check {
             Check::Before => Labels::Needed,
             Check::OnTheWay => Labels::Wanted,
-            Check::ByClient if is_pull && self.verify != Verify::Small => Labels::Wanted,
             Check::ByClient => Labels::Unwanted,
         }
     }
@@ -185,7 +184,7 @@ impl Transfers {
             Some(_) if first.check == Check::OnTheWay => return None,
             Some(range) => range.resolve(total).ok()?,
         };
-        let labels = self.labels(first.check, &candidates);
+        let labels = Self::labels(first.check);
         let hash = first.check != Check::ByClient && span == Span::whole(total);
         Some(Transfer {
             opener: Arc::clone(&self.opener),
@@ -244,6 +243,7 @@ impl Transfers {
             method: Method::Head,
             crowd: false,
             chunks: false,
+            complete: false,
             every: 1,
         };
         let upstream = self.opener.open(question, candidates).await?;

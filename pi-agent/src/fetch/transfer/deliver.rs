@@ -358,6 +358,7 @@ fn question(
         method: Method::Get,
         crowd,
         chunks: crowd || labels != Labels::Unwanted,
+        complete: labels != Labels::Unwanted,
         every: 1,
     }
 }

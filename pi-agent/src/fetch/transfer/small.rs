@@ -114,6 +114,7 @@ impl Smalls {
             crowd: candidates.is_crowd(),
             every: 1,
             chunks: false,
+            complete: false,
         };
         let end = self.opener.deadline();
         loop {
