@@ -7,9 +7,8 @@ use super::VerifyMode;
 /// Which bytes are checked, and with how much memory.
 #[derive(Debug, Clone, Args)]
 pub struct Verifying {
-    /// Which bytes are checked before containerd sees them. What comes chunk by chunk with the digests
-    /// of its chunks is checked by these: what other nodes are still getting, whatever this says, and
-    /// layers of nodes that have found theirs to be right.
+    /// Which bytes are checked before containerd sees them. What other nodes are still getting is
+    /// checked chunk by chunk besides, whatever this says.
     #[arg(
         long,
         env = "PI_AGENT_VERIFY",

@@ -7,7 +7,7 @@ use pi_agent::{
 use piccolo_api::{FailureKind, Peer};
 
 use crate::{
-    bed::{Bed, blob_path, object, settings},
+    bed::{Bed, blob_path, manifest_path, object, settings},
     client::{End, read_part},
     counted::Counted,
     fake::{Fake, Fault},
@@ -39,6 +39,16 @@ async fn who_lies_often_is_trusted_in_nothing() {
     }
     assert_eq!(liar.requests(), 3);
     assert!(bed.fetcher.quarantines().iter().any(|q| q.digest.is_none()));
+}
+
+/// However much may be verified in memory, a manifest has at most 4 MiB.
+#[tokio::test]
+async fn what_is_too_long_for_a_manifest_is_not_read() {
+    let layer = object(9 << 20, 40);
+    let liar = Fake::start(Fault::None, &layer).await;
+    let bed = Bed::start(vec![liar.peer()]).await;
+    assert_eq!(bed.get(&manifest_path(&layer), "").await.status, 404);
+    assert_eq!(bed.known.kinds(), [FailureKind::Protocol]);
 }
 
 #[tokio::test]

@@ -39,6 +39,9 @@ pub(crate) enum PeerError {
     /// Its head does not fit the request.
     #[error("the peer's reply contradicts the request: {0}")]
     Contradiction(&'static str),
+    /// It is too long for a manifest.
+    #[error("the peer's object is too long for a manifest")]
+    TooLong,
     /// The body ended, stalled or broke.
     #[error("the peer's reply did not come to its end")]
     Body(#[source] SourceError),
@@ -71,6 +74,7 @@ impl PeerError {
             Self::Head(HeadError::Parse(_) | HeadError::TooLong)
             | Self::Status(_)
             | Self::OtherList(_)
+            | Self::TooLong
             | Self::Contradiction(_) => FailureKind::Protocol,
         }
     }

@@ -22,7 +22,7 @@ use crate::{
         settings::FetchSettings,
         want::Want,
     },
-    http::Method,
+    http::{Kind, Method},
 };
 
 /// Size up to which an object counts as small, in bytes.
@@ -135,6 +135,10 @@ impl Smalls {
         candidates: &mut Candidates,
     ) -> Result<Small, Unread> {
         let (peer, total) = (upstream.peer(), upstream.body.total);
+        if want.kind == Kind::Manifest && !fits(total) {
+            candidates.failed(peer, PeerError::TooLong);
+            return Err(Unread::Failed);
+        }
         let room = if fits(total) {
             None
         } else {
@@ -191,7 +195,7 @@ impl Smalls {
     async fn read(&self, want: &Want, mut upstream: Upstream) -> Result<Bytes, PeerError> {
         let total = match usize::try_from(upstream.body.total) {
             Ok(total) if self.has_room_for(upstream.body.total) => total,
-            _ => return Err(PeerError::Contradiction("too long for what it is")),
+            _ => return Err(PeerError::TooLong),
         };
         let mut floor = upstream.floor();
         let link = &mut upstream.link;

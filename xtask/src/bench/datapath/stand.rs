@@ -67,6 +67,7 @@ pub(super) struct Shaped<'a>(&'a Netns);
 
 const START: Duration = Duration::from_secs(30);
 const SHARED: Duration = Duration::from_mins(1);
+const CHECKED: Duration = Duration::from_mins(1);
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7786);
 
 impl Stand {
@@ -182,7 +183,8 @@ impl Stand {
         self.process(target).log_tail()
     }
 
-    /// Reads every layer once, so that it is in memory.
+    /// Reads every layer once, so that it is in memory, and has our peer check each: it does so when
+    /// it is asked for a layer for the first time in a day, and the tables are of what comes after.
     pub(super) fn warm(&self) -> Result<()> {
         let holder = node(&self.bed, 0)?;
         let blobs = holder.containerd.content().join("blobs/sha256");
@@ -190,7 +192,20 @@ impl Stand {
             let mut file = fs::File::open(entry?.path())?;
             std::io::copy(&mut file, &mut std::io::sink())?;
         }
-        Ok(())
+        let paths = [Layers::Large, Layers::Small].map(|layers| self.paths(layers));
+        let mut reader = self.reader();
+        reader
+            .arg("fetch")
+            .arg(format!("--from={}", self.address(Target::Peer)))
+            .args(["--streams=2", "--repeat=1"])
+            .args(paths.concat());
+        shell::output(&mut reader)?;
+        wait_until("our peer to have checked its layers", CHECKED, || {
+            let busy = || self.cpu(Target::Peer);
+            let before = busy()?;
+            std::thread::sleep(Duration::from_secs(1));
+            Ok((busy()?.saturating_sub(before) < Duration::from_millis(50)).then_some(()))
+        })
     }
 
     /// Gives the holder a link of 1 Gbit/s.
