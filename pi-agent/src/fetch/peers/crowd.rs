@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use daemon::scope::Scope;
+use daemon::{scope::Scope, spell::Spell};
 use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::{End, Holder, Progress, Rank, Standing, Tried};
 use tokio::{
@@ -34,6 +34,10 @@ struct Inner {
     /// From here on reports are due, so that those of all blobs go in one call.
     began: Instant,
     members: Mutex<HashMap<Digest, Arc<Member>>>,
+    /// Of turns at the registry that were lost.
+    slow: Spell,
+    /// Of blobs that came by a false chunk list.
+    cut: Spell,
 }
 
 /// This node in one crowd. Lasts as long as its pull of the blob.
@@ -75,6 +79,8 @@ impl Crowds {
             scope,
             began: Instant::now(),
             members: Mutex::default(),
+            slow: Spell::new("no turn at a registry was lost of late"),
+            cut: Spell::new("nothing came by a false chunk list of late"),
         }))
     }
 
@@ -130,10 +136,14 @@ impl Crowds {
             }
             if heard == Some(Standing::Lost) && !growing.reached().withdrawn {
                 if std::mem::take(&mut member.lock().permit) {
-                    info!(digest = %growing.digest(), "the registry is too slow here: another node asks it");
+                    self.0.slow.happened(|times| {
+                        info!(digest = %growing.digest(), times, "the registry is too slow here: another node asks it");
+                    });
                     metrics::counter!(LOST.name).increment(1);
                 } else {
-                    info!(digest = %growing.digest(), "what this node has of it is passed on no more: it came by a false chunk list");
+                    self.0.cut.happened(|times| {
+                        info!(digest = %growing.digest(), times, "what this node has of it is passed on no more: it came by a false chunk list");
+                    });
                 }
                 growing.withdraw();
             }

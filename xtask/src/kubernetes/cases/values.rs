@@ -15,7 +15,10 @@ use super::super::stage::{By, Stage};
 use super::installing::{EVERY_REGISTRY, NAMED};
 
 const REGISTRY: &str = "registry.test";
+const SERVER_API: u16 = 7789;
 const SERVER_ADMIN: u16 = 7790;
+/// A find of a group that is not served where groups are named.
+const OTHER_GROUP: &str = "/api/v1/distribution/findkey?group=other&key=x";
 const AGENT_ADMIN: u16 = 7786;
 const SOON: Duration = Duration::from_mins(1);
 
@@ -62,8 +65,23 @@ pub(super) fn extras(stage: &mut Stage) -> Result<Vec<String>> {
         "extraVolumes": [{"name": "node", "hostPath": {"path": "/etc/ssl/certs"}}],
         "extraVolumeMounts": [{"name": "node", "mountPath": mounted, "readOnly": true}],
     });
-    let file = values_file(stage, "extras", &json!({"agent": agent}))?;
-    tags_with(stage, &[&file])
+    let elsewhere = "/srv/piccolo";
+    let server = json!({
+        "extraArgs": [format!("--database=sqlite:{elsewhere}/other.sqlite")],
+        "extraEnv": [{"name": "PICCOLO_GROUPS", "value": "default"}],
+        "extraVolumes": [{"name": "other", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "other", "mountPath": elsewhere}],
+    });
+    let values = json!({"agent": agent, "server": server});
+    let file = values_file(stage, "extras", &values)?;
+    let shared = tags_with(stage, &[&file])?;
+    // Its root is read-only, so that it has its database on the volume, or does not start.
+    let status = stage.server(SERVER_API, OTHER_GROUP)?.status;
+    ensure!(
+        status != 404,
+        "the server's environment is not as set: it looks for other groups' keys"
+    );
+    Ok(shared)
 }
 
 /// What is kept back comes from the registry on each node.
@@ -222,7 +240,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What the cases here, and the modes, upgrade with.
-    const TRIED: [&str; 13] = [
+    const TRIED: [&str; 20] = [
         "agent.accounting",
         "agent.hosts.registries",
         "agent.tags.resolve",
@@ -232,6 +250,13 @@ mod tests {
         "agent.allow",
         "agent.containerd.distribution",
         "agent.extraArgs",
+        "agent.extraEnv",
+        "agent.extraVolumes",
+        "agent.extraVolumeMounts",
+        "server.extraArgs",
+        "server.extraEnv",
+        "server.extraVolumes",
+        "server.extraVolumeMounts",
         "server.replicas",
         "server.database.secret",
         "server.topology",
