@@ -20,8 +20,8 @@ use super::{settings::FetchSettings, want::Want};
 use crate::{
     datapath::{Floor, Patience, RateFloor, read_exact, write_all},
     http::{
-        AGENT_FIELD, CHUNKS, CHUNKS_FIELD, MIRRORED_FIELD, Method, Response, STRIPES_FIELD,
-        encode_query,
+        AGENT_FIELD, CHUNKS, CHUNKS_FIELD, COMPLETE, MIRRORED_FIELD, Method, Response,
+        STRIPES_FIELD, encode_query,
     },
     sockets::PeerSockets,
 };
@@ -124,15 +124,7 @@ impl Exchanges {
     /// Asks whether a peer that says nothing is still getting the object, and gives how many bytes of
     /// it that has.
     pub(super) async fn reached(&self, want: &Want, holder: Holder) -> Option<u64> {
-        let question = Question {
-            want,
-            ask: Ask::WHOLE,
-            method: Method::Head,
-            crowd: false,
-            chunks: false,
-            complete: false,
-            every: 1,
-        };
+        let question = Question::plain(want, Ask::WHOLE, Method::Head);
         let asked = timeout(PROBE, self.ask(question, holder)).await;
         let upstream = asked.ok()?.ok()?;
         let reached = upstream.reached;
@@ -240,7 +232,20 @@ impl Exchanges {
     }
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
+    /// Of who has all of the object, for its bytes as they are.
+    pub(super) fn plain(want: &'a Want, ask: Ask, method: Method) -> Self {
+        Self {
+            want,
+            ask,
+            method,
+            crowd: false,
+            chunks: false,
+            complete: false,
+            every: 1,
+        }
+    }
+
     /// The request to `holder`, from the node that peers know as `own`.
     fn head(&self, holder: Holder, own: Option<Holder>) -> Vec<u8> {
         let Self {
@@ -271,8 +276,11 @@ impl Question<'_> {
             let _ = write!(head, "{AGENT_FIELD}: {own}\r\n");
         }
         if *chunks {
-            let also = if *complete { ", complete" } else { "" };
-            let _ = write!(head, "{CHUNKS_FIELD}: {CHUNKS}{also}\r\n");
+            let _ = write!(head, "{CHUNKS_FIELD}: {CHUNKS}");
+            if *complete {
+                let _ = write!(head, ", {COMPLETE}");
+            }
+            head.push_str("\r\n");
             if *every > 1 {
                 let _ = write!(head, "{STRIPES_FIELD}: {every}\r\n");
             }

@@ -245,24 +245,22 @@ impl ContainerdSession<'_> {
         let is_one_stream = small.is_large() && span == Span::whole(size);
         let reply = Reply::object(span, size, partial && !is_one_stream);
         let mut bytes = own::describe(reply, &want.digest, media_type.as_deref()).end(connection);
-        let body = span.of(&small.bytes).unwrap_or_default();
+        self.count(Some(want.kind), MirrorOutcome::Peer);
         if request.method == Method::Get {
             self.mirror.counts.peer_bytes.increment(span.len());
-        }
-        if request.method == Method::Get && small.is_large() {
-            self.count(Some(want.kind), MirrorOutcome::Peer);
-            return match self.say(&bytes, Connection::KeepAlive).await {
-                Connection::KeepAlive => self.say(body, connection).await,
-                Connection::Close => Connection::Close,
-            };
-        }
-        if request.method == Method::Get {
+            let body = span.of(&small.bytes).unwrap_or_default();
+            if small.is_large() {
+                // It is not copied to stand behind its head.
+                return match self.say(&bytes, Connection::KeepAlive).await {
+                    Connection::KeepAlive => self.say(body, connection).await,
+                    Connection::Close => Connection::Close,
+                };
+            }
             bytes.extend_from_slice(body);
         }
         if want.kind == Kind::Manifest {
             self.mirror.fetcher.expect_children(want, &small.bytes);
         }
-        self.count(Some(want.kind), MirrorOutcome::Peer);
         self.say(&bytes, connection).await
     }
 

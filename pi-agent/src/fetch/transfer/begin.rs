@@ -9,7 +9,7 @@ use tracing::debug;
 use super::{
     blame::Judge,
     cache::Small,
-    deliver::{Labels, Transfer},
+    deliver::{Labels, Transfer, question},
     hash::Hasher,
     open::Opener,
     parts::Parts,
@@ -114,15 +114,7 @@ impl Transfers {
             parts,
             check,
         };
-        let question = Question {
-            want,
-            ask: first.ask,
-            method: Method::Get,
-            crowd: candidates.is_crowd(),
-            chunks: candidates.is_crowd() || labels != Labels::Unwanted,
-            complete: labels != Labels::Unwanted,
-            every: 1,
-        };
+        let question = question(want, candidates.is_crowd(), labels, first.ask);
         let end = self.opener.deadline();
         loop {
             let upstream = self.opener.open(question, &mut candidates).await?;
@@ -237,15 +229,7 @@ impl Transfers {
     }
 
     async fn ask_size(&self, want: &Want, candidates: &mut Candidates) -> Option<u64> {
-        let question = Question {
-            want,
-            ask: Ask::WHOLE,
-            method: Method::Head,
-            crowd: false,
-            chunks: false,
-            complete: false,
-            every: 1,
-        };
+        let question = Question::plain(want, Ask::WHOLE, Method::Head);
         let upstream = self.opener.open(question, candidates).await?;
         let total = upstream.body.total;
         candidates.again(upstream.peer());

@@ -237,7 +237,15 @@ impl Transfer {
     ) -> (u64, Ending) {
         let count = AtomicU64::new(0);
         let crowd = self.candidates.is_crowd();
-        let question = question(&self.want, crowd, self.labels, at, None);
+        let question = question(
+            &self.want,
+            crowd,
+            self.labels,
+            Ask {
+                start: at,
+                end: None,
+            },
+        );
         let pump = Pump {
             client,
             patience: Patience(self.patience),
@@ -335,7 +343,12 @@ impl Transfer {
     /// The next candidate that sends the bytes from `at` on as they are wanted.
     async fn open(&mut self, at: u64, end: Option<u64>) -> Option<Upstream> {
         loop {
-            let question = question(&self.want, self.candidates.is_crowd(), self.labels, at, end);
+            let question = question(
+                &self.want,
+                self.candidates.is_crowd(),
+                self.labels,
+                Ask { start: at, end },
+            );
             let upstream = self.opener.open(question, &mut self.candidates).await?;
             if upstream.chunks.is_some() || self.labels != Labels::Needed {
                 return Some(upstream);
@@ -344,21 +357,13 @@ impl Transfer {
     }
 }
 
-/// What is asked of a peer that is to send the bytes from `start` on.
-fn question(
-    want: &Want,
-    crowd: bool,
-    labels: Labels,
-    start: u64,
-    end: Option<u64>,
-) -> Question<'_> {
+/// What is asked of a peer that is to send some of the bytes.
+pub(super) fn question(want: &Want, crowd: bool, labels: Labels, ask: Ask) -> Question<'_> {
+    let complete = labels != Labels::Unwanted;
     Question {
-        want,
-        ask: Ask { start, end },
-        method: Method::Get,
         crowd,
-        chunks: crowd || labels != Labels::Unwanted,
-        complete: labels != Labels::Unwanted,
-        every: 1,
+        chunks: crowd || complete,
+        complete,
+        ..Question::plain(want, ask, Method::Get)
     }
 }

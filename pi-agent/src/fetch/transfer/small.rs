@@ -108,13 +108,8 @@ impl Smalls {
     /// take their time: the registry has it too.
     pub(crate) async fn fetch(&self, want: &Want, candidates: &mut Candidates) -> Option<Small> {
         let question = Question {
-            want,
-            ask: Ask::WHOLE,
-            method: Method::Get,
             crowd: candidates.is_crowd(),
-            every: 1,
-            chunks: false,
-            complete: false,
+            ..Question::plain(want, Ask::WHOLE, Method::Get)
         };
         let end = self.opener.deadline();
         loop {
