@@ -7,8 +7,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use pi_agent::content::Access;
 use system_tests::{APP, PULL, bed, node, on_each_release, on_release, pull, push_app};
 use testbed::{
-    Agent, Bed, BedSetup, Family, Image, ImageSpec, Layer, Packing, Plan, Rate, Registry, Release,
-    Run, wait_until,
+    Agent, Bed, BedSetup, Image, ImageSpec, Layer, Packing, Plan, Rate, Registry, Release, Run,
+    wait_until,
 };
 
 use super::{GONE, SHARED, agent, ctr, holders, status};
@@ -70,7 +70,6 @@ fn image(kibibytes: &[u32]) -> Result<Image> {
 fn while_pulling(release: Release, first: &[String]) -> Result<()> {
     let plan = Plan {
         registry: Some(Rate::megabits(16)),
-        family: Family::V4,
         ..Plan::unshaped(&[1])
     };
     let mut bed = Bed::start(Run::start()?, &BedSetup { plan, release })?;

@@ -8,7 +8,6 @@ mod grpc;
 mod operator;
 mod tags;
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -54,9 +53,8 @@ fn status(node: &Node) -> Result<Status> {
 
 /// Runs containerd's own client on a node.
 fn ctr(node: &Node, namespace: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new("nsenter")
-        .arg(format!("--net={}", node.host.netns.path().display()))
-        .args(["ctr", "--address"])
+    let output = (node.host.netns.command("ctr"))
+        .arg("--address")
         .arg(node.containerd.socket())
         .args(["--namespace", namespace])
         .args(arguments)

@@ -1,7 +1,7 @@
 //! What an operator runs on a node: `configure`, `doctor`, `status`.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use anyhow::{Context, Result};
 use pi_agent::status::Status;
@@ -86,9 +86,7 @@ fn configures_and_looks_after_a_node(release: Release) -> Result<()> {
 
 /// Runs the agent's program on a node.
 fn run(node: &Node, arguments: &[&str]) -> Result<Output> {
-    Command::new("nsenter")
-        .arg(format!("--net={}", node.host.netns.path().display()))
-        .arg(binary("pi-agent")?)
+    (node.host.netns.command(binary("pi-agent")?))
         .args(arguments)
         .output()
         .context("running pi-agent")
