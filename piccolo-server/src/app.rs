@@ -3,7 +3,6 @@
 mod metrics;
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -108,11 +107,8 @@ const BACKLOG: u32 = 16_384;
 const ADMIN_BACKLOG: u32 = 128;
 
 fn listen(addr: SocketAddr, backlog: u32) -> anyhow::Result<TcpListener> {
-    bind(addr, backlog).with_context(|| format!("cannot listen on {addr}"))
-}
-
-fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    serve::bind::bind(addr)?.listen(backlog)
+    let listener = serve::bind::bind(addr).and_then(|socket| socket.listen(backlog));
+    listener.with_context(|| format!("cannot listen on {addr}"))
 }
 
 /// Binds the listeners and opens the databases. Where a database is away, that is tried again as

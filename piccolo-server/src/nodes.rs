@@ -271,11 +271,11 @@ impl Nodes {
         });
         if !gone.is_empty() {
             table.addresses = table.slots.keys().filter_map(NodeKey::address).collect();
-            table.counts.clear();
-            let spaces: Vec<SpaceId> = table.slots.keys().map(|key| key.space).collect();
-            for space in spaces {
-                *table.counts.entry(space).or_default() += 1;
-            }
+            let keys = table.slots.keys();
+            table.counts = keys.fold(HashMap::new(), |mut counts, key| {
+                *counts.entry(key.space).or_default() += 1;
+                counts
+            });
         }
         drop(table);
         for (space, source, held) in gone {

@@ -41,13 +41,12 @@ impl Spaces {
     /// What the store has now; forgets those of the numbers `before`, known before it was asked, that it
     /// has no more.
     pub(crate) fn replace(&self, before: &HashSet<SpaceId>, rows: Vec<SpaceRow>) {
-        let stored: HashSet<(Group, SpaceId)> =
-            rows.iter().map(|row| (row.group.clone(), row.id)).collect();
+        let stored: HashSet<(&Group, SpaceId)> =
+            rows.iter().map(|row| (&row.group, row.id)).collect();
         self.0.write().retain(|group, slots| {
             for slot in [&mut slots.v4, &mut slots.v6] {
-                let is_gone = |id: &mut SpaceId| {
-                    before.contains(id) && !stored.contains(&(group.clone(), *id))
-                };
+                let is_gone =
+                    |id: &mut SpaceId| before.contains(id) && !stored.contains(&(group, *id));
                 slot.take_if(is_gone);
             }
             slots.each().next().is_some()

@@ -255,10 +255,8 @@ pub(crate) enum ChangeKind {
 pub(crate) enum ChangeOutcome {
     /// The set is as wanted, and how it got there.
     Done(Applied),
-    /// The change does not continue the set that is stored; nothing was done.
+    /// The change does not continue what is stored, of which there may be nothing; nothing was done.
     Gap,
-    /// There is no such node, and the change is none that makes one.
-    Unknown,
     /// The node would have more keys than one may; nothing was done.
     TooManyKeys,
 }
@@ -282,6 +280,16 @@ impl Change {
             ChangeKind::Replace(_) => true,
             ChangeKind::Delta { .. } => version.is_none(),
             ChangeKind::Leave | ChangeKind::Return => false,
+        }
+    }
+}
+
+impl ChangeOutcome {
+    /// What was done, if anything.
+    pub(crate) fn applied(&self) -> Option<&Applied> {
+        match self {
+            Self::Done(applied) => Some(applied),
+            Self::Gap | Self::TooManyKeys => None,
         }
     }
 }

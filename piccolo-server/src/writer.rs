@@ -214,13 +214,11 @@ async fn gather(
 }
 
 fn count(outcomes: &[ChangeOutcome]) {
-    let changed = |outcome: &ChangeOutcome| match outcome {
-        ChangeOutcome::Done(applied) => applied.added.len() + applied.removed.len(),
-        ChangeOutcome::Gap | ChangeOutcome::Unknown | ChangeOutcome::TooManyKeys => 0,
-    };
+    let applied = outcomes.iter().filter_map(ChangeOutcome::applied);
+    let changed = applied.map(|applied| applied.added.len() + applied.removed.len());
     let float = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
     histogram!(BATCH).record(float(outcomes.len()));
-    histogram!(BATCH_KEYS).record(float(outcomes.iter().map(changed).sum()));
+    histogram!(BATCH_KEYS).record(float(changed.sum()));
 }
 
 fn weight(change: &Change) -> usize {

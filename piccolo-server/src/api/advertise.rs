@@ -62,7 +62,7 @@ pub(crate) fn created(outcome: &ChangeOutcome) -> Response {
             resync: false,
             mates: None,
         },
-        ChangeOutcome::Gap | ChangeOutcome::Unknown | ChangeOutcome::TooManyKeys => Ack {
+        ChangeOutcome::Gap | ChangeOutcome::TooManyKeys => Ack {
             success: false,
             message: "this change does not continue the set that is known; sync it".to_owned(),
             resync: true,

@@ -114,8 +114,6 @@ async fn store(
     };
     match subject.database.apply(change, Some(admission)).await? {
         ChangeOutcome::TooManyKeys => Err(SubjectError::KeysOfNode { most }),
-        // What is not there cannot be continued.
-        ChangeOutcome::Unknown => Ok(ChangeOutcome::Gap),
         outcome => Ok(outcome),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     },
     nodes::{Node, Sign},
     reports::Report,
-    store::{Change, ChangeKind, ChangeOutcome, Version},
+    store::{Change, ChangeKind, Version},
 };
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -81,10 +81,8 @@ async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>),
                 version,
                 kind,
             };
-            match database.apply(change, None).await? {
-                ChangeOutcome::Done(applied) => applied.version,
-                ChangeOutcome::Gap | ChangeOutcome::Unknown | ChangeOutcome::TooManyKeys => None,
-            }
+            let outcome = database.apply(change, None).await?;
+            outcome.applied().and_then(|applied| applied.version)
         }
     };
     let mates = call.mates.filter(|_| api.crowd.is_some()).and_then(|seen| {

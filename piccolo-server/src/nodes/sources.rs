@@ -135,9 +135,7 @@ impl Sources {
         tally.keys = tally.keys.saturating_sub(keys.into());
         tally.in_space(space, |known| known.nodes = known.nodes.saturating_sub(1));
         // One that it made a moment ago is forgotten later.
-        tally
-            .spaces
-            .retain(|known| known.nodes > 0 || known.made > 0);
+        tally.tidy();
         if tally.is_empty() {
             sources.remove(&source);
         }
@@ -162,9 +160,7 @@ impl Sources {
                     known.made = 0;
                 }
             }
-            tally
-                .spaces
-                .retain(|known| known.nodes > 0 || known.made > 0);
+            tally.tidy();
             !tally.is_empty()
         });
     }
@@ -249,6 +245,12 @@ impl Tally {
         };
         then(&mut new);
         self.spaces.push(new);
+    }
+
+    /// Forgets spaces in which it has nothing.
+    fn tidy(&mut self) {
+        self.spaces
+            .retain(|known| known.nodes > 0 || known.made > 0);
     }
 
     fn is_empty(&self) -> bool {

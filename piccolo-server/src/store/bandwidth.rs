@@ -4,11 +4,8 @@ use crate::store::{
     BandwidthRow, Stamp, StoreError, Writer,
     engine::{Columns, Engine, Work as _},
     rows,
-    statement::{Arg, Statement},
+    statement::{Arg, ROWS, Statement},
 };
-
-/// Rows of one statement; the databases bound the arguments of one.
-const ROWS: usize = 512;
 
 const COLUMNS: &str = "from_rack, to_rack, writer, stamp, weight, log_rate, bytes, busy_us";
 

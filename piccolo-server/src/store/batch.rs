@@ -15,12 +15,9 @@ use crate::{
         held,
         retry::retried,
         rows, sets,
-        statement::{Arg, Statement, in_space, node_args},
+        statement::{Arg, ROWS, Statement, in_space, node_args},
     },
 };
-
-/// Rows of one statement; the databases bound the arguments of one.
-const ROWS: usize = 512;
 
 pub(super) async fn write<E: Engine>(
     engine: &E,
@@ -197,7 +194,7 @@ fn outcome(
     };
     let has = |key: &KeyHash| held.is_some_and(|held| held.contains(key));
     if row.is_none() && matches!(change.kind, ChangeKind::Leave | ChangeKind::Return) {
-        return ChangeOutcome::Unknown;
+        return ChangeOutcome::Gap;
     }
     match (&change.kind, change.version, stored) {
         (ChangeKind::Leave | ChangeKind::Return, ..) => applied.version = stored,
@@ -307,9 +304,9 @@ async fn update<E: Engine>(
     let done: Vec<_> = changes
         .iter()
         .zip(outcomes)
-        .filter_map(|(change, outcome)| match outcome {
-            ChangeOutcome::Done(applied) => Some((change, applied, applied.written?)),
-            ChangeOutcome::Gap | ChangeOutcome::Unknown | ChangeOutcome::TooManyKeys => None,
+        .filter_map(|(change, outcome)| {
+            let applied = outcome.applied()?;
+            Some((change, applied, applied.written?))
         })
         .collect();
     for chunk in done.chunks(ROWS) {

@@ -9,12 +9,9 @@ use crate::{
         retry::retried,
         rows,
         sets::delete_rows,
-        statement::{Arg, Statement, in_space, node_args},
+        statement::{Arg, ROWS, Statement, in_space, node_args},
     },
 };
-
-/// Rows of one statement; the databases bound the arguments of one.
-const ROWS: usize = 512;
 
 /// Nodes without a call since `before`.
 ///

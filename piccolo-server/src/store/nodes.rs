@@ -5,11 +5,8 @@ use crate::store::{
     engine::{Engine, Work as _},
     retry::retried,
     rows,
-    statement::{Arg, Statement, node_args},
+    statement::{Arg, ROWS, Statement, node_args},
 };
-
-/// Rows of one statement; the databases bound the arguments of one.
-const ROWS: usize = 512;
 
 pub(super) async fn all<E: Engine>(engine: &E) -> Result<Vec<NodeRow>, StoreError> {
     let sql = ["SELECT ", rows::NODE, " FROM node"].concat();

@@ -5,12 +5,9 @@ use crate::{
     store::{
         Applied, Change, ChangeOutcome, NodeKey,
         engine::{Engine, Work},
-        statement::{Arg, Statement, node_args},
+        statement::{Arg, ROWS, Statement, node_args},
     },
 };
-
-/// Rows of one statement; the databases bound the arguments of one.
-const ROWS: usize = 512;
 
 fn holding_args(node: NodeKey, key: KeyHash) -> [Arg; 3] {
     [node.space.into(), key.into(), node.holder.into()]

@@ -13,15 +13,12 @@ use crate::{
         engine::{Columns, Engine, Work},
         retry::retried,
         rows,
-        statement::{Arg, Statement},
+        statement::{Arg, ROWS, Statement},
     },
 };
 
 /// Milliseconds for which the number of a gone group is kept for it.
 const KEPT_MS: i64 = 3_600_000;
-
-/// Rows of one statement; the databases bound the arguments of one.
-const ROWS: usize = 512;
 
 pub(super) async fn all<E: Engine>(engine: &E) -> Result<Vec<SpaceRow>, StoreError> {
     let sql = "SELECT id, grp, family FROM space WHERE id NOT IN (SELECT id FROM space_gone)";

@@ -6,6 +6,9 @@ use crate::{
     store::{NodeKey, SpaceId},
 };
 
+/// Rows of one statement; the databases bound the arguments of one.
+pub(super) const ROWS: usize = 512;
+
 /// SQL with `?` for its arguments.
 #[derive(Debug, Clone)]
 pub(crate) struct Statement {
