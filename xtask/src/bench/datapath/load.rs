@@ -46,6 +46,9 @@ impl Load {
             .arg(format!("--streams={}", self.streams))
             .arg(format!("--repeat={}", self.repeat))
             .args(paths);
+        if target == Target::Mirror {
+            reader.arg("--commit").arg(stand.commits_to()?);
+        }
         let outcome = shell::output(&mut reader)?;
         let outcome: Outcome = serde_json::from_str(&outcome).context("what the reader says")?;
         let hop = stand.cpu(target)?.saturating_sub(hop);

@@ -173,6 +173,11 @@ impl Stand {
         }
     }
 
+    /// The content directory of the reader's containerd.
+    pub(super) fn commits_to(&self) -> Result<PathBuf> {
+        Ok(node(&self.bed, 1)?.containerd.content())
+    }
+
     /// Processor time of a target so far.
     pub(in crate::bench) fn cpu(&self, target: Target) -> Result<Duration> {
         process::cgroup_cpu(self.process(target).cgroup())

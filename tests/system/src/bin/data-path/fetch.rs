@@ -1,8 +1,10 @@
 //! Fetches objects and discards them as cheaply as can be.
 
 use std::{
+    fs,
     io::{self, Write as _},
     net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +26,9 @@ pub(crate) struct Fetch {
     /// How often each path is fetched.
     #[arg(long, default_value_t = 1)]
     repeat: u32,
+    /// containerd's content directory: after each round its blobs directory has the blobs for a while.
+    #[arg(long)]
+    commit: Option<PathBuf>,
     /// What is fetched.
     #[arg(required = true)]
     paths: Vec<String>,
@@ -39,16 +44,37 @@ struct Outcome {
 
 /// Nothing takes longer than this between two of its bytes.
 const SILENCE: Duration = Duration::from_secs(20);
+/// How long a blob stays: longer than between two looks of an agent for it.
+const COMMITTED: Duration = Duration::from_secs(1);
 /// Most bytes that one call discards.
 const DISCARD: usize = 1 << 20;
 const MAX_HEAD: usize = 8 << 10;
 
 impl Fetch {
     pub(crate) fn run(&self) -> Result<()> {
-        let begin = Instant::now();
-        let mut outcome = thread::scope(|scope| {
-            let streams: Vec<_> = (0..self.streams)
-                .map(|first| scope.spawn(move || self.stream(first)))
+        let mut outcome = Outcome::default();
+        let mut connections: Vec<_> = (0..self.streams).map(|_| None).collect();
+        for _ in 0..self.repeat {
+            let begin = Instant::now();
+            let round = self.round(&mut connections)?;
+            outcome.seconds += begin.elapsed().as_secs_f64();
+            outcome.bytes += round.bytes;
+            outcome.failed += round.failed;
+            if let Some(content) = &self.commit {
+                self.commit(&content.join("blobs/sha256"))?;
+            }
+        }
+        writeln!(io::stdout(), "{}", serde_json::to_string(&outcome)?)?;
+        Ok(())
+    }
+
+    /// Fetches each path once.
+    fn round(&self, connections: &mut [Option<TcpStream>]) -> Result<Outcome> {
+        thread::scope(|scope| {
+            let streams: Vec<_> = connections
+                .iter_mut()
+                .enumerate()
+                .map(|(first, connection)| scope.spawn(move || self.stream(first, connection)))
                 .collect();
             let mut all = Outcome::default();
             for stream in streams {
@@ -58,25 +84,38 @@ impl Fetch {
                 all.bytes += one.bytes;
                 all.failed += one.failed;
             }
-            anyhow::Ok(all)
-        })?;
-        outcome.seconds = begin.elapsed().as_secs_f64();
-        writeln!(io::stdout(), "{}", serde_json::to_string(&outcome)?)?;
+            Ok(all)
+        })
+    }
+
+    /// Shows an agent that its containerd took what it got, as it does after each pull. An agent that
+    /// sees no commit takes the next fetch of a blob for a sign that it was wrong.
+    fn commit(&self, blobs: &Path) -> Result<()> {
+        fs::create_dir_all(blobs).with_context(|| format!("making {}", blobs.display()))?;
+        let blobs: Vec<_> = self
+            .paths
+            .iter()
+            .map(|path| blobs.join(hex(path)))
+            .collect();
+        for blob in &blobs {
+            fs::write(blob, "").with_context(|| format!("making {}", blob.display()))?;
+        }
+        thread::sleep(COMMITTED);
+        for blob in &blobs {
+            fs::remove_file(blob).with_context(|| format!("removing {}", blob.display()))?;
+        }
         Ok(())
     }
 
     /// Fetches each path that falls to this stream, one after the other.
-    fn stream(&self, first: usize) -> Outcome {
+    fn stream(&self, first: usize, connection: &mut Option<TcpStream>) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut connection = None;
-        for _ in 0..self.repeat {
-            for path in self.paths.iter().skip(first).step_by(self.streams) {
-                if let Ok(bytes) = self.one(&mut connection, path) {
-                    outcome.bytes += bytes;
-                } else {
-                    outcome.failed += 1;
-                    connection = None;
-                }
+        for path in self.paths.iter().skip(first).step_by(self.streams) {
+            if let Ok(bytes) = self.one(connection, path) {
+                outcome.bytes += bytes;
+            } else {
+                outcome.failed += 1;
+                *connection = None;
             }
         }
         outcome
@@ -106,6 +145,12 @@ impl Fetch {
         stream.set_read_timeout(Some(SILENCE))?;
         Ok(stream)
     }
+}
+
+/// The hexadecimal digits of the digest in the path of a blob.
+fn hex(path: &str) -> &str {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    path.rsplit_once(':').map_or(path, |(_, hex)| hex)
 }
 
 /// Lets the kernel throw bytes away without copying them.
