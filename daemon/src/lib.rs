@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cycle;
 pub mod inotify;
 pub mod log_filter;
+pub mod memory;
 pub mod metric;
 pub mod notify;
 pub mod readiness;

@@ -6,6 +6,7 @@ mod metrics;
 mod sockets;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +20,7 @@ use daemon::{
     notify::Notifier,
     readiness::Readiness,
     scope::{Deaths, Scope},
+    serve::addresses::Grouping,
     telemetry,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -210,7 +212,12 @@ impl Working {
         let tags = resolver(settings, &discovery);
         let bytes = PeerBytes::default();
         let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
-        let peers = PeerServer::with(content.clone(), sockets.clone(), serving(settings), tracker);
+        let peers = PeerServer::with(
+            content.clone(),
+            sockets.clone(),
+            serving(settings, holder.ip()),
+            tracker,
+        );
         let parts = Parts {
             content: content.clone(),
             finder: Box::new(discovery.clone()),
@@ -332,12 +339,13 @@ fn resolver(settings: &Run, discovery: &Discovery) -> Option<Tags> {
     })
 }
 
-fn serving(settings: &Run) -> PeerSettings {
+fn serving(settings: &Run, own: IpAddr) -> PeerSettings {
     let pace = std::num::NonZeroU64::new(settings.serving.upload_rate);
     PeerSettings {
         slots: usize::try_from(settings.serving.upload_slots).unwrap_or(usize::MAX),
         pace: pace.map_or_else(Pace::free, Pace::limited),
         receiver: PeerSettings::receiver(settings.rate_floor),
+        grouping: Grouping::at(own),
         ..PeerSettings::default()
     }
 }

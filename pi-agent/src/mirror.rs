@@ -9,7 +9,7 @@ mod count;
 
 use std::{sync::Arc, time::Duration};
 
-use daemon::{beat::beat, scope::Scope, spell::Spell};
+use daemon::{beat::beat, scope::Scope, serve::addresses::Grouping, spell::Spell};
 use tokio::net::TcpListener;
 use tracing::Span;
 
@@ -19,7 +19,7 @@ use crate::{
     content::Content,
     fetch::Fetcher,
     instance::Instance,
-    listen::{self, Limits},
+    listen::{self, Bounds, Limits},
     tags::Tags,
 };
 
@@ -106,8 +106,11 @@ impl Mirror {
                 }
             }
         });
-        let connections = self.0.settings.connections;
-        let bounds = (connections, usize::MAX);
+        let bounds = Bounds {
+            most: self.0.settings.connections,
+            per_address: usize::MAX,
+            grouping: Grouping::default(),
+        };
         listen::accept_all(
             &listener,
             bounds,

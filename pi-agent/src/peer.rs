@@ -14,7 +14,7 @@ pub use self::{count::METRICS, slots::SlotCount};
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use daemon::spell::Spell;
+use daemon::{serve::addresses::Grouping, spell::Spell};
 use tokio::net::TcpListener;
 
 use self::{alternates::Alternates, count::Counts, fed::Fed, slots::Slots};
@@ -23,7 +23,7 @@ use crate::{
     datapath::{Pace, RATE_FLOOR, RateFloor, Receiver},
     digest::Digest,
     http::Kind,
-    listen::{self, Limits},
+    listen::{self, Bounds, Limits},
     sockets::PeerSockets,
     tracker::Tracker,
 };
@@ -57,6 +57,8 @@ pub struct PeerSettings {
     pub receiver: Receiver,
     /// Connections of one address at once; further ones are closed.
     pub per_address: usize,
+    /// Which addresses count as one.
+    pub grouping: Grouping,
     /// The rate of all uploads together.
     pub pace: Pace,
 }
@@ -91,6 +93,7 @@ impl Default for PeerSettings {
             first_byte: Duration::from_secs(5),
             receiver: Self::receiver(RATE_FLOOR),
             per_address: 256,
+            grouping: Grouping::default(),
             pace: Pace::free(),
         }
     }
@@ -133,7 +136,12 @@ impl PeerServer {
         settings: PeerSettings,
         tracker: Option<Tracker>,
     ) -> Self {
-        let slots = Slots::new(settings.slots, settings.queue, settings.queue_time);
+        let slots = Slots::new(
+            settings.slots,
+            settings.queue,
+            settings.queue_time,
+            settings.grouping,
+        );
         Self(Arc::new(Inner {
             content,
             sockets,
@@ -149,7 +157,11 @@ impl PeerServer {
 
     /// Serves until the scope drains; uploads in flight are finished.
     pub async fn serve(self, listener: TcpListener, scope: daemon::scope::Scope) {
-        let bounds = (self.0.settings.connections, self.0.settings.per_address);
+        let bounds = Bounds {
+            most: self.0.settings.connections,
+            per_address: self.0.settings.per_address,
+            grouping: self.0.settings.grouping,
+        };
         let refused = || self.0.counts.refused.increment(1);
         listen::accept_all(&listener, bounds, &scope, refused, |accepted| {
             let (server, scope) = (self.clone(), scope.clone());

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use axum::{Router, routing::get};
 use daemon::{
     clock::Clock,
+    memory,
     readiness::{Guard, Readiness},
     scope::Scope,
     serve,
@@ -276,7 +277,13 @@ impl App {
     /// Serves as tasks of the scope; returns at once.
     pub fn run(self) {
         let scope = self.scope;
-        let limits = connections::limits(self.connections_per_address);
+        let memory = memory::limit();
+        let limits = connections::limits(self.connections_per_address, memory);
+        let mebibytes = memory.map(|bytes| bytes >> 20);
+        info!(
+            connections = limits.connections,
+            mebibytes, "connections of agents at once, by the memory that there is"
+        );
         let api = serve::serve(self.api_listener, self.api_router, limits, scope.clone());
         scope.service("api", api);
         let admin = serve::serve(

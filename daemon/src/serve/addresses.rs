@@ -22,7 +22,11 @@ pub struct ConnectionSlot {
 impl Addresses {
     /// Takes a place, unless the address has as many as `most` already.
     pub fn take(&self, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
-        let address = network(address);
+        self.take_as(network(address), most)
+    }
+
+    /// [`Self::take`] for what an address counts as.
+    pub(super) fn take_as(&self, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
         let mut counts = self.0.lock();
         let count = counts.entry(address).or_default();
         if *count >= most {
@@ -44,6 +48,33 @@ impl Drop for ConnectionSlot {
             if *count == 0 {
                 counts.remove(&self.address);
             }
+        }
+    }
+}
+
+/// Which addresses count as one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Grouping {
+    /// The network of this host.
+    home: Option<IpAddr>,
+}
+
+impl Grouping {
+    /// For a host at `own`. The addresses of its own network of 64 bits, in which its neighbours are, count
+    /// for themselves; others as [`network`] says.
+    pub fn at(own: IpAddr) -> Self {
+        Self {
+            home: Some(network(own)),
+        }
+    }
+
+    /// What an address counts as.
+    pub fn of(self, address: IpAddr) -> IpAddr {
+        let network = network(address);
+        if self.home == Some(network) {
+            address.to_canonical()
+        } else {
+            network
         }
     }
 }
@@ -78,5 +109,18 @@ mod tests {
         check("10.0.0.1", "10.0.0.2", false);
         check("2001:db8::1", "2001:db8::ffff:0:0:1", true);
         check("2001:db8::1", "2001:db8:0:1::1", false);
+    }
+
+    #[test]
+    fn neighbours_count_for_themselves() {
+        let [own, neighbour, pod, other] = ["fd00::1", "fd00::2", "fd00:0:0:1::3", "fd00:0:0:1::4"]
+            .map(|text| text.parse().expect("an address"));
+        let at_home = Grouping::at(own);
+        assert_ne!(at_home.of(own), at_home.of(neighbour));
+        assert_eq!(at_home.of(pod), at_home.of(other));
+        assert_eq!(
+            Grouping::default().of(own),
+            Grouping::default().of(neighbour)
+        );
     }
 }

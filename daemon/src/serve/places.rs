@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::addresses::{Addresses, ConnectionSlot};
+use super::addresses::{Addresses, ConnectionSlot, Grouping};
 
 /// How long a new connection waits for the place of one that is evicted.
 const EVICTION: Duration = Duration::from_millis(80);
@@ -16,7 +16,8 @@ const EVICTION: Duration = Duration::from_millis(80);
 const EVICTIONS: usize = 3;
 
 /// The places of a listener. When all are taken, a new connection evicts the one that has waited
-/// longest for a request. When none waits, it gets one of a few spare places.
+/// longest for a request. When none waits, it gets one of a few spare places. Where an address has a
+/// bound of its own, it may not have more than are free either, so that few addresses cannot take all.
 #[derive(Debug, Clone)]
 pub struct Places(Arc<Shared>);
 
@@ -27,6 +28,7 @@ struct Shared {
     spare: Arc<Semaphore>,
     addresses: Addresses,
     per_address: usize,
+    grouping: Grouping,
     waiting: Mutex<WaitingList>,
 }
 
@@ -61,12 +63,18 @@ pub enum Full {
 impl Places {
     /// Places for `regular` connections and for `spare` more, at most `per_address` of each address.
     pub fn new(regular: usize, spare: usize, per_address: usize) -> Self {
+        Self::with(regular, spare, per_address, Grouping::default())
+    }
+
+    /// The same, where `grouping` says which addresses count as one.
+    pub fn with(regular: usize, spare: usize, per_address: usize, grouping: Grouping) -> Self {
         Self(Arc::new(Shared {
             connections: regular,
             regular: Arc::new(Semaphore::new(regular)),
             spare: Arc::new(Semaphore::new(spare)),
             addresses: Addresses::default(),
             per_address,
+            grouping,
             waiting: Mutex::default(),
         }))
     }
@@ -77,7 +85,8 @@ impl Places {
     /// When the address has too many connections, or no place becomes free.
     pub async fn take(&self, address: IpAddr) -> Result<ConnectionPlace, Full> {
         let shared = &self.0;
-        let slot = shared.addresses.take(address, shared.per_address);
+        let address = shared.grouping.of(address);
+        let slot = shared.addresses.take_as(address, self.share());
         let slot = slot.ok_or(Full::Address)?;
         let (permit, is_spare) = match Arc::clone(&shared.regular).try_acquire_owned() {
             Ok(permit) => (permit, false),
@@ -101,6 +110,18 @@ impl Places {
             Full::Address => self.0.per_address,
             Full::All => self.0.connections,
         }
+    }
+
+    /// How many connections an address may have now.
+    fn share(&self) -> usize {
+        let shared = &self.0;
+        // With a larger bound than this, one address is meant to have most of them.
+        if shared.per_address > shared.connections / 2 {
+            return shared.per_address;
+        }
+        // The first of an address may evict.
+        let free = shared.regular.available_permits().max(1);
+        shared.per_address.min(free)
     }
 
     async fn make_room(&self) -> Option<(OwnedSemaphorePermit, bool)> {
@@ -254,6 +275,21 @@ mod tests {
         let _other = places.take(address(2)).await.expect("a place");
         assert_eq!(places.take(address(1)).await.unwrap_err(), Full::Address);
         assert!(!is_evicted(&one).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_addresses_leave_places_for_others() {
+        let places = Places::new(1024, 0, 256);
+        let mut taken = Vec::new();
+        for (last, expected) in [(1, 256), (2, 256), (3, 256), (4, 128), (5, 64)] {
+            let mut count = 0;
+            while let Ok(place) = places.take(address(last)).await {
+                taken.push(place);
+                count += 1;
+            }
+            assert_eq!(count, expected, "{last}");
+        }
+        assert!(places.take(address(6)).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,34 +1,59 @@
-//! Upload slots, with a short queue in front of them.
+//! Upload slots, with a short queue in front of them, shared fairly among addresses.
+//!
+//! An address may take another slot while it has fewer than [`SHARE`] times those that stay free then
+//! (dynamic thresholds, Choudhury and Hahne 1998). Alone it gets three quarters, and the last free slot goes
+//! to one that has none. Where the queue is full, the address
+//! that waits with the most loses its newest place to one that waits with fewer.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Duration,
 };
 
-use daemon::serve::addresses::network;
+use daemon::serve::addresses::Grouping;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
-/// Entries of addresses that take no slot any more are dropped when there are as many.
-const TIDY: usize = 256;
+/// How many slots an address may have for each that stays free.
+const SHARE: usize = 3;
 
 /// Bounds the uploads at once.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(super) struct Slots(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     size: usize,
-    free: Arc<Semaphore>,
-    shares: Shares,
-    queue: Semaphore,
+    queue: usize,
     patience: Duration,
+    grouping: Grouping,
+    uses: Mutex<Uses>,
+}
+
+/// Who has slots, and who waits for one.
+#[derive(Debug, Default)]
+struct Uses {
+    taken: usize,
+    /// Slots of each address that has any.
+    addresses: HashMap<IpAddr, usize>,
+    /// In the order in which they came.
+    waiting: VecDeque<Waiting>,
+}
+
+/// One that waits. Dropping it tells it that there is no slot.
+#[derive(Debug)]
+struct Waiting {
+    address: IpAddr,
+    slot: oneshot::Sender<Slot>,
 }
 
 /// The right to upload, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
-    _slot: OwnedSemaphorePermit,
-    _share: OwnedSemaphorePermit,
+    slots: Arc<Shared>,
+    address: IpAddr,
 }
 
 /// How many slots there are and how many are taken.
@@ -44,97 +69,133 @@ pub struct SlotCount {
 #[derive(Debug)]
 pub(super) struct Busy;
 
-/// What each address may still take.
-#[derive(Debug)]
-struct Shares {
-    most: usize,
-    addresses: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
-}
-
 impl Slots {
-    /// A number of slots, of which one address gets three quarters at most, so that others always
-    /// have some.
-    pub(super) fn new(size: usize, queue: usize, patience: Duration) -> Self {
-        Self {
+    /// `size` slots, and a queue of `queue` in which nobody waits for longer than `patience`.
+    pub(super) fn new(size: usize, queue: usize, patience: Duration, grouping: Grouping) -> Self {
+        Self(Arc::new(Shared {
             size,
-            free: Arc::new(Semaphore::new(size)),
-            shares: Shares {
-                most: size - size / 4,
-                addresses: Mutex::default(),
-            },
-            queue: Semaphore::new(queue),
+            queue,
             patience,
-        }
+            grouping,
+            uses: Mutex::default(),
+        }))
     }
 
     /// A slot for an address.
     pub(super) async fn take(&self, address: IpAddr) -> Result<Slot, Busy> {
-        let share = self.shares.of(address);
-        if let Ok(share) = Arc::clone(&share).try_acquire_owned()
-            && let Ok(slot) = Arc::clone(&self.free).try_acquire_owned()
-        {
-            return Ok(Slot {
-                _slot: slot,
-                _share: share,
-            });
-        }
-        let Ok(_place) = self.queue.try_acquire() else {
-            return Err(Busy);
+        let shared = &self.0;
+        let address = shared.grouping.of(address);
+        let granted = {
+            let mut uses = shared.uses.lock();
+            if uses.take(address, shared.size) {
+                return Ok(shared.slot(address));
+            }
+            uses.wait(address, shared.queue)?
         };
-        let both = async {
-            let share = share.acquire_owned().await.ok()?;
-            let slot = Arc::clone(&self.free).acquire_owned().await.ok()?;
-            Some(Slot {
-                _slot: slot,
-                _share: share,
-            })
-        };
-        let taken = tokio::time::timeout(self.patience, both).await;
-        taken.ok().flatten().ok_or(Busy)
+        let granted = tokio::time::timeout(shared.patience, granted).await;
+        granted.ok().and_then(Result::ok).ok_or(Busy)
     }
 
     pub(super) fn count(&self) -> SlotCount {
         SlotCount {
-            taken: self.size.saturating_sub(self.free.available_permits()),
-            size: self.size,
+            taken: self.0.uses.lock().taken,
+            size: self.0.size,
         }
     }
 }
 
-impl Shares {
-    fn of(&self, address: IpAddr) -> Arc<Semaphore> {
-        let address = network(address);
-        let mut addresses = self.addresses.lock();
-        if let Some(share) = addresses.get(&address).and_then(Weak::upgrade) {
-            return share;
+impl Shared {
+    fn slot(self: &Arc<Self>, address: IpAddr) -> Slot {
+        Slot {
+            slots: Arc::clone(self),
+            address,
         }
-        if addresses.len() >= TIDY {
-            addresses.retain(|_, share| share.strong_count() > 0);
+    }
+}
+
+impl Uses {
+    /// Takes a slot of `size` for an address, if there is one and its share allows it.
+    fn take(&mut self, address: IpAddr, size: usize) -> bool {
+        let free = size.saturating_sub(self.taken);
+        let has = self.addresses.get(&address).copied().unwrap_or_default();
+        let stay_free = free.saturating_sub(1);
+        if free == 0 || has > 0 && has >= stay_free.saturating_mul(SHARE) {
+            return false;
         }
-        let share = Arc::new(Semaphore::new(self.most));
-        addresses.insert(address, Arc::downgrade(&share));
-        share
+        self.taken += 1;
+        self.addresses.insert(address, has + 1);
+        true
+    }
+
+    fn give_back(&mut self, address: IpAddr) {
+        self.taken -= 1;
+        if let Some(has) = self.addresses.get_mut(&address) {
+            *has -= 1;
+            if *has == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    /// A place in a queue of `most`.
+    fn wait(&mut self, address: IpAddr, most: usize) -> Result<oneshot::Receiver<Slot>, Busy> {
+        self.waiting.retain(|waiting| !waiting.slot.is_closed());
+        if self.waiting.len() >= most {
+            self.make_room(address)?;
+        }
+        let (slot, granted) = oneshot::channel();
+        self.waiting.push_back(Waiting { address, slot });
+        Ok(granted)
+    }
+
+    /// Takes the newest place of the address that waits with the most, if `address` waits with fewer, also
+    /// with the place that it gets.
+    fn make_room(&mut self, address: IpAddr) -> Result<(), Busy> {
+        let waits = |address| {
+            let of = |waiting: &&Waiting| waiting.address == address;
+            self.waiting.iter().filter(of).count()
+        };
+        let longest = self.waiting.iter().map(|waiting| waiting.address);
+        let longest = longest.max_by_key(|address| waits(*address)).ok_or(Busy)?;
+        if waits(longest) <= waits(address) + 1 {
+            return Err(Busy);
+        }
+        let newest = |waiting: &Waiting| waiting.address == longest;
+        let newest = self.waiting.iter().rposition(newest).ok_or(Busy)?;
+        self.waiting.remove(newest);
+        Ok(())
+    }
+
+    /// Takes slots for those that wait, the first first, and takes them out of the queue.
+    fn grant(&mut self, size: usize) -> Vec<Waiting> {
+        let mut granted = Vec::new();
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.slot.is_closed() {
+                continue;
+            }
+            if self.take(waiting.address, size) {
+                granted.push(waiting);
+            } else {
+                self.waiting.push_back(waiting);
+            }
+        }
+        granted
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let granted = {
+            let mut uses = self.slots.uses.lock();
+            uses.give_back(self.address);
+            uses.grant(self.slots.size)
+        };
+        for Waiting { address, slot } in granted {
+            // One that waits no longer gives it back.
+            let _ = slot.send(self.slots.slot(address));
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_address_leaves_slots_for_others() {
-        let slots = Slots::new(32, 1, Duration::from_millis(500));
-        let [greedy, other] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
-        let mut taken = Vec::new();
-        while let Ok(slot) = slots.take(greedy).await {
-            taken.push(slot);
-        }
-        assert_eq!(taken.len(), 24);
-        let others: Vec<_> = [slots.take(other).await, slots.take(other).await].into();
-        assert!(others.iter().all(Result::is_ok));
-        assert_eq!(slots.count().taken, 26);
-        // What it gives back it may take again.
-        taken.pop();
-        assert!(slots.take(greedy).await.is_ok());
-    }
-}
+mod tests;

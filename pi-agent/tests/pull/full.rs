@@ -9,7 +9,7 @@ use pi_agent::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 
@@ -110,4 +110,48 @@ async fn where_all_are_being_answered_a_probe_is_too() {
         }
         drop(reading);
     }
+}
+
+/// A connection of another host than the test's.
+async fn from(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// Status of a request by `stream` for an object of which no more than the head is read.
+async fn status(stream: &mut TcpStream, path: &str) -> String {
+    send(stream, "GET", path, "").await;
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).await.unwrap();
+    String::from_utf8(line.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn few_that_read_slowly_leave_slots_and_connections_for_others() {
+    let layer = object(64 << 20, 92);
+    let bed = Bed::start(Vec::new()).await;
+    let settings = PeerSettings {
+        connections: 32,
+        per_address: 16,
+        slots: 8,
+        queue: 4,
+        pace: Pace::limited(NonZeroU64::new(1 << 20).unwrap()),
+        ..PeerSettings::default()
+    };
+    let (_store, peers, _) = agent(&[&layer], settings, &bed.scope).await;
+    let path = blob_path(&layer);
+    let mut slow = Vec::new();
+    for last in [2, 3] {
+        for _ in 0..16 {
+            let mut stream = from(last, peers).await;
+            send(&mut stream, "GET", &path, "").await;
+            slow.push(stream);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let since = Instant::now();
+    let mut honest = from(4, peers).await;
+    assert_eq!(status(&mut honest, &path).await, "HTTP/1.1 200");
+    assert!(since.elapsed() < SECOND);
 }

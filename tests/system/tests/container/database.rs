@@ -11,7 +11,8 @@ use system_tests::{bed, images, node};
 use testbed::{Authority, NameServer, Pod, Release, SqlServer, get, wait_until};
 
 use super::{
-    SOON, manifest,
+    SOON,
+    manifest::ServerPod,
     server::{ADMIN, is_ready},
 };
 
@@ -58,10 +59,10 @@ fn a_database_is_reached_by_its_name_and_over_tls() -> Result<()> {
             "valueFrom:\n                secretKeyRef: {name: db, key: url}",
             &format!("value: {url:?}"),
         );
-    let spec = manifest::server(&rendered, node, &image)?;
+    let charted = ServerPod::of(&rendered, node, &image)?;
     let pod = Pod::start_with(bed.run(), &node.containerd.cri(), "server", &["127.0.0.1"])?;
-    let server = pod.run(&spec)?;
-    is_ready(&bed, &pod, &server)?;
+    let server = pod.run(&charted.container)?;
+    is_ready(&bed, &pod, &server, &charted)?;
     let log = server.log();
     assert!(log.contains("the topology file is in force"), "{log}");
     let admin = ADMIN.parse()?;

@@ -5,6 +5,7 @@
 mod arm;
 mod database;
 mod manifest;
+mod probes;
 mod restarts;
 mod rights;
 mod server;
@@ -22,6 +23,7 @@ use system_tests::{APP, bed, images, is_little, node, on_each_release, pull, pus
 use testbed::{Agent, Bed, Container, Image, Node, Pod, Release, get, wait_until};
 
 use manifest::Manifest;
+use probes::Probes;
 
 const SOON: Duration = Duration::from_secs(30);
 const ADMIN: &str = "127.0.0.1:7786";
@@ -59,6 +61,7 @@ struct AgentPod<'a> {
     pod: Pod,
     agent: Container,
     hosts: Container,
+    probes: Probes,
 }
 
 fn check(
@@ -154,22 +157,29 @@ impl<'a> AgentPod<'a> {
             pod,
             agent,
             hosts,
+            probes: manifest.probes.clone(),
         };
         this.wait_ready()?;
         Ok(this)
     }
 
+    /// Probes the agent as the kubelet does after a start: it ends one that does not start in time.
     fn wait_ready(&self) -> Result<()> {
-        let ready = wait_until("the agent's container to be ready", SOON, || {
-            if let Some(code) = self.pod.exit_code(&self.agent)? {
-                anyhow::bail!("it ended with {code}");
-            }
-            let answer = get(&self.node.host.netns, ADMIN.parse()?, "/readyz");
-            Ok(answer
-                .is_ok_and(|answer| answer.status == 200)
-                .then_some(()))
-        });
-        ready.with_context(|| self.logs())
+        let startup = self.probes.startup.as_ref().context("no startup probe")?;
+        let steps = [
+            (startup, startup.patience()),
+            (&self.probes.readiness, SOON),
+        ];
+        for (probe, within) in steps {
+            let ready = wait_until("the agent's container to be ready", within, || {
+                if let Some(code) = self.pod.exit_code(&self.agent)? {
+                    anyhow::bail!("it ended with {code}");
+                }
+                Ok(probe.answers(&self.node.host.netns).then_some(()))
+            });
+            ready.with_context(|| format!("{probe:?}\n{}", self.logs()))?;
+        }
+        Ok(())
     }
 
     fn logs(&self) -> String {

@@ -1,13 +1,15 @@
 //! The DaemonSet of a plain manifest as what the kubelet would ask of containerd.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use saphyr::{LoadableYamlNode as _, Yaml};
 use testbed::{Bed, ContainerSpec, MountSpec, Node, Rights};
+
+use crate::probes::Probes;
 
 /// The bed's registry, which is mirrored in the place of all.
 pub(crate) const REGISTRY: &str = "registry.test";
@@ -19,18 +21,18 @@ pub(crate) struct Manifest {
     pub(crate) agent: ContainerSpec,
     /// The one that keeps the mirror files.
     pub(crate) hosts: ContainerSpec,
-    pub(crate) liveness: Liveness,
+    /// The agent's.
+    pub(crate) probes: Probes,
 }
 
-/// The agent's liveness probe.
+/// What a manifest says of the server's pod.
 #[derive(Debug)]
-pub(crate) struct Liveness {
-    pub(crate) address: SocketAddr,
-    pub(crate) path: String,
-    pub(crate) period: Duration,
-    pub(crate) timeout: Duration,
-    pub(crate) failures: u64,
-    /// Between SIGTERM and SIGKILL, once it failed so often.
+pub(crate) struct ServerPod {
+    pub(crate) container: ContainerSpec,
+    pub(crate) probes: Probes,
+    /// Before it is asked to end.
+    pub(crate) pre_stop: Duration,
+    /// From there to its end, at most.
     pub(crate) grace: Duration,
 }
 
@@ -62,7 +64,7 @@ impl Manifest {
                 .with_context(|| format!("no container {name}"))
         };
         Ok(Self {
-            liveness: liveness(at(named("agent")?, &["livenessProbe"])?)?,
+            probes: Probes::read(named("agent")?, node.host.address)?,
             init: spec(first(pod, "initContainers")?)?,
             agent: spec(named("agent")?)?,
             hosts: spec(named("hosts")?)?,
@@ -70,16 +72,30 @@ impl Manifest {
     }
 }
 
-/// The server's container, as the chart was rendered to.
-pub(crate) fn server(text: &str, node: &Node, image: &str) -> Result<ContainerSpec> {
-    let documents = Yaml::load_from_str(text).context("parsing a manifest")?;
-    let deployment = documents
-        .iter()
-        .find(|document| text_at(document, "kind") == Some("Deployment"))
-        .context("the manifest has no Deployment")?;
-    let pod = at(deployment, &["spec", "template", "spec"])?;
-    let address = node.host.address.to_string();
-    specification(pod, first(pod, "containers")?, &address, image)
+impl ServerPod {
+    /// Reads what the chart was rendered to. Of what is mounted only directories of the host are known.
+    pub(crate) fn of(text: &str, node: &Node, image: &str) -> Result<Self> {
+        let documents = Yaml::load_from_str(text).context("parsing a manifest")?;
+        let deployment = documents
+            .iter()
+            .find(|document| text_at(document, "kind") == Some("Deployment"))
+            .context("the manifest has no Deployment")?;
+        let pod = at(deployment, &["spec", "template", "spec"])?;
+        let container = first(pod, "containers")?;
+        let seconds = |node, path: &[&str]| {
+            let number = at(node, path)?.as_integer();
+            let number = number.and_then(|number| u64::try_from(number).ok());
+            let number = number.with_context(|| format!("{} is no number", path.join(".")));
+            number.map(Duration::from_secs)
+        };
+        let address: IpAddr = node.host.address;
+        Ok(Self {
+            container: specification(pod, container, &address.to_string(), image)?,
+            probes: Probes::read(container, address)?,
+            pre_stop: seconds(container, &["lifecycle", "preStop", "sleep", "seconds"])?,
+            grace: seconds(pod, &["terminationGracePeriodSeconds"])?,
+        })
+    }
 }
 
 /// The longest place comes first: some begin like others.
@@ -169,25 +185,6 @@ fn specification(
     })
 }
 
-fn liveness(probe: &Yaml<'_>) -> Result<Liveness> {
-    let number = |key| {
-        let number = at(probe, &[key])?.as_integer();
-        let number = number.and_then(|number| u64::try_from(number).ok());
-        number.with_context(|| format!("{key} is no number"))
-    };
-    let get = at(probe, &["httpGet"])?;
-    let host = text_at(get, "host").context("no host")?.parse()?;
-    let port = at(get, &["port"])?.as_integer().context("no port")?;
-    Ok(Liveness {
-        address: SocketAddr::new(host, u16::try_from(port)?),
-        path: text_at(get, "path").context("no path")?.to_owned(),
-        period: Duration::from_secs(number("periodSeconds")?),
-        timeout: Duration::from_secs(number("timeoutSeconds")?),
-        failures: number("failureThreshold")?,
-        grace: Duration::from_secs(number("terminationGracePeriodSeconds")?),
-    })
-}
-
 fn is_host_address(variable: &Yaml<'_>) -> bool {
     at(variable, &["valueFrom", "fieldRef", "fieldPath"])
         .is_ok_and(|path| matches!(path.as_str(), Some("status.hostIP" | "status.podIP")))
@@ -240,7 +237,7 @@ fn mebibytes(text: &str) -> Result<i64> {
     Ok(number << 20)
 }
 
-fn at<'a, 'i>(node: &'a Yaml<'i>, path: &[&str]) -> Result<&'a Yaml<'i>> {
+pub(crate) fn at<'a, 'i>(node: &'a Yaml<'i>, path: &[&str]) -> Result<&'a Yaml<'i>> {
     let found = path
         .iter()
         .try_fold(node, |node, key| node.as_mapping_get(key));
@@ -253,7 +250,7 @@ fn first<'a, 'i>(node: &'a Yaml<'i>, key: &str) -> Result<&'a Yaml<'i>> {
         .with_context(|| format!("{key} is empty"))
 }
 
-fn items<'a, 'i>(node: &'a Yaml<'i>, key: &str) -> impl Iterator<Item = &'a Yaml<'i>> {
+pub(crate) fn items<'a, 'i>(node: &'a Yaml<'i>, key: &str) -> impl Iterator<Item = &'a Yaml<'i>> {
     let list = node.as_mapping_get(key);
     list.and_then(Yaml::as_sequence).into_iter().flatten()
 }
@@ -265,7 +262,7 @@ fn strings(list: &Yaml<'_>) -> Vec<String> {
         .collect()
 }
 
-fn text_at<'a>(node: &'a Yaml<'_>, key: &str) -> Option<&'a str> {
+pub(crate) fn text_at<'a>(node: &'a Yaml<'_>, key: &str) -> Option<&'a str> {
     node.as_mapping_get(key)?.as_str()
 }
 

@@ -2,19 +2,21 @@
 //! node's mirror files are replaced. Its node's pulls go on, and containerd asks the agent whenever it
 //! answers.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use testbed::ContainerSpec;
+use testbed::{ContainerSpec, Process};
 
 use super::*;
-use crate::manifest::Liveness;
 
 /// A pull that meets a stopped agent waits for ten seconds at most (docs/agent.md); the rest is its
 /// own time.
 const HELD: Duration = Duration::from_secs(15);
 /// The liveness probe decides within this (docs/agent.md).
 const DECIDED: Duration = Duration::from_secs(11);
+const SPINNING: usize = 24;
+const LOADED: Duration = Duration::from_secs(15);
 /// 128 and the number of SIGKILL.
 const KILLED: i32 = 137;
 /// 128 and the number of SIGABRT.
@@ -90,8 +92,11 @@ fn the_liveness_probe_alone_ends_a_frozen_agent() -> Result<()> {
     let second = node(&bed, 1)?;
     let manifest = Manifest::read("piccolo.yaml", second, &bed.server_url(), &name)?;
     let mut pod = AgentPod::start(&bed, second, &manifest)?;
-    let probe = &manifest.liveness;
-    assert!(answers(second, probe), "a healthy agent fails its probe");
+    let probe = &manifest.probes.liveness;
+    assert!(
+        probe.answers(&second.host.netns),
+        "a healthy agent fails its probe"
+    );
 
     send(pod.pod.process(&pod.hosts)?, "STOP")?;
     signal(&pod, "STOP")?;
@@ -104,7 +109,7 @@ fn the_liveness_probe_alone_ends_a_frozen_agent() -> Result<()> {
         let mut failures = 0;
         while failures < probe.failures {
             let next = Instant::now() + probe.period;
-            failures = if answers(second, probe) {
+            failures = if probe.answers(&second.host.netns) {
                 0
             } else {
                 failures + 1
@@ -113,7 +118,11 @@ fn the_liveness_probe_alone_ends_a_frozen_agent() -> Result<()> {
         }
         assert!(begin.elapsed() < DECIDED, "after {:?}", begin.elapsed());
         // A frozen process does not hear SIGTERM.
-        std::thread::sleep(probe.grace);
+        std::thread::sleep(
+            probe
+                .grace
+                .context("the pod's grace holds a pull for long")?,
+        );
         signal(&pod, "KILL")?;
         pull.join().expect("the pull's thread")
     })?;
@@ -124,17 +133,49 @@ fn the_liveness_probe_alone_ends_a_frozen_agent() -> Result<()> {
     pod.wait_ready()
 }
 
-/// Whether the agent answers the probe in time.
-fn answers(node: &Node, probe: &Liveness) -> bool {
-    let netns = node.host.netns.clone();
-    let (address, path) = (probe.address, probe.path.clone());
-    let (say, said) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let answer = get(&netns, address, &path);
-        // Nobody listens where it is too late.
-        let _ = say.send(answer.is_ok_and(|answer| answer.status == 200));
+/// Far more programs than processors, and a disk that is written all the time. The bed gives the agent
+/// no share of the processor, where the chart asks for one.
+#[test]
+fn the_liveness_probe_is_answered_under_load() -> Result<()> {
+    let (bed, _image, name) = prepare(Release::V1_7)?;
+    let second = node(&bed, 1)?;
+    let manifest = Manifest::read("piccolo.yaml", second, &bed.server_url(), &name)?;
+    let pod = AgentPod::start(&bed, second, &manifest)?;
+    let directory = bed.run().make_directory("load")?;
+    let write = format!(
+        "while :; do dd if=/dev/zero of={}/file bs=1M count=64 conv=fsync; done",
+        directory.display()
+    );
+    let spin = "while :; do :; done".to_owned();
+    let programs = std::iter::repeat_n(spin, SPINNING).chain([write]);
+    let load = programs.enumerate().map(|(number, program)| {
+        let name = format!("load-{number}");
+        Process::start(
+            bed.run(),
+            &second.host.netns,
+            &name,
+            Path::new("sh"),
+            ["-c", &program],
+        )
     });
-    said.recv_timeout(probe.timeout).unwrap_or(false)
+    let load: Vec<_> = load.collect::<Result<_>>()?;
+
+    let probe = &manifest.probes.liveness;
+    let (mut failures, mut most) = (0, 0);
+    let begin = Instant::now();
+    while begin.elapsed() < LOADED {
+        let answers = probe.answers(&second.host.netns);
+        failures = if answers { 0 } else { failures + 1 };
+        most = most.max(failures);
+        std::thread::sleep(probe.period);
+    }
+    drop(load);
+    assert!(
+        most < probe.failures,
+        "the kubelet would have killed it\n{}",
+        pod.logs()
+    );
+    Ok(())
 }
 
 fn again(spec: &ContainerSpec, attempt: u32) -> ContainerSpec {

@@ -83,10 +83,8 @@ impl Place {
             if let Some(code) = pod.exit_code(&agent)? {
                 anyhow::bail!("it ended with {code}");
             }
-            let answer = get(&node.host.netns, ADMIN.parse()?, "/readyz");
-            Ok(answer
-                .is_ok_and(|answer| answer.status == 200)
-                .then_some(()))
+            let answers = manifest.probes.readiness.answers(&node.host.netns);
+            Ok(answers.then_some(()))
         });
         ready.with_context(|| format!("the agent's log:\n{}", agent.log()))?;
         Ok((pod, agent))
