@@ -225,12 +225,37 @@ fn certificates_stay_in_force() {
     for name in ["ca.crt", "client.cert", "client.key"] {
         fs::write(dir.join(name), "pem").unwrap();
     }
+    // containerd takes an empty file for none.
+    for file in [None, Some("")] {
+        if let Some(text) = file {
+            fs::write(bed.file("registry.corp:5000"), text).unwrap();
+        }
+        let before = bed.tree();
+        for _ in 0..2 {
+            bed.succeed(&["--registry", "registry.corp:5000"]);
+            let text = fs::read_to_string(bed.file("registry.corp:5000")).unwrap();
+            assert!(text.starts_with("ca = ["), "{file:?}: {text}");
+            assert!(text.contains("client.cert\", \""), "{file:?}: {text}");
+        }
+        bed.succeed(&["--registry", "registry.corp:5000", "--remove"]);
+        assert_eq!(bed.tree(), before);
+    }
+}
+
+#[test]
+fn certificates_for_all_stay_in_force_beside_an_empty_file() {
+    let bed = Bed::new().with_config();
+    let dir = bed.dir().join("_default");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("ca.crt"), "pem").unwrap();
+    fs::write(dir.join("hosts.toml"), "").unwrap();
     let before = bed.tree();
-    bed.succeed(&["--registry", "registry.corp:5000"]);
-    let text = fs::read_to_string(bed.file("registry.corp:5000")).unwrap();
-    assert!(text.starts_with("ca = ["), "{text}");
-    assert!(text.contains("client.cert\", \""), "{text}");
-    bed.succeed(&["--registry", "registry.corp:5000", "--remove"]);
+    bed.succeed(&["--registry", "registry.corp:5000,_default"]);
+    for registry in ["registry.corp:5000", "_default"] {
+        let text = fs::read_to_string(bed.file(registry)).unwrap();
+        assert!(text.starts_with("ca = ["), "{registry}: {text}");
+    }
+    bed.succeed(&["--registry", "registry.corp:5000,_default", "--remove"]);
     assert_eq!(bed.tree(), before);
 }
 

@@ -33,6 +33,8 @@ pub enum Before {
     File,
     /// The file without the line end before the block.
     FileWithoutLineEnd,
+    /// An empty file, beside which containerd looks for certificates.
+    EmptyFile,
     /// A directory without a file.
     Directory,
     /// Nothing.
@@ -233,6 +235,7 @@ impl Before {
         Cow::Borrowed(match self {
             Self::File => "",
             Self::FileWithoutLineEnd => " (and the line end before it)",
+            Self::EmptyFile => " (and the rest: the file was empty)",
             Self::Directory => " (and the file, which was not there)",
             Self::Nothing => " (and the directory, which was not there)",
             Self::Copied(sum) => return format!("{COPIED}{sum:08x})").into(),
@@ -245,8 +248,13 @@ impl Before {
             let (_, sum) = line.strip_suffix(')')?.rsplit_once(COPIED)?;
             Some(Self::Copied(u32::from_str_radix(sum, 16).ok()?))
         };
-        [Self::FileWithoutLineEnd, Self::Directory, Self::Nothing]
-            .into_iter()
+        let noted = [
+            Self::FileWithoutLineEnd,
+            Self::EmptyFile,
+            Self::Directory,
+            Self::Nothing,
+        ];
+        (noted.into_iter())
             .find(|before| line.ends_with(&*before.note()))
             .or_else(copied)
             .unwrap_or(Self::File)

@@ -1,7 +1,7 @@
-//! Certificates in a directory without hosts.toml, in Docker's manner.
+//! Certificates in a directory whose hosts.toml is missing or empty, in Docker's manner.
 //!
 //! containerd takes `*.crt` as certificate authorities and `*.cert` with `*.key` as client
-//! certificates, but only while there is no hosts.toml beside them: one that is put there has to
+//! certificates, but only while there is nothing in a hosts.toml beside them: what is put there has to
 //! name them.
 
 use std::{collections::BTreeSet, fs, io, path::Path};

@@ -58,14 +58,16 @@ pub enum DefaultError {
 /// When it cannot be read, or says something that no copy can say.
 pub fn text(directory: &Path) -> Result<String, DefaultError> {
     let path = directory.join("hosts.toml");
+    // Where the file is missing or empty.
+    let certificates_beside = || {
+        certs::lines(directory).map_err(|source| DefaultError::Read {
+            path: directory.to_owned(),
+            source,
+        })
+    };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return certs::lines(directory).map_err(|source| DefaultError::Read {
-                path: directory.to_owned(),
-                source,
-            });
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return certificates_beside(),
         Err(error) => {
             let source = explain(error, &path, Need::Read);
             return Err(DefaultError::Read { path, source });
@@ -75,6 +77,9 @@ pub fn text(directory: &Path) -> Result<String, DefaultError> {
         path: path.clone(),
         source,
     };
+    if text.is_empty() {
+        return certificates_beside();
+    }
     let mut text = block::remove(&text).map_err(failed)?.text;
     if text.trim().is_empty() {
         return Ok(String::new());

@@ -202,13 +202,11 @@ impl HostsToml {
             _ => None,
         };
         let (text, created) = match kept {
+            // containerd takes the certificates beside an empty file, as if there were none.
+            Some(text) if text.is_empty() => (self.certificates()?, Some(Before::EmptyFile)),
             Some(text) => (text, None),
             None if old.is_none() && self.directory.is_dir() => {
-                let lines = certs::lines(&self.directory).map_err(|source| PlaceError::Read {
-                    path: self.directory.clone(),
-                    source,
-                })?;
-                (lines, Some(Before::Directory))
+                (self.certificates()?, Some(Before::Directory))
             }
             None => {
                 let text = self.text_of_all()?;
@@ -223,6 +221,13 @@ impl HostsToml {
         Ok(match added {
             Added::Text(text) if Some(&text) != old.as_ref() => Some(text),
             Added::Text(_) | Added::ThereAlready => None,
+        })
+    }
+
+    fn certificates(&self) -> Result<String, PlaceError> {
+        certs::lines(&self.directory).map_err(|source| PlaceError::Read {
+            path: self.directory.clone(),
+            source,
         })
     }
 
@@ -243,11 +248,15 @@ impl HostsToml {
         };
         let ours = match removed.before {
             None => return Ok(Done::Unchanged),
-            Some(Before::Directory | Before::Nothing) => ours(),
+            Some(Before::Directory | Before::EmptyFile | Before::Nothing) => ours(),
             Some(Before::Copied(_)) => removed.is_copy(),
             Some(Before::File | Before::FileWithoutLineEnd) => false,
         };
         match removed.before {
+            Some(Before::EmptyFile) if ours => {
+                self.write("")?;
+                Ok(Done::Restored)
+            }
             Some(before) if ours => {
                 let gone = match before {
                     Before::Directory => fs::remove_file(self.file()),
