@@ -26,14 +26,16 @@ pub struct Span {
 pub struct Unsatisfiable;
 
 impl ByteRange {
-    /// Reads a `Range` field. `None` for several ranges or another unit, which are ignored, as the
-    /// RFC says.
+    /// Reads a `Range` field: the first of several ranges, as nobody who pulls asks for more, and all of
+    /// an object would be drawn from a peer for a few bytes. `None` for another unit, which is ignored,
+    /// as the RFC says.
     pub fn parse(value: &str) -> Option<Self> {
         let (unit, ranges) = value.trim().split_once('=')?;
         if !unit.trim().eq_ignore_ascii_case("bytes") {
             return None;
         }
-        let (first, last) = ranges.trim().split_once('-')?;
+        let first = ranges.split(',').map(str::trim).find(|r| !r.is_empty())?;
+        let (first, last) = first.split_once('-')?;
         match (first.trim(), last.trim()) {
             ("", last) => number(last).map(Self::Last),
             (first, "") => number(first).map(Self::From),

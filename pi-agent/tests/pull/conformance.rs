@@ -117,6 +117,7 @@ async fn end_2_gives_parts_of_blobs() {
             ("bytes=1048576-2097151", 1 << 20, (2 << 20) - 1),
             ("bytes=4194304-", 4 << 20, last),
             ("bytes=-1000", last - 999, last),
+            ("bytes=3-4,0-1", 3, 4),
             ("bytes=5000000-99999999", 5_000_000, last),
         ] {
             let reply = case.bed.get(&path, &format!("Range: {range}\r\n")).await;
@@ -125,8 +126,8 @@ async fn end_2_gives_parts_of_blobs() {
             assert_eq!(reply.field("Content-Range"), Some(&*content_range));
             assert!(reply.body == layer[first..=last], "{range}");
         }
-        // What is no single range of bytes is as if it were not there (RFC 9110).
-        for range in ["bytes=0-1,3-4", "lines=1-2", "bytes=9-1"] {
+        // What is no range of bytes is as if it were not there (RFC 9110).
+        for range in ["lines=1-2", "bytes=9-1"] {
             let reply = case.bed.get(&path, &format!("Range: {range}\r\n")).await;
             assert_eq!(reply.status, 200, "{range}");
             assert!(reply.body == *layer);

@@ -115,3 +115,17 @@ async fn who_does_not_break_off_gets_the_rest() {
     assert!(first.body == layer);
     assert!(second.body == layer[5_000_000..]);
 }
+
+#[tokio::test]
+async fn of_several_ranges_the_first_is_given_and_no_more_is_drawn() {
+    let layer = object(9 << 20, 122);
+    let fake = Fake::start(Fault::None, &layer).await;
+    let bed = Bed::start(vec![fake.peer()]).await;
+    let reply = bed
+        .get(&blob_path(&layer), "Range: bytes=5-9,20-29\r\n")
+        .await;
+    assert_eq!(reply.status, 206);
+    assert_eq!(reply.field("Content-Range"), Some("bytes 5-9/9437184"));
+    assert!(reply.body == layer[5..10]);
+    assert!(fake.sent() <= 5, "{} bytes were drawn", fake.sent());
+}
