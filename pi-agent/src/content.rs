@@ -10,6 +10,7 @@ mod inventory;
 mod listing;
 pub mod manifest;
 mod missed;
+mod named;
 mod origin;
 mod proof;
 mod remote;
@@ -33,6 +34,7 @@ use self::{
     inventory::{Inventory, Shareable},
     listing::Listing,
     missed::Missed,
+    named::Sources,
     origin::Origin,
     proof::Proofs,
     store::Store,
@@ -51,6 +53,7 @@ pub use self::{
 };
 pub(crate) use self::{
     growth::{Asked, Ended, Noted},
+    named::{Called, Recipient},
     proof::ChunkList,
 };
 
@@ -121,6 +124,7 @@ enum Shared {
     Images {
         table: RwLock<Shareable>,
         tags: TagSharing,
+        sources: Box<Sources>,
     },
 }
 
@@ -221,6 +225,10 @@ impl Content {
             shared: Shared::Images {
                 table: RwLock::default(),
                 tags: settings.tags,
+                sources: Box::new(Sources::new(Origin::new(
+                    settings.containerd.clone(),
+                    settings.policy.clone(),
+                ))),
             },
             facts: Arc::default(),
             missed: Missed::default(),
@@ -321,6 +329,7 @@ impl Content {
             Shared::Images {
                 table,
                 tags: TagSharing::On,
+                ..
             } => {
                 let table = table.read();
                 let id = table.tags.get(&format!("{registry}/{repository}:{tag}"))?;
@@ -339,7 +348,7 @@ impl Content {
     pub fn keys(&self) -> Vec<Key> {
         match &self.0.shared {
             Shared::All => Vec::new(),
-            Shared::Images { table, tags } => {
+            Shared::Images { table, tags, .. } => {
                 let table = table.read();
                 let digests = table.objects.keys().filter_map(digest_key);
                 let tags = table.tags.keys().filter(|_| *tags == TagSharing::On);
@@ -390,7 +399,7 @@ impl Content {
 
     /// Puts a new table in force and tells what it changes.
     fn replace(&self, new: Shareable) -> Difference {
-        let Shared::Images { table, tags } = &self.0.shared else {
+        let Shared::Images { table, tags, .. } = &self.0.shared else {
             return Difference::default();
         };
         let mut difference = Difference::default();

@@ -158,7 +158,7 @@ impl Fetcher {
         range: Option<ByteRange>,
     ) -> Fetched {
         let inner = &self.0;
-        if let Some(small) = inner.smalls.get(&want.digest) {
+        if let Some(small) = inner.smalls.get(want) {
             return Fetched::Small(small);
         }
         if method == Method::Head && want.kind == Kind::Blob {
@@ -171,7 +171,7 @@ impl Fetcher {
         }
         let turn = flight.turn().await;
         if turn.waited() {
-            if let Some(small) = inner.smalls.get(&want.digest) {
+            if let Some(small) = inner.smalls.get(want) {
                 return Fetched::Small(small);
             }
             if let Some(own) = inner.stored.open(&want.digest).await {

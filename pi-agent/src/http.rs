@@ -43,6 +43,8 @@ pub(crate) const ALTERNATES_FIELD: &str = "Piccolo-Alternates";
 pub(crate) const STATE_FIELD: &str = "Piccolo-State";
 /// Its value for such an object.
 pub(crate) const GROWING: &str = "growing";
+/// Its value in a 404 of an agent that has the object under another name, or as another kind.
+pub(crate) const WITHHELD: &str = "withheld";
 /// The reply field that says how many bytes of a growing object are there.
 pub(crate) const REACHED_FIELD: &str = "Piccolo-Reached";
 /// The reply field that says how many milliseconds ago the last of them came.

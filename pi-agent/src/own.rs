@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::{
     chunks::{CHUNK, ChunkDigest, end_of, next_of, start_of},
     content::{
-        ChunkList, Content, Growing, Object, Remote, Source,
+        Called, ChunkList, Content, Growing, Object, Recipient, Remote, Source,
         manifest::{MAX_MANIFEST, Manifest, ManifestError},
     },
     datapath::{
@@ -22,8 +22,8 @@ use crate::{
     digest::Digest,
     disk,
     http::{
-        ByteRange, Connection, GROWING, Kind, MAKER_FIELD, Method, REACHED_FIELD, Reply, Request,
-        SILENT_FIELD, STATE_FIELD, Span, Unsatisfiable,
+        ByteRange, Connection, GROWING, Kind, MAKER_FIELD, Method, ObjectRef, REACHED_FIELD, Reply,
+        Request, SILENT_FIELD, STATE_FIELD, Span, Unsatisfiable,
     },
 };
 
@@ -119,6 +119,27 @@ pub(crate) async fn open(content: &Content, digest: &Digest, unreadable: &Spell)
     }
 }
 
+/// Whether an object of this node may be given to `recipient` under the name of the request. Manifests belong to
+/// repositories; blobs are the same in all of them, and who asks for one knows a manifest that names it.
+pub(crate) async fn is_named(
+    content: &Content,
+    asked: &ObjectRef,
+    found: &Object,
+    recipient: Recipient,
+) -> bool {
+    let is_manifest = asked.kind == Kind::Manifest
+        || found.media_type.is_some()
+        || content.is_manifest(&found.digest);
+    if !is_manifest || !asked.is_named_by_digest() {
+        return true;
+    }
+    let called = Called {
+        registry: asked.registry.as_deref(),
+        repository: &asked.repository,
+    };
+    content.is_named(&found.digest, called, recipient).await
+}
+
 /// Adds what every reply with an object has to its head.
 pub(crate) fn describe(reply: Reply, digest: &Digest, media_type: Option<&str>) -> Reply {
     reply
@@ -136,7 +157,7 @@ pub(crate) async fn prepare(
 ) -> Result<Prepared, Unfit> {
     let (span, partial) = part(request, object.size)?;
     let media_type = match kind {
-        Kind::Blob => None,
+        Kind::Blob => object.media_type.clone(),
         Kind::Manifest => match &object.media_type {
             Some(media_type) => Some(media_type.clone()),
             None => Some(sniff(&object.source, object.size).await?),

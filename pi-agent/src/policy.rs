@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use wildmatch::WildMatchPattern;
 
-use crate::registry::canonical;
+use crate::registry::{canonical, host_and_port};
 
 /// `registry` for all of its repositories, or `registry/repository`; `*` stands for any
 /// characters, separators too.
@@ -27,6 +27,8 @@ pub struct PatternError;
 pub struct Policy {
     allow: Box<[Pattern]>,
     deny: Box<[Pattern]>,
+    /// The same, whatever the port.
+    deny_hosts: Box<[Pattern]>,
 }
 
 impl Policy {
@@ -34,6 +36,7 @@ impl Policy {
     pub fn new(allow: Vec<Pattern>, deny: Vec<Pattern>) -> Self {
         Self {
             allow: allow.into(),
+            deny_hosts: deny.iter().map(Pattern::without_port).collect(),
             deny: deny.into(),
         }
     }
@@ -48,18 +51,43 @@ impl Policy {
     /// Names are compared as they are resolved: hosts have no case, and a registry has one name. With
     /// a star in its registry a pattern may also cover the name as it is written, as `*:443` does.
     pub fn shares(&self, registry: &str, repository: &str) -> bool {
-        let names = [canonical(registry), registry.to_ascii_lowercase()];
-        let repository = repository.to_ascii_lowercase();
-        let covers = |pattern: &Pattern| {
-            let mut names = names.iter();
-            names.any(|registry| pattern.matches(registry, &repository))
-        };
-        let any = |list: &[Pattern]| list.iter().any(covers);
-        (self.allow.is_empty() || any(&self.allow)) && !any(&self.deny)
+        let is_listed = |list: &[Pattern]| is_listed(list, registry, repository);
+        (self.allow.is_empty() || is_listed(&self.allow)) && !is_listed(&self.deny)
+    }
+
+    /// Whether a repository is shared of which the registry's port is not known: a pattern that denies it at
+    /// some port denies it.
+    pub fn shares_at_any_port(&self, host: &str, repository: &str) -> bool {
+        self.shares(host, repository) && !is_listed(&self.deny_hosts, host, repository)
     }
 }
 
+/// Whether a pattern covers the repository.
+fn is_listed(list: &[Pattern], registry: &str, repository: &str) -> bool {
+    let names = [canonical(registry), registry.to_ascii_lowercase()];
+    let repository = repository.to_ascii_lowercase();
+    let covers = |pattern: &Pattern| {
+        let mut names = names.iter();
+        names.any(|registry| pattern.matches(registry, &repository))
+    };
+    list.iter().any(covers)
+}
+
 impl Pattern {
+    fn new(text: &str) -> Self {
+        Self {
+            stars: Stars::new(text),
+            text: text.into(),
+        }
+    }
+
+    /// The pattern of the same registry at any port.
+    fn without_port(&self) -> Self {
+        let (registry, path) = split(&self.text);
+        let (host, _) = host_and_port(registry);
+        Self::new(&format!("{host}{path}"))
+    }
+
     fn matches(&self, registry: &str, repository: &str) -> bool {
         if self.text.contains('/') {
             self.stars.matches(&format!("{registry}/{repository}"))
@@ -79,20 +107,18 @@ impl FromStr for Pattern {
             return Err(PatternError);
         }
         let text = trimmed.trim_end_matches('/').to_ascii_lowercase();
-        let (registry, rest) = match text.find('/') {
-            Some(at) => text.split_at(at),
-            None => (text.as_str(), ""),
-        };
-        let text = if registry.contains('*') {
-            text
+        let (registry, rest) = split(&text);
+        Ok(if registry.contains('*') {
+            Self::new(&text)
         } else {
-            canonical(registry) + rest
-        };
-        Ok(Self {
-            stars: Stars::new(&text),
-            text: text.into(),
+            Self::new(&(canonical(registry) + rest))
         })
     }
+}
+
+/// A pattern's registry, and the rest of it.
+fn split(text: &str) -> (&str, &str) {
+    text.split_at(text.find('/').unwrap_or(text.len()))
 }
 
 impl fmt::Display for Pattern {
@@ -134,6 +160,26 @@ mod tests {
             assert!(!check(&[], &[pattern], name), "{pattern} and {name}");
             assert!(check(&[pattern], &[], name), "{pattern} and {name}");
         }
+    }
+
+    #[test]
+    fn what_is_denied_at_one_port_is_denied_where_the_port_is_not_known() {
+        let check = |deny: &str, name: &str| {
+            let policy = Policy::new(vec![], vec![deny.parse().unwrap()]);
+            let (host, repository) = name.split_once('/').unwrap();
+            policy.shares_at_any_port(host, repository)
+        };
+        for (deny, name) in [
+            ("reg.test:5000/secret/*", "reg.test/secret/y"),
+            ("reg.test:5000", "reg.test/a"),
+            ("reg.test/a", "reg.test/a"),
+            ("*:5000/secret/*", "reg.test/secret/y"),
+            ("[2001:db8::1]:5000/a", "2001:db8::1/a"),
+        ] {
+            assert!(!check(deny, name), "{deny} and {name}");
+        }
+        assert!(check("reg.test:5000/secret/*", "reg.test/public/y"));
+        assert!(check("reg.test:5000/secret/*", "other.test/secret/y"));
     }
 
     #[test]

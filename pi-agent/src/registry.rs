@@ -85,7 +85,7 @@ fn is_loopback(registry: &str) -> bool {
 }
 
 /// The host of a registry's name, with its brackets, and its port.
-fn host_and_port(registry: &str) -> (&str, Option<&str>) {
+pub(crate) fn host_and_port(registry: &str) -> (&str, Option<&str>) {
     match registry.rsplit_once(':') {
         Some((host, port))
             if !port.ends_with(']') && (!host.contains(':') || host.ends_with(']')) =>
@@ -127,6 +127,14 @@ pub(crate) fn canonical(registry: &str) -> String {
     }
 }
 
+/// The same without a port, as containerd's labels name the registry that content came from.
+pub(crate) fn canonical_host(registry: &str) -> String {
+    let mut name = canonical(registry);
+    let host = host_and_port(&name).0.len();
+    name.truncate(host);
+    name
+}
+
 /// Whether a URL has a host and, if any, a port that there is: a number too large is no error elsewhere.
 pub(crate) fn names_host(uri: &http::Uri) -> bool {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
@@ -161,7 +169,7 @@ impl FromStr for RegistryUrl {
 
 #[cfg(test)]
 mod tests {
-    use super::{RegistryName, RegistryUrl, canonical};
+    use super::{RegistryName, RegistryUrl, canonical, canonical_host};
 
     #[test]
     fn a_registry_has_one_name() {
@@ -179,6 +187,17 @@ mod tests {
         ] {
             assert_eq!(canonical(name), one, "{name}");
             assert_eq!(canonical(one), one);
+        }
+        // Go's `Hostname` leaves the brackets out.
+        for (name, host) in [
+            ("REG.test:5000", "reg.test"),
+            ("reg.test", "reg.test"),
+            ("registry-1.docker.io:443", "docker.io"),
+            ("[2001:DB8:0::1]:5000", "[2001:db8::1]"),
+            ("2001:db8::1", "[2001:db8::1]"),
+            ("192.0.2.1:5000", "192.0.2.1"),
+        ] {
+            assert_eq!(canonical_host(name), host, "{name}");
         }
     }
 

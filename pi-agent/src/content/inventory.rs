@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::{
     id::Id,
     manifest::{Manifest, Role},
+    named::Repository,
 };
 use crate::{containerd::Image, policy::Policy, reference::Reference};
 
@@ -50,6 +51,8 @@ pub(crate) struct Shareable {
     pub(crate) objects: HashMap<Id, Entry>,
     /// Full tag names, where tags are shared.
     pub(crate) tags: HashMap<String, Id>,
+    /// Which repositories the images name for a manifest, also those that are not shared.
+    pub(crate) names: HashMap<Id, Vec<Arc<Repository>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,7 @@ struct Root {
     media_type: String,
     shared: bool,
     tag: Option<String>,
+    repository: Option<Arc<Repository>>,
 }
 
 #[derive(Debug)]
@@ -153,6 +157,8 @@ impl Inventory {
             media_type: image.media_type,
             shared,
             tag: reference.as_ref().and_then(Reference::tag_key),
+            repository: reference
+                .map(|r| Arc::new(Repository::of_image(&r.registry, &r.repository))),
         };
         // From now on the image record keeps the blob shared, not the commit.
         self.fresh.remove(&root.target);
@@ -230,7 +236,49 @@ impl Inventory {
             .filter(|root| root.shared && objects.contains_key(&root.target))
             .filter_map(|root| Some((root.tag.clone()?, root.target.clone())))
             .collect();
-        (Shareable { objects, tags }, walk.wanted)
+        let names = self.names();
+        let table = Shareable {
+            objects,
+            tags,
+            names,
+        };
+        (table, walk.wanted)
+    }
+
+    /// The repositories of all manifests that are reached from an image.
+    fn names(&self) -> HashMap<Id, Vec<Arc<Repository>>> {
+        let mut names = HashMap::new();
+        let roots = self.images.values();
+        let named = roots.filter_map(|root| Some((&root.target, root.repository.as_ref()?)));
+        for (target, repository) in named {
+            self.name(target, repository, MAX_DEPTH, &mut names);
+        }
+        names
+    }
+
+    fn name(
+        &self,
+        id: &Id,
+        repository: &Arc<Repository>,
+        depth: u32,
+        names: &mut HashMap<Id, Vec<Arc<Repository>>>,
+    ) {
+        if !self.present.contains_key(id) {
+            return;
+        }
+        let known = names.entry(id.clone()).or_default();
+        if known.contains(repository) {
+            return;
+        }
+        known.push(Arc::clone(repository));
+        let Some(Node::Manifest { children, .. }) = self.manifests.get(id) else {
+            return;
+        };
+        for child in children.iter().filter(|child| child.role == Role::Manifest) {
+            if depth > 0 {
+                self.name(&child.id, repository, depth - 1, names);
+            }
+        }
     }
 
     fn visit(&self, id: &Id, role: Role, said: &str, depth: u32, walk: &mut Walk) {

@@ -128,6 +128,10 @@ impl Manifest {
     /// # Errors
     /// When the bytes are none.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        // Layers are told apart by their first byte.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(ManifestError::Shape);
+        }
         // Go's decoder takes bytes that are no UTF-8 as well, which mostly stand in annotations.
         let text = String::from_utf8_lossy(bytes);
         let Object(raw): Object<Raw> = serde_json::from_str(&text).map_err(ManifestError::Json)?;

@@ -4,7 +4,8 @@ use piccolo_api::Holder;
 
 use super::{
     ALTERNATES_FIELD, CHUNKS, CHUNKS_FIELD, ContentRange, GROWING, MAKER_FIELD, MAX_FIELDS,
-    REACHED_FIELD, STATE_FIELD, STRIPES_FIELD, has_token, is_framing, number, stripes, text,
+    REACHED_FIELD, STATE_FIELD, STRIPES_FIELD, WITHHELD, has_token, is_framing, number, stripes,
+    text,
 };
 
 /// Most alternates that are used of one response.
@@ -29,6 +30,8 @@ pub struct Response {
     pub keep_alive: bool,
     /// Whether the peer is still getting the object itself.
     pub growing: bool,
+    /// Whether the peer has the object, and does not give it under that name, or as that kind.
+    pub withheld: bool,
     /// Bytes of a growing object that the peer has.
     pub reached: Option<u64>,
     /// Whether the digest of each chunk stands before its bytes.
@@ -77,6 +80,7 @@ impl Response {
             encoded: false,
             keep_alive: head.version == Some(1),
             growing: false,
+            withheld: false,
             reached: None,
             chunks: false,
             every: 1,
@@ -131,6 +135,7 @@ impl Response {
     fn take_own(&mut self, name: &str, value: &str) -> bool {
         if name.eq_ignore_ascii_case(STATE_FIELD) {
             self.growing = value.eq_ignore_ascii_case(GROWING);
+            self.withheld = value.eq_ignore_ascii_case(WITHHELD);
         } else if name.eq_ignore_ascii_case(REACHED_FIELD) {
             self.reached = number(value);
         } else if name.eq_ignore_ascii_case(CHUNKS_FIELD) {

@@ -88,6 +88,14 @@ impl Target {
     }
 }
 
+impl ObjectRef {
+    /// Whether the object may be an image's manifest, which belongs to a repository. A tag is given by who
+    /// says what it stands for under that name.
+    pub(crate) fn is_named_by_digest(&self) -> bool {
+        matches!(self.reference, Reference::Digest(_))
+    }
+}
+
 impl Kind {
     /// The path segment that stands for it, which also names it in metrics and spans.
     pub fn segment(self) -> &'static str {

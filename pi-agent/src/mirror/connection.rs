@@ -5,7 +5,7 @@ use tracing::debug;
 
 use super::{Inner, count::MirrorOutcome};
 use crate::{
-    content::Object,
+    content::{Object, Recipient},
     datapath::{Pace, Receiver},
     digest::Digest,
     fetch::{Delivery, Fetched, Small, Transfer, Want},
@@ -80,8 +80,10 @@ impl Service for ContainerdSession<'_> {
             return self.miss(object.kind, request, connection).await;
         };
         match own::open(&self.mirror.content, &digest, &self.mirror.unreadable).await {
-            Some(own) => self.own(object, own, request, connection).await,
-            None => self.fetch(object, &digest, request, connection).await,
+            Some(own) if self.is_named(object, &own).await => {
+                self.own(object, own, request, connection).await
+            }
+            Some(_) | None => self.fetch(object, &digest, request, connection).await,
         }
     }
 }
@@ -103,6 +105,11 @@ impl ContainerdSession<'_> {
                 tags.resolve(&name, own).await
             }
         }
+    }
+
+    /// Whether an object of this node belongs to the name that it is asked for under.
+    async fn is_named(&self, object: &ObjectRef, own: &Object) -> bool {
+        own::is_named(&self.mirror.content, object, own, Recipient::Containerd).await
     }
 
     /// Replies with an object of this node.
@@ -199,7 +206,9 @@ impl ContainerdSession<'_> {
         let want = want(object, digest);
         let fetcher = &self.mirror.fetcher;
         match fetcher.fetch(&want, request.method, request.range).await {
-            Fetched::Own(own) => self.own(object, own, request, connection).await,
+            Fetched::Own(own) if self.is_named(object, &own).await => {
+                self.own(object, own, request, connection).await
+            }
             Fetched::Small(small) => self.small(&want, &small, request, connection).await,
             Fetched::Large(transfer) => {
                 self.large(object.kind, digest, *transfer, request, connection)
@@ -214,7 +223,7 @@ impl ContainerdSession<'_> {
                 self.say(&head, connection).await
             }
             Fetched::Unsatisfiable(size) => self.range(object.kind, size, connection).await,
-            Fetched::Nowhere => {
+            Fetched::Own(_) | Fetched::Nowhere => {
                 self.mirror.content.missed(digest, request.range);
                 self.miss(object.kind, request, connection).await
             }
@@ -229,7 +238,7 @@ impl ContainerdSession<'_> {
         connection: Connection,
     ) -> Connection {
         let media_type = match want.kind {
-            Kind::Blob => None,
+            Kind::Blob => small.media_type(),
             Kind::Manifest => match small.media_type() {
                 Some(media_type) => Some(media_type),
                 None => return self.miss(want.kind, request, connection).await,

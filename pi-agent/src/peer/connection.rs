@@ -9,11 +9,11 @@ use tracing::debug;
 use super::{Inner, count::UploadOutcome, rack, unknown};
 use crate::{
     chunks::start_of,
-    content::{Object, Source},
+    content::{Object, Recipient, Source},
     digest::Digest,
     http::{
         ALTERNATES_FIELD, Answer, ByteRange, Connection, Kind, Method, ObjectRef, RackCall,
-        Reference, Reply, Request,
+        Reference, Reply, Request, STATE_FIELD, WITHHELD,
     },
     listen::{self, Accepted, Client, Refused, Service},
     own::{self, Prepared, Unfit},
@@ -50,6 +50,14 @@ struct PeerSession<'a> {
     remote: IpAddr,
     meter: Meter,
     client: Client<'a>,
+}
+
+/// Why an object is not given.
+enum Absent {
+    /// It is not here, or not shared.
+    Missing,
+    /// It is here, under another name or as another kind: the next one who asks may well get it.
+    Withheld,
 }
 
 impl Service for PeerSession<'_> {
@@ -102,22 +110,24 @@ impl Service for PeerSession<'_> {
         connection: Connection,
     ) -> Connection {
         match self.find(object, request).await {
-            Some(found) => self.give(object, found, request, connection).await,
-            None => {
-                self.missing(object, request.method.answer(), connection)
-                    .await
+            Ok(found) => self.give(object, found, request, connection).await,
+            Err(absent) => {
+                let answer = request.method.answer();
+                self.missing(object, absent, answer, connection).await
             }
         }
     }
 }
 
 impl PeerSession<'_> {
-    async fn find(&self, object: &ObjectRef, request: &Request) -> Option<Object> {
+    async fn find(&self, object: &ObjectRef, request: &Request) -> Result<Object, Absent> {
         let content = &self.server.content;
         let digest = match &object.reference {
             Reference::Digest(digest) => digest.clone(),
             Reference::Tag(tag) => {
-                content.resolve(object.registry.as_deref()?, &object.repository, tag)?
+                let registry = object.registry.as_deref().ok_or(Absent::Missing)?;
+                let digest = content.resolve(registry, &object.repository, tag);
+                digest.ok_or(Absent::Missing)?
             }
         };
         let found = if content.may_serve(&digest) {
@@ -126,9 +136,15 @@ impl PeerSession<'_> {
             None
         };
         match found {
-            Some(found) => Some(found),
-            None if object.kind == Kind::Blob => self.growing(&digest, request).await,
-            None => None,
+            Some(found) if own::is_named(content, object, &found, Recipient::Peer).await => {
+                Ok(found)
+            }
+            Some(_) => Err(Absent::Withheld),
+            None if object.kind == Kind::Blob => {
+                let growing = self.growing(&digest, request).await;
+                growing.ok_or(Absent::Missing)
+            }
+            None => Err(Absent::Missing),
         }
     }
 
@@ -161,12 +177,17 @@ impl PeerSession<'_> {
     async fn missing(
         &self,
         object: &ObjectRef,
+        absent: Absent,
         answer: Answer,
         connection: Connection,
     ) -> Connection {
         self.server.counts.request(UploadOutcome::Missing);
         let (code, text) = unknown(object.kind);
-        let bytes = Reply::new(404).error(code, text, answer, connection);
+        let reply = match absent {
+            Absent::Missing => Reply::new(404),
+            Absent::Withheld => Reply::new(404).field(STATE_FIELD, WITHHELD),
+        };
+        let bytes = reply.error(code, text, answer, connection);
         self.say(&bytes, connection).await
     }
 
@@ -192,7 +213,11 @@ impl PeerSession<'_> {
             }
             Err(error) => {
                 debug!(%digest, error = %daemon::telemetry::chain(&error), "not served");
-                self.missing(object, answer, connection).await
+                let absent = match error {
+                    Unfit::NotManifest(_) | Unfit::TooLong(_) => Absent::Withheld,
+                    Unfit::Range(..) | Unfit::Read(_) => Absent::Missing,
+                };
+                self.missing(object, absent, answer, connection).await
             }
         }
     }

@@ -325,5 +325,8 @@ pub(crate) fn blob_path(object: &[u8]) -> String {
 }
 
 pub(crate) fn manifest_path(object: &[u8]) -> String {
-    format!("/v2/lib/a/manifests/{}?ns=registry.test", digest(object))
+    format!(
+        "/v2/lib/a/manifests/{}?ns=registry.test%3A5000",
+        digest(object)
+    )
 }

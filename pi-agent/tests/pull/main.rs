@@ -14,6 +14,7 @@ mod faults;
 mod feeder;
 mod full;
 mod joining;
+mod kinds;
 mod promised;
 mod ranges;
 mod serving;

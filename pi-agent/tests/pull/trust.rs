@@ -41,14 +41,15 @@ async fn who_lies_often_is_trusted_in_nothing() {
     assert!(bed.fetcher.quarantines().iter().any(|q| q.digest.is_none()));
 }
 
-/// However much may be verified in memory, a manifest has at most 4 MiB.
+/// However much may be verified in memory, a manifest has at most 4 MiB. The digest may be that of a layer,
+/// whose holder is to blame for nothing.
 #[tokio::test]
 async fn what_is_too_long_for_a_manifest_is_not_read() {
     let layer = object(9 << 20, 40);
-    let liar = Fake::start(Fault::None, &layer).await;
-    let bed = Bed::start(vec![liar.peer()]).await;
+    let peer = Fake::start(Fault::None, &layer).await;
+    let bed = Bed::start(vec![peer.peer()]).await;
     assert_eq!(bed.get(&manifest_path(&layer), "").await.status, 404);
-    assert_eq!(bed.known.kinds(), [FailureKind::Protocol]);
+    assert!(bed.known.kinds().is_empty(), "{:?}", bed.known.kinds());
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ fn a_slow_disk_does_not_hold_up_others() -> Result<()> {
     pull(node(&bed, 0)?, APP)?;
     let node = node(&bed, 0)?;
     let agent = node.agent.as_ref().context("the node has no agent")?;
-    let path = |kind: &str, digest: &str| format!("/v2/lib/app/{kind}/{digest}?ns=x");
+    let path = |kind: &str, digest: &str| format!("/v2/lib/app/{kind}/{digest}?ns=registry.test");
     let manifest = path("manifests", &image.root.digest);
     let variant = image.variants.first().context("an image of no platform")?;
     let [slow, fast, ..] = variant.layers.as_slice() else {

@@ -37,6 +37,7 @@ pub(crate) fn accept(response: &Response, question: &Question<'_>) -> Result<Bod
     let &Question { want, ask, .. } = question;
     match response.status {
         200 | 206 => {}
+        404 if response.withheld => return Err(PeerError::Withheld),
         404 => return Err(PeerError::Missing),
         429 | 503 => return Err(PeerError::Busy(response.alternates.clone())),
         status => return Err(PeerError::Status(status)),

@@ -30,6 +30,9 @@ pub(crate) enum PeerError {
     /// It does not have the object.
     #[error("the peer does not have it")]
     Missing,
+    /// It has the object, and does not give it under that name, or as that kind.
+    #[error("the peer has it under another name, or as another kind")]
+    Withheld,
     /// It is busy.
     #[error("the peer is busy")]
     Busy(Vec<Holder>),
@@ -57,6 +60,11 @@ pub(crate) enum PeerError {
 }
 
 impl PeerError {
+    /// Whether the peer may well have the object: the request is mistaken in what it is, or in whose.
+    pub(crate) fn is_blameless(&self) -> bool {
+        matches!(self, Self::Withheld | Self::TooLong)
+    }
+
     /// The kind that is counted and reported to the server.
     pub(crate) fn kind(&self) -> FailureKind {
         match self {
@@ -68,7 +76,7 @@ impl PeerError {
             Self::Request(_)
             | Self::Head(HeadError::Closed | HeadError::Cut | HeadError::Read(_))
             | Self::Body(SourceError::Ended | SourceError::Read(_)) => FailureKind::Cut,
-            Self::Missing => FailureKind::Missing,
+            Self::Missing | Self::Withheld => FailureKind::Missing,
             Self::Busy(_) => FailureKind::Busy,
             Self::WrongBytes | Self::WrongChunk(_) => FailureKind::WrongBytes,
             Self::Head(HeadError::Parse(_) | HeadError::TooLong)

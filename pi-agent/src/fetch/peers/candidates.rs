@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use piccolo_api::{FailureKind, Holder};
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::{
     Peers,
@@ -229,6 +230,8 @@ impl Candidates {
             if error.is_unreachable() || error.kind() == FailureKind::WrongBytes {
                 self.peers.failed(peer, &self.digest, &error);
             }
+        } else if error.is_blameless() {
+            debug!(%peer, digest = %self.digest, %error, "a peer does not give it under this name");
         } else {
             self.peers.failed(peer, &self.digest, &error);
         }

@@ -7,7 +7,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::{content::manifest::Manifest, digest::Digest};
+use crate::{content::manifest::Manifest, digest::Digest, fetch::want::Want};
 
 /// How long they are kept.
 const KEPT_FOR: Duration = Duration::from_secs(30);
@@ -30,8 +30,27 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct CachedObjects {
     /// Objects with expiry times, soonest first.
-    objects: LruCache<Digest, (Small, Instant)>,
+    objects: LruCache<Held, (Small, Instant)>,
     bytes: usize,
+}
+
+/// What is kept, for the repository under whose name it was fetched: it may be a manifest, which is asked
+/// for as a blob as well.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Held {
+    digest: Digest,
+    registry: Option<String>,
+    repository: String,
+}
+
+impl From<&Want> for Held {
+    fn from(want: &Want) -> Self {
+        Self {
+            digest: want.digest.clone(),
+            registry: want.registry.clone(),
+            repository: want.repository.clone(),
+        }
+    }
 }
 
 impl Small {
@@ -42,6 +61,9 @@ impl Small {
 
     /// The media type of a manifest, `None` where it is none.
     pub(crate) fn media_type(&self) -> Option<String> {
+        if self.is_large() {
+            return None;
+        }
         let manifest = Manifest::parse(&self.bytes).ok()?;
         Some(manifest.media_type("").to_owned())
     }
@@ -70,23 +92,32 @@ impl Cache {
         self.table.lock().forget_oldest()
     }
 
-    pub(super) fn get(&self, digest: &Digest) -> Option<Small> {
+    pub(super) fn get(&self, want: &Want) -> Option<Small> {
         let mut table = self.table.lock();
         table.expire(Instant::now());
-        table.objects.peek(digest).map(|(small, _)| small.clone())
+        let held = table.objects.peek(&Held::from(want));
+        held.map(|(small, _)| small.clone())
     }
 
-    pub(super) fn put(&self, digest: &Digest, small: &Small) {
+    /// Whether it is kept, under any name.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        let mut table = self.table.lock();
+        table.expire(Instant::now());
+        table.objects.iter().any(|(held, _)| held.digest == *digest)
+    }
+
+    pub(super) fn put(&self, want: &Want, small: &Small) {
         let mut table = self.table.lock();
         let now = Instant::now();
         table.expire(now);
-        if table.objects.contains(digest) {
+        let held = Held::from(want);
+        if table.objects.contains(&held) {
             return;
         }
         while table.bytes + small.bytes.len() > self.most && table.forget_oldest() {}
         table.bytes += small.bytes.len();
         let end = now + KEPT_FOR;
-        table.objects.put(digest.clone(), (small.clone(), end));
+        table.objects.put(held, (small.clone(), end));
     }
 
     /// Forgets what was kept long enough.

@@ -89,8 +89,13 @@ impl Smalls {
     }
 
     /// One that was fetched just now.
-    pub(crate) fn get(&self, digest: &Digest) -> Option<Small> {
-        self.cache.get(digest).or_else(|| self.large.get(digest))
+    pub(crate) fn get(&self, want: &Want) -> Option<Small> {
+        self.cache.get(want).or_else(|| self.large.get(want))
+    }
+
+    /// Whether one was fetched just now, under any name.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        self.cache.has(digest) || self.large.has(digest)
     }
 
     /// Whether an object of `size` bytes may be verified in memory.
@@ -161,7 +166,7 @@ impl Smalls {
                     None => &self.cache,
                     Some(_) => &self.large,
                 };
-                cache.put(&want.digest, &small);
+                cache.put(want, &small);
                 Ok(small)
             }
             Err(error) => {
@@ -190,7 +195,7 @@ impl Smalls {
     async fn read(&self, want: &Want, mut upstream: Upstream) -> Result<Bytes, PeerError> {
         let total = match usize::try_from(upstream.body.total) {
             Ok(total) if self.has_room_for(upstream.body.total) => total,
-            _ => return Err(PeerError::TooLong),
+            _ => return Err(PeerError::Contradiction("too long for what it is")),
         };
         let mut floor = upstream.floor();
         let link = &mut upstream.link;

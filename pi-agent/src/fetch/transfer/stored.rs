@@ -37,7 +37,7 @@ impl Stored {
 
     /// Whether the object is there.
     pub(crate) async fn has(&self, digest: &Digest) -> bool {
-        self.smalls.get(digest).is_some() || self.open(digest).await.is_some()
+        self.smalls.has(digest) || self.open(digest).await.is_some()
     }
 
     /// The object, if containerd has stored it.

@@ -83,7 +83,8 @@ fn check(release: Release, arguments: &[&str]) -> Result<()> {
         let digest = &image.root.digest;
         let told = |line: &&str| line.contains("WARN") && line.contains(digest.as_str());
         ensure!(log.lines().filter(told).count() == 1, "{name}: {log}");
-        let path = format!("/v2/lib/x/manifests/{digest}?ns=registry.test");
+        let (repository, _) = name.split_once(':').context("no tag")?;
+        let path = format!("/v2/{repository}/manifests/{digest}?ns=registry.test");
         ensure!(agent(first)?.mirror(&path)?.status == 404, "{name}");
         let layer = &image.variants.first().context("no platform")?.layers[0];
         ensure!(

@@ -5,6 +5,7 @@ mod archive;
 mod broken;
 mod damaged;
 mod grpc;
+mod named;
 mod operator;
 mod tags;
 
@@ -87,7 +88,7 @@ fn comes_and_goes(release: Release) -> Result<()> {
     for blob in image.native_blobs() {
         wait_shared(&bed, &blob.digest)?;
     }
-    let blob = |digest: &str| format!("/v2/lib/x/blobs/{digest}?ns=registry.test");
+    let blob = |digest: &str| format!("/v2/lib/secret/blobs/{digest}?ns=registry.test");
     for denied in secret.native_blobs() {
         assert_eq!(holders(&bed, &denied.digest)?, 0, "on the deny list");
         assert_eq!(peer_status(node, &blob(&denied.digest))?, 404);
@@ -113,7 +114,10 @@ fn comes_and_goes(release: Release) -> Result<()> {
         wait_shared(&bed, digest)?;
     }
     assert_eq!(holders(&bed, &archive.missing)?, 0);
-    let path = format!("/v2/lib/artifact/manifests/{}?ns=r", archive.manifest);
+    let path = format!(
+        "/v2/lib/artifact/manifests/{}?ns=registry.test",
+        archive.manifest
+    );
     let manifest = agent(node)?.mirror(&path)?;
     assert_eq!((manifest.status, manifest.body.len()), (200, 4 << 20));
     assert_eq!(manifest.header("content-type"), Some(archive::MEDIA_TYPE));
@@ -153,7 +157,7 @@ fn stays_while_containerd_is_away(release: Release) -> Result<()> {
     };
     bed.nodes[0].containerd.stop()?;
     containerd(&bed, false)?;
-    let path = format!("/v2/{}/blobs/{}?ns=r", "lib/app", image.root.digest);
+    let path = format!("/v2/lib/app/blobs/{}?ns=registry.test", image.root.digest);
     assert_eq!(peer_status(node(&bed, 0)?, &path)?, 200, "it has it still");
     assert_eq!(holders(&bed, &image.root.digest)?, 1);
 
