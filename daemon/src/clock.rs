@@ -52,6 +52,13 @@ impl Clock {
             now.fetch_add(millis(by), Ordering::Relaxed);
         }
     }
+
+    /// Moves a manual clock back; the system clock ignores it.
+    pub fn set_back(&self, by: Duration) {
+        if let ClockSource::Manual(now) = &self.0 {
+            now.fetch_sub(millis(by), Ordering::Relaxed);
+        }
+    }
 }
 
 /// A duration in milliseconds, comparable with [`Clock::now_ms`].

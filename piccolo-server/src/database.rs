@@ -60,7 +60,7 @@ impl Known {
         let nodes = Arc::new(Nodes::new(common.node_timeout, common.caps));
         let spaces = Arc::new(Spaces::default());
         spaces.add(store.spaces().await?);
-        nodes.merge(&store.nodes().await?);
+        nodes.merge(&store.nodes().await?, common.clock.now_ms());
         Ok(Self {
             store,
             nodes,

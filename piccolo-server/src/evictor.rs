@@ -2,7 +2,8 @@
 //! long.
 //!
 //! One instance at a time does it, under a lease in the database. It waits for a full timeout after
-//! its own start, and after the process was suspended, because keepalives could not arrive before.
+//! its own start, and after the process was suspended or its clock was set, because keepalives could not
+//! arrive before.
 //! It also waits after a database outage: other instances may have keepalives that they have yet to
 //! write.
 
@@ -97,7 +98,8 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
             () = tokio::time::sleep(every) => {}
         }
         let now = evictor.clock.now_ms();
-        if now - last_round > timeout {
+        // The process was halted, or the clock was set.
+        if now < last_round || now - last_round > timeout {
             not_before = now.saturating_add(timeout);
         }
         last_round = now;

@@ -147,6 +147,7 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
             }
         }
         let now = flusher.clock.now_ms();
+        forgot = forgot.min(now);
         if now.saturating_sub(forgot) >= ALL_MS.min(as_ms(flusher.timeout)) {
             forgot = now;
             flusher.forget(now);
@@ -167,6 +168,9 @@ impl Flusher {
         } else {
             self.read(read, now).await?
         };
+        if self.nodes.settle(now) {
+            self.rewind(now).await?;
+        }
         let timeout = as_ms(self.timeout);
         let lazy = if last { 0 } else { timeout / LAZINESS };
         let seen = self.nodes.take_unwritten(lazy);
@@ -183,19 +187,41 @@ impl Flusher {
         Ok(read)
     }
 
+    /// Takes back the times that the database has of a clock that was ahead, which no later keepalive would
+    /// replace.
+    async fn rewind(&self, now: i64) -> Result<(), StoreError> {
+        let stamp = Stamp {
+            at: now,
+            writer: self.writer,
+        };
+        let nodes = self.store.rewind(self.nodes.latest(now), stamp).await?;
+        self.nodes.rewound(now);
+        if nodes > 0 {
+            warn!(
+                database = &*self.name,
+                nodes, "the clock of an instance was ahead: its times were taken back"
+            );
+        }
+        Ok(())
+    }
+
     /// Reads what other instances wrote since `read`.
     async fn read(&self, mut read: Read, now: i64) -> Result<Read, StoreError> {
+        // The clock was set back.
+        if now < read.since.saturating_sub(SLACK_MS) {
+            read.all = i64::MIN;
+        }
         let begun = Instant::now();
         let known = self.spaces.known();
         self.spaces.replace(&known, self.store.spaces().await?);
         let others_wrote = if now.saturating_sub(read.all) < ALL_MS {
             let since = read.since.saturating_sub(SLACK_MS);
             let rows = self.store.nodes_of_others(since, self.writer).await?;
-            self.nodes.merge(&rows);
+            self.nodes.merge(&rows, now);
             !rows.is_empty()
         } else {
             read.all = now;
-            self.nodes.merge(&self.store.nodes().await?)
+            self.nodes.merge(&self.store.nodes().await?, now)
         };
         if others_wrote {
             self.holders.invalidate();

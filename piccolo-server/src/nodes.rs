@@ -20,7 +20,7 @@ use daemon::{clock::as_ms, metric::Metric};
 use metrics::counter;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use self::{accusers::Accusers, sources::Sources};
+use self::{accusers::Accusers, node::Present, sources::Sources};
 pub(crate) use self::{
     node::Node,
     sources::{Admission, CapError, Caps, Plan},
@@ -127,6 +127,19 @@ impl Nodes {
         now.saturating_sub(self.timeout)
     }
 
+    /// The latest time that a right clock may say at `now`: those of instances may differ by as much as a
+    /// node may be silent.
+    pub(crate) fn latest(&self, now: i64) -> i64 {
+        now.saturating_add(self.timeout)
+    }
+
+    fn present(&self, now: i64) -> Present {
+        Present {
+            now,
+            latest: self.latest(now),
+        }
+    }
+
     /// A keepalive at `now`. It is noted for a node that is alive; for another one the store has to
     /// be asked first.
     pub(crate) fn alive(
@@ -139,7 +152,7 @@ impl Nodes {
         let view = self.view(now);
         match view.alive(key) {
             Some(node) => {
-                node.seen(now);
+                node.seen(self.present(now));
                 if node.source().is_none() {
                     node.belongs_to(source, key.space, &self.sources);
                 }
@@ -214,7 +227,7 @@ impl Nodes {
         let mut accusers = self.accusers.lock();
         let enough = accusers.add(node, by, now, accused.heard());
         if enough {
-            accused.broken(now);
+            accused.broken(self.present(now));
             counter!(TAKEN_OUT).increment(1);
         }
         enough
@@ -225,7 +238,7 @@ impl Nodes {
     pub(crate) fn stored(&self, key: NodeKey, stored: &Stored) -> bool {
         let was_alive = self.is_fresh(key, self.alive_since(stored.at));
         let store = |node: &Node| {
-            let is_known = node.stored(stored, &self.sources);
+            let is_known = node.stored(stored, self.present(stored.at), &self.sources);
             if let Some(source) = stored.source {
                 node.belongs_to(source, key.space, &self.sources);
             }
@@ -235,12 +248,34 @@ impl Nodes {
     }
 
     /// Merges the database's rows. Returns whether other instances wrote some of them.
-    pub(crate) fn merge(&self, rows: &[NodeRow]) -> bool {
+    pub(crate) fn merge(&self, rows: &[NodeRow], now: i64) -> bool {
+        let present = self.present(now);
         let mut news = false;
         for row in rows {
-            news |= self.with(row.key, |node| node.merge(row, &self.sources));
+            news |= self.with(row.key, |node| node.merge(row, present, &self.sources));
         }
         news
+    }
+
+    /// Takes back times of a clock that was ahead. Returns whether the database has some.
+    pub(crate) fn settle(&self, now: i64) -> bool {
+        let present = self.present(now);
+        let mut is_ahead = false;
+        #[expect(clippy::iter_over_hash_type, reason = "no node depends on another")]
+        for node in self.table.read().slots.values() {
+            node.settle(present);
+            is_ahead |= node.is_ahead(present);
+        }
+        is_ahead
+    }
+
+    /// The database has no time of the future any more, as of `now`.
+    pub(crate) fn rewound(&self, now: i64) {
+        let present = self.present(now);
+        #[expect(clippy::iter_over_hash_type, reason = "no node depends on another")]
+        for node in self.table.read().slots.values() {
+            node.rewound(present);
+        }
     }
 
     /// Keepalives and states to write: see [`Node::take_unwritten`].

@@ -3,6 +3,9 @@
 //! Instances learn of a node in different orders. The later one wins, from any instance; at the
 //! same moment, the state that takes the node out wins. So all instances and the database converge,
 //! and the larger number is the valid one.
+//!
+//! A time that lies further ahead than a node may be silent is none of a right clock: it counts as just
+//! before the moment at which it is found, and any later call is above it.
 
 use crate::store::NodeState;
 
@@ -17,6 +20,11 @@ impl Life {
     /// `at` in milliseconds since the Unix epoch.
     pub(super) fn new(at: i64, state: NodeState) -> Self {
         Self(at.max(0).cast_unsigned() << 2 | u64::from(state.byte()))
+    }
+
+    /// The same state at another moment.
+    pub(super) fn moved(self, at: i64) -> Self {
+        Self::new(at, self.state())
     }
 
     pub(super) fn from_number(number: u64) -> Self {

@@ -45,6 +45,14 @@ struct Set {
     source: Option<IpAddr>,
 }
 
+/// The present, and what of the future can be the present of an instance whose clock differs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Present {
+    pub(super) now: i64,
+    /// Later times are those of a clock that was ahead.
+    pub(super) latest: i64,
+}
+
 /// All of a node's slots.
 const FULL: u16 = u16::MAX;
 
@@ -55,43 +63,57 @@ impl Node {
     }
 
     /// A keepalive: it brings back a node that was reported broken, or had left.
-    pub(super) fn seen(&self, now: i64) {
-        self.learn(Life::new(now, NodeState::Up));
+    pub(super) fn seen(&self, present: Present) {
+        self.learn(Life::new(present.now, NodeState::Up), present);
     }
 
     /// Several peers reported that it does not deliver.
-    pub(super) fn broken(&self, now: i64) {
-        self.learn(Life::new(now, NodeState::Broken));
+    pub(super) fn broken(&self, present: Present) {
+        self.learn(Life::new(present.now, NodeState::Broken), present);
     }
 
     /// A change was stored. Returns whether it changed the set that was known here.
-    pub(super) fn stored(&self, stored: &Stored, sources: &Sources) -> bool {
-        self.learn(Life::new(stored.at, stored.state));
+    pub(super) fn stored(&self, stored: &Stored, present: Present, sources: &Sources) -> bool {
+        self.learn(Life::new(stored.at, stored.state), present);
         if let Some(written) = stored.written {
             let written = Life::new(written, stored.state);
-            self.learn(written);
-            self.rest.written.fetch_max(written.number(), Relaxed);
+            self.learn(written, present);
+            self.is_written(written, present);
         }
         self.put((stored.version, stored.held), sources) == stored.before
     }
 
     /// Merges the database's row. Returns whether the row is later than what this instance wrote,
     /// or has another set.
-    pub(super) fn merge(&self, row: &NodeRow, sources: &Sources) -> bool {
+    pub(super) fn merge(&self, row: &NodeRow, present: Present, sources: &Sources) -> bool {
         let life = Life::new(row.seen, row.state);
-        self.learn(life);
-        let before = self.rest.written.fetch_max(life.number(), Relaxed);
+        let before = self.is_written(life, present);
+        // A time of the future counts once, not each time that it is read.
+        if before != life {
+            self.learn(life, present);
+        }
         let known = self.put((row.version, row.held), sources);
-        before < life.number() || known != row.held
+        before < life || known != row.held
+    }
+
+    /// Whether the database has a time of the future.
+    pub(super) fn is_ahead(&self, present: Present) -> bool {
+        self.written().at() > present.latest
+    }
+
+    /// The database's times of the future were moved to just before `present`.
+    pub(super) fn rewound(&self, present: Present) {
+        let written = self.written();
+        if written.at() > present.latest {
+            let now = written.moved(present.now - 1);
+            self.rest.written.store(now.number(), Relaxed);
+        }
     }
 
     /// What to write to the database: a change of the state, or a keepalive that is `lazy`
     /// milliseconds newer than the database's. It counts as written from here on.
     pub(super) fn take_unwritten(&self, key: NodeKey, lazy: i64) -> Option<Seen> {
-        let (life, written) = (
-            self.life(),
-            Life::from_number(self.rest.written.load(Relaxed)),
-        );
+        let (life, written) = (self.life(), self.written());
         if life <= written
             || life.state() == written.state() && life.at() - written.at() < lazy.max(1)
         {
@@ -169,8 +191,36 @@ impl Node {
         Life::from_number(self.life.load(Relaxed))
     }
 
-    fn learn(&self, life: Life) {
-        self.life.fetch_max(life.number(), Relaxed);
+    /// Takes the later of two, where neither lies in the future.
+    fn learn(&self, life: Life, present: Present) {
+        let life = present.bound(life);
+        let later = |known| {
+            let known = present.bound(Life::from_number(known));
+            Some(known.max(life).number())
+        };
+        let _ = self.life.fetch_update(Relaxed, Relaxed, later);
+    }
+
+    fn written(&self) -> Life {
+        Life::from_number(self.rest.written.load(Relaxed))
+    }
+
+    /// The database has this: the later of two, unless that lies in the future. Returns what was known.
+    fn is_written(&self, life: Life, present: Present) -> Life {
+        let later = |known| {
+            let known = Life::from_number(known);
+            let is_ahead = known.at() > present.latest;
+            Some(if is_ahead { life } else { known.max(life) }.number())
+        };
+        let before = self.rest.written.fetch_update(Relaxed, Relaxed, later);
+        Life::from_number(before.unwrap_or_else(|known| known))
+    }
+
+    /// Takes times of the future back.
+    pub(super) fn settle(&self, present: Present) {
+        if self.life().at() > present.latest {
+            self.learn(Life::NONE, present);
+        }
     }
 
     fn set(&self) -> MutexGuard<'_, Set> {
@@ -189,5 +239,16 @@ impl Node {
         }
         set.version = version;
         std::mem::replace(&mut set.held, held)
+    }
+}
+
+impl Present {
+    /// A time of the future, as just before now.
+    fn bound(self, life: Life) -> Life {
+        if life.at() > self.latest {
+            life.moved(self.now - 1)
+        } else {
+            life
+        }
     }
 }

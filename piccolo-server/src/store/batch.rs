@@ -245,21 +245,24 @@ fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, taken: Tak
     let Some(row) = row else {
         return Some(now);
     };
+    // Clocks of instances may differ by as much as a node may be silent.
+    let latest = now.saturating_add(now.saturating_sub(taken.alive_since));
+    let seen = if row.seen > latest { now - 1 } else { row.seen };
     // A timestamp above the stored one, even if the clock that wrote it ran ahead.
     let since = match row.state {
-        NodeState::Up => row.seen,
-        NodeState::Left | NodeState::Broken => row.seen.saturating_add(1),
+        NodeState::Up => seen,
+        NodeState::Left | NodeState::Broken => seen.saturating_add(1),
     };
     match change.kind {
         // Keepalives still in flight are older than the node's leave.
-        ChangeKind::Leave => Some(now.max(row.seen.saturating_add(1))),
+        ChangeKind::Leave => Some(now.max(seen.saturating_add(1))),
         ChangeKind::Return => Some(now.max(since)),
         ChangeKind::Delta { .. } | ChangeKind::Replace(_) => {
             let same = applied.added.is_empty()
                 && applied.removed.is_empty()
                 && applied.version == row.version
                 && row.state == NodeState::Up
-                && row.seen >= taken.alive_since;
+                && (taken.alive_since..=latest).contains(&row.seen);
             (!same).then(|| now.max(since))
         }
     }

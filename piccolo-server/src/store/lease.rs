@@ -7,8 +7,11 @@ use crate::store::{
     statement::{Arg, Statement},
 };
 
+/// How far the clocks of instances may be apart.
+const AHEAD_MS: i64 = 120_000;
+
 /// Takes the lease `name` for `until.writer` until `until.at`, where it is free at `now` or its
-/// own already.
+/// own already. One that ends much later than it could is of a clock that was ahead.
 pub(super) async fn take<E: Engine>(
     engine: &E,
     name: &'static str,
@@ -34,10 +37,18 @@ async fn attempt<E: Engine>(
     .concat();
     let name = || Arg::Text(name.to_owned());
     work.execute(Statement::built(insert, [name()])).await?;
-    let update =
-        "UPDATE lease SET owner = ?, until = ? WHERE name = ? AND (owner = ? OR until < ?)";
+    let update = "UPDATE lease SET owner = ?, until = ? \
+        WHERE name = ? AND (owner = ? OR until < ? OR until > ?)";
     let owner = || Arg::Int(until.writer.0);
-    let args = [owner(), until.at.into(), name(), owner(), now.into()];
+    let latest = until.at.max(now).saturating_add(AHEAD_MS);
+    let args = [
+        owner(),
+        until.at.into(),
+        name(),
+        owner(),
+        now.into(),
+        latest.into(),
+    ];
     let taken = work.execute(Statement::fixed(update, args)).await?;
     work.commit().await?;
     Ok(taken > 0)

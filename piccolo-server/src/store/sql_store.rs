@@ -106,6 +106,10 @@ impl<E: Engine> Store for SqlStore<E> {
         Box::pin(nodes::touch(&self.engine, seen, stamp))
     }
 
+    fn rewind(&self, latest: i64, stamp: Stamp) -> Reply<'_, u64> {
+        Box::pin(nodes::rewind(&self.engine, latest, stamp))
+    }
+
     fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<ChangeOutcome>> {
         Box::pin(batch::write(&self.engine, changes, taken))
     }

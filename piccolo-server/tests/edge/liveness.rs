@@ -25,6 +25,7 @@ on_engines!(all:
     a_node_that_was_removed_is_asked_for_its_set,
     nodes_with_many_keys_are_removed_in_steps,
     who_has_not_the_lease_removes_nothing,
+    a_clock_that_was_ahead_keeps_no_dead_node,
 );
 
 const A: &str = "10.0.0.1:7787";
@@ -298,7 +299,10 @@ async fn who_has_not_the_lease_removes_nothing(engine: Engine) {
     let (one, _other, database) = two(engine, &["--node-timeout", "1s"]).await;
     one.advertise(A, &["k"]).await;
     // As an instance would that neither of the two is.
-    database.query("INSERT INTO lease (name, owner, until) VALUES ('evict', 99, 4000000000000000)");
+    let until = (NOW + Duration::from_mins(1)).as_millis();
+    database.query(&format!(
+        "INSERT INTO lease (name, owner, until) VALUES ('evict', 99, {until})"
+    ));
     for _ in 0..60 {
         one.clock.advance(Duration::from_millis(150));
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -307,6 +311,46 @@ async fn who_has_not_the_lease_removes_nothing(engine: Engine) {
     database.query("UPDATE lease SET until = 0");
     eventually("the node is removed", async || {
         one.clock.advance(Duration::from_millis(150));
+        database.count("node") == 0
+    })
+    .await;
+}
+
+/// For an hour all instances said that it was an hour later.
+async fn a_clock_that_was_ahead_keeps_no_dead_node(engine: Engine) {
+    let flags = ["--node-timeout", "2s", "--find-cache-ttl", "0"];
+    let (one, other, database) = two(engine, &flags).await;
+    let clock = &one.clock;
+    one.advertise(A, &["k"]).await;
+    clock.advance(Duration::from_hours(1));
+    keepalive(&one, A, json!({})).await;
+    let is_found = async || finds(&other).await;
+    eventually("the other instance knows the node", is_found).await;
+    database.query("DELETE FROM lease");
+    let until = (NOW + Duration::from_hours(1)).as_millis();
+    database.query(&format!(
+        "INSERT INTO lease (name, owner, until) VALUES ('evict', 99, {until})"
+    ));
+
+    // The clock is put right, and the node lives on.
+    clock.set_back(Duration::from_hours(1));
+    for _ in 0..3 {
+        keepalive(&one, A, json!({})).await;
+        assert!(finds(&one).await);
+        eventually("the other instance hears of it", is_found).await;
+        clock.advance(Duration::from_secs(1));
+    }
+    let is_gone = async || {
+        clock.advance(Duration::from_millis(100));
+        !finds(&one).await && !finds(&other).await
+    };
+    eventually("the dead node is handed out no more", is_gone).await;
+    let url = database.url();
+    let again = ["--database", &url, "--node-timeout", "2s"];
+    let third = Server::start_at(&again, clock.clone()).await;
+    assert!(!finds(&third).await, "a restart brings it back");
+    eventually("the dead node is removed", async || {
+        clock.advance(Duration::from_millis(100));
         database.count("node") == 0
     })
     .await;
