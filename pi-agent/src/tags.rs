@@ -7,6 +7,7 @@
 
 mod ask;
 mod challenge;
+mod outside;
 mod trust;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};

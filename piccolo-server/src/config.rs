@@ -12,9 +12,11 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use daemon::settings::{self, SettingsError};
 
+use self::database::GroupDatabaseParser;
+
 pub use self::{
     caps::Caps,
-    database::{Address, DatabaseError, GroupDatabase},
+    database::{Address, DatabaseError, DatabaseFile, DatabaseFileError, GroupDatabase},
     instance::{InstanceAddress, InstanceAddressError},
     swarm::{Look, Swarm, Switch},
     topology::{Color, Explain, Server, TopologyCommand, TopologySource},
@@ -65,9 +67,19 @@ pub struct Data {
         env = "PICCOLO_DATABASE",
         value_name = "[GROUP=]URL",
         value_delimiter = ' ',
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = GroupDatabaseParser
     )]
     pub database: Vec<GroupDatabase>,
+    /// A file with one database a line, as `--database` has them; `#` begins a comment. Other users of the
+    /// host see flags and their passwords in the list of processes, and not this file.
+    #[arg(
+        long,
+        env = "PICCOLO_DATABASE_FILE",
+        value_name = "FILE",
+        conflicts_with = "database"
+    )]
+    pub database_file: Option<DatabaseFile>,
     /// A read replica of the MySQL database of all groups, or of one with `GROUP=` before it; once
     /// for each. Finds are answered from replicas, and may then miss the last seconds.
     #[arg(
@@ -75,9 +87,18 @@ pub struct Data {
         env = "PICCOLO_REPLICA",
         value_name = "[GROUP=]URL",
         value_delimiter = ' ',
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = GroupDatabaseParser
     )]
     pub replica: Vec<GroupDatabase>,
+    /// A file with one read replica a line.
+    #[arg(
+        long,
+        env = "PICCOLO_REPLICA_FILE",
+        value_name = "FILE",
+        conflicts_with = "replica"
+    )]
+    pub replica_file: Option<DatabaseFile>,
     /// Connections to each MySQL server, at most.
     #[arg(
         long,
@@ -216,14 +237,25 @@ fn in_full(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 impl Data {
     /// The databases to open: those that were named, or the SQLite file.
     pub fn databases(&self) -> Vec<GroupDatabase> {
-        if self.database.is_empty() {
+        let named = self
+            .database_file
+            .as_ref()
+            .map_or(&*self.database, DatabaseFile::databases);
+        if named.is_empty() {
             let file = self.state_dir.join("piccolo.sqlite");
             return vec![GroupDatabase {
                 group: None,
                 address: Address::Sqlite(file),
             }];
         }
-        self.database.clone()
+        named.to_vec()
+    }
+
+    /// The read replicas that were named.
+    pub fn replicas(&self) -> &[GroupDatabase] {
+        self.replica_file
+            .as_ref()
+            .map_or(&self.replica, DatabaseFile::databases)
     }
 }
 

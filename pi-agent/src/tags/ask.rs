@@ -1,21 +1,28 @@
 //! Asking for a tag's digest with a HEAD.
 
-use std::{error::Error, io, path::Path, time::Duration};
+use std::{error::Error, io, net::IpAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, Error as ClientError, connect::HttpConnector},
+    client::legacy::{
+        Client, Error as ClientError,
+        connect::{Connect, HttpConnector, dns::GaiResolver},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use piccolo_api::Holder;
 use serde::Deserialize;
 use tracing::debug;
 
-use super::{challenge::Challenge, trust};
+use super::{
+    challenge::Challenge,
+    outside::{Outside, is_outside},
+    trust,
+};
 use crate::{
     digest::Digest,
     http::{MIRRORED_FIELD, encode_query},
@@ -47,31 +54,36 @@ pub(super) enum Answer {
     Away,
 }
 
-pub(super) struct Asker(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+type Caller<R> = Client<HttpsConnector<HttpConnector<R>>, Empty<Bytes>>;
+
+pub(super) struct Asker {
+    caller: Caller<GaiResolver>,
+    /// For tokens: a registry names any host to get them from, and must not have this node call itself.
+    outward: Caller<Outside>,
+}
+
+/// Whether a token is fetched where a reply says that there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Challenges {
+    Follow,
+    Refuse,
+}
 
 impl Asker {
     /// `authorities` is a file of those that are trusted besides this machine's own.
     pub(super) fn new(authorities: Option<&Path>) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(DIAL));
-        // The TLS connector around it knows the other scheme.
-        connector.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(trust::config(authorities))
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(2)
-            .build(connector);
-        Self(client)
+        Self {
+            caller: caller(HttpConnector::new(), authorities),
+            outward: caller(
+                HttpConnector::new_with_resolver(Outside::default()),
+                authorities,
+            ),
+        }
     }
 
     pub(super) async fn registry(&self, url: &str, name: &TagName) -> Answer {
         let uri = format!("{url}/v2/{}/manifests/{}", name.repository, name.tag);
-        self.ask(&uri, REGISTRY).await
+        self.ask(&uri, REGISTRY, Challenges::Follow).await
     }
 
     pub(super) async fn peer(&self, peer: Holder, name: &TagName) -> Answer {
@@ -81,11 +93,11 @@ impl Asker {
             name.tag,
             encode_query(&name.registry)
         );
-        self.ask(&uri, PEER).await
+        self.ask(&uri, PEER, Challenges::Refuse).await
     }
 
-    async fn ask(&self, uri: &str, deadline: Duration) -> Answer {
-        match tokio::time::timeout(deadline, self.exchange(uri)).await {
+    async fn ask(&self, uri: &str, deadline: Duration, challenges: Challenges) -> Answer {
+        match tokio::time::timeout(deadline, self.exchange(uri, challenges)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 debug!(uri, error = %daemon::telemetry::chain(&error), "no answer");
@@ -99,13 +111,16 @@ impl Asker {
         }
     }
 
-    async fn exchange(&self, uri: &str) -> Result<Answer, ClientError> {
+    async fn exchange(&self, uri: &str, challenges: Challenges) -> Result<Answer, ClientError> {
         let Some(request) = head(uri, None) else {
             return Ok(Answer::Refused);
         };
-        let reply = self.0.request(request).await?;
+        let reply = self.caller.request(request).await?;
         if reply.status() != StatusCode::UNAUTHORIZED {
             return Ok(read(&reply));
+        }
+        if challenges == Challenges::Refuse {
+            return Ok(Answer::Refused);
         }
         // This node has no credentials, but public repositories want none.
         let wanted = reply.headers().get(header::WWW_AUTHENTICATE);
@@ -113,21 +128,38 @@ impl Asker {
         let Some(challenge) = wanted else {
             return Ok(Answer::Refused);
         };
-        let Some(token) = self.token(&challenge).await? else {
+        let Some(token) = self.token(&challenge, uri).await? else {
             return Ok(Answer::Refused);
         };
         let Some(request) = head(uri, Some(&token)) else {
             return Ok(Answer::Refused);
         };
-        Ok(read(&self.0.request(request).await?))
+        Ok(read(&self.caller.request(request).await?))
     }
 
-    /// An anonymous token; `None` if there is none.
-    async fn token(&self, challenge: &Challenge) -> Result<Option<String>, ClientError> {
+    /// An anonymous token for what was asked for at `uri`; `None` if there is none. Only a registry that is on
+    /// this host may say that its tokens are, too.
+    async fn token(&self, challenge: &Challenge, uri: &str) -> Result<Option<String>, ClientError> {
         let Ok(request) = Request::get(challenge.url()).body(Empty::new()) else {
             return Ok(None);
         };
-        let reply = self.0.request(request).await?;
+        let registry = uri.parse::<Uri>().ok();
+        let registry = registry.as_ref().and_then(Uri::host);
+        let reply = match request.uri().host() {
+            host if host == registry => self.caller.request(request).await?,
+            // A literal address is dialled without a resolver.
+            Some(host) if literal(host).is_none_or(is_outside) => {
+                self.outward.request(request).await?
+            }
+            host => {
+                debug!(
+                    uri,
+                    ?host,
+                    "tokens are not fetched from this node or its link"
+                );
+                return Ok(None);
+            }
+        };
         if !reply.status().is_success() {
             return Ok(None);
         }
@@ -138,6 +170,34 @@ impl Asker {
         });
         Ok(token)
     }
+}
+
+fn caller<R>(mut connector: HttpConnector<R>, authorities: Option<&Path>) -> Caller<R>
+where
+    HttpConnector<R>: Connect + Clone,
+    HttpsConnector<HttpConnector<R>>: Connect + Clone,
+{
+    connector.set_connect_timeout(Some(DIAL));
+    // The TLS connector around it knows the other scheme.
+    connector.enforce_http(false);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(trust::config(authorities))
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(2)
+        .build(connector)
+}
+
+/// The address that a URL's host is.
+fn literal(host: &str) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host).parse().ok()
 }
 
 /// The reply that gives a token, under one of two names.

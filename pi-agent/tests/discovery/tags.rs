@@ -195,3 +195,34 @@ async fn a_public_repository_gives_a_token_to_anybody() {
         "the last word"
     );
 }
+
+#[tokio::test]
+async fn no_token_is_fetched_from_this_node_for_another_host() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('e'))).await;
+    let agent = Agent::new(&[]);
+    let port = addr.rsplit_once(':').unwrap().1;
+    // Each of them leads to where the token is.
+    for host in ["localhost", "[::ffff:127.0.0.1]", "0.0.0.0"] {
+        registry.says(Says::ToTokens(digest('e'), format!("{host}:{port}")));
+        let tags = tags(&addr, Duration::ZERO, &agent);
+        assert_eq!(tags.resolve(&name(), None).await, None, "{host}");
+    }
+    registry.says(Says::ToTokens(digest('e'), addr.clone()));
+    let tags = tags(&addr, Duration::ZERO, &agent);
+    assert_eq!(tags.resolve(&name(), None).await, Some(digest('e')));
+}
+
+#[tokio::test]
+async fn no_token_is_fetched_for_a_peer() {
+    let (peer, addr) = FakeRegistry::start(Says::Digest(digest('c'))).await;
+    peer.says(Says::ToTokens(digest('c'), addr.clone()));
+    let behaviour = Behaviour {
+        holders: vec![addr],
+        ..Behaviour::default()
+    };
+    let (_server, url) = FakeServer::start(behaviour).await;
+    let agent = Agent::new(&[&url]);
+    let tags = tags(DEAD, Duration::ZERO, &agent);
+    assert_eq!(tags.resolve(&name(), None).await, None);
+    assert_eq!(peer.asked(), 1);
+}

@@ -1,7 +1,8 @@
 //! `[GROUP=]URL`: a database, and the group that it is for.
 
-use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
+use std::{borrow::Cow, ffi::OsStr, fmt, fs, path::PathBuf, str::FromStr};
 
+use clap::{builder::TypedValueParser, error::ErrorKind};
 use piccolo_api::Group;
 use sqlx::{ConnectOptions as _, mysql::MySqlConnectOptions};
 
@@ -43,6 +44,82 @@ pub enum DatabaseError {
     /// No database is named on the server.
     #[error("mysql: needs the name of a database after the host")]
     NoName,
+}
+
+/// Databases of a file.
+#[derive(Debug, Clone)]
+pub struct DatabaseFile(Vec<GroupDatabase>);
+
+/// Why a file names no databases.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseFileError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// Nothing stands in it.
+    #[error("no database stands in it")]
+    Empty,
+    /// A line is wrong.
+    #[error("line {line}: {error}")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong.
+        error: DatabaseError,
+    },
+}
+
+impl DatabaseFile {
+    /// At least one.
+    pub fn databases(&self) -> &[GroupDatabase] {
+        &self.0
+    }
+}
+
+impl FromStr for DatabaseFile {
+    type Err = DatabaseFileError;
+
+    /// Reads the file of that path.
+    fn from_str(path: &str) -> Result<Self, DatabaseFileError> {
+        let text = fs::read_to_string(path)?;
+        let databases = text.lines().enumerate().filter_map(|(number, line)| {
+            let line = line.trim();
+            let is_said = !line.is_empty() && !line.starts_with('#');
+            is_said.then(|| {
+                line.parse().map_err(|error| DatabaseFileError::Line {
+                    line: number + 1,
+                    error,
+                })
+            })
+        });
+        let databases = databases.collect::<Result<Vec<_>, _>>()?;
+        if databases.is_empty() {
+            return Err(DatabaseFileError::Empty);
+        }
+        Ok(Self(databases))
+    }
+}
+
+/// Parses a database. An error does not repeat the value, which may have a password in it.
+#[derive(Debug, Clone)]
+pub(super) struct GroupDatabaseParser;
+
+impl TypedValueParser for GroupDatabaseParser {
+    type Value = GroupDatabase;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<GroupDatabase, clap::Error> {
+        let parsed = value.to_str().ok_or(DatabaseError::Scheme);
+        parsed.and_then(str::parse).map_err(|error| {
+            let argument = argument.map(ToString::to_string).unwrap_or_default();
+            let says = format!("invalid value for '{argument}': {error}");
+            clap::Error::raw(ErrorKind::ValueValidation, says).with_cmd(command)
+        })
+    }
 }
 
 impl FromStr for GroupDatabase {

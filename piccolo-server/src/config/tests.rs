@@ -82,6 +82,62 @@ fn passwords_are_not_shown() {
 }
 
 #[test]
+fn an_error_shows_no_password() {
+    for flag in ["--database", "--replica"] {
+        for url in [
+            "mysqlx://u:secret@db/p",
+            "mysql://u:secret@db:99999/p",
+            "mysql://u:secret@db/p?ssl-mode=secret",
+            "a group=mysql://u:secret@db/p",
+            "mysql://u:secret@db",
+            "secret",
+        ] {
+            let error = Cli::try_parse_from(["piccolo-server", flag, url]).expect_err(url);
+            let error = error.to_string();
+            assert!(
+                !error.contains("u:secret") && error.contains(flag),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn databases_may_stand_in_a_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("databases");
+    let path = file.to_str().expect("a path");
+    let parse = |text: &str| {
+        std::fs::write(&file, text).expect("writing a file");
+        Cli::try_parse_from(["piccolo-server", "--database-file", path])
+    };
+    let text = "# Two of them.\n\nmysql://piccolo:secret@db:3307/p\n  other=sqlite:/b\n";
+    let named = parse(text).expect("a valid file").serve.data.databases();
+    let shown: Vec<_> = named
+        .iter()
+        .map(|one| format!("{:?}", one.address))
+        .collect();
+    assert_eq!(shown, ["mysql://db:3307/p", "sqlite:/b"]);
+    assert_eq!(named[1].group, Some("other".parse().expect("a group")));
+
+    for (text, says) in [
+        ("sqlite:/a\nmysql://u:secret@db:99999/p\n", "line 2: "),
+        ("\n# nothing\n", "no database stands in it"),
+    ] {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.contains(says) && error.contains(path), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+    std::fs::remove_file(&file).expect("removing the file");
+    let gone = Cli::try_parse_from(["piccolo-server", "--database-file", path]);
+    assert!(
+        gone.expect_err("no file")
+            .to_string()
+            .contains("No such file")
+    );
+}
+
+#[test]
 fn an_unknown_flag_names_the_nearest() {
     let error = Cli::try_parse_from(["piccolo-server", "--lissten", "x"]).expect_err("unknown");
     assert!(error.to_string().contains("--listen"), "{error}");

@@ -56,7 +56,7 @@ impl Opening {
             let store = store(data, &database).await?;
             stores.push((database, store));
         }
-        for replica in &data.replica {
+        for replica in data.replicas() {
             if !stores
                 .iter()
                 .any(|(primary, _)| primary.group == replica.group)
@@ -123,7 +123,7 @@ pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
 /// When a file cannot be opened, or has replicas.
 pub(crate) async fn store(data: &Data, database: &GroupDatabase) -> anyhow::Result<Arc<dyn Store>> {
     let of_this = |replica: &&GroupDatabase| replica.group == database.group;
-    let mut replicas = data.replica.iter().filter(of_this);
+    let mut replicas = data.replicas().iter().filter(of_this);
     match &database.address {
         Address::Sqlite(file) => {
             if let Some(replica) = replicas.next() {
