@@ -56,7 +56,7 @@ pub struct LeaveRequest {
 }
 
 /// Reply of the calls that write: advertise, sync, keepalive, leave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// Whether the call took effect.
     pub success: bool,
@@ -72,6 +72,14 @@ pub struct Ack {
         deserialize_with = "lenient::option"
     )]
     pub mates: Option<Mates>,
+    /// The longest time from this call to the next one in milliseconds, where it is shorter than 30 seconds:
+    /// after some times as long without a call the node counts as dead.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub keepalive_ms: Option<u64>,
 }
 
 /// The nodes of the holder's group that are in its rack, itself among them. While no server answers

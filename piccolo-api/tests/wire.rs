@@ -42,8 +42,7 @@ fn a_resync_is_written_only_when_it_is_asked_for() {
     let ack = Ack {
         success: true,
         message: "keep alive success".into(),
-        resync: false,
-        mates: None,
+        ..Ack::default()
     };
     let text = serde_json::to_string(&ack).expect("plain data");
     assert_eq!(text, r#"{"success":true,"message":"keep alive success"}"#);

@@ -25,13 +25,17 @@ mod sync;
 mod topology;
 mod unknown;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     routing::{get, post},
 };
-use daemon::{clock::Clock, metric::Metric, spell::Spell};
+use daemon::{
+    clock::{Clock, as_ms},
+    metric::Metric,
+    spell::Spell,
+};
 use piccolo_api::path;
 
 pub(crate) use self::{bodies::Bodies, change::Refusals, late::late, subject::Foreign};
@@ -43,6 +47,9 @@ use crate::{
 
 /// What this module counts.
 pub(crate) const METRICS: &[&[Metric]] = &[measured::METRICS, &[subject::METRIC, change::METRIC]];
+
+/// The interval of agents' keepalives where they are told no other.
+const USUAL_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What the endpoints work with.
 #[derive(Debug)]
@@ -79,6 +86,8 @@ pub(crate) struct Limits {
     pub(crate) keys_per_node: u32,
     /// Keys of one find.
     pub(crate) find_keys: usize,
+    /// How long a node may be silent.
+    pub(crate) node_timeout: Duration,
     /// Whether calls about other hosts than the caller are refused.
     pub(crate) bind_holder: bool,
 }
@@ -116,6 +125,13 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 impl Api {
     pub(crate) fn now(&self) -> i64 {
         self.clock.now_ms()
+    }
+
+    /// The interval of keepalives that agents are asked for in milliseconds, where their own is too long: a
+    /// node that lives has some of them lost before it counts as dead.
+    pub(crate) fn keepalive_ms(&self) -> Option<u64> {
+        let interval = self.limits.node_timeout / 4;
+        (interval < USUAL_KEEPALIVE).then(|| as_ms(interval).max(1).unsigned_abs())
     }
 
     /// Learns from a node's report.

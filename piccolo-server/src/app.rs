@@ -89,6 +89,7 @@ const LIMITS: Limits = Limits {
     count: 1000,
     keys_per_node: u32::MAX,
     find_keys: 256,
+    node_timeout: Duration::MAX,
     bind_holder: false,
 };
 
@@ -134,6 +135,7 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
         limits: Limits {
             bind_holder: settings.bind_holder,
             keys_per_node: settings.caps.keys_per_node,
+            node_timeout: settings.node_timeout,
             ..LIMITS
         },
         current,

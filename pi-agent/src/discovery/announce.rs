@@ -40,7 +40,8 @@ pub(super) const LAG: Metric = Metric::histogram(
     "Time from a change of the shared set until the server has accepted it.",
 );
 
-/// Interval between two keepalives, when there is nothing else to report.
+/// Interval between two keepalives, when there is nothing else to report and the server asks for no shorter
+/// one.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Changes come in bursts: a short delay batches them.
 const GATHER: Duration = Duration::from_millis(100);
@@ -164,7 +165,8 @@ impl Announcer {
     /// Time until the next keepalive. Other calls replace it, but only its reply lists the rack's nodes.
     fn pause(&self) -> Duration {
         let mates = self.discovery.0.mates.as_ref();
-        mates.map_or(KEEPALIVE, |mates| mates.due_in().min(KEEPALIVE))
+        let interval = self.calls.interval();
+        mates.map_or(interval, |mates| mates.due_in().min(interval))
     }
 
     /// Waits until there are keys to share, or long enough to assume that there are none.

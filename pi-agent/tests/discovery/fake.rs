@@ -48,6 +48,8 @@ pub(crate) struct Behaviour {
     pub(crate) away: bool,
     /// Who is in the rack of an agent that asks for it.
     pub(crate) rack: Vec<Holder>,
+    /// The interval of keepalives that it asks for.
+    pub(crate) keepalive_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -132,6 +134,7 @@ impl FakeServer {
                 message,
                 resync,
                 mates,
+                keepalive_ms: behaviour.keepalive_ms,
             }),
         )
     }

@@ -361,3 +361,24 @@ async fn the_next_instance_is_told_for_a_dead_one() {
     agent.change(&["b"], &[]);
     server.wait_for("advertise", advertised).await;
 }
+
+/// Where a node counts as dead sooner, it says sooner that it lives.
+#[tokio::test]
+async fn keepalives_come_as_often_as_the_server_asks_for() {
+    let hasty = Behaviour {
+        keepalive_ms: Some(1000),
+        ..Behaviour::default()
+    };
+    let (server, url) = FakeServer::start(hasty).await;
+    let _agent = Agent::new(&[&url]).with_keys(&["a"]).start();
+    let end = Instant::now() + Duration::from_secs(10);
+    let keepalives = || {
+        let calls = server.calls();
+        let keepalives = calls.iter().filter(|c| matches!(c, Call::Keepalive(_)));
+        keepalives.count()
+    };
+    while keepalives() < 2 {
+        assert!(Instant::now() < end, "{} keepalives", keepalives());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -20,7 +20,7 @@ use crate::{
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     match advertise(&api, request).await {
-        Ok(outcome) => created(&outcome),
+        Ok(outcome) => created(&api, &outcome),
         Err(error) => error.reply(),
     }
 }
@@ -54,19 +54,20 @@ pub(crate) fn version(call: &AdvertiseRequest) -> Option<Version> {
 }
 
 /// What advertise and sync answer.
-pub(crate) fn created(outcome: &ChangeOutcome) -> Response {
+pub(crate) fn created(api: &Api, outcome: &ChangeOutcome) -> Response {
     let ack = match outcome {
         ChangeOutcome::Done(_) => Ack {
             success: true,
             message: "Distribution created!".to_owned(),
-            resync: false,
-            mates: None,
+            keepalive_ms: api.keepalive_ms(),
+            ..Ack::default()
         },
         ChangeOutcome::Gap | ChangeOutcome::TooManyKeys => Ack {
             success: false,
             message: "this change does not continue the set that is known; sync it".to_owned(),
             resync: true,
-            mates: None,
+            keepalive_ms: api.keepalive_ms(),
+            ..Ack::default()
         },
     };
     reply::json(StatusCode::CREATED, &ack)

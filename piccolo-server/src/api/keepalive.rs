@@ -30,6 +30,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
                     message,
                     resync,
                     mates,
+                    keepalive_ms: api.keepalive_ms(),
                 },
             )
         }

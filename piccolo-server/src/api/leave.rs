@@ -28,8 +28,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
                 &Ack {
                     success: true,
                     message,
-                    resync: false,
-                    mates: None,
+                    ..Ack::default()
                 },
             )
         }

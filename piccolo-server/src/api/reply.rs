@@ -33,8 +33,7 @@ pub(crate) fn refused(status: StatusCode, message: String) -> Response {
     let ack = Ack {
         success: false,
         message,
-        resync: false,
-        mates: None,
+        ..Ack::default()
     };
     dated(json(status, &ack))
 }

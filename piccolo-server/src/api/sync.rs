@@ -19,7 +19,7 @@ use crate::{
 
 pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     match sync(&api, request).await {
-        Ok(outcome) => advertise::created(&outcome),
+        Ok(outcome) => advertise::created(&api, &outcome),
         Err(error) => error.reply(),
     }
 }

@@ -26,6 +26,7 @@ on_engines!(all:
     nodes_with_many_keys_are_removed_in_steps,
     who_has_not_the_lease_removes_nothing,
     a_clock_that_was_ahead_keeps_no_dead_node,
+    agents_are_told_how_soon_a_node_counts_as_dead,
 );
 
 const A: &str = "10.0.0.1:7787";
@@ -354,4 +355,20 @@ async fn a_clock_that_was_ahead_keeps_no_dead_node(engine: Engine) {
         database.count("node") == 0
     })
     .await;
+}
+
+async fn agents_are_told_how_soon_a_node_counts_as_dead(engine: Engine) {
+    for (timeout, told) in [("30s", json!(7500)), ("2m", Value::Null)] {
+        let (one, _other, _database) = two(engine, &["--node-timeout", timeout]).await;
+        let set = json!({"holder": A, "keys": ["k"], "group": "g"});
+        let alive = json!({"host": A, "Group": "g"});
+        for (path, call) in [
+            (path::SYNC, &set),
+            (path::ADVERTISE, &set),
+            (path::KEEPALIVE, &alive),
+        ] {
+            let (status, reply) = one.post(path, call).await;
+            assert_eq!((status, &reply["keepalive_ms"]), (201, &told), "{reply}");
+        }
+    }
 }

@@ -6,14 +6,19 @@ use daemon::{client::Reply, spell::Spell};
 use piccolo_api::{Ack, FindRequest, path};
 use tracing::warn;
 
-use super::{CALLS, DEADLINE};
+use super::{CALLS, DEADLINE, KEEPALIVE};
 use crate::discovery::{Discovery, flavour::Flavour, servers::Usable};
+
+/// Shortest interval of keepalives that a server may ask for.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Calls of this node to the server's instances.
 pub(super) struct Calls {
     discovery: Discovery,
     /// Rate-limits the log line about refused calls.
     refused: Spell,
+    /// What the server last said of the time between two calls, if anything.
+    interval: Option<Duration>,
 }
 
 /// The result of a call.
@@ -28,6 +33,7 @@ impl Calls {
         Self {
             discovery,
             refused: Spell::new("the server takes calls again"),
+            interval: None,
         }
     }
 
@@ -75,8 +81,16 @@ impl Calls {
         }
     }
 
-    /// The outcome of a call. Learns the nodes of the rack from a reply that lists them.
-    pub(super) fn judge(&self, kind: &'static str, reply: Option<&Reply>) -> Announced {
+    /// The longest time between two calls, as the server wants it, or as it is usual.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval.map_or(KEEPALIVE, |interval| {
+            interval.clamp(LEAST_INTERVAL, KEEPALIVE)
+        })
+    }
+
+    /// The outcome of a call. Learns the nodes of the rack and the interval of keepalives from a reply that
+    /// tells them.
+    pub(super) fn judge(&mut self, kind: &'static str, reply: Option<&Reply>) -> Announced {
         let (outcome, label) = match reply {
             None => (Announced::Failed, "failed"),
             Some(reply) if !reply.status.is_success() => {
@@ -90,6 +104,9 @@ impl Calls {
                 self.refused.is_well();
                 let ack: Option<Ack> = reply.json().ok();
                 let resync = ack.as_ref().is_some_and(|ack| ack.resync);
+                if let Some(ack) = &ack {
+                    self.interval = ack.keepalive_ms.map(Duration::from_millis);
+                }
                 let mates = ack.and_then(|ack| ack.mates);
                 if let (Some(known), Some(mates)) = (&self.discovery.0.mates, mates) {
                     known.learn(mates);
