@@ -1,5 +1,6 @@
 //! The HTTP API that agents call. One file for each endpoint.
 
+mod accused;
 mod advertise;
 mod bandwidth;
 mod bodies;
@@ -34,11 +35,12 @@ use axum::{
 use daemon::{
     clock::{Clock, as_ms},
     metric::Metric,
-    spell::Spell,
 };
 use piccolo_api::path;
 
-pub(crate) use self::{bodies::Bodies, change::Refusals, late::late, subject::Foreign};
+pub(crate) use self::{
+    accused::Accused, bodies::Bodies, change::Refusals, late::late, subject::Foreign,
+};
 use self::{measured::measured, subject::Subject};
 use crate::{
     bandwidth::Bandwidth, connections, crowd::Crowd, databases::Databases, finder::Finder,
@@ -63,8 +65,7 @@ pub(crate) struct Api {
     pub(crate) bodies: Bodies,
     pub(crate) foreign: Foreign,
     pub(crate) refusals: Refusals,
-    /// Rate-limits the log line about nodes that several peers reported.
-    pub(crate) broken: Spell,
+    pub(crate) accused: Accused,
     /// Who is in whose rack.
     pub(crate) mates: RackLists,
     /// The flash crowds; `None` if they are off.
@@ -140,6 +141,6 @@ impl Api {
         let is_node = |peer| subject.knows(peer);
         self.bandwidth
             .learn(now, subject.holder.ip(), &report.observations, is_node);
-        subject.accuse(self.now(), &report.failures, &self.broken);
+        self.accused.reported(subject, &report.failures, self.now());
     }
 }

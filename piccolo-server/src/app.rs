@@ -15,9 +15,7 @@ use daemon::{
     memory,
     readiness::{Guard, Readiness},
     scope::Scope,
-    serve,
-    spell::Spell,
-    telemetry,
+    serve, telemetry,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -245,7 +243,7 @@ impl Builder {
             foreign: Foreign::new(),
             refusals: Refusals::new(),
             mates: RackLists::default(),
-            broken: Spell::new("no node was taken out of late"),
+            accused: api::Accused::new(),
         })))
     }
 

@@ -1,7 +1,11 @@
 //! One database, and what belongs to it in memory: its nodes, its groups, the cached holders of keys,
 //! and the tasks that write changes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use daemon::{clock::Clock, readiness::Readiness, scope::Scope, spell::Spell};
 use piccolo_api::{Group, Holder};
@@ -18,6 +22,9 @@ use crate::{
     store::{Change, ChangeOutcome, NodeKey, Store, StoreError, Writer},
     writer::{self, Bounds, ChangeError, Changes},
 };
+
+/// An agent asks no more than this many of the nodes that a find names.
+const ASKED: usize = 16;
 
 /// One database, which serves one group or several. All access goes through this type.
 #[derive(Debug)]
@@ -61,6 +68,7 @@ impl Known {
         let spaces = Arc::new(Spaces::default());
         spaces.add(store.spaces().await?);
         nodes.merge(&store.nodes().await?, common.clock.now_ms());
+        nodes.others_answer(common.clock.now_ms());
         Ok(Self {
             store,
             nodes,
@@ -166,6 +174,22 @@ impl Database {
     /// The spaces of a group; none of one that has no nodes yet.
     pub(crate) fn spaces(&self, group: &Group) -> ByFamily {
         self.spaces.get(group)
+    }
+
+    /// A find of the node at `asker` named these, the first of which it may ask.
+    pub(crate) fn handed(
+        &self,
+        spaces: ByFamily,
+        asker: IpAddr,
+        holders: impl Iterator<Item = SocketAddr>,
+    ) {
+        let now = self.clock.now_ms();
+        for holder in holders.take(ASKED) {
+            let holder = Packed::new(holder.ip(), holder.port());
+            if let Some(space) = spaces.of(holder.family()) {
+                self.nodes.handed(asker, NodeKey { space, holder }, now);
+            }
+        }
     }
 
     /// The nodes, in memory.

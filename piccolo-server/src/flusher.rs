@@ -218,6 +218,9 @@ impl Flusher {
             let since = read.since.saturating_sub(SLACK_MS);
             let rows = self.store.nodes_of_others(since, self.writer).await?;
             self.nodes.merge(&rows, now);
+            if !rows.is_empty() {
+                self.nodes.others_answer(now);
+            }
             !rows.is_empty()
         } else {
             read.all = now;

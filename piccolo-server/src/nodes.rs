@@ -4,6 +4,7 @@
 //! instance writes what it learns to the database in batches, and reads back what the others wrote.
 
 mod accusers;
+mod handed;
 mod handed_out;
 mod life;
 mod node;
@@ -20,10 +21,16 @@ use daemon::{clock::as_ms, metric::Metric};
 use metrics::counter;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use self::{accusers::Accusers, node::Present, sources::Sources};
 pub(crate) use self::{
+    accusers::Accusation,
     node::Node,
     sources::{Admission, CapError, Caps, Plan},
+};
+use self::{
+    accusers::{Accusers, OutCount},
+    handed::HandedTo,
+    node::Present,
+    sources::Sources,
 };
 use crate::{
     key_hash::Fingerprint,
@@ -33,19 +40,33 @@ use crate::{
 };
 
 const TAKEN_OUT: &str = "piccolo_server_nodes_taken_out_total";
+const ACCUSATIONS: &str = "piccolo_server_accusations_total";
 
 /// What this module counts.
-pub(crate) const METRICS: &[Metric] = &[Metric::counter(
-    TAKEN_OUT,
-    &[],
-    "Nodes that were taken out because several peers reported them.",
-)];
+pub(crate) const METRICS: &[Metric] = &[
+    Metric::counter(
+        TAKEN_OUT,
+        &[],
+        "Nodes that were taken out because several peers reported them.",
+    ),
+    Metric::counter(
+        ACCUSATIONS,
+        &[(
+            "verdict",
+            "`counted`, `no_node` (by a node that is not alive, or of one), `not_handed` (no find named \
+             the reported node to the reporting one lately), `too_many_out` (there were enough, but a tenth \
+             of the group is out already)",
+        )],
+        "Reports of nodes that did not deliver.",
+    ),
+];
 
 /// All nodes of one database.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     table: RwLock<NodeTable>,
     accusers: Mutex<Accusers>,
+    handed: HandedTo,
     sources: Arc<Sources>,
     caps: Caps,
     timeout: i64,
@@ -108,6 +129,7 @@ impl Nodes {
         Self {
             table: RwLock::default(),
             accusers: Mutex::default(),
+            handed: HandedTo::new(),
             sources: Arc::default(),
             caps,
             timeout: as_ms(timeout),
@@ -213,24 +235,56 @@ impl Nodes {
         table.addresses.contains(&(space, address.to_canonical()))
     }
 
-    /// Peer `by` could not get from `node` what it should have. Several different ones in a short
-    /// time take it out until its next keepalive. Returns whether this one did.
-    pub(crate) fn accuse(&self, node: NodeKey, by: NodeKey, now: i64) -> bool {
+    /// A find named `node` to the node at `asker`.
+    pub(crate) fn handed(&self, asker: IpAddr, node: NodeKey, now: i64) {
+        self.handed.add(asker, node, now);
+    }
+
+    /// From `now` on this instance hears, or another one is heard of: for a while it does not know all that
+    /// finds named.
+    pub(crate) fn others_answer(&self, now: i64) {
+        self.handed.blinded(now);
+    }
+
+    /// Peer `by`, which called from `source`, could not get from `node` what it should have. Several
+    /// different ones in a short time take it out until its next keepalive.
+    ///
+    /// All nodes that call from one address are one peer, unless the accused does too: then it is an
+    /// address translation that they have in common.
+    pub(crate) fn accuse(
+        &self,
+        node: NodeKey,
+        (by, source): (NodeKey, IpAddr),
+        now: i64,
+    ) -> Accusation {
+        let accusation = self.judge(node, (by, source), now);
+        counter!(ACCUSATIONS, "verdict" => accusation.label()).increment(1);
+        accusation
+    }
+
+    fn judge(&self, node: NodeKey, (by, source): (NodeKey, IpAddr), now: i64) -> Accusation {
         let view = self.view(now);
         // Only live nodes may accuse others.
-        let (Some(accused), Some(_)) = (view.alive(node), view.alive(by)) else {
-            return false;
+        let (Some(accused), Some(_), Some((_, peer))) =
+            (view.alive(node), view.alive(by), by.address())
+        else {
+            return Accusation::NoNode;
         };
-        let Some((_, by)) = by.address() else {
-            return false;
-        };
-        let mut accusers = self.accusers.lock();
-        let enough = accusers.add(node, by, now, accused.heard());
-        if enough {
-            accused.broken(self.present(now));
-            counter!(TAKEN_OUT).increment(1);
+        if !self.handed.is_blind(now) && !self.handed.has(peer, node, now) {
+            return Accusation::NotHanded;
         }
-        enough
+        let is_shared = accused.source() == Some(source);
+        let who = if is_shared { peer } else { source };
+        let mut accusers = self.accusers.lock();
+        if !accusers.add(node, who, now, accused.heard()) {
+            return Accusation::Counted;
+        }
+        if !accusers.may_take_out(node.space, now, || view.out_of(node.space)) {
+            return Accusation::TooManyOut;
+        }
+        accused.broken(self.present(now));
+        counter!(TAKEN_OUT).increment(1);
+        Accusation::TakesOut
     }
 
     /// A change of a node's set was stored. Returns whether the set before the change was the one
@@ -386,6 +440,24 @@ impl View<'_> {
             .slots
             .get(&key)
             .filter(|node| node.is_alive(self.alive_since))
+    }
+
+    /// How many of a space may be handed out, and how many would be if nobody had accused them.
+    fn out_of(&self, space: SpaceId) -> OutCount {
+        let mut count = OutCount::default();
+        let of_space = self
+            .table
+            .slots
+            .iter()
+            .filter(|(key, _)| key.space == space);
+        for (_, node) in of_space {
+            if node.is_alive(self.alive_since) {
+                count.alive += 1;
+            } else if node.state() == NodeState::Broken && node.heard() >= self.alive_since {
+                count.out += 1;
+            }
+        }
+        count
     }
 
     /// Those of one space, in no order.

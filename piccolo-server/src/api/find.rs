@@ -8,7 +8,7 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
-use piccolo_api::{Fetch, FindRequest, Group, Intent, Key, Turn};
+use piccolo_api::{Fetch, FindRequest, Group, Intent, Key, Turn, Verdict};
 use topology::Topology;
 
 use crate::{
@@ -98,10 +98,12 @@ async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8
     out.extend_from_slice(b"{\"Group\":");
     peers::text(&mut out, &call.group);
     out.extend_from_slice(b",\"results\":[");
+    let told = |holders: Vec<SocketAddr>| database.handed(spaces, asker.ip, holders.into_iter());
     for (n, (key, part)) in keys.iter().zip(parts).enumerate() {
         begin(&mut out, n, key);
         let turn = match part {
             Part::There(found) => {
+                told(found.peers.iter().map(|peer| peer.addr.addr()).collect());
                 peers::json(&mut out, &found.peers);
                 found.swarm
             }
@@ -121,11 +123,20 @@ async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8
                         topology: Arc::clone(&topology),
                     },
                 };
+                let holders = found.candidates.iter();
+                told(holders.map(|candidate| candidate.holder).collect());
                 peers::described(&mut out, &found);
                 let fetching = fetching.as_ref();
                 fetching.and_then(|fetching| fetching.join(n, key, &found))
             }
         };
+        if let Some(Turn {
+            verdict: Verdict::Take { sources, .. },
+            ..
+        }) = &turn
+        {
+            told(sources.iter().map(|source| source.addr.addr()).collect());
+        }
         end(&mut out, turn.as_ref());
     }
     out.extend_from_slice(b"]}");

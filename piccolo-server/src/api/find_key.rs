@@ -65,8 +65,13 @@ async fn find(api: &Api, caller: SocketAddr, query: &FindKeyQuery) -> Result<Fou
     let group: Group = query.group.parse()?;
     let (database, spaces) = lookup::place(api, &group)?;
     let asker = lookup::asker(api, query.request_host, caller, query.count);
-    let found = api.finder.find(database, spaces, key.as_str(), asker);
-    Ok(found.await?)
+    let found = api
+        .finder
+        .find(database, spaces, key.as_str(), asker)
+        .await?;
+    let holders = found.candidates.iter().map(|candidate| candidate.holder);
+    database.handed(spaces, asker.ip, holders);
+    Ok(found)
 }
 
 fn written(query: &FindKeyQuery, found: &Found) -> Vec<u8> {

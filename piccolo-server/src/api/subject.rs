@@ -9,8 +9,8 @@ use axum::response::Response;
 use daemon::{metric::Metric, serve::network, spell::Spell};
 use http::StatusCode;
 use metrics::counter;
-use piccolo_api::{Failure, FailureKind, Group, Holder, HolderError, Key, NameError};
-use tracing::{info, warn};
+use piccolo_api::{Group, Holder, HolderError, Key, NameError};
+use tracing::warn;
 
 use crate::{
     api::{Api, body::BodyError, reply},
@@ -138,37 +138,6 @@ impl Subject {
     pub(crate) fn knows(&self, peer: IpAddr) -> bool {
         let space = self.database.spaces(&self.group).of(Family::of(peer));
         space.is_some_and(|space| self.database.nodes().knows(space, peer))
-    }
-
-    /// Notes which peers failed the node. A peer that is busy, or does not have the object, is
-    /// healthy.
-    pub(crate) fn accuse(&self, now: i64, failures: &[Failure], broken: &Spell) {
-        broken.is_well();
-        let Some(by) = self.node else {
-            return;
-        };
-        let spaces = self.database.spaces(&self.group);
-        for failure in failures {
-            let counts = match failure.kind {
-                FailureKind::Refused
-                | FailureKind::Unreachable
-                | FailureKind::Stalled
-                | FailureKind::Cut
-                | FailureKind::WrongBytes
-                | FailureKind::Protocol => true,
-                FailureKind::Missing | FailureKind::Busy | FailureKind::Other => false,
-            };
-            let holder = Packed::from(failure.peer);
-            if let (true, Some(space)) = (counts, spaces.of(holder.family())) {
-                let peer = NodeKey { space, holder };
-                if self.database.nodes().accuse(peer, by, now) {
-                    broken.happened(|times| {
-                        let (peer, group) = (failure.peer, &self.group);
-                        info!(%peer, %group, times, "taken out: several peers reported it");
-                    });
-                }
-            }
-        }
     }
 }
 

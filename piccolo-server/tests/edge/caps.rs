@@ -27,7 +27,12 @@ on_engines!(all:
 const HOLDER: &str = "10.0.0.1:7787";
 
 /// What that address is answered.
-async fn call(from: &str, server: SocketAddr, path: &str, body: &Value) -> (u16, String) {
+pub(crate) async fn call(
+    from: &str,
+    server: SocketAddr,
+    path: &str,
+    body: &Value,
+) -> (u16, String) {
     let socket = TcpSocket::new_v4().expect("a socket");
     let from = format!("{from}:0").parse().expect("an address");
     socket.bind(from).expect("an address of this host");

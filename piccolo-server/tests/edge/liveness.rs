@@ -7,7 +7,9 @@ use piccolo_api::path;
 use serde_json::{Value, json};
 
 use crate::{
+    caps::call,
     engine::{Database, Engine, on_engines},
+    process::Process,
     server::{Server, eventually},
 };
 
@@ -22,6 +24,9 @@ on_engines!(all:
     what_a_silent_node_says_is_written_before_it_is_answered,
     an_older_sign_of_life_hides_nothing_from_its_writer,
     one_host_with_several_ports_is_one_peer,
+    only_who_was_sent_to_a_node_can_accuse_it,
+    a_tenth_of_a_group_is_out_at_most,
+    nodes_that_one_address_invented_are_one_peer,
     a_node_that_was_removed_is_asked_for_its_set,
     nodes_with_many_keys_are_removed_in_steps,
     who_has_not_the_lease_removes_nothing,
@@ -370,5 +375,110 @@ async fn agents_are_told_how_soon_a_node_counts_as_dead(engine: Engine) {
             let (status, reply) = one.post(path, call).await;
             assert_eq!((status, &reply["keepalive_ms"]), (201, &told), "{reply}");
         }
+    }
+}
+
+/// Who are alive, as seen by a server that has run for long enough to know whom it named to them.
+async fn settled(server: &Server, hosts: &[&str]) {
+    server.clock.advance(Duration::from_mins(11));
+    for host in hosts {
+        appear(server, host).await;
+    }
+    server.advertise(A, &["k"]).await;
+    server.clock.advance(Duration::from_secs(1));
+}
+
+const ACCUSERS: [&str; 3] = ["10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1"];
+
+async fn only_who_was_sent_to_a_node_can_accuse_it(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    settled(&server, &ACCUSERS).await;
+    for by in ACCUSERS {
+        accuse(&server, by, "refused").await;
+    }
+    assert!(finds(&server).await, "no find named it to them");
+    for by in ACCUSERS {
+        let (host, _) = by.split_once(':').expect("a port");
+        assert_eq!(server.holders("k", host).await, [A]);
+        accuse(&server, by, "refused").await;
+    }
+    assert!(!finds(&server).await);
+    // Also by a find of several keys.
+    server.clock.advance(Duration::from_mins(11));
+    settled(&server, &ACCUSERS).await;
+    for by in ACCUSERS {
+        let (host, _) = by.split_once(':').expect("a port");
+        let call = json!({"keys": ["k"], "group": "g", "request_host": host});
+        assert_eq!(server.post(path::FIND, &call).await.0, 200);
+        accuse(&server, by, "refused").await;
+    }
+    assert!(!finds(&server).await);
+}
+
+async fn a_tenth_of_a_group_is_out_at_most(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    let holders: Vec<_> = (1..=30).map(|n| format!("10.0.1.{n}:7787")).collect();
+    for holder in &holders {
+        server.advertise(holder, &["k"]).await;
+    }
+    server.clock.advance(Duration::from_secs(1));
+    let failures = holders
+        .iter()
+        .map(|peer| json!({"peer": peer, "kind": "cut", "count": 1}));
+    let failures: Vec<_> = failures.collect();
+    for by in &holders[..3] {
+        keepalive(&server, by, json!({"failures": failures})).await;
+    }
+    assert_eq!(server.holders("k", "10.9.9.9").await.len(), 27);
+}
+
+/// Somebody looks there when half of a group is said to fail.
+#[tokio::test]
+async fn who_stays_since_too_many_are_out_is_counted_and_logged() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let database = format!("sqlite:{}", scratch.path().join("db").display());
+    let server = Process::start(&["--database", &database]);
+    let holders: Vec<_> = (1..=6).map(|n| format!("10.0.1.{n}:7787")).collect();
+    for holder in &holders {
+        assert_eq!(server.advertise(holder, "k").await, Some(201));
+    }
+    let failures = holders[..3]
+        .iter()
+        .map(|peer| json!({"peer": peer, "kind": "cut", "count": 1}));
+    let failures: Vec<_> = failures.collect();
+    for by in &holders[3..] {
+        let call = json!({"host": by, "Group": "g", "failures": failures});
+        assert_eq!(server.post(path::KEEPALIVE, &call).await, Some(201));
+    }
+    let (_, metrics) = server.admin("/metrics").await;
+    for (verdict, count) in [("counted", 7), ("too_many_out", 2)] {
+        let series = format!("piccolo_server_accusations_total{{verdict=\"{verdict}\"}} {count}");
+        assert!(metrics.contains(&series), "{series}: {metrics}");
+    }
+    let log = server.log().join("\n");
+    assert!(log.contains("a tenth of its group is out"), "{log}");
+}
+
+/// Unless the accused calls from there as well, as behind an address translation.
+async fn nodes_that_one_address_invented_are_one_peer(engine: Engine) {
+    let (server, _database) = engine.fresh().await;
+    let say = async |from: &str, holder: &str, failures: Value| {
+        let set = json!({"holder": holder, "keys": ["k"], "group": "g", "failures": failures});
+        let (status, reply) = call(from, server.api, path::SYNC, &set).await;
+        assert_eq!(status, 201, "{reply}");
+    };
+    let failure = json!([{"peer": A, "kind": "cut", "count": 1}]);
+    for (victim, is_found) in [("127.0.0.7", true), ("127.0.0.8", false)] {
+        say(victim, A, json!([])).await;
+        for by in ACCUSERS {
+            say("127.0.0.8", by, json!([])).await;
+        }
+        server.clock.advance(Duration::from_secs(1));
+        for by in ACCUSERS {
+            say("127.0.0.8", by, failure.clone()).await;
+        }
+        let found = server.holders("k", "10.9.9.9").await;
+        assert_eq!(found.contains(&A.to_owned()), is_found, "{victim}");
+        server.clock.advance(Duration::from_secs(1));
     }
 }
