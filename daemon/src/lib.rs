@@ -6,6 +6,7 @@ pub mod abort;
 pub mod access;
 pub mod admin;
 pub mod beat;
+pub mod cidr;
 pub mod client;
 pub mod clock;
 pub mod cycle;

@@ -45,6 +45,7 @@ use crate::{
     mirror::{Mirror, MirrorSettings},
     peer::{PeerServer, PeerSettings},
     policy::Policy,
+    reach::Reach,
     sockets::{PeerBytes, PeerSockets},
     status::Addresses,
     tags::{self, Tags},
@@ -134,7 +135,7 @@ impl App {
         let ip = address::advertised(settings).await?;
         let holder = Holder::new((ip, addresses.peer.port()).into())
             .context("the address to advertise cannot be reached by peers")?;
-        info!(%holder, group = %settings.group, "this node");
+        info!(%holder, group = %settings.nodes.group, "this node");
         // Attach between binding and listening, so that no connection is missed.
         let accounting = ebpf::Settings::new(settings.accounting, addresses.peer.port());
         let accounting =
@@ -201,13 +202,15 @@ impl Working {
         });
         let takes_part = settings.swarm == SwarmMode::On;
         let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
+        let reach = Reach::new(holder.ip(), settings.nodes.node_cidrs.clone());
         let discovery = Discovery::of_servers(discovery::Settings {
             client: JsonClient::new(SERVER_DIAL),
             servers: settings.servers.server.clone(),
-            group: settings.group.as_str().to_owned(),
+            group: settings.nodes.group.as_str().to_owned(),
             holder,
             jitter: outside.jitter.clone(),
             tracker: tracker.clone(),
+            reach: reach.clone(),
         });
         let tags = resolver(settings, &discovery);
         let bytes = PeerBytes::default();
@@ -227,6 +230,7 @@ impl Working {
         };
         let fetching = FetchSettings {
             own: Some(holder),
+            reach,
             verify: settings.verifying.verify.into(),
             verify_memory: settings.verifying.verify_memory,
             swarm: settings.swarm.into(),
@@ -311,7 +315,7 @@ impl Working {
         let admin = Admin {
             addresses,
             hosts: report,
-            group: settings.group.as_str().to_owned(),
+            group: settings.nodes.group.as_str().to_owned(),
             started: clock.now(),
             clock,
             content: self.content,

@@ -2,6 +2,7 @@
 
 mod hosts;
 mod modes;
+mod nodes;
 mod verifying;
 
 use std::{
@@ -24,6 +25,7 @@ use crate::{
 pub use self::{
     hosts::{Hosts, HostsMode},
     modes::{SwarmMode, VerifyMode},
+    nodes::Nodes,
     verifying::Verifying,
 };
 
@@ -76,15 +78,8 @@ pub struct Run {
     pub process: Process,
     #[command(flatten)]
     pub servers: Servers,
-    /// The set of nodes to share content with.
-    #[arg(
-        long,
-        env = "PI_AGENT_GROUP",
-        value_name = "NAME",
-        default_value = "default"
-    )]
-    #[arg(value_parser = group)]
-    pub group: Group,
+    #[command(flatten)]
+    pub nodes: Nodes,
     /// The address at which peers reach this node; found from the routing table where it is
     /// not given.
     #[arg(long, env = "PI_AGENT_ADVERTISE_ADDRESS", value_name = "IP")]

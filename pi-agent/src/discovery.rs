@@ -29,7 +29,7 @@ use self::{
     pending::Pending, prefetch::Queue, rack::RackMates, racks::Racks, reports::Reports,
     servers::Servers,
 };
-use crate::{jitter::Jitter, tracker::Tracker};
+use crate::{jitter::Jitter, reach::Reach, tracker::Tracker};
 
 pub use self::{
     failures::PeerFailures,
@@ -109,6 +109,8 @@ pub struct Settings {
     pub jitter: Jitter,
     /// Decides for this node's rack; `None` without crowds.
     pub tracker: Option<Tracker>,
+    /// Where other nodes may be.
+    pub reach: Reach,
 }
 
 /// How this agent stands with the server.
@@ -142,7 +144,7 @@ impl Discovery {
         let jitter = settings.jitter.clone();
         let mates = settings
             .tracker
-            .map(|tracker| RackMates::new(settings.client.clone(), tracker));
+            .map(|tracker| RackMates::new(settings.client.clone(), tracker, settings.reach));
         let servers = Servers::new(settings.client, settings.servers, settings.jitter);
         let (holder, group) = (settings.holder, settings.group);
         Self::with(servers, group, (holder.ip(), Some(holder)), mates, jitter)

@@ -28,6 +28,7 @@ pub mod mirror;
 mod own;
 pub mod peer;
 pub mod policy;
+pub mod reach;
 pub mod reference;
 pub mod registry;
 pub mod sockets;

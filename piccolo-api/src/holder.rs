@@ -51,6 +51,22 @@ impl Holder {
         self.0.ip()
     }
 
+    /// Whether each host takes the address for its own: loopback, and IPv4's network 0.
+    pub fn is_of_each_host(&self) -> bool {
+        match self.ip() {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.octets()[0] == 0,
+            IpAddr::V6(ip) => ip.is_loopback(),
+        }
+    }
+
+    /// Whether the address means something on one link only: link-local, and IPv4's broadcast.
+    pub fn is_of_a_link(&self) -> bool {
+        match self.ip() {
+            IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        }
+    }
+
     /// The port, never 0.
     pub fn port(&self) -> u16 {
         self.0.port()

@@ -5,6 +5,7 @@ mod advertise;
 mod bandwidth;
 mod bodies;
 mod body;
+mod bounds;
 mod change;
 mod costly;
 mod explain;
@@ -39,7 +40,8 @@ use daemon::{
 use piccolo_api::path;
 
 pub(crate) use self::{
-    accused::Accused, bodies::Bodies, change::Refusals, late::late, subject::Foreign,
+    accused::Accused, bodies::Bodies, bounds::Bounds, change::Refusals, late::late,
+    subject::Foreign,
 };
 use self::{measured::measured, subject::Subject};
 use crate::{
@@ -48,7 +50,10 @@ use crate::{
 };
 
 /// What this module counts.
-pub(crate) const METRICS: &[&[Metric]] = &[measured::METRICS, &[subject::METRIC, change::METRIC]];
+pub(crate) const METRICS: &[&[Metric]] = &[
+    measured::METRICS,
+    &[subject::METRIC, bounds::METRIC, change::METRIC],
+];
 
 /// The interval of agents' keepalives where they are told no other.
 const USUAL_KEEPALIVE: Duration = Duration::from_secs(30);
@@ -63,6 +68,7 @@ pub(crate) struct Api {
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     pub(crate) bodies: Bodies,
+    pub(crate) bounds: Bounds,
     pub(crate) foreign: Foreign,
     pub(crate) refusals: Refusals,
     pub(crate) accused: Accused,

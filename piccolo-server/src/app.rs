@@ -25,7 +25,7 @@ pub use self::metrics::metrics;
 use crate::{
     api::{self, Api, Bodies, Foreign, Limits, Refusals},
     bandwidth,
-    config::{Migrate, Serve},
+    config::{Holders, Migrate, Serve},
     connections,
     crowd::Crowd,
     database::Common,
@@ -131,12 +131,13 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
         opening: Opening::new(&settings.data, !settings.no_migrate, served).await?,
         common: common(&settings, &host),
         limits: Limits {
-            bind_holder: settings.bind_holder,
+            bind_holder: settings.holders.bind_holder,
             keys_per_node: settings.caps.keys_per_node,
             node_timeout: settings.node_timeout,
             ..LIMITS
         },
         current,
+        holders: settings.holders.clone(),
         swarm: settings.swarm.rules(),
         address: settings.swarm.instance_address.map(|own| own.at(api)),
         scope: host.scope.clone(),
@@ -194,6 +195,7 @@ struct Builder {
     common: Common,
     limits: Limits,
     current: Arc<Current>,
+    holders: Holders,
     /// The rules of flash crowds; `None` where they are off.
     swarm: Option<swarm::Rules>,
     /// Where other instances reach this one.
@@ -240,6 +242,11 @@ impl Builder {
             clock,
             limits: self.limits,
             bodies: Bodies::new(BODIES, BODIES_OF_ONE),
+            bounds: api::Bounds::new(
+                self.holders.node_cidrs.clone(),
+                self.holders.holder_port.clone(),
+                Arc::clone(&self.current),
+            ),
             foreign: Foreign::new(),
             refusals: Refusals::new(),
             mates: RackLists::default(),

@@ -3,6 +3,7 @@
 mod caps;
 mod database;
 mod duration;
+mod holders;
 mod instance;
 mod swarm;
 mod topology;
@@ -17,6 +18,7 @@ use self::database::GroupDatabaseParser;
 pub use self::{
     caps::Caps,
     database::{Address, DatabaseError, DatabaseFile, DatabaseFileError, GroupDatabase},
+    holders::Holders,
     instance::{InstanceAddress, InstanceAddressError},
     swarm::{Look, Swarm, Switch},
     topology::{Color, Explain, Server, TopologyCommand, TopologySource},
@@ -173,12 +175,9 @@ pub struct Serve {
         value_parser = duration::parse
     )]
     pub node_timeout: Duration,
-    /// Refuses what is said of a holder that is no address of the caller. For networks without address
-    /// translation between agents and servers: not for a server in a pod, which sees the agent of its
-    /// own node at its bridge's address. Without it such calls are taken, and warned of where another
-    /// node's address makes them.
-    #[arg(long, env = "PICCOLO_BIND_HOLDER")]
-    pub bind_holder: bool,
+    /// Which holders are taken.
+    #[command(flatten)]
+    pub holders: Holders,
     /// The topology file, as in docs/topology.md; it is read again when it changes, and on SIGHUP.
     /// Without one, racks are guessed from address prefixes.
     #[arg(long, env = "PICCOLO_TOPOLOGY", value_name = "FILE")]

@@ -42,6 +42,11 @@ impl Topology {
         self.table.place(ip.to_canonical()).is_some()
     }
 
+    /// Whether the file says of any address where it is.
+    pub fn has_addresses(&self) -> bool {
+        self.places.iter().any(|place| !place.cidrs.is_empty())
+    }
+
     /// What people call the rack. A rack that the file no longer has shows as `#` and digits.
     pub fn rack_name(&self, rack: RackId) -> Cow<'_, str> {
         match self.declared(rack) {

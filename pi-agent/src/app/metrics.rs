@@ -14,6 +14,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::keeper::METRICS,
         crate::mirror::METRICS,
         crate::peer::METRICS,
+        crate::reach::METRICS,
         crate::tags::METRICS,
     ]
     .into_iter()

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     http::{RACK_FIND, RACK_PROGRESS, encode_query},
+    reach::Reach,
     tracker::{Tracker, key_of},
 };
 
@@ -50,6 +51,7 @@ const KEYS: usize = 16;
 pub(super) struct RackMates {
     client: JsonClient,
     tracker: Tracker,
+    reach: Reach,
     list: Mutex<List>,
 }
 
@@ -71,10 +73,11 @@ struct Mate {
 }
 
 impl RackMates {
-    pub(super) fn new(client: JsonClient, tracker: Tracker) -> Self {
+    pub(super) fn new(client: JsonClient, tracker: Tracker, reach: Reach) -> Self {
         Self {
             client,
             tracker,
+            reach,
             list: Mutex::new(List {
                 version: 0,
                 due: None,
@@ -112,9 +115,11 @@ impl RackMates {
             number: number(holder),
             away: None,
         };
+        let mut holders = mates.holders;
+        holders.retain(|holder| self.reach.allows(*holder));
         let mut list = self.list.lock();
         list.version = mates.version;
-        list.mates = mates.holders.into_iter().map(mate).collect();
+        list.mates = holders.into_iter().map(mate).collect();
     }
 
     /// What to do about each of the keys; `None` where no node of the rack says it.

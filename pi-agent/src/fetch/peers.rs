@@ -41,6 +41,7 @@ use crate::{
     content::{Growing, manifest::Descriptor},
     digest::Digest,
     jitter::Jitter,
+    reach::Reach,
 };
 
 /// The peers as this node knows them.
@@ -48,6 +49,8 @@ use crate::{
 pub(super) struct Peers {
     /// This node, which is never asked.
     own: Option<Holder>,
+    /// Where other nodes may be.
+    reach: Reach,
     finder: Arc<dyn Finder>,
     /// The crowds that this node is in; `None` where it takes no part in any.
     crowds: Option<Crowds>,
@@ -66,6 +69,7 @@ impl Peers {
         };
         Self {
             own: settings.own,
+            reach: settings.reach.clone(),
             finder,
             crowds,
             health: Health::default(),

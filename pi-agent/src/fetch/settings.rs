@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use piccolo_api::Holder;
 
-use crate::datapath::{RATE_FLOOR, RateFloor};
+use crate::{
+    datapath::{RATE_FLOOR, RateFloor},
+    reach::Reach,
+};
 
 /// The time over which a rate is judged, so that silence is noticed after as long.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -17,6 +20,8 @@ pub const VERIFY_MEMORY: u64 = 64 << 20;
 pub struct FetchSettings {
     /// This node's own address, which is never asked.
     pub own: Option<Holder>,
+    /// Where other nodes may be.
+    pub reach: Reach,
     /// Connect timeout.
     pub dial: Duration,
     /// Deadline of a peer from the request to the end of its head.
@@ -73,6 +78,7 @@ impl Default for FetchSettings {
     fn default() -> Self {
         Self {
             own: None,
+            reach: Reach::default(),
             dial: Duration::from_millis(300),
             first_byte: Duration::from_secs(2),
             open: Duration::from_secs(6),

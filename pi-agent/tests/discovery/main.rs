@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use pi_agent::{
     discovery::{Discovery, Settings},
     jitter::Jitter,
+    reach::Reach,
 };
 use piccolo_api::{FailureKind, Holder, Key};
 use tokio::time::Instant;
@@ -39,6 +40,7 @@ impl Agent {
             holder: holder("10.0.0.1:7787"),
             jitter: Jitter::seeded(1),
             tracker: None,
+            reach: Reach::default(),
         });
         let (scope, _) = Scope::new();
         Self {

@@ -10,6 +10,7 @@ use pi_agent::{
     fetch::Finder,
     jitter::Jitter,
     peer::{PeerServer, PeerSettings},
+    reach::Reach,
     sockets::{PeerBytes, PeerSockets, Unwatched},
     tracker::Tracker,
 };
@@ -31,6 +32,10 @@ struct Node {
 
 impl Node {
     fn start(listener: TcpListener, server: &str, seed: u64) -> Self {
+        Self::reaching(listener, server, seed, Reach::default())
+    }
+
+    fn reaching(listener: TcpListener, server: &str, seed: u64, reach: Reach) -> Self {
         let holder = Holder::new(listener.local_addr().unwrap()).unwrap();
         let tracker = Tracker::new(Clock::system());
         let (scope, _deaths) = Scope::new();
@@ -50,6 +55,7 @@ impl Node {
             holder,
             jitter: Jitter::seeded(seed),
             tracker: Some(tracker),
+            reach,
         });
         let clock = Clock::system();
         discovery.start(&scope, Vec::new, &clock, Jitter::seeded(seed + 10));
@@ -101,6 +107,29 @@ async fn rack(count: u64) -> (Vec<Node>, FakeServer) {
     }
     server.behaviour.lock().away = true;
     (nodes, server)
+}
+
+/// The server was told so by a caller, and calls would go there.
+#[tokio::test]
+async fn who_is_named_where_no_node_is_does_not_decide() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = Holder::new(listener.local_addr().unwrap()).unwrap();
+    let named = ["169.254.169.254:80", "10.96.0.1:443", "127.0.0.9:7787"];
+    let named = named.iter().map(|holder| holder.parse().unwrap());
+    let behaviour = Behaviour {
+        rack: named.chain([own]).collect(),
+        ..Behaviour::default()
+    };
+    let (_server, url) = FakeServer::start(behaviour).await;
+    let cidrs = vec!["127.0.0.0/8".parse().unwrap()];
+    let node = Node::reaching(listener, &url, 1, Reach::new(own.ip(), cidrs));
+    for _ in 0..1000 {
+        if node.discovery.rack_mates() > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(node.discovery.rack_mates(), 2);
 }
 
 /// Has all nodes ask for a blob: how many may ask the registry, and whom the others take it from.

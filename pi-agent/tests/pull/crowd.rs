@@ -129,6 +129,14 @@ impl Node {
     }
 
     pub(crate) async fn with(turns: Vec<Verdict>, verify: Verify) -> Self {
+        let settings = FetchSettings {
+            verify,
+            ..settings()
+        };
+        Self::with_settings(turns, settings).await
+    }
+
+    pub(crate) async fn with_settings(turns: Vec<Verdict>, settings: FetchSettings) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("blobs/sha256")).unwrap();
         fs::create_dir_all(root.path().join("ingest")).unwrap();
@@ -148,8 +156,7 @@ impl Node {
         };
         let settings = FetchSettings {
             swarm: Swarm::On,
-            verify,
-            ..settings()
+            ..settings
         };
         let fetcher = Fetcher::new(parts, &settings);
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();

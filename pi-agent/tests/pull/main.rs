@@ -15,6 +15,7 @@ mod feeder;
 mod full;
 mod joining;
 mod kinds;
+mod nobodys;
 mod promised;
 mod ranges;
 mod serving;

@@ -13,7 +13,7 @@ use piccolo_api::{Group, Holder, HolderError, Key, NameError};
 use tracing::warn;
 
 use crate::{
-    api::{Api, body::BodyError, reply},
+    api::{Api, body::BodyError, bounds::BoundError, reply},
     database::Database,
     instances::StrangerError,
     key_hash::KeyHash,
@@ -70,10 +70,8 @@ pub(crate) enum SubjectError {
          word for another host (--bind-holder)"
     )]
     Foreign { holder: Holder, caller: IpAddr },
-    #[error(
-        "holder {0} is an address that each host takes for its own; advertise one that peers reach"
-    )]
-    Local(Holder),
+    #[error(transparent)]
+    Bound(#[from] BoundError),
     #[error(transparent)]
     Stranger(#[from] StrangerError),
     #[error(transparent)]
@@ -148,12 +146,11 @@ pub(crate) fn check(
     holder: Holder,
 ) -> Result<Option<IpAddr>, SubjectError> {
     let caller = caller.map(|caller| caller.ip().to_canonical());
+    if let Some(caller) = caller {
+        api.bounds.check(holder, caller)?;
+    }
     let foreign = caller.filter(|caller| *caller != holder.ip());
     if let Some(caller) = foreign {
-        // Every agent would be sent to a service on its own host.
-        if is_local(holder.ip()) && !caller.is_loopback() {
-            return Err(SubjectError::Local(holder));
-        }
         counter!(FOREIGN).increment(1);
         if api.limits.bind_holder {
             api.foreign.refused(holder, caller);
@@ -163,14 +160,6 @@ pub(crate) fn check(
         api.foreign.is_well();
     }
     Ok(foreign)
-}
-
-/// Whether this address is loopback or link-local: another host would reach itself or its own link.
-fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
-    }
 }
 
 /// The warnings about calls for other hosts.
@@ -245,7 +234,7 @@ impl SubjectError {
             | Self::Holder(_)
             | Self::Nothing
             | Self::UnknownGroup(_)
-            | Self::Local(_) => StatusCode::BAD_REQUEST,
+            | Self::Bound(_) => StatusCode::BAD_REQUEST,
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Cap(_) | Self::KeysOfNode { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Foreign { .. } | Self::Stranger(_) => StatusCode::FORBIDDEN,

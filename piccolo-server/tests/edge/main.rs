@@ -19,6 +19,7 @@ mod limits;
 mod liveness;
 mod memory;
 mod nearest;
+mod nobodys;
 mod operations;
 mod plans;
 mod pressure;

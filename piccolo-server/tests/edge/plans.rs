@@ -104,6 +104,9 @@ async fn statements_read_by_indexes(engine: Engine) {
         &url,
         "--topology",
         racks,
+        // Where the other nodes are.
+        "--node-cidrs",
+        "0.0.0.0/0,::/0",
         "--find-cache-ttl",
         "0",
         "--node-timeout",

@@ -64,6 +64,7 @@ pub(super) const GOOD: [&[&str]; 14] = [
         "server.topologyConfigMap=mine",
         "networkPolicy.enabled=true",
         "networkPolicy.nodeCidrs={10.0.0.0/8}",
+        "nodeCidrs={10.0.0.0/8,fd00::/8}",
         "priorityClass.create=false",
         "priorityClass.name=system-node-critical",
     ],

@@ -38,6 +38,7 @@ pub(super) const CASES: &[Case] = &[
     case("value-deny", values::deny),
     case("value-distribution", values::distribution),
     case("value-topology", values::topology),
+    case("value-node-cidrs", values::node_cidrs),
     case("value-monitoring", values::monitoring),
     case("value-servers", values::servers),
     case("bridge-address", outages::bridge_address),

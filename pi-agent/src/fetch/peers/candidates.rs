@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use piccolo_api::{FailureKind, Holder};
+use piccolo_api::{FailureKind, Fault, Holder};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -81,20 +81,17 @@ impl Candidates {
                     self.found_again = true;
                     self.add(peers);
                 }
-                Course::Growing(source, _) | Course::Complete(source, _)
-                    if self.peers.has_lied(source, &self.digest) =>
-                {
-                    seat.refused(source);
-                    continue;
+                Course::Growing(source, others) if self.may_ask(source) => {
+                    self.take_from(source, &others);
                 }
-                Course::Growing(source, others) => self.take_from(source, &others),
-                Course::Complete(source, others) => {
+                Course::Complete(source, others) if self.may_ask(source) => {
                     self.are_complete = true;
                     self.waiting.clear();
                     self.waiting.push_back(source);
                     self.seen.push(source);
                     self.add(others);
                 }
+                Course::Growing(..) | Course::Complete(..) => continue,
                 Course::Registry => return false,
             }
             return true;
@@ -108,12 +105,25 @@ impl Candidates {
         self.waiting.push_back(first);
         self.beside.clear();
         for &other in others {
-            if !self.peers.has_lied(other, &self.digest) {
+            if self.may_ask(other) {
                 self.beside.push(other);
-            } else if let Some(seat) = &mut self.seat {
-                seat.refused(other);
             }
         }
+    }
+
+    /// Whether a source of a crowd may be asked; gives it up if not.
+    fn may_ask(&mut self, source: Holder) -> bool {
+        let fault = if !self.peers.reach.allows(source) {
+            Fault::Silent
+        } else if self.peers.has_lied(source, &self.digest) {
+            Fault::Wrong
+        } else {
+            return true;
+        };
+        if let Some(seat) = &mut self.seat {
+            seat.refused(source, fault);
+        }
+        false
     }
 
     /// Whom to ask for the other stripes, beside the one that is asked next or was asked last.
@@ -143,8 +153,7 @@ impl Candidates {
             return std::future::pending().await;
         };
         if let Course::Growing(first, others) = seat.more(growing).await {
-            if self.peers.has_lied(first, &self.digest) {
-                seat.refused(first);
+            if !self.may_ask(first) {
                 return std::future::pending().await;
             }
             self.take_from(first, &others);
@@ -176,6 +185,9 @@ impl Candidates {
                 break;
             }
             if Some(peer) == self.peers.own || self.seen.contains(&peer) {
+                continue;
+            }
+            if !self.peers.reach.allows(peer) {
                 continue;
             }
             match self.peers.standing(peer, &self.digest) {

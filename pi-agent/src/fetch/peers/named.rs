@@ -15,12 +15,8 @@ pub(super) fn may_be_asked(named: Holder, by: Holder, own: Option<Holder>) -> bo
         return true;
     }
     let ip = named.ip();
-    let of_a_link = match ip {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
     let own = own.is_some_and(|own| own.ip() == ip);
-    !(of_a_link || own || ip.is_loopback() || is_of_this_host(ip))
+    !(named.is_of_a_link() || named.is_of_each_host() || own || is_of_this_host(ip))
 }
 
 /// Whether the host has the address: only then is a packet to it sent from it. Connecting a

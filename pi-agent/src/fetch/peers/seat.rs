@@ -210,10 +210,13 @@ impl Seat {
         self.tried = 0;
     }
 
-    /// A source is not asked, since it sent wrong bytes before.
-    pub(super) fn refused(&mut self, source: Holder) {
-        count::handed_over("wrong");
-        let fault = Fault::Wrong;
+    /// A source is not asked, since it sent wrong bytes before, or nobody answers there.
+    pub(super) fn refused(&mut self, source: Holder, fault: Fault) {
+        count::handed_over(if fault == Fault::Wrong {
+            "wrong"
+        } else {
+            "silent"
+        });
         self.member.gave_up(Tried { source, fault });
     }
 

@@ -35,6 +35,7 @@ fn good() -> Vec<Value> {
             "topology": {"version": 1},
         }, "monitoring": {"enabled": true}}),
         json!({"server": {"nodeTimeout": "999999999999h"}}),
+        json!({"nodeCidrs": ["10.0.0.0/8", "192.168.255.0/24", "fd00::/8", "::ffff:10.0.0.0/104"]}),
     ]
 }
 
@@ -70,6 +71,10 @@ fn bad() -> Vec<Value> {
         tags("docker.io", "https://mirror:70000"),
         agent(json!({"drainSeconds": -1})),
         json!({"server": {"log": "loud"}}),
+        json!({"nodeCidrs": ["10.0.0.0/33"]}),
+        json!({"nodeCidrs": ["10.0.0.0"]}),
+        json!({"nodeCidrs": ["10.0.0/8"]}),
+        json!({"nodeCidrs": ["nodes"]}),
         json!({"server": {"nodeTimeout": "2"}}),
         json!({"server": {"nodeTimeout": "2d"}}),
         json!({"server": {"nodeTimeout": "99999999999999999999h"}}),

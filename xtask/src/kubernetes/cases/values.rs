@@ -213,6 +213,14 @@ fn define_monitoring_kinds(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
+/// The nodes' own networks, by which neither side may refuse a node.
+pub(super) fn node_cidrs(stage: &mut Stage) -> Result<Vec<String>> {
+    stage.have(&["nodeCidrs={198.18.0.0/15,fd00::/8}"])?;
+    let shared = stage.check_sharing()?;
+    stage.have(&[])?;
+    Ok(vec![shared])
+}
+
 pub(super) fn servers(stage: &mut Stage) -> Result<Vec<String>> {
     let host = stage.cluster.add_host("database")?;
     let (database, url) = SqlServer::serve(stage.cluster.run(), &host)?;
@@ -240,7 +248,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What the cases here, and the modes, upgrade with.
-    const TRIED: [&str; 20] = [
+    const TRIED: [&str; 21] = [
         "agent.accounting",
         "agent.hosts.registries",
         "agent.tags.resolve",
@@ -261,6 +269,7 @@ mod tests {
         "server.database.secret",
         "server.topology",
         "monitoring.enabled",
+        "nodeCidrs",
     ];
 
     #[test]
@@ -278,7 +287,7 @@ mod tests {
         let words = words.filter_map(|word| word.rsplit(' ').next());
         let values = words.filter_map(|word| word.split('=').next());
         let is_value = |word: &&str| {
-            ["agent.", "server.", "monitoring."]
+            ["agent.", "server.", "monitoring.", "nodeCidrs"]
                 .iter()
                 .any(|part| word.starts_with(part))
         };
