@@ -212,7 +212,7 @@ impl Working {
             tracker: tracker.clone(),
             reach: reach.clone(),
         });
-        let tags = resolver(settings, &discovery);
+        let tags = resolver(settings, &discovery, &reach);
         let bytes = PeerBytes::default();
         let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
         let peers = PeerServer::with(
@@ -332,13 +332,14 @@ impl Working {
     }
 }
 
-fn resolver(settings: &Run, discovery: &Discovery) -> Option<Tags> {
+fn resolver(settings: &Run, discovery: &Discovery, reach: &Reach) -> Option<Tags> {
     settings.tags.resolve_tags.then(|| {
         Tags::new(tags::Settings {
             ttl: Duration::from_secs(settings.tags.tag_ttl),
             registries: settings.tags.registry_url.clone(),
             authorities: settings.tags.registry_ca.clone(),
             discovery: discovery.clone(),
+            reach: reach.clone(),
         })
     })
 }

@@ -20,7 +20,9 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use self::ask::{Answer, Asker};
-use crate::{digest::Digest, discovery::Discovery, reference::TagName, registry::RegistryUrl};
+use crate::{
+    digest::Digest, discovery::Discovery, reach::Reach, reference::TagName, registry::RegistryUrl,
+};
 
 /// The metrics of this module.
 pub const METRICS: &[Metric] = &[RESOLVED];
@@ -58,6 +60,8 @@ pub struct Settings {
     pub authorities: Option<PathBuf>,
     /// Finds the peers that have a tag.
     pub discovery: Discovery,
+    /// Which of them are asked.
+    pub reach: Reach,
 }
 
 struct Inner {
@@ -170,7 +174,9 @@ impl Tags {
     async fn peers(&self, name: &TagName, key: &str) -> Option<Digest> {
         let key: Key = key.parse().ok()?;
         let peers = self.0.settings.discovery.find(&key).await;
-        for peer in peers.iter().take(MAX_PEERS) {
+        let reach = &self.0.settings.reach;
+        let peers = peers.iter().filter(|peer| reach.allows(peer.addr));
+        for peer in peers.take(MAX_PEERS) {
             if let Answer::Digest(digest) = self.0.asker.peer(peer.addr, name).await {
                 return Some(digest);
             }

@@ -14,6 +14,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use daemon::settings::{self, SettingsError};
 
 use self::database::GroupDatabaseParser;
+use crate::connections::PER_ADDRESS;
 
 pub use self::{
     caps::Caps,
@@ -159,7 +160,7 @@ pub struct Serve {
         long,
         env = "PICCOLO_CONNECTIONS_PER_ADDRESS",
         value_name = "NUMBER",
-        default_value_t = 4096,
+        default_value_t = PER_ADDRESS,
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536)
     )]
     pub connections_per_address: usize,

@@ -22,7 +22,7 @@ pub(crate) const METRICS: &[Metric] = &[Metric::counter(
     DROPPED,
     &[(
         "reason",
-        "`per_address` (its address had `--connections-per-address` already, or all were busy), `stalled` (it took \
+        "`per_address` (its address had `--connections-per-address` already, or as many as were free or idle, or all were busy), `stalled` (it took \
          nothing of its reply for ten seconds), `evicted` (it waited for a request while another \
          connection needed its place)",
     )],
@@ -58,6 +58,8 @@ async fn let_go(request: Request, next: Next) -> Response {
 /// What a connection takes at most, in bytes: the buffers for a request's head and for its reply, the
 /// bookkeeping of both, and a share of what the allocator keeps.
 const OF_ONE: u64 = 32 << 10;
+/// Connections of one address at once, where nothing is set.
+pub(crate) const PER_ADDRESS: usize = 4096;
 /// Connections at once, with little memory and with much.
 const LEAST: u64 = 1024;
 const MOST: u64 = 65_536;
@@ -66,8 +68,15 @@ const MOST: u64 = 65_536;
 /// is, so that a flood of them does not have the process killed.
 pub(crate) fn limits(per_address: usize, memory: Option<u64>) -> Limits {
     let connections = memory.map_or(MOST, |memory| (memory / 2 / OF_ONE).clamp(LEAST, MOST));
+    let connections = usize::try_from(connections).unwrap_or(usize::MAX);
+    // Who raises the bound has most agents behind one address. The default leaves room for others.
+    let per_address = if per_address > PER_ADDRESS {
+        per_address
+    } else {
+        per_address.min(connections / 2)
+    };
     Limits {
-        connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        connections,
         // A new connection is cheaper than tens of thousands of idle ones: each takes some 25 KB.
         head: Duration::from_secs(4),
         stall: Duration::from_secs(10),

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// An agent asks no more than this many of the nodes that a find names.
-const ASKED: usize = 16;
+const ASKED: usize = 32;
 
 /// One database, which serves one group or several. All access goes through this type.
 #[derive(Debug)]
@@ -125,6 +125,7 @@ impl Database {
             writer: common.writer,
             timeout: common.node_timeout,
             every: common.flush,
+            clocks: Spell::new("no instance writes times of the future any more"),
         };
         let (open, is_open) = mpsc::channel(1);
         scope.service("flusher", flusher::run(flusher, is_open));

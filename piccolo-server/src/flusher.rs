@@ -9,6 +9,7 @@ use daemon::{
     clock::{Clock, as_ms},
     metric::{Label, Metric},
     readiness::Readiness,
+    spell::Spell,
     telemetry,
 };
 use metrics::gauge;
@@ -19,7 +20,7 @@ use crate::{
     holders::{CacheSize, HolderCache},
     nodes::{Census, Nodes},
     spaces::Spaces,
-    store::{Connections, Stamp, Store, StoreError, Writer},
+    store::{Connections, NodeRow, Stamp, Store, StoreError, Writer},
 };
 
 const NODES: &str = "piccolo_server_nodes";
@@ -81,6 +82,10 @@ const ALL_MS: i64 = 60_000;
 /// Divisor of the timeout: the largest age of a keepalive in the database.
 const LAZINESS: i64 = 16;
 
+/// Divisor of the timeout: how long no instance writes times of the future before they are taken back. One
+/// that is alive writes sooner, with each keepalive of any node.
+const WAIT: i64 = 2;
+
 /// Timeouts of silence after which a node is forgotten: before its group may be taken away, so that a
 /// group with nodes in memory is there.
 const FORGOTTEN: i64 = 4;
@@ -98,6 +103,8 @@ pub(crate) struct Flusher {
     pub(crate) writer: Writer,
     pub(crate) timeout: Duration,
     pub(crate) every: Duration,
+    /// The log lines about clocks that differ.
+    pub(crate) clocks: Spell,
 }
 
 /// How far the other instances' rows were read.
@@ -105,6 +112,17 @@ pub(crate) struct Flusher {
 struct Read {
     since: i64,
     all: i64,
+    ahead: Ahead,
+}
+
+/// Times of other instances that are ahead of this one's clock.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    /// The latest.
+    latest: i64,
+    /// When it last grew, by this clock. While it grows, an instance writes such times: which of the clocks
+    /// is wrong is not known.
+    grew: i64,
 }
 
 /// Flushes until `open` ends, after which no keepalive can arrive; and once more then.
@@ -113,6 +131,11 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
     let mut read = Read {
         since: now,
         all: now,
+        // What others write is not known yet.
+        ahead: Ahead {
+            latest: i64::MIN,
+            grew: now,
+        },
     };
     let mut forgot = now;
     let mut is_up = true;
@@ -168,10 +191,11 @@ impl Flusher {
         } else {
             self.read(read, now).await?
         };
-        if self.nodes.settle(now) {
-            self.rewind(now).await?;
-        }
         let timeout = as_ms(self.timeout);
+        let wait = timeout / WAIT;
+        if self.nodes.settle(now) && now.saturating_sub(read.ahead.grew) >= wait {
+            self.rewind(now, read.ahead.grew).await?;
+        }
         let lazy = if last { 0 } else { timeout / LAZINESS };
         let seen = self.nodes.take_unwritten(lazy);
         if !seen.is_empty() {
@@ -188,14 +212,14 @@ impl Flusher {
     }
 
     /// Takes back the times that the database has of a clock that was ahead, which no later keepalive would
-    /// replace.
-    async fn rewind(&self, now: i64) -> Result<(), StoreError> {
+    /// replace, to when they were last written.
+    async fn rewind(&self, now: i64, to: i64) -> Result<(), StoreError> {
         let stamp = Stamp {
             at: now,
             writer: self.writer,
         };
-        let nodes = self.store.rewind(self.nodes.latest(now), stamp).await?;
-        self.nodes.rewound(now);
+        let nodes = self.store.rewind(self.nodes.latest(now), to, stamp).await?;
+        self.nodes.rewound(now, to);
         if nodes > 0 {
             warn!(
                 database = &*self.name,
@@ -210,6 +234,7 @@ impl Flusher {
         // The clock was set back.
         if now < read.since.saturating_sub(SLACK_MS) {
             read.all = i64::MIN;
+            read.ahead.grew = now;
         }
         let begun = Instant::now();
         let known = self.spaces.known();
@@ -218,6 +243,7 @@ impl Flusher {
             let since = read.since.saturating_sub(SLACK_MS);
             let rows = self.store.nodes_of_others(since, self.writer).await?;
             self.nodes.merge(&rows, now);
+            read.ahead = self.ahead(read.ahead, &rows, now);
             if !rows.is_empty() {
                 self.nodes.others_answer(now);
             }
@@ -233,6 +259,25 @@ impl Flusher {
         }
         read.since = now;
         Ok(read)
+    }
+
+    fn ahead(&self, known: Ahead, rows: &[NodeRow], now: i64) -> Ahead {
+        let latest = rows.iter().map(|row| row.seen).max();
+        match latest.filter(|latest| *latest > self.nodes.latest(now)) {
+            Some(latest) if latest > known.latest => {
+                self.clocks.happened(|times| {
+                    warn!(
+                        database = &*self.name, times, ahead_ms = latest.saturating_sub(now),
+                        "another instance writes times of the future: its clock is wrong, or this one's"
+                    );
+                });
+                Ahead { latest, grew: now }
+            }
+            _ => {
+                self.clocks.is_well();
+                known
+            }
+        }
     }
 
     /// Also runs while the database is away, when nodes are still added.

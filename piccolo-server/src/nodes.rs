@@ -323,12 +323,12 @@ impl Nodes {
         is_ahead
     }
 
-    /// The database has no time of the future any more, as of `now`.
-    pub(crate) fn rewound(&self, now: i64) {
+    /// The database's times of the future were moved to `to`.
+    pub(crate) fn rewound(&self, now: i64, to: i64) {
         let present = self.present(now);
         #[expect(clippy::iter_over_hash_type, reason = "no node depends on another")]
         for node in self.table.read().slots.values() {
-            node.rewound(present);
+            node.rewound(present, to);
         }
     }
 

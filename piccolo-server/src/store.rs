@@ -115,9 +115,9 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Writes keepalives. Nodes without a row get one.
     fn touch<'a>(&'a self, seen: &'a [Seen], stamp: Stamp) -> Reply<'a, ()>;
 
-    /// Moves times of keepalives and stamps that are later than `latest` to `stamp`. Returns of how many
-    /// nodes.
-    fn rewind(&self, latest: i64, stamp: Stamp) -> Reply<'_, u64>;
+    /// Moves times of keepalives that are later than `latest` to `to`, and stamps that are to `stamp`. Returns
+    /// of how many nodes.
+    fn rewind(&self, latest: i64, to: i64, stamp: Stamp) -> Reply<'_, u64>;
 
     /// Applies changes of different nodes, all or none. Gives one outcome for each.
     fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<ChangeOutcome>>;

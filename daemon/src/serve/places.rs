@@ -17,7 +17,7 @@ const EVICTIONS: usize = 3;
 
 /// The places of a listener. When all are taken, a new connection evicts the one that has waited
 /// longest for a request. When none waits, it gets one of a few spare places. Where an address has a
-/// bound of its own, it may not have more than are free either, so that few addresses cannot take all.
+/// bound of its own, it may not have more than are free or idle either, so that few addresses cannot take all.
 #[derive(Debug, Clone)]
 pub struct Places(Arc<Shared>);
 
@@ -104,10 +104,10 @@ impl Places {
         Ok(place)
     }
 
-    /// How many connections the bound allows for which there was no place.
+    /// How many connections the bound allows now for which there was no place.
     pub(super) fn most(&self, full: Full) -> usize {
         match full {
-            Full::Address => self.0.per_address,
+            Full::Address => self.share(),
             Full::All => self.0.connections,
         }
     }
@@ -119,9 +119,10 @@ impl Places {
         if shared.per_address > shared.connections / 2 {
             return shared.per_address;
         }
-        // The first of an address may evict.
-        let free = shared.regular.available_permits().max(1);
-        shared.per_address.min(free)
+        // Those that wait for a request make room.
+        let free = shared.regular.available_permits() + shared.waiting.lock().connections.len();
+        // The first of an address has a place before others have two.
+        shared.per_address.min(free.max(1))
     }
 
     async fn make_room(&self) -> Option<(OwnedSemaphorePermit, bool)> {
@@ -201,101 +202,4 @@ impl Drop for ConnectionPlace {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::timeout;
-
-    use super::*;
-
-    fn address(last: u8) -> IpAddr {
-        [10, 0, 0, last].into()
-    }
-
-    async fn is_evicted(place: &ConnectionPlace) -> bool {
-        timeout(Duration::from_millis(1), place.evicted())
-            .await
-            .is_ok()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_connection_that_waited_longest_makes_room() {
-        let places = Places::new(3, 0, 9);
-        let mut taken = Vec::new();
-        for last in 1..=3 {
-            taken.push(places.take(address(last)).await.expect("a place"));
-        }
-        // The oldest is being answered, and waits again later than the others.
-        assert!(taken[0].answers());
-        taken[0].waits();
-        let (new, ()) = tokio::join!(places.take(address(4)), async {
-            tokio::task::yield_now().await;
-            assert!(is_evicted(&taken[1]).await);
-            assert!(!taken[1].answers());
-            drop(taken.remove(1));
-        });
-        assert!(!new.expect("a place").is_spare());
-        for place in &taken {
-            assert!(!is_evicted(place).await);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_all_are_answered_a_few_get_spare_places() {
-        let places = Places::new(1, 1, 9);
-        let regular = places.take(address(1)).await.expect("a place");
-        assert!(regular.answers());
-        let spare = places.take(address(1)).await.expect("a spare place");
-        assert!(spare.is_spare());
-        // The spare one waits for a request, and still nobody waits for its place.
-        let since = tokio::time::Instant::now();
-        assert_eq!(places.take(address(1)).await.unwrap_err(), Full::All);
-        assert_eq!(since.elapsed(), Duration::ZERO);
-        assert!(!is_evicted(&spare).await);
-        drop(regular);
-        assert!(!places.take(address(1)).await.expect("a place").is_spare());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn where_a_request_came_at_the_same_moment_the_next_one_makes_room() {
-        let places = Places::new(2, 1, 9);
-        let first = places.take(address(1)).await.expect("a place");
-        let second = places.take(address(1)).await.expect("a place");
-        let (new, ()) = tokio::join!(places.take(address(2)), async {
-            tokio::task::yield_now().await;
-            assert!(!first.answers(), "it was told to go");
-            second.evicted().await;
-            drop(second);
-        });
-        assert!(!new.expect("a place").is_spare());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_address_with_its_share_evicts_nobody() {
-        let places = Places::new(2, 1, 1);
-        let one = places.take(address(1)).await.expect("a place");
-        let _other = places.take(address(2)).await.expect("a place");
-        assert_eq!(places.take(address(1)).await.unwrap_err(), Full::Address);
-        assert!(!is_evicted(&one).await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn few_addresses_leave_places_for_others() {
-        let places = Places::new(1024, 0, 256);
-        let mut taken = Vec::new();
-        for (last, expected) in [(1, 256), (2, 256), (3, 256), (4, 128), (5, 64)] {
-            let mut count = 0;
-            while let Ok(place) = places.take(address(last)).await {
-                taken.push(place);
-                count += 1;
-            }
-            assert_eq!(count, expected, "{last}");
-        }
-        assert!(places.take(address(6)).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_ended_is_no_longer_listed() {
-        let places = Places::new(2, 0, 9);
-        drop(places.take(address(1)).await.expect("a place"));
-        assert!(places.0.waiting.lock().connections.is_empty());
-    }
-}
+mod tests;

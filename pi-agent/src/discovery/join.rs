@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use daemon::scope::Scope;
-use http::StatusCode;
 use piccolo_api::{
     Fetch, FindReply, FindRequest, Intent, Key, Peer, Progress, ProgressReply, ProgressRequest,
     Standing, Turn, Verdict, path,
@@ -108,8 +107,8 @@ impl Discovery {
                 Heard::Busy => return keys.iter().map(|_| self.wait()).collect(),
                 Heard::Nothing => continue,
             };
-            if reply.status == StatusCode::NOT_FOUND {
-                // A Go server, which the plain find gets to know.
+            if reply.status.is_client_error() {
+                // A Go server, which the plain find gets to know, or one that takes this node for no holder.
                 return self.found(keys).await;
             }
             let Some(reply) = server.read::<FindReply>(&reply) else {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     task::{Context, Poll},
 };
 
@@ -10,8 +10,11 @@ use futures_util::future::BoxFuture;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower::Service;
 
-/// Resolves names as the system does, and leaves out addresses of this node and of its link: metadata services
-/// of clouds are there.
+/// The one metadata service of a cloud that is at no link-local address.
+const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// Resolves names as the system does, and leaves out loopback and what is on this node's link: metadata
+/// services of clouds are there.
 #[derive(Debug, Clone)]
 pub(super) struct Outside(GaiResolver);
 
@@ -44,12 +47,13 @@ impl Service<Name> for Outside {
     }
 }
 
-/// Whether an address may be another host's, beyond this node's link.
+/// Whether an address may be another host's, beyond this node's link. This node's own addresses in the network
+/// are such, too: there it listens for others.
 pub(super) fn is_outside(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let is_link_local = match address {
         IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address == METADATA,
     };
     !(is_link_local || address.is_loopback() || address.is_unspecified() || address.is_multicast())
 }

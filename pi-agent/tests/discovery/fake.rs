@@ -42,6 +42,8 @@ pub(crate) struct Behaviour {
     pub(crate) losing: u32,
     /// Has too much to do for this many finds.
     pub(crate) busy: u32,
+    /// Takes the agent for no holder, with this status.
+    pub(crate) refused: Option<u16>,
     /// Who has everything.
     pub(crate) holders: Vec<String>,
     /// Answers no finds and reports.
@@ -214,6 +216,10 @@ async fn find(State(s): State<FakeServer>, Json(b): Json<FindRequest>) -> impl I
         if behaviour.busy > 0 {
             behaviour.busy -= 1;
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        if let Some(status) = behaviour.refused.filter(|_| b.intent.is_some()) {
+            let says = Json(serde_json::json!({"error": "not here"}));
+            return (StatusCode::from_u16(status).unwrap(), says).into_response();
         }
     }
     let verdict = Verdict::Permit { lease_ms: 3000 };

@@ -67,6 +67,23 @@ async fn a_server_that_has_too_much_to_do_sends_nobody_to_the_registry() {
     assert_eq!(verdict, Some(Verdict::Permit { lease_ms: 3000 }));
 }
 
+/// By `--node-cidrs` or `--bind-holder` of a server.
+#[tokio::test]
+async fn who_is_taken_for_no_holder_is_told_who_has_it() {
+    for status in [400, 403] {
+        let refused = Behaviour {
+            refused: Some(status),
+            holders: vec!["10.0.0.2:7787".to_owned()],
+            ..Behaviour::default()
+        };
+        let (_server, url) = FakeServer::start(refused).await;
+        let agent = Agent::new(&[&url]).start();
+        let joined = Finder::join(&agent.discovery, &digests()[0], Fetch::default()).await;
+        assert!(joined.turn.is_none(), "{status}: {joined:?}");
+        assert_eq!(joined.peers.len(), 1, "{status}: {joined:?}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_server_nobody_waits() {
     let agent = Agent::new(&["http://127.0.0.1:1"]).start();

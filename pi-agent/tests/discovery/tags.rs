@@ -11,6 +11,7 @@ use axum::{
 use parking_lot::Mutex;
 use pi_agent::{
     digest::Digest,
+    reach::Reach,
     reference::TagName,
     tags::{Settings, Tags},
 };
@@ -108,12 +109,17 @@ fn name() -> TagName {
 
 /// Tags of `registry.test`, which is at `addr`.
 fn tags(addr: &str, ttl: Duration, agent: &Agent) -> Tags {
-    Tags::new(Settings {
+    Tags::new(settings(addr, ttl, agent))
+}
+
+fn settings(addr: &str, ttl: Duration, agent: &Agent) -> Settings {
+    Settings {
         ttl,
         registries: vec![format!("registry.test=http://{addr}").parse().unwrap()],
         authorities: None,
         discovery: agent.discovery.clone(),
-    })
+        reach: Reach::new([127, 0, 0, 1].into(), Vec::new()),
+    }
 }
 
 /// Nobody listens there.
@@ -175,8 +181,14 @@ async fn without_the_registry_a_peer_says_what_a_tag_stands_for() {
     };
     let (_server, url) = FakeServer::start(behaviour).await;
     let agent = Agent::new(&[&url]);
-    let tags = tags(DEAD, Duration::ZERO, &agent);
-    assert_eq!(tags.resolve(&name(), None).await, Some(digest('c')));
+    let found = tags(DEAD, Duration::ZERO, &agent);
+    assert_eq!(found.resolve(&name(), None).await, Some(digest('c')));
+    // Of a node whose peers are on other hosts.
+    let elsewhere = Tags::new(Settings {
+        reach: Reach::new([10, 0, 0, 9].into(), Vec::new()),
+        ..settings(DEAD, Duration::ZERO, &agent)
+    });
+    assert_eq!(elsewhere.resolve(&name(), None).await, None);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use pi_agent::{
     discovery::Discovery,
     mirror::{Mirror, MirrorSettings},
     peer::PeerSettings,
+    reach::Reach,
     tags::{Settings, Tags},
 };
 use piccolo_api::{Holder, Peer, PeerState};
@@ -242,6 +243,7 @@ async fn resolving(bed: &Bed, registry: SocketAddr) -> SocketAddr {
         ttl: Duration::from_mins(1),
         registries: vec![format!("registry.test=http://{registry}").parse().unwrap()],
         discovery: Discovery::new(client, server, "g".to_owned(), address),
+        reach: Reach::new([127, 0, 0, 1].into(), Vec::new()),
     });
     let settings = MirrorSettings {
         tags: Some(tags),

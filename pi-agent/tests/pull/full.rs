@@ -128,13 +128,23 @@ async fn status(stream: &mut TcpStream, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn few_that_read_slowly_leave_slots_and_connections_for_others() {
+async fn few_that_read_slowly_leave_slots_for_others() {
+    few_leave_room_for_others(8).await;
+}
+
+/// All that are connected are being answered, and none makes room.
+#[tokio::test]
+async fn few_that_read_slowly_leave_connections_for_others() {
+    few_leave_room_for_others(1000).await;
+}
+
+async fn few_leave_room_for_others(slots: usize) {
     let layer = object(64 << 20, 92);
     let bed = Bed::start(Vec::new()).await;
     let settings = PeerSettings {
         connections: 32,
         per_address: 16,
-        slots: 8,
+        slots,
         queue: 4,
         pace: Pace::limited(NonZeroU64::new(1 << 20).unwrap()),
         ..PeerSettings::default()
@@ -145,10 +155,12 @@ async fn few_that_read_slowly_leave_slots_and_connections_for_others() {
     for last in [2, 3] {
         for _ in 0..16 {
             let mut stream = from(last, peers).await;
-            send(&mut stream, "GET", &path, "").await;
+            // It may have been closed.
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let _ = stream.write_all(request.as_bytes()).await;
             slow.push(stream);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
     let since = Instant::now();
     let mut honest = from(4, peers).await;

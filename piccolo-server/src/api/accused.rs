@@ -65,7 +65,8 @@ impl Accused {
             Accusation::NotHanded => self.not_counted.happened(|times| {
                 warn!(
                     %peer, %group, %by, caller = %subject.source, times,
-                    "a node was reported by one that no find sent there: not counted"
+                    "a node was reported by one that no find of this server sent there: not counted. A busy \
+                     peer or the rack may have named it, or the report is false"
                 );
             }),
         }

@@ -75,11 +75,14 @@ impl HandedTo {
         has(period) || has(period - 1)
     }
 
-    /// The period at `now`; clears what is older than the one before.
+    /// The period at `now`; clears what is older than the one before. A caller that read its clock before
+    /// the turn of another one turns nothing back; a clock that was ahead is put right.
     fn turn(&self, now: i64) -> i64 {
         let new = now.div_euclid(PERIOD_MS);
         let old = self.period.load(Acquire);
+        let is_late = new == old - 1;
         if new != old
+            && !is_late
             && self
                 .period
                 .compare_exchange(old, new, AcqRel, Relaxed)
@@ -117,6 +120,22 @@ impl HandedTo {
 mod tests {
     use super::*;
     use crate::{packed::Packed, store::SpaceId};
+
+    #[test]
+    fn a_late_caller_forgets_nothing() {
+        let handed = HandedTo::new();
+        let [asker, other] = [1, 2].map(|n: u32| IpAddr::from(n.to_be_bytes()));
+        let node = NodeKey {
+            space: SpaceId(1),
+            holder: Packed::new(other, 1),
+        };
+        let now = 1000 * PERIOD_MS;
+        handed.add(asker, node, now - 1);
+        handed.add(asker, node, now);
+        assert!(handed.has(asker, node, now - 1) && handed.has(asker, node, now));
+        handed.add(other, node, now - 1);
+        assert!(handed.has(other, node, now));
+    }
 
     #[test]
     fn a_pair_is_known_for_a_period_at_least() {

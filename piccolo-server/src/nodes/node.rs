@@ -101,11 +101,11 @@ impl Node {
         self.written().at() > present.latest
     }
 
-    /// The database's times of the future were moved to just before `present`.
-    pub(super) fn rewound(&self, present: Present) {
+    /// The database's times of the future were moved to `to`.
+    pub(super) fn rewound(&self, present: Present, to: i64) {
         let written = self.written();
         if written.at() > present.latest {
-            let now = written.moved(present.now - 1);
+            let now = written.moved(to);
             self.rest.written.store(now.number(), Relaxed);
         }
     }

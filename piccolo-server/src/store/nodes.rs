@@ -98,26 +98,32 @@ async fn touch_some<E: Engine>(engine: &E, seen: &[Seen], stamp: Stamp) -> Resul
     work.commit().await
 }
 
-/// Moves times that are later than `latest` to just before `stamp`, so that any later keepalive is above
-/// them, and stamps their rows, so that other instances read them.
+/// Moves times that are later than `latest` to `to`, so that any later keepalive is above them, and stamps
+/// their rows, so that other instances read them.
 pub(super) async fn rewind<E: Engine>(
     engine: &E,
     latest: i64,
+    to: i64,
     stamp: Stamp,
 ) -> Result<u64, StoreError> {
-    retried::<E, _, _>(|| rewind_all(engine, latest, stamp))
+    retried::<E, _, _>(|| rewind_all(engine, latest, to, stamp))
         .await
         .map_err(|e| StoreError::of("take back times of the future", e))
 }
 
-async fn rewind_all<E: Engine>(engine: &E, latest: i64, stamp: Stamp) -> Result<u64, sqlx::Error> {
+async fn rewind_all<E: Engine>(
+    engine: &E,
+    latest: i64,
+    to: i64,
+    stamp: Stamp,
+) -> Result<u64, sqlx::Error> {
     let sql = "UPDATE node SET stamp = ?, writer = ?, \
         seen = CASE WHEN seen > ? THEN ? ELSE seen END WHERE seen > ? OR stamp > ?";
     let args = [
         stamp.at.into(),
         stamp.writer.0.into(),
         latest.into(),
-        stamp.at.saturating_sub(1).into(),
+        to.into(),
         latest.into(),
         Arg::Int(latest),
     ];

@@ -106,8 +106,8 @@ impl<E: Engine> Store for SqlStore<E> {
         Box::pin(nodes::touch(&self.engine, seen, stamp))
     }
 
-    fn rewind(&self, latest: i64, stamp: Stamp) -> Reply<'_, u64> {
-        Box::pin(nodes::rewind(&self.engine, latest, stamp))
+    fn rewind(&self, latest: i64, to: i64, stamp: Stamp) -> Reply<'_, u64> {
+        Box::pin(nodes::rewind(&self.engine, latest, to, stamp))
     }
 
     fn write<'a>(&'a self, changes: &'a [Change], taken: Taken) -> Reply<'a, Vec<ChangeOutcome>> {

@@ -175,7 +175,7 @@ async fn ask_everything(store: &SqlStore<Recorder>) {
         state: NodeState::Up,
     };
     let _ = store.touch(&[seen], stamp).await;
-    let _ = store.rewind(1, stamp).await;
+    let _ = store.rewind(1, 1, stamp).await;
     let learned = BandwidthRow {
         from: "a".to_owned(),
         to: "b".to_owned(),

@@ -31,6 +31,7 @@ on_engines!(all:
     nodes_with_many_keys_are_removed_in_steps,
     who_has_not_the_lease_removes_nothing,
     a_clock_that_was_ahead_keeps_no_dead_node,
+    a_clock_that_is_behind_takes_nothing_back,
     agents_are_told_how_soon_a_node_counts_as_dead,
 );
 
@@ -323,6 +324,34 @@ async fn who_has_not_the_lease_removes_nothing(engine: Engine) {
 }
 
 /// For an hour all instances said that it was an hour later.
+async fn a_clock_that_is_behind_takes_nothing_back(engine: Engine) {
+    let database = engine.database();
+    let url = database.url();
+    let flags = [
+        "--database",
+        &url,
+        "--node-timeout",
+        "2s",
+        "--find-cache-ttl",
+        "0",
+    ];
+    let right = Clock::manual(NOW + Duration::from_hours(1));
+    let one = Server::start_at(&flags, right.clone()).await;
+    one.advertise(A, &["k"]).await;
+    let wrong = Clock::manual(NOW);
+    let _late = Server::start_at(&flags, wrong.clone()).await;
+    // Longer than the late one waits, and than either needs for a round.
+    for _ in 0..50 {
+        for clock in [&right, &wrong] {
+            clock.advance(Duration::from_millis(100));
+        }
+        keepalive(&one, A, json!({})).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let again = Server::start_at(&flags, right.clone()).await;
+    assert!(finds(&again).await, "the node lives");
+}
+
 async fn a_clock_that_was_ahead_keeps_no_dead_node(engine: Engine) {
     let flags = ["--node-timeout", "2s", "--find-cache-ttl", "0"];
     let (one, other, database) = two(engine, &flags).await;
@@ -351,6 +380,13 @@ async fn a_clock_that_was_ahead_keeps_no_dead_node(engine: Engine) {
         !finds(&one).await && !finds(&other).await
     };
     eventually("the dead node is handed out no more", is_gone).await;
+    let future = (NOW + Duration::from_mins(30)).as_millis();
+    let of_the_future = format!("node WHERE seen > {future} OR stamp > {future}");
+    eventually("the database has no such time", async || {
+        clock.advance(Duration::from_millis(100));
+        database.count(&of_the_future) == 0
+    })
+    .await;
     let url = database.url();
     let again = ["--database", &url, "--node-timeout", "2s"];
     let third = Server::start_at(&again, clock.clone()).await;

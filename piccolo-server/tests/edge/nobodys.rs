@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use piccolo_api::{Holder, path};
+use piccolo_api::path;
 use serde_json::{Value, json};
 
 use crate::{
@@ -35,11 +35,17 @@ fn calls(holder: &str) -> [(&'static str, Value); 6] {
 
 async fn check_refused(server: &Server, holder: &str, says: &str) {
     for (path, call) in calls(holder) {
-        // A find names no holder that cannot be read, so it is a plain one.
-        if path == path::FIND && holder.parse::<Holder>().is_err() {
+        let (status, reply) = server.post(path, &call).await;
+        // It is told who has the key, and has no part in the crowd: nobody is sent to it.
+        if path == path::FIND {
+            let found = &reply["results"][0];
+            assert!(
+                status == 200 && found["key"] == call["keys"][0],
+                "{holder}: {reply}"
+            );
+            assert_eq!(found["swarm"], Value::Null, "{holder}: {reply}");
             continue;
         }
-        let (status, reply) = server.post(path, &call).await;
         let reply = reply.to_string();
         assert_eq!(status, 400, "{path} {holder}: {reply}");
         assert!(reply.contains(says), "{path} {holder}: {reply}");

@@ -16,6 +16,8 @@ use crate::{content::Growing, digest::Digest, fetch::exchange::PeerError};
 
 /// Most peers that are asked for one object.
 const MOST: usize = 16;
+/// How many may have it under another name before the registry is asked.
+const WITHHELD: u32 = 2;
 
 /// Peers that were not asked yet for an object.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Candidates {
     growing: Option<Arc<Growing>>,
     /// Whether peers were looked for a second time.
     found_again: bool,
+    /// How many have the object and do not give it under this name.
+    withheld: u32,
 }
 
 impl Candidates {
@@ -48,6 +52,7 @@ impl Candidates {
             are_complete: true,
             growing: None,
             found_again: false,
+            withheld: 0,
         }
     }
 
@@ -244,6 +249,11 @@ impl Candidates {
             }
         } else if error.is_blameless() {
             debug!(%peer, digest = %self.digest, %error, "a peer does not give it under this name");
+            // Others that have it know it by the same names, mostly: the registry decides sooner.
+            self.withheld += 1;
+            if self.withheld >= WITHHELD {
+                self.waiting.clear();
+            }
         } else {
             self.peers.failed(peer, &self.digest, &error);
         }

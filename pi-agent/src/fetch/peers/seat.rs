@@ -223,9 +223,10 @@ impl Seat {
     /// A source did not deliver.
     pub(super) fn failed(&mut self, source: Holder, error: &PeerError) {
         let (fault, name) = match error {
-            PeerError::Missing | PeerError::Body(_) | PeerError::OtherList(_) => {
-                (Fault::Empty, "empty")
-            }
+            PeerError::Missing
+            | PeerError::Withheld
+            | PeerError::Body(_)
+            | PeerError::OtherList(_) => (Fault::Empty, "empty"),
             PeerError::Busy(_) => (Fault::Busy, "busy"),
             PeerError::WrongBytes | PeerError::WrongChunk(_) => (Fault::Wrong, "wrong"),
             _ => (Fault::Silent, "silent"),
