@@ -165,7 +165,9 @@ async fn the_metrics_say_what_is_known() {
         "tree:\n  - {name: two, cidrs: [10.0.2.0/24]}\n  - {name: three, cidrs: [10.0.3.0/24]}\n";
     fs::write(&file, text).unwrap();
     let flag = format!("--topology={}", file.display());
-    let server = Program::start(state.path(), &[&flag]).ready().await;
+    // The fast holder is at no address of the file.
+    let nodes = "--node-cidrs=10.0.0.0/8";
+    let server = Program::start(state.path(), &[&flag, nodes]).ready().await;
     after_some_pulls(&server).await;
     first(&server).await;
     let labels = "{from=\"three\",to=\"two\"}";
