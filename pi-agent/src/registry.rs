@@ -96,7 +96,8 @@ pub(crate) fn host_and_port(registry: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn address(host: &str) -> Option<IpAddr> {
+/// The address that a host is, in brackets or without.
+pub(crate) fn address(host: &str) -> Option<IpAddr> {
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));

@@ -23,7 +23,10 @@ pub use self::{
     },
     holder::{Holder, HolderError},
     names::{Group, Key, MAX_GROUP_LEN, MAX_KEY_LEN, NameError},
-    node::{Ack, ErrorReply, HealthReply, KeepaliveRequest, LeaveRequest, Mates, MessageReply},
+    node::{
+        Ack, ErrorReply, HealthReply, KEEPALIVE_INTERVAL, KeepaliveRequest, LeaveRequest, Mates,
+        MessageReply,
+    },
     report::{Failure, FailureKind, Flow, Load, Observation},
     swarm::{
         End, Fault, Fetch, Intent, Progress, ProgressReply, ProgressRequest, Rank, Source,

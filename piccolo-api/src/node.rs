@@ -1,5 +1,7 @@
 //! Keepalives, and the replies that carry no content.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Failure, Holder, Load, Observation, lenient};
@@ -55,6 +57,9 @@ pub struct LeaveRequest {
     pub group: String,
 }
 
+/// The interval of a node's keepalives, where the server asks for no shorter one.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Reply of the calls that write: advertise, sync, keepalive, leave.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
@@ -72,7 +77,7 @@ pub struct Ack {
         deserialize_with = "lenient::option"
     )]
     pub mates: Option<Mates>,
-    /// The longest time from this call to the next one in milliseconds, where it is shorter than 30 seconds:
+    /// The longest time from this call to the next one in milliseconds, where it is shorter than [`KEEPALIVE_INTERVAL`]:
     /// after some times as long without a call the node counts as dead.
     #[serde(
         default,

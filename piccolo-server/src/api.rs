@@ -37,7 +37,7 @@ use daemon::{
     clock::{Clock, as_ms},
     metric::Metric,
 };
-use piccolo_api::path;
+use piccolo_api::{KEEPALIVE_INTERVAL, path};
 
 pub(crate) use self::{
     accused::Accused, bodies::Bodies, bounds::Bounds, change::Refusals, late::late,
@@ -54,9 +54,6 @@ pub(crate) const METRICS: &[&[Metric]] = &[
     measured::METRICS,
     &[subject::METRIC, bounds::METRIC, change::METRIC],
 ];
-
-/// The interval of agents' keepalives where they are told no other.
-const USUAL_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What the endpoints work with.
 #[derive(Debug)]
@@ -138,7 +135,7 @@ impl Api {
     /// node that lives has some of them lost before it counts as dead.
     pub(crate) fn keepalive_ms(&self) -> Option<u64> {
         let interval = self.limits.node_timeout / 4;
-        (interval < USUAL_KEEPALIVE).then(|| as_ms(interval).max(1).unsigned_abs())
+        (interval < KEEPALIVE_INTERVAL).then(|| as_ms(interval).max(1).unsigned_abs())
     }
 
     /// Learns from a node's report.

@@ -10,7 +10,10 @@ use parking_lot::Mutex;
 
 /// Connections of each address that has any.
 #[derive(Debug, Clone, Default)]
-pub struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub struct Addresses {
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    grouping: Grouping,
+}
 
 /// The slot of one connection; dropping it frees the slot.
 #[derive(Debug)]
@@ -20,14 +23,18 @@ pub struct ConnectionSlot {
 }
 
 impl Addresses {
-    /// Takes a place, unless the address has as many as `most` already.
-    pub fn take(&self, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
-        self.take_as(network(address), most)
+    /// None yet, where `grouping` says which addresses count as one.
+    pub fn new(grouping: Grouping) -> Self {
+        Self {
+            counts: Arc::default(),
+            grouping,
+        }
     }
 
-    /// [`Self::take`] for what an address counts as.
-    pub(super) fn take_as(&self, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
-        let mut counts = self.0.lock();
+    /// Takes a place, unless the address has as many as `most` already.
+    pub fn take(&self, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
+        let address = self.grouping.of(address);
+        let mut counts = self.counts.lock();
         let count = counts.entry(address).or_default();
         if *count >= most {
             return None;
@@ -42,7 +49,7 @@ impl Addresses {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut counts = self.addresses.0.lock();
+        let mut counts = self.addresses.counts.lock();
         if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -99,7 +106,7 @@ mod tests {
         assert_eq!(addresses.take(other, 1).is_none(), same, "{one} {other}");
         drop(first);
         assert!(addresses.take(one, 1).is_some(), "there is room again");
-        assert_eq!(addresses.0.lock().len(), 0);
+        assert_eq!(addresses.counts.lock().len(), 0);
     }
 
     #[test]

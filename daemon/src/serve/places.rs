@@ -28,7 +28,6 @@ struct Shared {
     spare: Arc<Semaphore>,
     addresses: Addresses,
     per_address: usize,
-    grouping: Grouping,
     waiting: Mutex<WaitingList>,
 }
 
@@ -72,9 +71,8 @@ impl Places {
             connections: regular,
             regular: Arc::new(Semaphore::new(regular)),
             spare: Arc::new(Semaphore::new(spare)),
-            addresses: Addresses::default(),
+            addresses: Addresses::new(grouping),
             per_address,
-            grouping,
             waiting: Mutex::default(),
         }))
     }
@@ -85,8 +83,7 @@ impl Places {
     /// When the address has too many connections, or no place becomes free.
     pub async fn take(&self, address: IpAddr) -> Result<ConnectionPlace, Full> {
         let shared = &self.0;
-        let address = shared.grouping.of(address);
-        let slot = shared.addresses.take_as(address, self.share());
+        let slot = shared.addresses.take(address, self.share());
         let slot = slot.ok_or(Full::Address)?;
         let (permit, is_spare) = match Arc::clone(&shared.regular).try_acquire_owned() {
             Ok(permit) => (permit, false),

@@ -40,9 +40,6 @@ pub(super) const LAG: Metric = Metric::histogram(
     "Time from a change of the shared set until the server has accepted it.",
 );
 
-/// Interval between two keepalives, when there is nothing else to report and the server asks for no shorter
-/// one.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Changes come in bursts: a short delay batches them.
 const GATHER: Duration = Duration::from_millis(100);
 /// Keys of one advertisement.

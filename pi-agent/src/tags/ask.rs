@@ -1,6 +1,6 @@
 //! Asking for a tag's digest with a HEAD.
 
-use std::{error::Error, io, net::IpAddr, path::Path, time::Duration};
+use std::{error::Error, io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header};
@@ -27,6 +27,7 @@ use crate::{
     digest::Digest,
     http::{MIRRORED_FIELD, encode_query},
     reference::TagName,
+    registry::address,
 };
 
 /// Longest wait for a registry, a token included: containerd waits meanwhile.
@@ -148,7 +149,7 @@ impl Asker {
         let reply = match request.uri().host() {
             host if host == registry => self.caller.request(request).await?,
             // A literal address is dialled without a resolver.
-            Some(host) if literal(host).is_none_or(is_outside) => {
+            Some(host) if address(host).is_none_or(is_outside) => {
                 self.outward.request(request).await?
             }
             host => {
@@ -190,14 +191,6 @@ where
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(2)
         .build(connector)
-}
-
-/// The address that a URL's host is.
-fn literal(host: &str) -> Option<IpAddr> {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    bare.unwrap_or(host).parse().ok()
 }
 
 /// The reply that gives a token, under one of two names.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use daemon::{client::Reply, spell::Spell};
-use piccolo_api::{Ack, FindRequest, path};
+use piccolo_api::{Ack, FindRequest, KEEPALIVE_INTERVAL, path};
 use tracing::warn;
 
-use super::{CALLS, DEADLINE, KEEPALIVE};
+use super::{CALLS, DEADLINE};
 use crate::discovery::{Discovery, flavour::Flavour, servers::Usable};
 
 /// Shortest interval of keepalives that a server may ask for.
@@ -83,8 +83,8 @@ impl Calls {
 
     /// The longest time between two calls, as the server wants it, or as it is usual.
     pub(super) fn interval(&self) -> Duration {
-        self.interval.map_or(KEEPALIVE, |interval| {
-            interval.clamp(LEAST_INTERVAL, KEEPALIVE)
+        self.interval.map_or(KEEPALIVE_INTERVAL, |interval| {
+            interval.clamp(LEAST_INTERVAL, KEEPALIVE_INTERVAL)
         })
     }
 

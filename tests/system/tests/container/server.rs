@@ -4,7 +4,7 @@
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -31,6 +31,17 @@ fn chart(node: &Node, image: &str, state: &Path) -> Result<ServerPod> {
 const LITTLE: i64 = 64 << 20;
 const FLOOD: usize = 5000;
 
+/// A node and an empty pod on it, with what the server's image is called there, and a directory for its state.
+fn prepare() -> Result<(Bed, Pod, String, PathBuf)> {
+    let bed = bed(Release::Installed, &[1])?;
+    let node = node(&bed, 0)?;
+    node.containerd.prepare_pods()?;
+    let image = images::import(node, "piccolo-server")?;
+    let pod = Pod::start(bed.run(), &node.containerd.cri(), "server")?;
+    let state = bed.run().make_directory("state")?;
+    Ok((bed, pod, image, state))
+}
+
 fn named(name: &str, container: &ContainerSpec) -> ContainerSpec {
     ContainerSpec {
         name: name.to_owned(),
@@ -40,12 +51,8 @@ fn named(name: &str, container: &ContainerSpec) -> ContainerSpec {
 
 #[test]
 fn its_state_directory_is_its_own_or_it_says_whose() -> Result<()> {
-    let bed = bed(Release::Installed, &[1])?;
+    let (bed, pod, image, state) = prepare()?;
     let node = node(&bed, 0)?;
-    node.containerd.prepare_pods()?;
-    let image = images::import(node, "piccolo-server")?;
-    let pod = Pod::start(bed.run(), &node.containerd.cri(), "server")?;
-    let state = bed.run().make_directory("state")?;
     fs::set_permissions(&state, Permissions::from_mode(0o755))?;
     let charted = chart(node, &image, &state)?;
     assert_eq!(charted.container.rights.user, i64::from(STRANGER));
@@ -73,12 +80,8 @@ fn its_state_directory_is_its_own_or_it_says_whose() -> Result<()> {
 /// Without a bound the flood takes twice the memory that there is.
 #[test]
 fn a_flood_of_connections_does_not_have_it_killed() -> Result<()> {
-    let bed = bed(Release::Installed, &[1])?;
+    let (bed, pod, image, state) = prepare()?;
     let node = node(&bed, 0)?;
-    node.containerd.prepare_pods()?;
-    let image = images::import(node, "piccolo-server")?;
-    let pod = Pod::start(bed.run(), &node.containerd.cri(), "server")?;
-    let state = bed.run().make_directory("state")?;
     chown(&state, Some(STRANGER), Some(STRANGER)).context("giving the directory away")?;
     let mut charted = chart(node, &image, &state)?;
     charted.container.memory = LITTLE;
