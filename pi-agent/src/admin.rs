@@ -34,7 +34,7 @@ use crate::{
     keeper::Report,
     peer::PeerServer,
     sockets::{PeerBytes, PeerTotals},
-    status::{Addresses, PeerStatus, QuarantineStatus, Status, SwarmBlob, SwarmStatus},
+    status::{Addresses, PeerStatus, QuarantineStatus, Status, SwarmBlob, SwarmStatus, TagsStatus},
 };
 
 const LIMITS: Limits = Limits {
@@ -60,6 +60,8 @@ pub(crate) struct Admin {
     /// What this process has of what the accounting needs, which does not change.
     pub(crate) needs: Vec<Need>,
     pub(crate) fetcher: Fetcher,
+    /// What it does about tags, which does not change.
+    pub(crate) tags: TagsStatus,
     pub(crate) peers: PeerServer,
     pub(crate) bytes: PeerBytes,
     pub(crate) readiness: Readiness,
@@ -139,6 +141,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         peers: peers(&admin),
         quarantines: quarantines.collect(),
         swarm: swarm(&admin),
+        tags: admin.tags,
         uploads: count(slots.taken),
         upload_slots: count(slots.size),
     })

@@ -47,7 +47,7 @@ use crate::{
     policy::Policy,
     reach::Reach,
     sockets::{PeerBytes, PeerSockets},
-    status::Addresses,
+    status::{Addresses, TagsStatus},
     tags::{self, Tags},
     tracker::Tracker,
 };
@@ -116,6 +116,7 @@ impl App {
     /// When an address is taken, no address to advertise is found, or a setting makes no sense.
     pub async fn build(outside: Outside) -> Result<Self> {
         let settings = &outside.settings;
+        settings.check_tags()?;
         // Before anything waits for this agent.
         let release = match settings.hosts_mode {
             HostsMode::Off => None,
@@ -196,7 +197,7 @@ impl Working {
         let (content, tracking) = Content::of_images(content::Settings {
             path: settings.containerd.content_path.clone(),
             containerd,
-            policy: Policy::new(settings.tags.allow.clone(), settings.tags.deny.clone()),
+            policy: policy(settings),
             tags: sharing,
             readiness: readiness.clone(),
         });
@@ -323,6 +324,10 @@ impl Working {
             accounting: self.accounting,
             needs: ebpf::needs(),
             fetcher: self.fetcher,
+            tags: TagsStatus {
+                resolved: settings.tags.resolve_tags,
+                shared: settings.tags.sharing.share_tags,
+            },
             peers: self.peers,
             bytes: self.bytes,
             readiness: self.readiness,
@@ -340,8 +345,14 @@ fn resolver(settings: &Run, discovery: &Discovery, reach: &Reach) -> Option<Tags
             authorities: settings.tags.registry_ca.clone(),
             discovery: discovery.clone(),
             reach: reach.clone(),
+            shared: settings.tags.sharing.share_tags.then(|| policy(settings)),
         })
     })
+}
+
+/// Which repositories are shared.
+fn policy(settings: &Run) -> Policy {
+    Policy::new(settings.tags.allow.clone(), settings.tags.deny.clone())
 }
 
 fn serving(settings: &Run, own: IpAddr) -> PeerSettings {

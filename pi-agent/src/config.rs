@@ -3,6 +3,7 @@
 mod hosts;
 mod modes;
 mod nodes;
+mod sharing;
 mod verifying;
 
 use std::{
@@ -26,6 +27,7 @@ pub use self::{
     hosts::{Hosts, HostsMode},
     modes::{SwarmMode, VerifyMode},
     nodes::Nodes,
+    sharing::{Sharing, UnresolvedTags},
     verifying::Verifying,
 };
 
@@ -216,6 +218,8 @@ pub struct Tags {
     /// registry cannot be reached.
     #[arg(long, env = "PI_AGENT_RESOLVE_TAGS")]
     pub resolve_tags: bool,
+    #[command(flatten)]
+    pub sharing: Sharing,
     /// Seconds for which a tag is answered without asking its registry again.
     #[arg(
         long,

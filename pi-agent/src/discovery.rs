@@ -14,6 +14,7 @@ mod rack;
 mod racks;
 mod reports;
 mod servers;
+mod tag;
 mod untold;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};

@@ -50,6 +50,9 @@ pub struct Status {
     /// What this node fetches together with others.
     #[serde(default)]
     pub swarm: SwarmStatus,
+    /// What it does about tags.
+    #[serde(default)]
+    pub tags: TagsStatus,
     /// Uploads in flight.
     pub uploads: u64,
     /// Uploads that are taken at once.
@@ -137,6 +140,15 @@ pub struct SwarmStatus {
     pub rack_mates: usize,
     /// The blobs that it is getting so now.
     pub blobs: Vec<SwarmBlob>,
+}
+
+/// What a node does about tags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagsStatus {
+    /// Whether it answers them.
+    pub resolved: bool,
+    /// Whether one node asks the registry for all of the group.
+    pub shared: bool,
 }
 
 /// A blob that a node is getting together with others.

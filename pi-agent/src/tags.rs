@@ -3,11 +3,13 @@
 //! A tag may move at any time, and only its registry knows where to. So the registry is asked with
 //! a HEAD, and its reply is cached for a while. Where it says nothing useful for this node (it
 //! wants credentials, or has no such tag) containerd is left to ask it; where it cannot be reached,
-//! the last known word counts, then this node's own tag, then that of a peer.
+//! the last known word counts, then this node's own tag, then that of a peer. With `--share-tags` one node
+//! asks the registry for all of its group.
 
 mod ask;
 mod challenge;
 mod outside;
+mod share;
 mod trust;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
@@ -19,20 +21,24 @@ use piccolo_api::Key;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use self::ask::{Answer, Asker};
+use self::{
+    ask::{Answer, Asker, Target},
+    share::{Course, Sharing},
+};
 use crate::{
-    digest::Digest, discovery::Discovery, reach::Reach, reference::TagName, registry::RegistryUrl,
+    digest::Digest, discovery::Discovery, policy::Policy, reach::Reach, reference::TagName,
+    registry::RegistryUrl,
 };
 
 /// The metrics of this module.
-pub const METRICS: &[Metric] = &[RESOLVED];
+pub const METRICS: &[Metric] = &[RESOLVED, share::SHARED];
 
 const RESOLVED: Metric = Metric::counter(
     "piccolo_agent_tags_resolved_total",
     &[(
         "source",
-        "`registry`, `memory` (asked within the TTL), `stale`, `own` and `peer` (the registry \
-         cannot be reached), `nobody`",
+        "`registry`, `memory` (asked within the TTL), `shared` (another node asked within the TTL), `stale`, \
+         `own` and `peer` (the registry cannot be reached), `nobody`",
     )],
     "Tags that containerd asked for, by the source of the digest.",
 );
@@ -62,10 +68,13 @@ pub struct Settings {
     pub discovery: Discovery,
     /// Which of them are asked.
     pub reach: Reach,
+    /// Of which repositories one node asks the registry for all of its group; `None` where each asks for itself.
+    pub shared: Option<Policy>,
 }
 
 struct Inner {
     asker: Asker,
+    sharing: Option<Sharing>,
     settings: Settings,
     state: Mutex<KnownTags>,
     /// Rate-limits the log lines about registries.
@@ -81,15 +90,18 @@ struct KnownTags {
 
 #[derive(Debug)]
 struct Known {
-    digest: Digest,
+    target: Target,
     until: Instant,
 }
 
 impl Tags {
     /// Resolves tags at registries over HTTPS, or HTTP where they are on this machine.
     pub fn new(settings: Settings) -> Self {
+        let policy = settings.shared.clone().filter(|_| !settings.ttl.is_zero());
+        let sharing = |policy| Sharing::new(settings.discovery.clone(), policy, settings.ttl);
         Self(Arc::new(Inner {
             asker: Asker::new(settings.authorities.as_deref()),
+            sharing: policy.map(sharing),
             settings,
             state: Mutex::new(KnownTags {
                 known: LruCache::new(CAPACITY),
@@ -104,19 +116,49 @@ impl Tags {
     pub async fn resolve(&self, name: &TagName, own: Option<Digest>) -> Option<Digest> {
         let key = name.to_string();
         let (digest, source) = match self.fresh(&key) {
-            Some(digest) => (Some(digest), "memory"),
-            None => match self.registry(name).await {
-                Answer::Digest(digest) => {
-                    self.learn(key, &digest);
-                    (Some(digest), "registry")
-                }
-                Answer::Refused => (None, "nobody"),
-                Answer::Away => self.without_registry(name, &key, own).await,
+            Some(target) => (Some(target.digest), "memory"),
+            None => match self.current(name, &key).await {
+                (Answer::Digest(target), source) => (Some(target.digest), source),
+                (Answer::Refused, _) => (None, "nobody"),
+                (Answer::Away, _) => self.without_registry(name, &key, own).await,
             },
         };
         metrics::counter!(RESOLVED.name, "source" => source).increment(1);
         debug!(%name, ?digest, source, "a tag");
         digest
+    }
+
+    /// What the registry says now, to this node or to another one that asks for all.
+    async fn current(&self, name: &TagName, key: &str) -> (Answer, &'static str) {
+        let Some(sharing) = &self.0.sharing else {
+            return (self.asked(name, key).await, "registry");
+        };
+        let _turn = sharing.turn(key).await;
+        if let Some(target) = self.fresh(key) {
+            return (Answer::Digest(target), "memory");
+        }
+        match sharing.course(name, key).await {
+            Course::Known(target, left) => {
+                self.learn(key, &target, left);
+                (Answer::Digest(target), "shared")
+            }
+            Course::Refused => (Answer::Refused, "shared"),
+            Course::AskForAll => {
+                let answer = self.asked(name, key).await;
+                sharing.tell(key, &answer).await;
+                (answer, "registry")
+            }
+            Course::Ask => (self.asked(name, key).await, "registry"),
+        }
+    }
+
+    /// Asks the registry, and remembers the digest.
+    async fn asked(&self, name: &TagName, key: &str) -> Answer {
+        let answer = self.registry(name).await;
+        if let Answer::Digest(target) = &answer {
+            self.learn(key, target, self.0.settings.ttl);
+        }
+        answer
     }
 
     async fn without_registry(
@@ -126,7 +168,7 @@ impl Tags {
         own: Option<Digest>,
     ) -> (Option<Digest>, &'static str) {
         if let Some(known) = self.state().known.get(key) {
-            return (Some(known.digest.clone()), "stale");
+            return (Some(known.target.digest.clone()), "stale");
         }
         if own.is_some() {
             return (own, "own");
@@ -177,23 +219,34 @@ impl Tags {
         let reach = &self.0.settings.reach;
         let peers = peers.iter().filter(|peer| reach.allows(peer.addr));
         for peer in peers.take(MAX_PEERS) {
-            if let Answer::Digest(digest) = self.0.asker.peer(peer.addr, name).await {
-                return Some(digest);
+            if let Answer::Digest(target) = self.0.asker.peer(peer.addr, name).await {
+                return Some(target.digest);
             }
         }
         None
     }
 
-    fn fresh(&self, key: &str) -> Option<Digest> {
-        let mut state = self.state();
-        let known = state.known.get(key)?;
-        (Instant::now() < known.until).then(|| known.digest.clone())
+    /// The length and the media type of the manifest that a tag stands for, of which nobody has the bytes
+    /// yet: enough for a HEAD. Only where nodes resolve tags together, so that containerd need not ask the
+    /// registry as well.
+    pub(crate) fn described(&self, name: &TagName, digest: &Digest) -> Option<(u64, String)> {
+        self.0.sharing.as_ref()?;
+        let target = self.fresh(&name.to_string())?;
+        (target.digest == *digest).then_some(target.size.zip(target.media_type))?
     }
 
-    fn learn(&self, key: String, digest: &Digest) {
-        let until = Instant::now() + self.0.settings.ttl;
-        let digest = digest.clone();
-        self.state().known.put(key, Known { digest, until });
+    fn fresh(&self, key: &str) -> Option<Target> {
+        let mut state = self.state();
+        let known = state.known.get(key)?;
+        (Instant::now() < known.until).then(|| known.target.clone())
+    }
+
+    fn learn(&self, key: &str, target: &Target, good: Duration) {
+        let until = Instant::now() + good;
+        let target = target.clone();
+        self.state()
+            .known
+            .put(key.to_owned(), Known { target, until });
     }
 
     fn state(&self) -> MutexGuard<'_, KnownTags> {

@@ -14,6 +14,7 @@ mod names;
 mod node;
 mod report;
 mod swarm;
+mod tag;
 
 pub use self::{
     case::from_any_case,
@@ -32,6 +33,7 @@ pub use self::{
         End, Fault, Fetch, Intent, Progress, ProgressReply, ProgressRequest, Rank, Source,
         Standing, Tried, Turn, Verdict,
     },
+    tag::{RegistryWord, TagReply, TagRequest, TagTarget},
 };
 
 /// Paths of the API, relative to the server's base URL.
@@ -46,6 +48,8 @@ pub mod path {
     pub const FIND: &str = "/api/v1/distribution/find";
     /// How far a node is with what it fetches.
     pub const PROGRESS: &str = "/api/v1/distribution/progress";
+    /// What a tag stands for, asked of its registry by one node for all of a group.
+    pub const TAG: &str = "/api/v1/distribution/tag";
     /// A keepalive.
     pub const KEEPALIVE: &str = "/api/v1/keepalive";
     /// The agent is going down and is not handed out any more.

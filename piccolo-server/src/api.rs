@@ -24,6 +24,7 @@ mod reply;
 mod subject;
 mod swarm;
 mod sync;
+mod tag;
 mod topology;
 mod unknown;
 
@@ -46,7 +47,7 @@ pub(crate) use self::{
 use self::{measured::measured, subject::Subject};
 use crate::{
     bandwidth::Bandwidth, connections, crowd::Crowd, databases::Databases, finder::Finder,
-    instances::Instances, mates::RackLists, reports::Report, topology_file::Current,
+    instances::Instances, mates::RackLists, reports::Report, tags::Tags, topology_file::Current,
 };
 
 /// What this module counts.
@@ -71,6 +72,8 @@ pub(crate) struct Api {
     pub(crate) accused: Accused,
     /// Who is in whose rack.
     pub(crate) mates: RackLists,
+    /// What registries said of tags.
+    pub(crate) tags: Arc<Tags>,
     /// The flash crowds; `None` if they are off.
     pub(crate) crowd: Option<Arc<Crowd>>,
     /// The instances that decide for each other; `None` where this one decides by itself.
@@ -109,6 +112,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route(path::FIND_KEY, measured("findkey", get(find_key::handle)))
         .route(path::FIND, measured("find", post(find::handle)))
         .route(path::PROGRESS, measured("progress", post(progress::handle)))
+        .route(path::TAG, measured("tag", post(tag::handle)))
         .route(
             path::KEEPALIVE,
             connections::few(measured("keepalive", post(keepalive::handle))),

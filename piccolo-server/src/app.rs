@@ -35,6 +35,7 @@ use crate::{
     mates::RackLists,
     nodes::Caps,
     store::Writer,
+    tags::Tags,
     topology_file::{self, Current},
     writer::Bounds,
 };
@@ -232,9 +233,14 @@ impl Builder {
             self.scope.service("swarm", run);
             crowd
         });
+        let tags = Arc::new(Tags::default());
+        let (sweeping, scope) = (Arc::clone(&tags), self.scope.clone());
+        let sweep = async move { sweeping.run(scope).await };
+        self.scope.service("tags", sweep);
         Ok(api::router(Arc::new(Api {
             crowd,
             instances,
+            tags,
             databases,
             finder,
             current: Arc::clone(&self.current),

@@ -27,5 +27,6 @@ mod quick_hash;
 mod reports;
 mod spaces;
 mod store;
+mod tags;
 mod topology_file;
 mod writer;

@@ -7,6 +7,7 @@ mod kernel;
 mod mirrors;
 mod server;
 mod swarm;
+mod tags;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ pub async fn run(settings: &config::Doctor) -> Result<ExitCode> {
     checks.extend(mirrors::checks(settings).await);
     checks.extend(server::checks(settings, status.as_ref(), &Clock::system()).await);
     checks.extend(swarm::checks(settings, status.as_ref()).await);
+    checks.extend(tags::checks(settings, status.as_ref()).await);
     checks.extend(kernel::checks(settings, status.as_ref()));
     if settings.managed_by == Manager::Chart {
         for check in &mut checks {

@@ -8,7 +8,7 @@ use super::table::{bytes, rate, table};
 use crate::{
     content::Access,
     keeper::{Duty, HostsStatus},
-    status::{Status, SwarmBlob, SwarmStatus},
+    status::{Status, SwarmBlob, SwarmStatus, TagsStatus},
 };
 
 /// The status as text.
@@ -137,6 +137,7 @@ fn traffic(status: &Status) -> Vec<Line> {
         ("peers got", gave),
         ("accounting", accounting),
         ("swarm", swarm(&status.swarm)),
+        ("tags", tags(status.tags).to_owned()),
     ]
     .into_iter()
     .chain(quarantines)
@@ -153,6 +154,14 @@ fn swarm(swarm: &SwarmStatus) -> String {
         "on, {flight} in flight, {} nodes in the rack",
         swarm.rack_mates
     )
+}
+
+fn tags(tags: TagsStatus) -> &'static str {
+    match (tags.resolved, tags.shared) {
+        (false, _) => "left to containerd",
+        (true, false) => "resolved here, each node asks the registry",
+        (true, true) => "resolved here, one node of the group asks the registry for all",
+    }
 }
 
 /// One line for each blob that this node is getting together with others.

@@ -22,7 +22,7 @@ const JOIN: Duration = Duration::from_secs(2);
 /// How long a report of progress may take: the next one comes a second later.
 const REPORT: Duration = Duration::from_millis(900);
 /// When to come again to a server that has too much to do.
-const BUSY: Duration = Duration::from_millis(500);
+pub(super) const BUSY: Duration = Duration::from_millis(500);
 
 /// What a node that is about to fetch is told.
 #[derive(Debug, Clone, Default)]

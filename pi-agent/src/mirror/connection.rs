@@ -95,11 +95,7 @@ impl ContainerdSession<'_> {
             Reference::Digest(digest) => Some(digest.clone()),
             Reference::Tag(tag) => {
                 let tags = self.mirror.settings.tags.as_ref()?;
-                let name = TagName {
-                    registry: object.registry.clone()?,
-                    repository: object.repository.clone(),
-                    tag: tag.clone(),
-                };
+                let name = tag_name(object)?;
                 let content = &self.mirror.content;
                 let own = content.resolve(&name.registry, &name.repository, tag);
                 tags.resolve(&name, own).await
@@ -224,10 +220,24 @@ impl ContainerdSession<'_> {
             }
             Fetched::Unsatisfiable(size) => self.range(object.kind, size, connection).await,
             Fetched::Own(_) | Fetched::Nowhere => {
+                if let Some(head) = self.told(object, digest, request) {
+                    self.count(Some(object.kind), MirrorOutcome::Told);
+                    return self.say(&head.end(connection), connection).await;
+                }
                 self.mirror.content.missed(digest, request.range);
                 self.miss(object.kind, request, connection).await
             }
         }
+    }
+
+    /// The reply to a HEAD of a tag whose registry was asked for all nodes of the group: containerd asks for
+    /// the manifest by its digest next, here or at its next host.
+    fn told(&self, object: &ObjectRef, digest: &Digest, request: &Request) -> Option<Reply> {
+        let name = tag_name(object).filter(|_| request.method == Method::Head)?;
+        let tags = self.mirror.settings.tags.as_ref()?;
+        let (size, media_type) = tags.described(&name, digest)?;
+        let reply = Reply::new(200).field("Content-Length", size);
+        Some(own::describe(reply, digest, Some(&media_type)))
     }
 
     async fn small(
@@ -312,6 +322,18 @@ impl ContainerdSession<'_> {
             }
         }
     }
+}
+
+/// The name of the tag that is asked for; `None` where none is.
+fn tag_name(object: &ObjectRef) -> Option<TagName> {
+    let Reference::Tag(tag) = &object.reference else {
+        return None;
+    };
+    Some(TagName {
+        registry: object.registry.clone()?,
+        repository: object.repository.clone(),
+        tag: tag.clone(),
+    })
 }
 
 /// The requested object, by its digest.

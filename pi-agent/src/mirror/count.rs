@@ -11,7 +11,10 @@ pub const METRICS: &[Metric] = &[
         "piccolo_agent_mirror_requests_total",
         &[
             ("kind", "manifest, blob, other"),
-            ("outcome", "own, peer, miss, range, short, gone, invalid"),
+            (
+                "outcome",
+                "own, peer, told (a tag, as its registry described it), miss, range, short, gone, invalid",
+            ),
         ],
         "Requests of containerd, by outcome.",
     ),
@@ -29,7 +32,7 @@ pub(super) struct Counts {
     pub(super) own_bytes: Counter,
     pub(super) peer_bytes: Counter,
     pub(super) crowd_bytes: Counter,
-    requests: [[Counter; 7]; 3],
+    requests: [[Counter; 8]; 3],
 }
 
 /// What became of a request.
@@ -39,6 +42,8 @@ pub(super) enum MirrorOutcome {
     Own,
     /// Answered with a peer's.
     Peer,
+    /// A tag's HEAD, answered as the registry had answered it.
+    Told,
     /// Left to the next mirror or the registry.
     Miss,
     /// The object has no such part.
@@ -51,9 +56,10 @@ pub(super) enum MirrorOutcome {
     Invalid,
 }
 
-const OUTCOMES: [MirrorOutcome; 7] = [
+const OUTCOMES: [MirrorOutcome; 8] = [
     MirrorOutcome::Own,
     MirrorOutcome::Peer,
+    MirrorOutcome::Told,
     MirrorOutcome::Miss,
     MirrorOutcome::Range,
     MirrorOutcome::Short,
@@ -94,6 +100,7 @@ impl MirrorOutcome {
         match self {
             Self::Own => "own",
             Self::Peer => "peer",
+            Self::Told => "told",
             Self::Miss => "miss",
             Self::Range => "range",
             Self::Short => "short",

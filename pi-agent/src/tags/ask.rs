@@ -44,11 +44,20 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
+/// What a tag stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) digest: Digest,
+    /// The manifest's length in bytes and media type, where they were said.
+    pub(super) size: Option<u64>,
+    pub(super) media_type: Option<String>,
+}
+
 /// The result of asking.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The tag stands for this.
-    Digest(Digest),
+    Digest(Target),
     /// A reply that does not help; containerd may get a better one with its credentials.
     Refused,
     /// None.
@@ -215,10 +224,14 @@ fn read(reply: &Response<Incoming>) -> Answer {
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return Answer::Away;
     }
-    let digest = reply.headers().get("Docker-Content-Digest");
-    let digest = digest.and_then(|value| value.to_str().ok()?.parse().ok());
+    let field = |name: &str| reply.headers().get(name)?.to_str().ok();
+    let digest = field("Docker-Content-Digest").and_then(|digest| digest.parse().ok());
     match digest {
-        Some(digest) if status.is_success() => Answer::Digest(digest),
+        Some(digest) if status.is_success() => Answer::Digest(Target {
+            digest,
+            size: field("Content-Length").and_then(|size| size.parse().ok()),
+            media_type: field("Content-Type").map(str::to_owned),
+        }),
         _ => Answer::Refused,
     }
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use piccolo_api::{
     Ack, AdvertiseRequest, FindKeyQuery, FindKeyReply, FindReply, FindRequest, Found, Holder,
     KeepaliveRequest, LeaveRequest, Mates, Peer, PeerState, ProgressReply, ProgressRequest,
-    Standing, Turn, Verdict, path,
+    Standing, TagReply, TagRequest, Turn, Verdict, path,
 };
 use tokio::net::TcpListener;
 
@@ -26,6 +26,7 @@ pub(crate) enum Call {
     Leave(LeaveRequest),
     Find(Vec<String>),
     Progress(ProgressRequest),
+    Tag(TagRequest),
     FindKey(String),
 }
 
@@ -50,6 +51,8 @@ pub(crate) struct Behaviour {
     pub(crate) away: bool,
     /// Who is in the rack of an agent that asks for it.
     pub(crate) rack: Vec<Holder>,
+    /// What it says of tags, one after the other, the last one for ever; an older server says nothing.
+    pub(crate) tags: Vec<TagReply>,
     /// The interval of keepalives that it asks for.
     pub(crate) keepalive_ms: Option<u64>,
 }
@@ -89,6 +92,9 @@ impl FakeServer {
             .route(path::FIND_KEY, get(find_key))
             .route(path::HEALTH, get(|| async { "{\"message\":\"ok\"}" }));
         if !server.behaviour.lock().go {
+            if !server.behaviour.lock().tags.is_empty() {
+                router = router.route(path::TAG, post(tag));
+            }
             router = router
                 .route(path::FIND, post(find))
                 .route(path::PROGRESS, post(progress))
@@ -250,6 +256,19 @@ async fn progress(
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     Json(ProgressReply { results }).into_response()
+}
+
+async fn tag(State(s): State<FakeServer>, Json(b): Json<TagRequest>) -> impl IntoResponse {
+    let is_told = b.said.is_some();
+    s.note(Call::Tag(b));
+    let mut behaviour = s.behaviour.lock();
+    Json(if is_told {
+        TagReply::Alone
+    } else if behaviour.tags.len() > 1 {
+        behaviour.tags.remove(0)
+    } else {
+        behaviour.tags[0].clone()
+    })
 }
 
 async fn find_key(State(s): State<FakeServer>, Query(q): Query<FindKeyQuery>) -> impl IntoResponse {

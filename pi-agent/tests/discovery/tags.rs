@@ -11,15 +11,18 @@ use axum::{
 use parking_lot::Mutex;
 use pi_agent::{
     digest::Digest,
+    policy::Policy,
     reach::Reach,
     reference::TagName,
     tags::{Settings, Tags},
 };
-use tokio::net::TcpListener;
+use piccolo_api::{RegistryWord, TagReply, TagRequest, TagTarget};
+use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
     Agent,
-    fake::{Behaviour, FakeServer},
+    fake::{Behaviour, Call, FakeServer},
+    holder,
 };
 
 /// What a registry, or a peer, says of its one tag.
@@ -119,6 +122,7 @@ fn settings(addr: &str, ttl: Duration, agent: &Agent) -> Settings {
         authorities: None,
         discovery: agent.discovery.clone(),
         reach: Reach::new([127, 0, 0, 1].into(), Vec::new()),
+        shared: None,
     }
 }
 
@@ -237,4 +241,152 @@ async fn no_token_is_fetched_for_a_peer() {
     let tags = tags(DEAD, Duration::ZERO, &agent);
     assert_eq!(tags.resolve(&name(), None).await, None);
     assert_eq!(peer.asked(), 1);
+}
+
+/// Tags of a node that resolves them together with others, but for what is denied.
+fn shared(addr: &str, agent: &Agent, deny: &[&str]) -> Tags {
+    let deny = deny.iter().map(|pattern| pattern.parse().unwrap());
+    Tags::new(Settings {
+        shared: Some(Policy::new(Vec::new(), deny.collect())),
+        ..settings(addr, Duration::from_mins(1), agent)
+    })
+}
+
+/// A server that says this of tags, and an agent that asks it.
+async fn led(tags: Vec<TagReply>) -> (FakeServer, Agent) {
+    let behaviour = Behaviour {
+        tags,
+        ..Behaviour::default()
+    };
+    let (server, url) = FakeServer::start(behaviour).await;
+    (server, Agent::new(&[&url]))
+}
+
+fn known(c: char, age_ms: u64) -> TagReply {
+    TagReply::Known {
+        target: TagTarget {
+            digest: digest(c).to_string(),
+            size: None,
+            media_type: None,
+        },
+        age_ms,
+        by: holder("10.0.0.2:7787"),
+    }
+}
+
+fn wait() -> TagReply {
+    TagReply::Wait { wait_ms: 20 }
+}
+
+/// What the server was told or asked about tags.
+fn about_tags(server: &FakeServer) -> Vec<TagRequest> {
+    let calls = server.calls().into_iter();
+    let tags = calls.filter_map(|call| match call {
+        Call::Tag(request) => Some(request),
+        _ => None,
+    });
+    tags.collect()
+}
+
+#[tokio::test]
+async fn what_another_node_heard_of_the_registry_is_taken_for_the_rest_of_the_ttl() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('b'))).await;
+    let (server, agent) = led(vec![wait(), wait(), known('a', 59_400)]).await;
+    let tags = shared(&addr, &agent, &[]);
+    for _ in 0..3 {
+        assert_eq!(tags.resolve(&name(), None).await, Some(digest('a')));
+    }
+    assert_eq!(registry.asked(), 0);
+    let calls = about_tags(&server);
+    assert_eq!(calls.len(), 3, "it waits as it is told: {calls:?}");
+    assert_eq!(calls[0].tag, "registry.test/lib/app:v1");
+    assert_eq!((calls[0].max_age_ms, &calls[0].said), (60_000, &None));
+    // The word was 59.4 s old, so it is good for less than a second.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    server.behaviour.lock().tags = vec![TagReply::Ask];
+    assert_eq!(tags.resolve(&name(), None).await, Some(digest('b')));
+}
+
+#[tokio::test]
+async fn the_node_that_is_to_ask_tells_what_it_heard() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
+    let (server, agent) = led(vec![TagReply::Ask]).await;
+    let tags = shared(&addr, &agent, &[]);
+    // Several requests of one node at once are one.
+    let name = name();
+    let (one, two) = tokio::join!(tags.resolve(&name, None), tags.resolve(&name, None));
+    assert_eq!((one, two), (Some(digest('a')), Some(digest('a'))));
+    assert_eq!((registry.asked(), about_tags(&server).len()), (1, 2));
+    let said = about_tags(&server).remove(1).said;
+    let Some(RegistryWord::Digest(target)) = said else {
+        panic!("{said:?}");
+    };
+    assert_eq!(target.digest, digest('a').to_string());
+    for (says, word) in [
+        (Says::Status(401), RegistryWord::Refused),
+        (Says::Status(404), RegistryWord::Refused),
+        (Says::Status(503), RegistryWord::Nothing),
+    ] {
+        registry.says(says);
+        let (server, agent) = led(vec![TagReply::Ask]).await;
+        let tags = shared(&addr, &agent, &[]);
+        assert_eq!(tags.resolve(&name, None).await, None);
+        assert_eq!(about_tags(&server).remove(1).said, Some(word));
+    }
+}
+
+#[tokio::test]
+async fn what_the_registry_refused_another_node_is_left_to_containerd() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
+    let (_server, agent) = led(vec![TagReply::Refused]).await;
+    let tags = shared(&addr, &agent, &[]);
+    let own = Some(digest('0'));
+    assert_eq!(tags.resolve(&name(), own).await, None);
+    assert_eq!(registry.asked(), 0);
+}
+
+#[tokio::test]
+async fn what_is_denied_is_asked_for_by_each_node() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('b'))).await;
+    let (server, agent) = led(vec![known('a', 0)]).await;
+    let tags = shared(&addr, &agent, &["registry.test/lib/*"]);
+    assert_eq!(tags.resolve(&name(), None).await, Some(digest('b')));
+    assert_eq!(registry.asked(), 1);
+    assert_eq!(about_tags(&server), [], "the server does not hear of it");
+}
+
+/// Whatever the server does, the registry's word is there in the end.
+#[tokio::test]
+async fn without_help_from_the_server_the_registry_is_asked() {
+    let (_registry, addr) = FakeRegistry::start(Says::Digest(digest('b'))).await;
+    let unreadable = TagReply::Known {
+        target: TagTarget {
+            digest: "none".to_owned(),
+            size: None,
+            media_type: None,
+        },
+        age_ms: 0,
+        by: holder("10.0.0.2:7787"),
+    };
+    // An older server, a Go server, one that is away, and such as lead nowhere.
+    let go = Behaviour {
+        go: true,
+        ..Behaviour::default()
+    };
+    let (_go, go) = FakeServer::start(go).await;
+    let mut agents = vec![Agent::new(&[&go]), Agent::new(&["http://127.0.0.1:1"])];
+    for tags in [
+        vec![],
+        vec![TagReply::Alone],
+        vec![unreadable],
+        vec![wait()],
+    ] {
+        agents.push(led(tags).await.1);
+    }
+    for agent in agents {
+        let tags = shared(&addr, &agent, &[]);
+        let begin = Instant::now();
+        assert_eq!(tags.resolve(&name(), None).await, Some(digest('b')));
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    }
 }

@@ -244,6 +244,7 @@ async fn resolving(bed: &Bed, registry: SocketAddr) -> SocketAddr {
         registries: vec![format!("registry.test=http://{registry}").parse().unwrap()],
         discovery: Discovery::new(client, server, "g".to_owned(), address),
         reach: Reach::new([127, 0, 0, 1].into(), Vec::new()),
+        shared: None,
     });
     let settings = MirrorSettings {
         tags: Some(tags),

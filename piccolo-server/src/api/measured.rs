@@ -20,7 +20,7 @@ const SECONDS: &str = "piccolo_server_request_seconds";
 
 const ROUTE: Label = (
     "route",
-    "`find`, `findkey`, `advertise`, `sync`, `keepalive`, `leave`",
+    "`find`, `findkey`, `advertise`, `sync`, `progress`, `tag`, `keepalive`, `leave`",
 );
 
 /// What this module counts.

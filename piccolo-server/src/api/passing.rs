@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use http::{HeaderMap, Method, StatusCode};
 use piccolo_api::{
     FindReply, FindRequest, Found, Key, LeaveRequest, ProgressReply, ProgressRequest, Standing,
-    path,
+    TagReply, TagRequest, path,
 };
 
 use crate::{
@@ -133,6 +133,28 @@ pub(super) async fn reports(
         },
     };
     told(api, caller, who, keys, &question).await
+}
+
+/// Asks the instance that decides for a tag what a node is to do about it.
+pub(super) async fn tag(
+    api: &Api,
+    caller: Caller,
+    who: Fetcher<'_>,
+    (call, key): (&TagRequest, &Key),
+) -> Told<TagReply> {
+    let question = Question {
+        path: path::TAG,
+        body: &|_| serde_json::to_vec(call).ok(),
+        read: |reply| {
+            // One of an older release, which each node would have to do without.
+            if reply.status == StatusCode::NOT_FOUND {
+                return Some(vec![TagReply::Alone]);
+            }
+            Some(vec![reply.json().ok()?])
+        },
+    };
+    let mut told = told(api, caller, who, std::slice::from_ref(key), &question).await;
+    told.pop().unwrap_or(Told::There(TagReply::Alone))
 }
 
 /// What the instance that decides for a key says of those that fetch it; nothing where this one does, or

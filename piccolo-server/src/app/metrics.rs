@@ -17,6 +17,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::nodes::METRICS,
         crate::reports::METRICS,
         crate::store::METRICS,
+        crate::tags::METRICS,
         crate::topology_file::METRICS,
         crate::writer::METRICS,
     ];

@@ -502,3 +502,53 @@ async fn an_address_that_is_none_is_refused() {
         assert!(!output.status.success() && said.contains(says), "{said}");
     }
 }
+
+/// What the nodes are told of a tag by one of the instances.
+async fn tag(api: SocketAddr, node: &str, tag: &str, said: Option<Value>) -> Value {
+    let mut call = json!({"holder": node, "group": "g", "tag": tag, "max_age_ms": 60_000});
+    if let Some(said) = said {
+        call["said"] = said;
+    }
+    post(api, path::TAG, &call).await
+}
+
+#[tokio::test]
+async fn nodes_that_ask_any_instance_hear_one_word_for_a_tag() {
+    let (_database, url) = sqlite();
+    let pair = Pair::start(&url, &[]).await;
+    let (first, second) = ("10.0.0.1:7787", "10.0.0.2:7787");
+    for node in [first, second] {
+        let set = json!({"holder": node, "keys": ["k"], "group": "g"});
+        post(pair.one.api, path::SYNC, &set).await;
+    }
+    eventually("both know the nodes", async || {
+        let told = tag(pair.two.api, second, "registry.test/first:v0", None).await;
+        told["verdict"] != "alone"
+    })
+    .await;
+    let tags = (0..KEYS).map(|n| format!("registry.test/lib/app:v{n}"));
+    let tags: Vec<_> = tags.collect();
+    for (n, name) in tags.iter().enumerate() {
+        let [one, two] = pair.each();
+        let [here, there] = if n % 2 == 0 { [one, two] } else { [two, one] };
+        assert_eq!(tag(here, first, name, None).await["verdict"], "ask");
+        assert_eq!(tag(there, second, name, None).await["verdict"], "wait");
+        let word = json!({"word": "digest", "digest": format!("sha256:{n:064}")});
+        tag(there, first, name, Some(word.clone())).await;
+        for api in [one, two] {
+            let known = tag(api, second, name, None).await;
+            assert_eq!(known["digest"], word["digest"], "{known}");
+        }
+    }
+    assert!(passed_on(&pair.one, "ok").await > 0 && passed_on(&pair.two, "ok").await > 0);
+    // Where the one that knows a tag is away, a node asks the registry again.
+    let Pair { one, two } = pair;
+    drop(two);
+    for name in &tags {
+        let told = tag(one.api, second, name, None).await;
+        assert!(
+            told["verdict"] == "known" || told["verdict"] == "ask",
+            "{told}"
+        );
+    }
+}

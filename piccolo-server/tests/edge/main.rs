@@ -29,4 +29,5 @@ mod raw;
 mod reports;
 mod server;
 mod sql;
+mod tags;
 mod tls;

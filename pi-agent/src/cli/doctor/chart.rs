@@ -3,7 +3,7 @@
 
 /// Advice for a node, and its equivalent for the chart. A longer entry comes before one that is its
 /// prefix.
-const INSTEAD: [(&str, &str); 16] = [
+const INSTEAD: [(&str, &str); 17] = [
     (
         "start it (systemctl start pi-agent, or look at the DaemonSet's pod on this node)",
         "look at this pod's containers with kubectl describe pod, and at their logs",
@@ -23,6 +23,7 @@ const INSTEAD: [(&str, &str); 16] = [
     ("--mirror-url", "agent.ports.mirror"),
     ("--peer-listen [::]:7787", "agent.ports.peer"),
     ("--accounting tcp-info", "agent.accounting=off"),
+    ("--share-tags", "--share-tags in agent.extraArgs"),
     ("--server", "agent.servers"),
     (
         "the container's capabilities, as user 0",

@@ -1,11 +1,18 @@
 //! Tags, where the agents resolve them: a moved one is noticed, and one whose registry cannot be
 //! reached comes from a peer.
 
-use anyhow::{Context, Result};
-use system_tests::{APP, bed, node, pull, push_app};
-use testbed::{Agent, Bed, ImageSpec, Release};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::wait_shared;
+use anyhow::{Context, Result, anyhow};
+use system_tests::{APP, bed, node, on_each_release, pull, push_app};
+use testbed::{Agent, Bed, ImageSpec, Release, wait_until};
+
+use super::{SOON, status, wait_shared};
+
+on_each_release!(one_node_asks_the_registry_for_all);
 
 #[test]
 fn with_the_registry_and_without_it() -> Result<()> {
@@ -37,5 +44,74 @@ fn with_the_registry_and_without_it() -> Result<()> {
     let record = first.containerd.cri().status(&Bed::image_name(APP))?;
     let config = &moved.variants.first().context("no platform")?.config;
     assert_eq!(record.map(|record| record.id), Some(config.digest.clone()));
+    Ok(())
+}
+
+/// For how many seconds a registry's word is good.
+const TTL: u64 = 8;
+const DENIED: &str = "secret/app:v1";
+
+/// How often the registry was asked for a repository's manifests, other than by their digests.
+fn asked_for_tags(bed: &Bed, name: &str) -> Result<usize> {
+    bed.registry.settle()?;
+    let (repository, tag) = name.split_once(':').context("no tag")?;
+    let path = format!("/v2/{repository}/manifests/{tag}");
+    let entries = bed.registry.access_log().into_iter();
+    let asked = entries.filter(|e| !e.client.is_loopback() && e.uri.starts_with(&path));
+    Ok(asked.count())
+}
+
+fn pull_on_all(bed: &Bed, name: &str) -> Result<()> {
+    thread::scope(|scope| {
+        let pulls = bed
+            .nodes
+            .iter()
+            .map(|node| scope.spawn(|| pull(node, name)));
+        for pull in pulls.collect::<Vec<_>>() {
+            pull.join().map_err(|_panic| anyhow!("a pull panicked"))??;
+        }
+        Ok(())
+    })
+}
+
+fn one_node_asks_the_registry_for_all(release: Release) -> Result<()> {
+    let mut bed = bed(release, &[2, 2])?;
+    push_app(&bed)?;
+    bed.registry
+        .push(&ImageSpec::small("denied").build()?, DENIED)?;
+    bed.start_server(&[])?;
+    let registry = format!("--registry-url=registry.test={}", bed.registry.url());
+    let ttl = format!("--tag-ttl={TTL}");
+    let denied = "--deny=registry.test/secret/*";
+    bed.start_agents(&["--resolve-tags", "--share-tags", &ttl, &registry, denied])?;
+    bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
+    wait_until("the server to know the nodes", SOON, || {
+        for node in &bed.nodes {
+            let status = status(node)?;
+            assert!(status.tags.resolved && status.tags.shared);
+            if !status.standing.synced {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })?;
+    let begin = Instant::now();
+    pull_on_all(&bed, APP)?;
+    assert_eq!(asked_for_tags(&bed, APP)?, 1, "of four nodes");
+
+    let moved = ImageSpec::small("moved").build()?;
+    bed.registry.push(&moved, APP)?;
+    thread::sleep((begin + Duration::from_secs(TTL + 1)).saturating_duration_since(Instant::now()));
+    pull_on_all(&bed, APP)?;
+    assert_eq!(asked_for_tags(&bed, APP)?, 2, "once more after the TTL");
+    let config = &moved.variants.first().context("no platform")?.config;
+    for node in &bed.nodes {
+        let record = node.containerd.cri().status(&Bed::image_name(APP))?;
+        assert_eq!(record.map(|record| record.id), Some(config.digest.clone()));
+    }
+
+    pull_on_all(&bed, DENIED)?;
+    let asked = asked_for_tags(&bed, DENIED)?;
+    assert!(asked >= 4, "{asked} times by four nodes");
     Ok(())
 }
