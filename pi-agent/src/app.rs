@@ -201,7 +201,7 @@ impl Working {
             tags: sharing,
             readiness: readiness.clone(),
         });
-        let takes_part = settings.swarm == SwarmMode::On;
+        let takes_part = settings.swarm.mode == SwarmMode::On;
         let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
         let reach = Reach::new(holder.ip(), settings.nodes.node_cidrs.clone());
         let discovery = Discovery::of_servers(discovery::Settings {
@@ -234,7 +234,8 @@ impl Working {
             reach,
             verify: settings.verifying.verify.into(),
             verify_memory: settings.verifying.verify_memory,
-            swarm: settings.swarm.into(),
+            swarm: settings.swarm.mode.into(),
+            swarm_wait: Duration::from_secs(settings.swarm.swarm_wait),
             floor: FetchSettings::floor(settings.rate_floor),
             ..FetchSettings::default()
         };

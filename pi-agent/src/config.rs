@@ -4,6 +4,7 @@ mod hosts;
 mod modes;
 mod nodes;
 mod sharing;
+mod swarm;
 mod verifying;
 
 use std::{
@@ -28,6 +29,7 @@ pub use self::{
     modes::{SwarmMode, VerifyMode},
     nodes::Nodes,
     sharing::{Sharing, UnresolvedTags},
+    swarm::Swarm,
     verifying::Verifying,
 };
 
@@ -141,15 +143,8 @@ pub struct Run {
         default_value_t = crate::datapath::RATE_FLOOR
     )]
     pub rate_floor: u64,
-    /// Whether nodes that pull the same layer at the same time take it from each other while it
-    /// grows, as the server says, so that one of them asks the registry.
-    #[arg(
-        long,
-        env = "PI_AGENT_SWARM",
-        value_name = "MODE",
-        default_value = "on"
-    )]
-    pub swarm: SwarmMode,
+    #[command(flatten)]
+    pub swarm: Swarm,
     #[command(flatten)]
     pub tags: Tags,
     #[command(flatten)]

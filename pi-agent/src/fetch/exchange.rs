@@ -7,7 +7,11 @@ mod pool;
 
 pub(super) use self::{accept::Ask, error::PeerError, link::Link};
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicU8, Ordering::Relaxed},
+    time::Duration,
+};
 
 use piccolo_api::Holder;
 use tokio::time::{Instant, timeout};
@@ -28,9 +32,6 @@ use crate::{
 
 /// Longest body of an error that is drained to keep the connection.
 const MAX_ERROR_BODY: u64 = 4 << 10;
-/// How long a peer that is still getting the object may take to its first byte. It answers sooner
-/// that there will be none.
-const GROWING_HEAD: Duration = Duration::from_secs(10);
 /// Silence after which a growing source is probed.
 const SILENCE: RateFloor = RateFloor {
     bytes: 1,
@@ -132,13 +133,16 @@ impl Exchanges {
         Some(reached)
     }
 
-    /// Ends when a peer that was asked for its first byte does not live any more.
-    pub(super) async fn death(&self, question: Question<'_>, holder: Holder) {
-        let mut silent = 0;
-        while silent < 2 {
+    /// Ends when a peer that was asked for its first byte does not live any more. `silent` is how often it
+    /// has not answered since it last did.
+    pub(super) async fn death(&self, question: Question<'_>, holder: Holder, silent: &AtomicU8) {
+        while silent.load(Relaxed) < 2 {
             tokio::time::sleep(PROBE).await;
-            let reached = self.reached(question.want, holder).await;
-            silent = if reached.is_some() { 0 } else { silent + 1 };
+            if self.reached(question.want, holder).await.is_some() {
+                silent.store(0, Relaxed);
+            } else {
+                silent.fetch_add(1, Relaxed);
+            }
         }
     }
 
@@ -165,8 +169,9 @@ impl Exchanges {
             .await
             .map_err(PeerError::Request)?;
         link.meter().sent_head(request.len());
+        // How long one that is still getting the object may take is up to who asks.
         let patience = if question.crowd {
-            GROWING_HEAD
+            Duration::MAX
         } else {
             self.first_byte
         };

@@ -20,7 +20,7 @@ pub use self::{
     health::Quarantine,
 };
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use daemon::scope::Scope;
 use piccolo_api::{Holder, PeerState};
@@ -57,6 +57,8 @@ pub(super) struct Peers {
     health: Health,
     counts: Counts,
     jitter: Jitter,
+    /// How long a node of a crowd is without a byte before the server's budget for the registry decides.
+    busy: Duration,
 }
 
 impl Peers {
@@ -75,6 +77,7 @@ impl Peers {
             health: Health::default(),
             counts: Counts::new(),
             jitter: Jitter::random(),
+            busy: settings.swarm_busy,
         }
     }
 
@@ -110,7 +113,7 @@ impl Peers {
         let member = crowds.member(growing);
         let finder = Arc::clone(&self.finder);
         let (digest, jitter) = (growing.digest().clone(), self.jitter.clone());
-        let seat = Seat::new(finder, member, digest, jitter);
+        let seat = Seat::new(finder, member, digest, (jitter, self.busy));
         candidates.sit(seat, growing);
         candidates.ask_again(at).await.then_some(candidates)
     }

@@ -41,6 +41,11 @@ pub struct FetchSettings {
     pub verify_memory: u64,
     /// Whether this node takes part in crowds.
     pub swarm: Swarm,
+    /// How long a source in a crowd may take to its first byte, from the server's answer on.
+    pub swarm_wait: Duration,
+    /// How long a node is without a byte, since all sources are busy, before the server's budget for the
+    /// registry decides. A moment later it goes there by itself.
+    pub swarm_busy: Duration,
 }
 
 /// Whether nodes that fetch the same blob at the same time fetch it from each other.
@@ -88,6 +93,8 @@ impl Default for FetchSettings {
             verify: Verify::Auto,
             verify_memory: VERIFY_MEMORY,
             swarm: Swarm::Off,
+            swarm_wait: Duration::from_secs(2),
+            swarm_busy: Duration::from_secs(10),
         }
     }
 }

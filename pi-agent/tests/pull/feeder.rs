@@ -40,6 +40,8 @@ pub(crate) struct Faults {
     pub(crate) unstriped: bool,
     /// It has no room.
     pub(crate) busy: bool,
+    /// It takes requests, and has no byte yet.
+    pub(crate) mute: bool,
     /// Whose word its chunk list is; its own if nobody's.
     pub(crate) maker: Option<SocketAddr>,
     /// It waits for so long before each chunk.
@@ -117,6 +119,9 @@ async fn serve(
             let reply = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(reply.as_bytes()).await?;
             continue;
+        }
+        if faults.mute {
+            return std::future::pending().await;
         }
         let every = head
             .split_once("Piccolo-Stripes: ")

@@ -22,3 +22,4 @@ mod serving;
 mod silent;
 mod striped;
 mod trust;
+mod waiting;

@@ -27,6 +27,9 @@ pub(crate) enum PeerError {
     /// No head in time.
     #[error("the peer gave no reply in time")]
     HeadDeadline,
+    /// It is still getting the object, and had no byte to give in time.
+    #[error("the peer had none of the bytes in time")]
+    NoFirstByte,
     /// It does not have the object.
     #[error("the peer does not have it")]
     Missing,
@@ -76,7 +79,7 @@ impl PeerError {
             Self::Request(_)
             | Self::Head(HeadError::Closed | HeadError::Cut | HeadError::Read(_))
             | Self::Body(SourceError::Ended | SourceError::Read(_)) => FailureKind::Cut,
-            Self::Missing | Self::Withheld => FailureKind::Missing,
+            Self::Missing | Self::Withheld | Self::NoFirstByte => FailureKind::Missing,
             Self::Busy(_) => FailureKind::Busy,
             Self::WrongBytes | Self::WrongChunk(_) => FailureKind::WrongBytes,
             Self::Head(HeadError::Parse(_) | HeadError::TooLong)

@@ -3,15 +3,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use daemon::retry::Backoff;
 use piccolo_api::{Fault, Fetch, Holder, Source, Tried, Turn, Verdict};
 use tokio::time::Instant;
 
 use super::{Finder, count, crowd::Member};
 use crate::{content::Growing, digest::Digest, fetch::exchange::PeerError, jitter::Jitter};
 
-/// Deadline of a request for finding a source. The server lets it go to the registry earlier,
-/// within the registry's budget.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// How long the server's budget for the registry may take to decide, after the time for which a node is
+/// without a byte. Then the node goes there by itself.
+const BUDGET: Duration = Duration::from_secs(2);
+/// The pause after a source was busy: the first, and the longest.
+const BUSY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// The most sources tried for one byte.
 const MOST: usize = 32;
 /// The shortest interval between two joins, whatever the server asks for.
@@ -32,8 +35,13 @@ pub(super) struct Seat {
     heard: Option<Instant>,
     /// Since when no byte came.
     since: Instant,
-    /// Sources that were tried since.
+    /// Sources that were tried since, but for busy ones.
     tried: usize,
+    /// Between what sources that are busy answer and the next question.
+    pauses: Backoff,
+    pause: Option<Duration>,
+    /// How long it may be without a byte before it goes to the registry.
+    patience: Duration,
     /// From how many nodes at once it can take.
     sources: u32,
     /// How many it takes from, and when more of them may be there.
@@ -59,7 +67,7 @@ impl Seat {
         finder: Arc<dyn Finder>,
         member: Arc<Member>,
         digest: Digest,
-        jitter: Jitter,
+        (jitter, busy): (Jitter, Duration),
     ) -> Self {
         Self {
             finder,
@@ -69,6 +77,9 @@ impl Seat {
             heard: None,
             since: Instant::now(),
             tried: 0,
+            pauses: Backoff::new(BUSY.0, BUSY.1),
+            pause: None,
+            patience: busy + BUDGET,
             sources: SOURCES,
             taken: 0,
             again: None,
@@ -89,7 +100,13 @@ impl Seat {
 
     /// Asks what to do about the byte at `offset`, and waits as long as that is the answer.
     pub(super) async fn ask(&mut self, offset: u64) -> Course {
-        while self.tried < MOST {
+        if let Some(pause) = self.pause.take()
+            && !self.wait(pause).await
+        {
+            return Course::Registry;
+        }
+        // Who asks a source after the other has waited for each of them.
+        while self.tried == 0 || self.tried < MOST && self.since.elapsed() < self.patience {
             let waited = self.since.elapsed();
             let waiting = self.heard.is_some_and(|heard| heard.elapsed() < HEARD);
             let tried = self.member.take_tried();
@@ -136,14 +153,22 @@ impl Seat {
                     }
                     let wait = Duration::from_millis(wait_ms.into()).max(PAUSE);
                     let wait = self.jitter.around(wait);
-                    if self.since.elapsed() + wait > PATIENCE {
+                    if !self.wait(wait).await {
                         return Course::Registry;
                     }
-                    tokio::time::sleep(wait).await;
                 }
             }
         }
         Course::Registry
+    }
+
+    /// Waits, unless that is longer than this node may be without a byte.
+    async fn wait(&self, wait: Duration) -> bool {
+        let may_wait = self.since.elapsed() + wait <= self.patience;
+        if may_wait {
+            tokio::time::sleep(wait).await;
+        }
+        may_wait
     }
 
     /// Takes from a node that is getting it itself, and at the same time from others of which that holds
@@ -208,6 +233,8 @@ impl Seat {
         self.heard = None;
         self.since = Instant::now();
         self.tried = 0;
+        self.pauses.reset();
+        self.pause = None;
     }
 
     /// A source is not asked, since it sent wrong bytes before, or nobody answers there.
@@ -224,6 +251,7 @@ impl Seat {
     pub(super) fn failed(&mut self, source: Holder, error: &PeerError) {
         let (fault, name) = match error {
             PeerError::Missing
+            | PeerError::NoFirstByte
             | PeerError::Withheld
             | PeerError::Body(_)
             | PeerError::OtherList(_) => (Fault::Empty, "empty"),
@@ -231,6 +259,11 @@ impl Seat {
             PeerError::WrongBytes | PeerError::WrongChunk(_) => (Fault::Wrong, "wrong"),
             _ => (Fault::Silent, "silent"),
         };
+        if fault == Fault::Busy {
+            // It may have room soon, and until then the registry is no way out.
+            self.tried = self.tried.saturating_sub(1);
+            self.pause = Some(self.pauses.delay(self.jitter.next()));
+        }
         count::handed_over(name);
         self.member.gave_up(Tried { source, fault });
     }

@@ -1,6 +1,9 @@
 //! Asks one peer after the other, and a second one at the same time when the first is slow.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU8, Ordering::Relaxed},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use piccolo_api::Holder;
@@ -22,6 +25,8 @@ pub(crate) struct Opener {
     counts: Counts,
     /// How long peers may be looked for.
     within: Duration,
+    /// How long a source in a crowd may take to its first byte.
+    wait: Duration,
 }
 
 /// A request to a second peer, made because the first one is slow. It is counted when it is over,
@@ -40,6 +45,7 @@ impl Opener {
             first_bytes: FirstBytes::default(),
             counts: Counts::new(),
             within: settings.open,
+            wait: settings.swarm_wait,
         }
     }
 
@@ -159,10 +165,7 @@ impl Opener {
     ) -> (Holder, Result<Upstream, PeerError>) {
         let since = Instant::now();
         let result = if question.crowd {
-            tokio::select! {
-                result = self.exchanges.ask(question, peer) => result,
-                () = self.exchanges.death(question, peer) => Err(PeerError::HeadDeadline),
-            }
+            self.first_byte(question, peer).await
         } else {
             self.exchanges.ask(question, peer).await
         };
@@ -172,6 +175,23 @@ impl Opener {
             self.counts.first_byte.record(time.as_secs_f64());
         }
         (peer, result)
+    }
+
+    /// Asks a source in a crowd, which may be waiting for the byte itself.
+    async fn first_byte(
+        &self,
+        question: Question<'_>,
+        peer: Holder,
+    ) -> Result<Upstream, PeerError> {
+        let silent = AtomicU8::new(0);
+        tokio::select! {
+            result = self.exchanges.ask(question, peer) => result,
+            () = self.exchanges.death(question, peer, &silent) => Err(PeerError::HeadDeadline),
+            () = tokio::time::sleep(self.wait) => Err(match silent.load(Relaxed) {
+                0 => PeerError::NoFirstByte,
+                _ => PeerError::HeadDeadline,
+            }),
+        }
     }
 }
 
