@@ -11,14 +11,21 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::readiness::Readiness;
 
-/// Routes to which the process adds its own.
+/// All of them, to which the process adds its own.
 pub fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
-    let ready = get(ready).with_state(readiness);
-    let scrape = get(scrape).with_state(metrics);
+    probes(readiness).merge(self::metrics(metrics))
+}
+
+/// `/healthz` and `/readyz`.
+pub fn probes(readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(health))
-        .route("/readyz", ready)
-        .route("/metrics", scrape)
+        .route("/readyz", get(ready).with_state(readiness))
+}
+
+/// `/metrics`.
+pub fn metrics(metrics: PrometheusHandle) -> Router {
+    Router::new().route("/metrics", get(scrape).with_state(metrics))
 }
 
 async fn health() -> &'static str {

@@ -1,4 +1,4 @@
-//! A JSON client for plain HTTP, with a deadline on every call and bounded replies.
+//! A JSON client, with a deadline on every call and bounded replies.
 
 use std::time::Duration;
 
@@ -11,12 +11,14 @@ use hyper_util::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::tls::{Connector, Peer};
+
 /// Largest reply that is read, in bytes.
 const MAX_REPLY: usize = 8 << 20;
 
 /// A client whose clones share their connections.
 #[derive(Debug, Clone)]
-pub struct JsonClient(Client<HttpConnector, Full<Bytes>>);
+pub struct JsonClient(Client<Connector, Full<Bytes>>);
 
 /// A reply: its status and its body.
 #[derive(Debug, Clone)]
@@ -89,13 +91,14 @@ impl CallError {
 }
 
 impl JsonClient {
-    /// A client with a connect timeout of `dial` and a small connection pool.
+    /// A client for plain HTTP with a connect timeout of `dial` and a small connection pool.
     pub fn new(dial: Duration) -> Self {
-        Self::keeping(dial, 4)
+        Self::of(Peer::default(), dial, 4)
     }
 
-    /// A client with a connect timeout of `dial` that keeps up to `idle` connections to each host.
-    pub fn keeping(dial: Duration, idle: usize) -> Self {
+    /// A client of `peer` with a connect timeout of `dial` that keeps up to `idle` connections to each
+    /// host.
+    pub fn of(peer: Peer, dial: Duration, idle: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(dial));
         connector.set_nodelay(true);
@@ -104,7 +107,7 @@ impl JsonClient {
             // Shorter than the server's own idle timeout of four seconds.
             .pool_idle_timeout(Duration::from_secs(3))
             .pool_max_idle_per_host(idle)
-            .build(connector);
+            .build(Connector::new(connector, peer));
         Self(client)
     }
 

@@ -22,6 +22,7 @@ pub mod serve;
 pub mod settings;
 pub mod spell;
 pub mod telemetry;
+pub mod tls;
 
 /// Version, commit and target, as `--version` prints them.
 pub const VERSION: &str = concat!(

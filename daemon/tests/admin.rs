@@ -8,6 +8,7 @@ use daemon::{
     readiness::Readiness,
     scope::Scope,
     serve::{self, Limits},
+    tls::Tls,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::{io::AsyncReadExt as _, net::TcpListener, net::TcpStream};
@@ -34,7 +35,7 @@ async fn server(readiness: &Readiness) -> Server {
     let router = admin::router(readiness.clone(), metrics);
     scope.task(
         tracing::Span::none(),
-        serve::serve(listener, router, LIMITS, scope.clone()),
+        serve::serve(listener, router, Tls::default(), LIMITS, scope.clone()),
     );
     Server {
         url: format!("http://{address}"),

@@ -10,6 +10,7 @@ use axum::{Router, routing::get};
 use daemon::{
     scope::Scope,
     serve::{self, Dropped, Limits},
+    tls::Tls,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -42,7 +43,7 @@ async fn server(
     };
     scope.task(
         tracing::Span::none(),
-        serve::serve(listener, router, limits, scope.clone()),
+        serve::serve(listener, router, Tls::default(), limits, scope.clone()),
     );
     (address, scope)
 }

@@ -21,6 +21,7 @@ use daemon::{
     readiness::Readiness,
     scope::Scope,
     serve::{self, Limits},
+    tls::Tls,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::Rank;
@@ -75,7 +76,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, scope: Scope) {
     let router: Router = router
         .route("/status", get(status).with_state(Arc::clone(&admin)))
         .route_layer(middleware::from_fn_with_state(admin, refresh));
-    serve::serve(listener, router, LIMITS, scope).await;
+    serve::serve(listener, router, Tls::default(), LIMITS, scope).await;
 }
 
 /// Refreshes the counters before a request that shows them.

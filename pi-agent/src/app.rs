@@ -22,6 +22,7 @@ use daemon::{
     scope::{Deaths, Scope},
     serve::addresses::Grouping,
     telemetry,
+    tls::{self, Mode, Role, Tls},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::{Holder, Load};
@@ -56,6 +57,8 @@ pub use self::metrics::metrics;
 
 /// Connect timeout of the server.
 const SERVER_DIAL: Duration = Duration::from_millis(300);
+/// Connections that are kept to each of its instances.
+const SERVER_IDLE: usize = 4;
 /// Interval between two passes over the peers' counters. Readers get counters at most a second old
 /// by a pass of their own, so an idle node is not woken up for numbers that nobody reads. Each pass
 /// also returns freed memory if the process has grown.
@@ -147,7 +150,8 @@ impl App {
             .context("peers cannot be counted")?;
         let (scope, deaths) = Scope::new();
         let drain = Duration::from_secs(settings.drain);
-        let mut parts = Working::new(outside, holder, accounting, scope.clone())?;
+        let tls = certified(settings, holder, &outside.clock)?;
+        let mut parts = Working::new(outside, holder, accounting, (tls, scope.clone()))?;
         parts.release = release;
         Ok(Self {
             addresses,
@@ -181,8 +185,47 @@ impl App {
     }
 }
 
+/// How this agent speaks TLS.
+///
+/// # Errors
+/// When its certificate is another node's, or cannot be used.
+fn certified(settings: &Run, holder: Holder, clock: &Clock) -> Result<Tls> {
+    let tls = settings.tls.load(&[Role::Agent], clock)?;
+    let mut servers = settings.servers.server.iter();
+    if let (Mode::Off, Some(server)) = (tls.mode(), servers.find(|url| url.starts_with("https:"))) {
+        anyhow::bail!("--server {server} is to be reached by https, for which --tls has to be on");
+    }
+    if let Some(own) = tls.own() {
+        let identity = &own.identity;
+        anyhow::ensure!(
+            own.has(holder.ip()),
+            "the certificate of {identity} is for {:?}, and this node advertises {} \
+             (--advertise-address)",
+            own.addresses,
+            holder.ip()
+        );
+        anyhow::ensure!(
+            identity.group == settings.nodes.group.as_str(),
+            "the certificate is one of {identity}, and this node is in group {} (--group)",
+            settings.nodes.group
+        );
+    }
+    Ok(tls)
+}
+
 impl Working {
-    fn new(outside: Outside, holder: Holder, accounting: Accounting, scope: Scope) -> Result<Self> {
+    fn new(
+        outside: Outside,
+        holder: Holder,
+        accounting: Accounting,
+        (tls, scope): (Tls, Scope),
+    ) -> Result<Self> {
+        let following = tls.clone().follow(scope.clone());
+        scope.service("certificates", following);
+        let servers = tls::Peer {
+            tls,
+            role: Some(Role::Server),
+        };
         let settings = &outside.settings;
         let containerd = Containerd::new(
             &settings.containerd.containerd_socket,
@@ -205,7 +248,7 @@ impl Working {
         let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
         let reach = Reach::new(holder.ip(), settings.nodes.node_cidrs.clone());
         let discovery = Discovery::of_servers(discovery::Settings {
-            client: JsonClient::new(SERVER_DIAL),
+            client: JsonClient::of(servers, SERVER_DIAL, SERVER_IDLE),
             servers: settings.servers.server.clone(),
             group: settings.nodes.group.as_str().to_owned(),
             holder,

@@ -74,6 +74,7 @@ pub enum Command {
 }
 
 daemon::process_settings!("PI_AGENT");
+daemon::tls_settings!("PI_AGENT");
 
 /// The settings of a running agent.
 #[derive(Debug, Clone, Args)]
@@ -84,6 +85,8 @@ pub struct Run {
     pub servers: Servers,
     #[command(flatten)]
     pub nodes: Nodes,
+    #[command(flatten)]
+    pub tls: TlsSettings,
     /// The address at which peers reach this node; found from the routing table where it is
     /// not given.
     #[arg(long, env = "PI_AGENT_ADVERTISE_ADDRESS", value_name = "IP")]
@@ -472,8 +475,8 @@ fn server_url(text: &str) -> Result<String, String> {
     let uri: http::Uri = text
         .parse()
         .map_err(|error| format!("{error}; a URL looks like http://10.0.0.1:7789"))?;
-    let fits = uri.scheme_str() == Some("http") && uri.query().is_none() && names_host(&uri);
-    if !fits {
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !is_http || uri.query().is_some() || !names_host(&uri) {
         return Err("a URL looks like http://10.0.0.1:7789".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())

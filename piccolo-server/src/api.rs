@@ -11,6 +11,7 @@ mod costly;
 mod explain;
 mod find;
 mod find_key;
+mod guarded;
 mod health;
 mod keepalive;
 mod late;
@@ -21,6 +22,7 @@ mod passing;
 mod peers;
 mod progress;
 mod reply;
+mod speaker;
 mod subject;
 mod swarm;
 mod sync;
@@ -32,17 +34,19 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use daemon::{
     clock::{Clock, as_ms},
     metric::Metric,
+    tls::{Gate, Tls},
 };
 use piccolo_api::{KEEPALIVE_INTERVAL, path};
 
 pub(crate) use self::{
-    accused::Accused, bodies::Bodies, bounds::Bounds, change::Refusals, late::late,
-    subject::Foreign,
+    accused::Accused, bodies::Bodies, bounds::Bounds, change::Refusals, guarded::readers,
+    late::late, subject::Foreign,
 };
 use self::{measured::measured, subject::Subject};
 use crate::{
@@ -76,6 +80,10 @@ pub(crate) struct Api {
     pub(crate) tags: Arc<Tags>,
     /// The flash crowds; `None` if they are off.
     pub(crate) crowd: Option<Arc<Crowd>>,
+    /// How connections are encrypted.
+    pub(crate) tls: Tls,
+    /// Who may make the calls of operators.
+    pub(crate) gate: Gate,
     /// The instances that decide for each other; `None` where this one decides by itself.
     pub(crate) instances: Option<Arc<Instances>>,
 }
@@ -118,16 +126,23 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             connections::few(measured("keepalive", post(keepalive::handle))),
         )
         .route(path::LEAVE, measured("leave", post(leave::handle)))
+        .merge(operators(&api))
+        .route(path::HEALTH, get(health::handle))
+        .method_not_allowed_fallback(unknown::method)
+        .fallback(unknown::path)
+        .with_state(api)
+}
+
+/// What operators look at.
+fn operators(api: &Arc<Api>) -> Router<Arc<Api>> {
+    Router::new()
         .route(path::EXPLAIN, costly::few(get(explain::handle)))
         .route(path::SWARM, costly::few(get(swarm::handle)))
         .route(path::TOPOLOGY, costly::few(get(topology::handle)))
         .route(path::LOCATE, get(topology::locate))
         .route(path::SUGGEST, costly::few(get(topology::suggest)))
         .route(path::BANDWIDTH, costly::few(get(bandwidth::handle)))
-        .route(path::HEALTH, get(health::handle))
-        .method_not_allowed_fallback(unknown::method)
-        .fallback(unknown::path)
-        .with_state(api)
+        .route_layer(from_fn_with_state(Arc::clone(api), guarded::operators))
 }
 
 impl Api {

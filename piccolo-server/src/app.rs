@@ -9,13 +9,14 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::{Router, routing::get};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use daemon::{
     clock::Clock,
     memory,
     readiness::{Guard, Readiness},
     scope::Scope,
     serve, telemetry,
+    tls::{Gate, Role, Tls},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -54,6 +55,7 @@ pub struct App {
     admin_listener: TcpListener,
     api_router: Router,
     admin_router: Router,
+    tls: Tls,
     connections_per_address: usize,
     scope: Scope,
 }
@@ -123,6 +125,10 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
     let (api, admin) = (api_listener.local_addr()?, admin_listener.local_addr()?);
     info!(%api, %admin, version = daemon::VERSION, "listening");
 
+    let tls = settings.tls.load(&[Role::Server], &host.clock)?;
+    host.scope
+        .service("certificates", tls.clone().follow(host.scope.clone()));
+    let gate = Gate::new(tls.clone(), settings.operator_token_file.clone());
     let folding = telemetry::upkeep(host.metrics.clone(), METRICS_UPKEEP, host.scope.clone());
     host.scope.service("metrics", folding);
     let current =
@@ -141,6 +147,8 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
         holders: settings.holders.clone(),
         swarm: settings.swarm.rules(),
         address: settings.swarm.instance_address.map(|own| own.at(api)),
+        tls: tls.clone(),
+        gate: gate.clone(),
         scope: host.scope.clone(),
     };
     let ready = host.readiness.guard("databases");
@@ -161,7 +169,8 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
         api_listener,
         admin_listener,
         api_router,
-        admin_router: admin_router(host.readiness, host.metrics, api, admin),
+        admin_router: admin_router(host.readiness, host.metrics, (api, admin), gate),
+        tls,
         connections_per_address: settings.connections_per_address,
         scope: host.scope,
     })
@@ -201,6 +210,8 @@ struct Builder {
     swarm: Option<swarm::Rules>,
     /// Where other instances reach this one.
     address: Option<SocketAddr>,
+    tls: Tls,
+    gate: Gate,
     scope: Scope,
 }
 
@@ -222,7 +233,10 @@ impl Builder {
             Arc::clone(&bandwidth),
         );
         let instances = match self.address.filter(|_| self.swarm.is_some()) {
-            Some(own) => instances::start(own, self.common.writer, &databases, &self.scope).await,
+            Some(own) => {
+                let reached = (&*databases, self.tls.clone());
+                instances::start(own, self.common.writer, reached, &self.scope).await
+            }
             None => None,
         };
         let crowd = self.swarm.clone().map(|rules| {
@@ -257,6 +271,8 @@ impl Builder {
             refusals: Refusals::new(),
             mates: RackLists::default(),
             accused: api::Accused::new(),
+            tls: self.tls.clone(),
+            gate: self.gate.clone(),
         })))
     }
 
@@ -297,11 +313,19 @@ impl App {
             connections = limits.connections,
             mebibytes, "connections of agents at once, by the memory that there is"
         );
-        let api = serve::serve(self.api_listener, self.api_router, limits, scope.clone());
+        let (own, tls) = (self.tls.clone(), self.tls.also_plain());
+        let api = serve::serve(
+            self.api_listener,
+            self.api_router,
+            own,
+            limits,
+            scope.clone(),
+        );
         scope.service("api", api);
         let admin = serve::serve(
             self.admin_listener,
             self.admin_router,
+            tls,
             ADMIN_LIMITS,
             scope.clone(),
         );
@@ -328,8 +352,8 @@ pub async fn migrate(settings: &Migrate) -> anyhow::Result<()> {
 fn admin_router(
     readiness: Readiness,
     metrics: PrometheusHandle,
-    api: SocketAddr,
-    admin: SocketAddr,
+    (api, admin): (SocketAddr, SocketAddr),
+    gate: Gate,
 ) -> Router {
     let info = serde_json::json!({
         "version": daemon::VERSION,
@@ -337,5 +361,9 @@ fn admin_router(
         "admin": admin.to_string(),
     });
     let info = get(async move || axum::Json(info.clone()));
-    daemon::admin::router(readiness, metrics).route("/info", info)
+    let guarded = Router::new()
+        .route("/info", info)
+        .merge(daemon::admin::metrics(metrics))
+        .route_layer(from_fn_with_state(gate, api::readers));
+    daemon::admin::probes(readiness).merge(guarded)
 }

@@ -59,6 +59,7 @@ pub enum Command {
 }
 
 daemon::process_settings!("PICCOLO");
+daemon::tls_settings!("PICCOLO");
 
 /// Where the data is.
 #[derive(Debug, Clone, Args)]
@@ -164,6 +165,13 @@ pub struct Serve {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536)
     )]
     pub connections_per_address: usize,
+    /// Certificates.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+    /// A file with a token: who sends it as a bearer token may make the calls of operators, and read the
+    /// metrics; without a certificate nobody else may then.
+    #[arg(long, env = "PICCOLO_OPERATOR_TOKEN_FILE", value_name = "FILE")]
+    pub operator_token_file: Option<PathBuf>,
     /// What is taken of nodes, keys and groups.
     #[command(flatten)]
     pub caps: Caps,

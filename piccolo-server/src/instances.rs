@@ -21,7 +21,13 @@ use std::{
     time::Duration,
 };
 
-use daemon::{client::JsonClient, metric::Metric, scope::Scope, spell::Spell};
+use daemon::{
+    client::JsonClient,
+    metric::Metric,
+    scope::Scope,
+    spell::Spell,
+    tls::{self, Role, Tls},
+};
 use parking_lot::RwLock;
 use swarm::Key;
 use tokio::time::Instant;
@@ -82,16 +88,17 @@ pub(crate) enum Tenure {
 pub(crate) async fn start(
     own: SocketAddr,
     id: Writer,
-    databases: &Databases,
+    (databases, tls): (&Databases, Tls),
     scope: &Scope,
 ) -> Option<Arc<Instances>> {
+    let role = Some(Role::Server);
     let store = Arc::clone(databases.first()?.store());
     let secret = RandomState::new().hash_one(()).cast_signed();
     let instances = Arc::new(Instances {
         own,
         secret,
         roll: RwLock::new(Arc::new(Roll::alone(number(own), Instant::now()))),
-        client: JsonClient::keeping(DIAL, MAX_IDLE_CONNECTIONS),
+        client: JsonClient::of(tls::Peer { tls, role }, DIAL, MAX_IDLE_CONNECTIONS),
         failing: Spell::new("the other instances answer again"),
     });
     let row = InstanceRow {

@@ -16,6 +16,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::peer::METRICS,
         crate::reach::METRICS,
         crate::tags::METRICS,
+        daemon::tls::METRICS,
     ]
     .into_iter()
     .flatten()

@@ -12,6 +12,7 @@ use piccolo_api::{Ack, AdvertiseRequest};
 use crate::{
     api::{
         Api, body, change, reply,
+        speaker::Speaker,
         subject::{self, Subject, SubjectError},
     },
     reports::Report,
@@ -26,7 +27,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn advertise(api: &Api, request: Request) -> Result<ChangeOutcome, SubjectError> {
-    let caller = body::caller(&request);
+    let speaker = Speaker::of_request(&request);
     let call: AdvertiseRequest = body::read(api, request).await?;
     let added = subject::hashes(api, &call.keys)?;
     let mut removed = subject::hashes(api, &call.removed)?;
@@ -35,7 +36,7 @@ async fn advertise(api: &Api, request: Request) -> Result<ChangeOutcome, Subject
     if added.is_empty() && removed.is_empty() && version.is_none() {
         return Err(SubjectError::Nothing);
     }
-    let subject = Subject::of(api, caller, &call.group, &call.holder)?;
+    let subject = Subject::of(api, speaker.as_ref(), &call.group, &call.holder)?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
     if let Some(crowd) = &api.crowd {
@@ -43,7 +44,7 @@ async fn advertise(api: &Api, request: Request) -> Result<ChangeOutcome, Subject
         crowd.withdrawn(&subject.group, subject.holder, &removed);
     }
     let kind = ChangeKind::Delta { added, removed };
-    change::apply(api, &subject, caller, (version, kind), call.load).await
+    change::apply(api, &subject, speaker.as_ref(), (version, kind), call.load).await
 }
 
 pub(crate) fn version(call: &AdvertiseRequest) -> Option<Version> {

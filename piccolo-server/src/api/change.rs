@@ -1,7 +1,5 @@
 //! Changes of a node's set: who may make how much, and what became of it.
 
-use std::net::SocketAddr;
-
 use daemon::{metric::Metric, spell::Spell};
 use metrics::counter;
 use piccolo_api::{Group, Load};
@@ -10,6 +8,7 @@ use tracing::warn;
 use crate::{
     api::{
         Api,
+        speaker::Speaker,
         subject::{Subject, SubjectError},
     },
     nodes::{Admission, CapError, Node, Plan},
@@ -43,7 +42,7 @@ impl Refusals {
     fn happened(
         &self,
         subject: &Subject,
-        caller: Option<SocketAddr>,
+        speaker: Option<&Speaker>,
         error: SubjectError,
     ) -> SubjectError {
         let cap = match &error {
@@ -58,7 +57,7 @@ impl Refusals {
         counter!(REFUSED, "cap" => cap).increment(1);
         self.0.happened(|times| {
             let (holder, group) = (subject.holder, &subject.group);
-            let caller = caller.map(|caller| caller.ip().to_canonical());
+            let caller = speaker.map(|speaker| speaker.address.ip().to_canonical());
             warn!(%holder, %group, ?caller, times, %error, "what a node has was not taken");
         });
         error
@@ -70,12 +69,12 @@ impl Refusals {
 pub(crate) async fn apply(
     api: &Api,
     subject: &Subject,
-    caller: Option<SocketAddr>,
+    speaker: Option<&Speaker>,
     (version, kind): (Option<Version>, ChangeKind),
     load: Option<Load>,
 ) -> Result<ChangeOutcome, SubjectError> {
     let stored = store(api, subject, (version, kind)).await;
-    let outcome = stored.map_err(|error| api.refusals.happened(subject, caller, error))?;
+    let outcome = stored.map_err(|error| api.refusals.happened(subject, speaker, error))?;
     if let (Some(load), Some(node)) = (load, subject.node) {
         let note = |node: &Node| node.report_load(load);
         subject.database.nodes().note(node, note);

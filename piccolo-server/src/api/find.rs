@@ -22,7 +22,7 @@ use crate::{
     },
     crowd::{Crowd, Fetcher},
     finder::Found,
-    instances::{StrangerError, Tenure},
+    instances::Tenure,
     key_hash::KeyHash,
 };
 
@@ -42,18 +42,12 @@ enum FindManyError {
     Subject(#[from] SubjectError),
 }
 
-impl From<StrangerError> for FindManyError {
-    fn from(error: StrangerError) -> Self {
-        Self::Subject(error.into())
-    }
-}
-
 pub(crate) async fn handle(
     State(api): State<Arc<Api>>,
-    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    match find(&api, caller, request).await {
+    match find(&api, address, request).await {
         Ok(body) => reply::written(StatusCode::OK, body),
         Err(FindManyError::Body(error)) => reply::failed(error.status(), error.to_string()),
         Err(FindManyError::Find(error)) => error.reply(),
@@ -62,7 +56,7 @@ pub(crate) async fn handle(
 }
 
 async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8>, FindManyError> {
-    let caller = Caller::by(api, request.headers(), Some(address))?;
+    let caller = Caller::of(api, &request)?;
     let mut call: FindRequest = body::read(api, request).await?;
     let most = api.limits.find_keys;
     if call.keys.len() > most {
@@ -73,6 +67,7 @@ async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8
         .into());
     }
     let group: Group = call.group.parse().map_err(FindError::Name)?;
+    caller.may_ask(api, &group, call.request_host)?;
     let (database, spaces) = lookup::place(api, &group)?;
     let mut asker = lookup::asker(api, call.request_host, address, call.count);
     asker.count = asker.count.min(share(call.keys.len()));
@@ -81,9 +76,9 @@ async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8
     let keys = call.keys.iter().map(|key| key.parse());
     let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(FindError::Name)?;
     let topology = api.current.get();
-    let mut fetching = Fetching::of(api, caller, &call, (&group, &topology))?;
+    let mut fetching = Fetching::of(api, &caller, &call, (&group, &topology))?;
     if let Some(fetching) = &mut fetching {
-        fetching.told = passing::joins(api, caller, fetching.who, (&call, &keys)).await;
+        fetching.told = passing::joins(api, &caller, fetching.who, (&call, &keys)).await;
     }
     let part = |(n, key)| Part::of(fetching.as_ref(), n, key);
     let parts: Vec<_> = keys.iter().enumerate().map(part).collect();
@@ -198,7 +193,7 @@ impl<'a> Fetching<'a> {
     /// Reads it out of a call; `None` where nothing is to be fetched, or crowds are off.
     fn of(
         api: &'a Api,
-        caller: Caller,
+        caller: &Caller,
         call: &'a FindRequest,
         (group, topology): (&Group, &'a Topology),
     ) -> Result<Option<Self>, FindManyError> {
@@ -207,7 +202,7 @@ impl<'a> Fetching<'a> {
         else {
             return Ok(None);
         };
-        match subject::check(api, caller.agent(), holder) {
+        match subject::check(api, caller.agent(), group, holder) {
             Ok(_) => {}
             // Nobody is sent to it, so it has no place in a crowd; others are named to it all the same.
             Err(SubjectError::Bound(_)) => return Ok(None),

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Query, State},
+    extract::{ConnectInfo, Query, Request, State},
     response::Response,
 };
 use http::{StatusCode, Uri};
@@ -14,6 +14,7 @@ use crate::{
         Api,
         lookup::{self, FindError},
         peers, reply,
+        speaker::Speaker,
     },
     finder::Found,
 };
@@ -21,13 +22,18 @@ use crate::{
 pub(crate) async fn handle(
     State(api): State<Arc<Api>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
-    uri: Uri,
+    request: Request,
 ) -> Response {
-    let found = match read(&uri) {
-        Ok(query) => find(&api, caller, &query).await.map(|found| (query, found)),
-        Err(error) => Err(error),
+    let query = match read(request.uri()) {
+        Ok(query) => query,
+        Err(error) => return error.reply(),
     };
-    match found {
+    if let Some(speaker) = Speaker::of_request(&request)
+        && let Err(error) = speaker.may_speak(&api, &query.group, query.request_host)
+    {
+        return reply::failed(error.status(), error.to_string());
+    }
+    match find(&api, caller, &query).await.map(|found| (query, found)) {
         Ok((query, found)) if found.candidates.is_empty() => {
             let message = format!("nobody has {}", query.key);
             reply::json(StatusCode::NOT_FOUND, &MessageReply { message })

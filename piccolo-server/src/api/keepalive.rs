@@ -12,6 +12,7 @@ use piccolo_api::{Ack, KeepaliveRequest, Mates};
 use crate::{
     api::{
         Api, body, reply,
+        speaker::Speaker,
         subject::{Subject, SubjectError},
     },
     nodes::{Node, Sign},
@@ -40,9 +41,9 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 
 /// Returns whether the agent should sync, and its rack mates where they are news.
 async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>), SubjectError> {
-    let caller = body::caller(&request);
+    let speaker = Speaker::of_request(&request);
     let call: KeepaliveRequest = body::read_small(api, request).await?;
-    let subject = Subject::find(api, caller, &call.group, &call.host).await?;
+    let subject = Subject::find(api, speaker.as_ref(), &call.group, &call.host).await?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
     let Subject {

@@ -47,7 +47,7 @@ async fn leave(api: &Api, request: Request) -> Result<(), SubjectError> {
         // The other one writes it down.
         return Ok(());
     }
-    let told = passing::leave(api, caller, &call);
+    let told = passing::leave(api, &caller, &call);
     let Some(node) = subject.node else {
         // Nobody of its group is known.
         told.await;

@@ -1,20 +1,20 @@
 //! Forwards requests about keys to the instances that decide for them: one call for each instance.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use axum::extract::Request;
 use daemon::client::Reply;
 use futures_util::future::join_all;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use piccolo_api::{
-    FindReply, FindRequest, Found, Key, LeaveRequest, ProgressReply, ProgressRequest, Standing,
-    TagReply, TagRequest, path,
+    FindReply, FindRequest, Found, Group, Key, LeaveRequest, ProgressReply, ProgressRequest,
+    Standing, TagReply, TagRequest, path,
 };
 
 use crate::{
-    api::{Api, body},
+    api::{Api, speaker::Speaker, subject::SubjectError},
     crowd::Fetcher,
-    instances::{Decider, Instances, Peer, StrangerError, Tenure},
+    instances::{Decider, Instances, Peer, Tenure},
     key_hash::KeyHash,
 };
 
@@ -22,10 +22,10 @@ use crate::{
 const TRIES: usize = 2;
 
 /// The caller of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// An agent, at this address where it is known.
-    Agent(Option<SocketAddr>),
+    /// An agent, and who that is where it is known.
+    Agent(Option<Speaker>),
     /// Another instance, which got it from an agent and saw that it speaks for itself.
     Instance,
 }
@@ -44,27 +44,37 @@ impl Caller {
     ///
     /// # Errors
     /// When it claims wrongly that another instance forwarded it.
-    pub(super) fn of(api: &Api, request: &Request) -> Result<Self, StrangerError> {
-        Self::by(api, request.headers(), body::caller(request))
+    pub(super) fn of(api: &Api, request: &Request) -> Result<Self, SubjectError> {
+        let speaker = Speaker::of_request(request);
+        if !Instances::is_passed_on(api.instances.as_deref(), request.headers())? {
+            return Ok(Self::Agent(speaker));
+        }
+        if let Some(speaker) = speaker {
+            speaker.may_pass_on(api)?;
+        }
+        Ok(Self::Instance)
     }
 
-    pub(super) fn by(
+    /// Whether it may ask what nodes of `group` have, for the node at `host`.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub(super) fn may_ask(
+        &self,
         api: &Api,
-        headers: &HeaderMap,
-        caller: Option<SocketAddr>,
-    ) -> Result<Self, StrangerError> {
-        let is_passed_on = Instances::is_passed_on(api.instances.as_deref(), headers)?;
-        Ok(if is_passed_on {
-            Self::Instance
-        } else {
-            Self::Agent(caller)
-        })
+        group: &Group,
+        host: Option<IpAddr>,
+    ) -> Result<(), SubjectError> {
+        if let Some(speaker) = self.agent() {
+            speaker.may_speak(api, group.as_str(), host)?;
+        }
+        Ok(())
     }
 
-    /// The agent's address, where it has to be one that the call may speak for.
-    pub(super) fn agent(self) -> Option<SocketAddr> {
+    /// The agent, where it has to be one that may say what the call says.
+    pub(super) fn agent(&self) -> Option<&Speaker> {
         match self {
-            Self::Agent(caller) => caller,
+            Self::Agent(speaker) => speaker.as_ref(),
             Self::Instance => None,
         }
     }
@@ -82,7 +92,7 @@ struct Question<'a, T> {
 /// Requests the turns and the holders of a find's keys from the instances that decide for them.
 pub(super) async fn joins(
     api: &Api,
-    caller: Caller,
+    caller: &Caller,
     who: Fetcher<'_>,
     (call, keys): (&FindRequest, &[Key]),
 ) -> Vec<Told<Found>> {
@@ -112,7 +122,7 @@ pub(super) async fn joins(
 /// Forwards a node's progress to the instances that decide for its keys.
 pub(super) async fn reports(
     api: &Api,
-    caller: Caller,
+    caller: &Caller,
     who: Fetcher<'_>,
     (call, keys): (&ProgressRequest, &[Key]),
 ) -> Vec<Told<Standing>> {
@@ -138,7 +148,7 @@ pub(super) async fn reports(
 /// Asks the instance that decides for a tag what a node is to do about it.
 pub(super) async fn tag(
     api: &Api,
-    caller: Caller,
+    caller: &Caller,
     who: Fetcher<'_>,
     (call, key): (&TagRequest, &Key),
 ) -> Told<TagReply> {
@@ -159,7 +169,12 @@ pub(super) async fn tag(
 
 /// What the instance that decides for a key says of those that fetch it; nothing where this one does, or
 /// that one does not answer.
-pub(super) async fn look(api: &Api, caller: Caller, key: swarm::Key, query: &str) -> Option<Reply> {
+pub(super) async fn look(
+    api: &Api,
+    caller: &Caller,
+    key: swarm::Key,
+    query: &str,
+) -> Option<Reply> {
     let (Some(instances), Caller::Agent(_)) = (&api.instances, caller) else {
         return None;
     };
@@ -174,7 +189,7 @@ pub(super) async fn look(api: &Api, caller: Caller, key: swarm::Key, query: &str
 
 /// Tells all other instances that a node goes. One that does not hear it finds out by the leases that
 /// run out, and by the nodes that it sends there.
-pub(super) async fn leave(api: &Api, caller: Caller, call: &LeaveRequest) {
+pub(super) async fn leave(api: &Api, caller: &Caller, call: &LeaveRequest) {
     let (Some(instances), Caller::Agent(_)) = (&api.instances, caller) else {
         return;
     };
@@ -193,7 +208,7 @@ pub(super) async fn leave(api: &Api, caller: Caller, call: &LeaveRequest) {
 /// The answer for each key, in their order.
 async fn told<T: Send>(
     api: &Api,
-    caller: Caller,
+    caller: &Caller,
     who: Fetcher<'_>,
     keys: &[Key],
     question: &Question<'_, T>,
@@ -204,7 +219,7 @@ async fn told<T: Send>(
     };
     let hash = |key: &Key| who.key(&KeyHash::of(key.as_str()));
     let hashes: Vec<_> = keys.iter().map(hash).collect();
-    if caller == Caller::Instance {
+    if *caller == Caller::Instance {
         let here = |key: &swarm::Key| Told::Here(instances.tenure(*key));
         return hashes.iter().map(here).collect();
     }

@@ -47,7 +47,7 @@ async fn progress(api: &Api, request: Request) -> Result<ProgressReply, SubjectE
         let results = call.fetches.iter().map(|_| Standing::Noted).collect();
         return Ok(ProgressReply { results });
     };
-    let told = passing::reports(api, caller, who, (&call, &keys)).await;
+    let told = passing::reports(api, &caller, who, (&call, &keys)).await;
     let each = call.fetches.iter().zip(&keys).zip(told);
     let each = each.map(|((fetch, key), told)| match told {
         Told::There(standing) => standing,

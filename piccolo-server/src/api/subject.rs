@@ -1,7 +1,7 @@
 //! The node that a call is about.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
@@ -13,7 +13,13 @@ use piccolo_api::{Group, Holder, HolderError, Key, NameError};
 use tracing::warn;
 
 use crate::{
-    api::{Api, body::BodyError, bounds::BoundError, reply},
+    api::{
+        Api,
+        body::BodyError,
+        bounds::BoundError,
+        reply,
+        speaker::{Speaker, SpeakerError},
+    },
     database::Database,
     instances::StrangerError,
     key_hash::KeyHash,
@@ -75,6 +81,8 @@ pub(crate) enum SubjectError {
     #[error(transparent)]
     Stranger(#[from] StrangerError),
     #[error(transparent)]
+    Speaker(#[from] SpeakerError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -84,13 +92,13 @@ impl Subject {
     /// Checks a call's description of its node. Makes neither the node nor its group.
     pub(crate) fn of(
         api: &Api,
-        caller: Option<SocketAddr>,
+        speaker: Option<&Speaker>,
         group: &str,
         holder: &str,
     ) -> Result<Self, SubjectError> {
         let group: Group = group.parse()?;
         let holder: Holder = holder.parse()?;
-        let foreign = check(api, caller, holder)?;
+        let foreign = check(api, speaker, &group, holder)?;
         let database = api.databases.of(&group);
         let unknown = || SubjectError::UnknownGroup(group.clone());
         let database = Arc::clone(database.ok_or_else(unknown)?);
@@ -100,7 +108,8 @@ impl Subject {
             space,
             holder: packed,
         });
-        let address = caller.map_or(Ipv4Addr::UNSPECIFIED.into(), |caller| caller.ip());
+        let caller = speaker.map(|speaker| speaker.address.ip());
+        let address = caller.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let subject = Self {
             database,
             group,
@@ -120,11 +129,11 @@ impl Subject {
     /// moment ago.
     pub(crate) async fn find(
         api: &Api,
-        caller: Option<SocketAddr>,
+        speaker: Option<&Speaker>,
         group: &str,
         holder: &str,
     ) -> Result<Self, SubjectError> {
-        let mut subject = Self::of(api, caller, group, holder)?;
+        let mut subject = Self::of(api, speaker, group, holder)?;
         if subject.node.is_none() {
             let found = subject.database.node_key(&subject.group, subject.holder);
             subject.node = found.await?;
@@ -139,17 +148,23 @@ impl Subject {
     }
 }
 
-/// Whether a caller may speak of `holder`; gives the caller where it is another host.
+/// Whether a caller may speak of `holder` in `group`; gives the caller where it is another host, and its
+/// certificate does not say that it is the holder.
 pub(crate) fn check(
     api: &Api,
-    caller: Option<SocketAddr>,
+    speaker: Option<&Speaker>,
+    group: &Group,
     holder: Holder,
 ) -> Result<Option<IpAddr>, SubjectError> {
-    let caller = caller.map(|caller| caller.ip().to_canonical());
+    let caller = speaker.map(|speaker| speaker.address.ip().to_canonical());
+    if let Some(speaker) = speaker {
+        speaker.may_speak(api, group.as_str(), Some(holder.ip()))?;
+    }
     if let Some(caller) = caller {
         api.bounds.check(holder, caller)?;
     }
-    let foreign = caller.filter(|caller| *caller != holder.ip());
+    let proves = speaker.is_some_and(|speaker| speaker.proves(holder.ip()));
+    let foreign = caller.filter(|caller| *caller != holder.ip() && !proves);
     if let Some(caller) = foreign {
         counter!(FOREIGN).increment(1);
         if api.limits.bind_holder {
@@ -238,6 +253,7 @@ impl SubjectError {
             Self::TooManyKeys { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Cap(_) | Self::KeysOfNode { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Foreign { .. } | Self::Stranger(_) => StatusCode::FORBIDDEN,
+            Self::Speaker(error) => error.status(),
             Self::Change(ChangeError::Full | ChangeError::Closed) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     }
     let caller = match Caller::of(&api, &request) {
         Ok(caller) => caller,
-        Err(error) => return reply::failed(StatusCode::FORBIDDEN, error.to_string()),
+        Err(error) => return error.reply(),
     };
     let wanted = match Wanted::of(&api, &query) {
         Ok(wanted) => wanted,
@@ -55,7 +55,7 @@ pub(crate) async fn handle(
     };
     let text = request.uri().query().unwrap_or_default();
     let key = key_in(&wanted.group, &wanted.key);
-    if let Some(said) = passing::look(&api, caller, key, text).await {
+    if let Some(said) = passing::look(&api, &caller, key, text).await {
         return passed_back(said);
     }
     let is_text = query.format.as_deref() == Some("text");

@@ -11,6 +11,7 @@ use piccolo_api::AdvertiseRequest;
 use crate::{
     api::{
         Api, advertise, body, change,
+        speaker::Speaker,
         subject::{self, Subject, SubjectError},
     },
     reports::Report,
@@ -25,13 +26,13 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn sync(api: &Api, request: Request) -> Result<ChangeOutcome, SubjectError> {
-    let caller = body::caller(&request);
+    let speaker = Speaker::of_request(&request);
     let call: AdvertiseRequest = body::read(api, request).await?;
     let keys = subject::hashes(api, &call.keys)?;
     let version = advertise::version(&call);
-    let subject = Subject::of(api, caller, &call.group, &call.holder)?;
+    let subject = Subject::of(api, speaker.as_ref(), &call.group, &call.holder)?;
     let report = Report::sift(subject.holder, call.observations, call.failures);
     api.reported(&subject, &report);
     let whole = (version, ChangeKind::Replace(keys));
-    change::apply(api, &subject, caller, whole, call.load).await
+    change::apply(api, &subject, speaker.as_ref(), whole, call.load).await
 }

@@ -40,7 +40,7 @@ async fn tag(api: &Api, request: Request) -> Result<TagReply, SubjectError> {
     }
     let topology = api.current.get();
     let who = Fetcher::new(&subject.group, subject.holder, &topology);
-    match passing::tag(api, caller, who, (&call, &name)).await {
+    match passing::tag(api, &caller, who, (&call, &name)).await {
         Told::There(answer) => Ok(answer),
         Told::Here(_) => {
             let tag = who.key(&KeyHash::of(name.as_str()));

@@ -1,9 +1,15 @@
 //! Asking a running server.
 
-use std::{net::IpAddr, time::Duration};
+use std::{fs, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
-use daemon::client::{JsonClient, Reply};
+use bytes::Bytes;
+use daemon::{
+    client::{JsonClient, Reply},
+    clock::Clock,
+    tls::{Peer, Role},
+};
+use http::{Request, header};
 use piccolo_api::path;
 use serde::Deserialize;
 
@@ -39,13 +45,13 @@ struct Located {
 
 pub(super) async fn bandwidth(server: &Server) -> Result<Bandwidth> {
     let url = url(server, path::BANDWIDTH);
-    let reply = get(&url).await?;
+    let reply = get(server, &url).await?;
     understood(&url, &reply)
 }
 
 pub(super) async fn locate(server: &Server, ip: IpAddr) -> Result<String> {
     let url = format!("{}?ip={ip}", url(server, path::LOCATE));
-    let reply = get(&url).await?;
+    let reply = get(server, &url).await?;
     let found: Located = understood(&url, &reply)?;
     Ok(located(found.ip, &found.rack, found.known, &found.prefixes))
 }
@@ -57,31 +63,27 @@ pub(super) async fn explain(explain: &Explain) -> Result<String> {
         let to: Vec<_> = explain.to.iter().map(IpAddr::to_string).collect();
         format!("to={}", to.join(","))
     };
-    let base = url(&explain.source.server, path::EXPLAIN);
-    text(&format!(
-        "{base}?request_host={}&{of}&format=text",
-        explain.from
-    ))
-    .await
+    let server = &explain.source.server;
+    let base = url(server, path::EXPLAIN);
+    let url = format!("{base}?request_host={}&{of}&format=text", explain.from);
+    text(server, &url).await
 }
 
 pub(super) async fn swarm(look: &Look) -> Result<String> {
     let of = format!("key={}&group={}", escaped(&look.key), escaped(&look.group));
     let node = look.node.map(|node| format!("&node={node}"));
-    let base = url(&look.server, path::SWARM);
-    text(&format!(
-        "{base}?{of}{}&format=text",
-        node.unwrap_or_default()
-    ))
-    .await
+    let server = &look.server;
+    let base = url(server, path::SWARM);
+    let url = format!("{base}?{of}{}&format=text", node.unwrap_or_default());
+    text(server, &url).await
 }
 
 pub(super) async fn suggest(server: &Server) -> Result<String> {
-    text(&url(server, path::SUGGEST)).await
+    text(server, &url(server, path::SUGGEST)).await
 }
 
-async fn text(url: &str) -> Result<String> {
-    let reply = get(url).await?;
+async fn text(server: &Server, url: &str) -> Result<String> {
+    let reply = get(server, url).await?;
     if reply.status.is_success() {
         Ok(String::from_utf8_lossy(&reply.body).into_owned())
     } else {
@@ -98,9 +100,24 @@ fn understood<T: serde::de::DeserializeOwned>(url: &str, reply: &Reply) -> Resul
         .with_context(|| format!("{url} does not answer as this server would"))
 }
 
-async fn get(url: &str) -> Result<Reply> {
-    let client = JsonClient::new(DIAL);
-    let reply = client.get(url, DEADLINE).await;
+async fn get(server: &Server, url: &str) -> Result<Reply> {
+    // In a server's pod the server's own certificate does.
+    let tls = server.tls.load(
+        &[Role::Operator, Role::Reader, Role::Server],
+        &Clock::system(),
+    )?;
+    let role = Some(Role::Server);
+    let client = JsonClient::of(Peer { tls, role }, DIAL, 1);
+    let mut request = Request::get(url);
+    if let Some(file) = &server.operator_token_file {
+        let token = fs::read_to_string(file);
+        let token = token.with_context(|| format!("{} cannot be read", file.display()))?;
+        request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.trim()));
+    }
+    let request = request
+        .body(Bytes::new())
+        .context("the request cannot be made")?;
+    let reply = client.send(request, DEADLINE).await;
     reply.context("no server answers (--server names another one)")
 }
 

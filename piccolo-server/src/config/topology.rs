@@ -81,6 +81,12 @@ pub struct Server {
         default_value = "http://127.0.0.1:7789"
     )]
     pub server: String,
+    /// Certificates.
+    #[command(flatten)]
+    pub tls: super::TlsSettings,
+    /// A file with the token that the server asks operators for, where it does.
+    #[arg(long, env = "PICCOLO_OPERATOR_TOKEN_FILE", value_name = "FILE")]
+    pub operator_token_file: Option<PathBuf>,
 }
 
 /// When to colour.

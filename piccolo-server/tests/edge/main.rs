@@ -13,6 +13,7 @@ mod finds;
 mod galera;
 mod go_agents;
 mod groups;
+mod identity;
 mod instances;
 mod lasting;
 mod limits;

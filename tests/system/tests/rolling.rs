@@ -3,6 +3,7 @@
 //! pull fails either.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use system_tests::{PULL, node};
 use testbed::{
-    Agent, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, Packing, Plan, Product, Rate,
-    Release, Run, Server, SqlServer, wait_until,
+    Agent, Authority, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, Packing, Plan, Product,
+    Rate, Release, Run, Server, SqlServer, wait_until,
 };
 
 const IMAGES: [&str; 3] = ["lib/red:v1", "lib/green:v1", "lib/blue:v1"];
@@ -87,6 +88,90 @@ fn a_killed_server_and_a_killed_database_under_a_pull_storm() -> Result<()> {
         })?;
         pulled()
     })
+}
+
+/// From no TLS to TLS on every call of a server, and back.
+#[test]
+fn tls_is_turned_on_and_off_under_a_pull_storm() -> Result<()> {
+    let mut bed = start(&[2, 1])?;
+    bed.start_server(&[])?;
+    bed.start_agents(&[])?;
+    let certified = Certified::of(&bed)?;
+    let storm = Storm::prepare(&bed)?;
+    storm.rage(&mut bed, |bed, pulled| {
+        pulled()?;
+        certified.server(bed, "permissive")?;
+        certified.agents(bed, "permissive")?;
+        pulled()?;
+        certified.agents(bed, "required")?;
+        certified.server(bed, "required")?;
+        let found = || count(bed, "piccolo_agent_finds_total{outcome=\"found\"}");
+        let before = found()?;
+        wait_until("somebody to be found over TLS", SOON, || {
+            Ok((found()? > before).then_some(()))
+        })?;
+        let plain = count(bed, "piccolo_tls_dialled_total{outcome=\"plain\"}")?;
+        ensure!(plain == 0, "{plain} calls were plain");
+        pulled()?;
+        certified.server(bed, "permissive")?;
+        certified.agents(bed, "permissive")?;
+        pulled()?;
+        certified.server(bed, "off")?;
+        certified.agents(bed, "off")?;
+        pulled()
+    })?;
+    let found = count(&bed, "piccolo_agent_finds_total{outcome=\"found\"}")?;
+    ensure!(found > 0, "nobody was found when TLS was off again");
+    Ok(())
+}
+
+/// The flags that give the server and each node a certificate.
+struct Certified {
+    server: Vec<String>,
+    nodes: Vec<Vec<String>>,
+}
+
+impl Certified {
+    fn of(bed: &Bed) -> Result<Self> {
+        let authority = Authority::new(bed.run())?;
+        let ca = authority.certificate();
+        let flags = |file: &str, uri: &str, address| {
+            let own = authority.identify(file, uri, &[address])?;
+            let files = [("cert", &own.certificate), ("key", &own.key), ("ca", &ca)];
+            let flag = |(name, file): (&str, &PathBuf)| format!("--tls-{name}={}", file.display());
+            anyhow::Ok(files.map(flag).to_vec())
+        };
+        let server = bed.server_address();
+        let node = |node: &testbed::Node| {
+            let host = &node.host;
+            let uri = format!("spiffe://bed/piccolo/agent/{}/{}", Bed::group(), host.name);
+            flags(&host.name, &uri, host.address)
+        };
+        Ok(Self {
+            server: flags("server", "spiffe://bed/piccolo/server/s", server)?,
+            nodes: bed.nodes.iter().map(node).collect::<Result<_>>()?,
+        })
+    }
+
+    fn server(&self, bed: &mut Bed, mode: &str) -> Result<()> {
+        bed.server.take().context("no server")?.stop()?;
+        bed.start_server(&with(&self.server, &format!("--tls={mode}")))
+    }
+
+    fn agents(&self, bed: &mut Bed, mode: &str) -> Result<()> {
+        for (number, flags) in self.nodes.iter().enumerate() {
+            let node = bed.nodes.get_mut(number).context("no such node")?;
+            node.agent.take().context("no agent")?.stop()?;
+            bed.start_agent(number, &with(flags, &format!("--tls={mode}")))?;
+            let node = bed.nodes.get_mut(number).context("no such node")?;
+            node.agent.as_mut().context("no agent")?.wait_ready()?;
+        }
+        Ok(())
+    }
+}
+
+fn with<'a>(flags: &'a [String], mode: &'a str) -> Vec<&'a str> {
+    flags.iter().map(String::as_str).chain([mode]).collect()
 }
 
 /// Two servers over one database, the older one first.

@@ -1,5 +1,6 @@
 //! The whole bed: network, registry, server, and nodes with containerd and agent.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -157,6 +158,11 @@ impl Bed {
     /// Where the server is or would be reached.
     pub fn server_url(&self) -> String {
         Server::url_at(&self.server_host)
+    }
+
+    /// The server's address.
+    pub fn server_address(&self) -> IpAddr {
+        self.server_host.address
     }
 
     /// Has agents that start from now on report to these instead of the bed's own server.

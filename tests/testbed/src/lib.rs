@@ -38,7 +38,7 @@ mod wait;
 
 pub use agent::{Agent, AgentSetup, PeerBytes};
 pub use alone::Alone;
-pub use authority::{Authority, Certificate};
+pub use authority::{Authority, Certificate, Subject};
 pub use bed::{Bed, BedSetup, Node};
 pub use binaries::binary;
 pub use containerd::{Containerd, Release};

@@ -1,0 +1,251 @@
+//! Mutual TLS between Piccolo's programs: who they are, and connections whose other side has shown it.
+//!
+//! A certificate counts if an authority of ours signed it, it has not expired, and its URI name says who
+//! its owner is. Its files are read again when they change. TLS 1.3 only, without early data.
+
+mod accept;
+mod connect;
+mod gate;
+mod identity;
+mod leaf;
+mod material;
+mod seen;
+mod settings;
+mod stream;
+
+use std::{io, sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use parking_lot::{Mutex, RwLock};
+use tracing::{info, warn};
+
+pub use self::{
+    accept::{AcceptError, Shown},
+    connect::{Connector, Peer},
+    gate::{Gate, GateError},
+    identity::{Identity, IdentityError, Role},
+    leaf::{Leaf, LeafError},
+    material::MaterialError,
+    settings::{Files, MissingError, Mode},
+    stream::MaybeTls,
+};
+use self::{
+    material::{Content, Material},
+    seen::Seen,
+};
+use crate::{clock::Clock, metric::Metric, scope::Scope, spell::Spell, telemetry::chain};
+
+/// What this module counts.
+pub const METRICS: &[Metric] = &[accept::ACCEPTED, connect::DIALLED, EXPIRES, RELOADS];
+
+const EXPIRES: Metric = Metric::gauge(
+    "piccolo_tls_certificate_expires_seconds",
+    &[],
+    "When this program's own certificate expires, in seconds since 1970; 0 without TLS.",
+);
+const RELOADS: Metric = Metric::counter(
+    "piccolo_tls_reloads_total",
+    &[("outcome", "`good` or `bad`")],
+    "Times that certificate, key or authorities had changed.",
+);
+
+/// Between two looks at the files.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How this program speaks TLS. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// `None` where it is off.
+    inner: Option<Arc<Inner>>,
+    /// Whether plain connections are taken even where TLS is required.
+    also_plain: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    mode: Mode,
+    roles: &'static [Role],
+    clock: Clock,
+    files: Files,
+    material: RwLock<Arc<Material>>,
+    /// What the files had in them, so that only changes are parsed.
+    content: Mutex<Content>,
+    seen: Seen,
+    refusing: Spell,
+    reloading: Spell,
+    storing: Spell,
+}
+
+/// Why TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is not given.
+    #[error(transparent)]
+    Missing(#[from] MissingError),
+    /// A file cannot be used.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// The certificate has expired.
+    #[error("{0} has expired: issue another one, and look whether this machine's clock is right")]
+    Expired(String),
+    /// Who has spoken TLS cannot be remembered.
+    #[error("{0} (--tls-seen) cannot be read, or not be written")]
+    Seen(String, #[source] io::Error),
+}
+
+impl Tls {
+    /// Reads the files; without `files` there is no TLS.
+    ///
+    /// # Errors
+    /// When one cannot be used, or the certificate is one of none of `roles`, or has expired.
+    pub fn load(
+        mode: Mode,
+        files: Option<Files>,
+        roles: &'static [Role],
+        clock: Clock,
+    ) -> Result<Self, TlsError> {
+        let Some(files) = files else {
+            return Ok(Self::default());
+        };
+        let content = Content::read(&files)?;
+        let material = content.parse(&files, roles, &clock)?;
+        if material.own.expires <= clock.now() {
+            return Err(TlsError::Expired(files.certificate.display().to_string()));
+        }
+        let seen = Seen::load(files.seen.clone()).map_err(|error| {
+            let file = files.seen.as_ref().map(|file| file.display().to_string());
+            TlsError::Seen(file.unwrap_or_default(), error)
+        })?;
+        let inner = Inner {
+            mode,
+            roles,
+            clock,
+            files,
+            material: RwLock::new(Arc::new(material)),
+            content: Mutex::new(content),
+            seen,
+            refusing: Spell::new("no connections are refused for want of TLS any more"),
+            reloading: Spell::new("certificate, key and authorities can be used again"),
+            storing: Spell::new("who has spoken TLS is remembered again"),
+        };
+        inner.in_force();
+        Ok(Self {
+            inner: Some(Arc::new(inner)),
+            also_plain: false,
+        })
+    }
+
+    /// Which connections are encrypted.
+    pub fn mode(&self) -> Mode {
+        self.inner.as_ref().map_or(Mode::Off, |inner| inner.mode)
+    }
+
+    /// The same for a listener that is probed without TLS: plain connections are taken in every mode, and
+    /// what is asked over them decides.
+    #[must_use]
+    pub fn also_plain(self) -> Self {
+        Self {
+            also_plain: true,
+            ..self
+        }
+    }
+
+    /// This program's own certificate.
+    pub fn own(&self) -> Option<Leaf> {
+        let inner = self.inner.as_ref()?;
+        Some(inner.material.read().own.clone())
+    }
+
+    /// Who has a certificate, and says so at these names: it is not believed without any more.
+    pub fn note(&self, name: &str, leaf: &Leaf) {
+        if let Some(inner) = &self.inner {
+            inner.seen.note(name, leaf.expires, inner.clock.now());
+        }
+    }
+
+    /// Whether `name` is believed without TLS.
+    pub fn takes_plain(&self, name: &str) -> bool {
+        match &self.inner {
+            None => true,
+            Some(inner) => {
+                inner.mode == Mode::Permissive && !inner.seen.has(name, inner.clock.now())
+            }
+        }
+    }
+
+    /// How long a certificate still counts.
+    pub fn left(&self, leaf: &Leaf) -> Duration {
+        let now = self.inner.as_ref().map(|inner| inner.clock.now());
+        leaf.expires.saturating_sub(now.unwrap_or_default())
+    }
+
+    /// Reads the files again when they change, until the scope drains.
+    pub async fn follow(self, scope: Scope) {
+        let Some(inner) = self.inner else {
+            // A service lasts as long as the process.
+            return scope.draining().await;
+        };
+        loop {
+            tokio::select! {
+                () = scope.draining() => break,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let looking = Arc::clone(&inner);
+            let looked = tokio::task::spawn_blocking(move || looking.look()).await;
+            if looked.is_err() {
+                break;
+            }
+        }
+        let _ = tokio::task::spawn_blocking(move || inner.seen.store()).await;
+    }
+}
+
+impl Inner {
+    /// Takes what is new in the files, and stores what is new in memory.
+    fn look(&self) {
+        match self.reload() {
+            Ok(false) => {}
+            Ok(true) => {
+                self.reloading.is_well();
+                counter!(RELOADS.name, "outcome" => "good").increment(1);
+                self.in_force();
+            }
+            Err(error) => self.reloading.happened(|times| {
+                counter!(RELOADS.name, "outcome" => "bad").increment(1);
+                warn!(error = %chain(&error), times, "new TLS files cannot be used; the earlier ones stay in force");
+            }),
+        }
+        match self.seen.store() {
+            Ok(()) => self.storing.is_well(),
+            Err(error) => self.storing.happened(|times| {
+                warn!(%error, times, "who has spoken TLS is not remembered over a restart (--tls-seen)");
+            }),
+        }
+    }
+
+    /// Whether there was something new.
+    fn reload(&self) -> Result<bool, MaterialError> {
+        let content = Content::read(&self.files)?;
+        if *self.content.lock() == content {
+            return Ok(false);
+        }
+        // A key may be there before its certificate: the pair is tried again at the next look.
+        let material = content.parse(&self.files, self.roles, &self.clock)?;
+        *self.material.write() = Arc::new(material);
+        *self.content.lock() = content;
+        Ok(true)
+    }
+
+    fn in_force(&self) {
+        let material = Arc::clone(&self.material.read());
+        let left = material.own.expires.saturating_sub(self.clock.now());
+        gauge!(EXPIRES.name).set(material.own.expires.as_secs_f64());
+        info!(identity = %material.own.identity, ?left, "certificate in force");
+    }
+
+    fn material(&self) -> Arc<Material> {
+        Arc::clone(&self.material.read())
+    }
+}

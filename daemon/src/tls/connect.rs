@@ -1,0 +1,234 @@
+//! The dialling side of a connection.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use metrics::counter;
+use parking_lot::Mutex;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_rustls::{TlsConnector, TlsStream};
+use tower::Service;
+
+use super::{HANDSHAKE, Leaf, LeafError, MaybeTls, Mode, Role, Tls};
+use crate::metric::Metric;
+
+pub(super) const DIALLED: Metric = Metric::counter(
+    "piccolo_tls_dialled_total",
+    &[(
+        "outcome",
+        "`tls`, `plain` (with `--tls permissive`, to who does not speak it), `failed` (the other side's \
+         certificate does not count, or it does not take this one), `stripped` (no TLS, where the other \
+         side has spoken it before)",
+    )],
+    "Connections to servers by what came of TLS.",
+);
+
+/// How long one that does not speak TLS is not asked for it again.
+const PLAIN: Duration = Duration::from_mins(1);
+
+/// Who is dialled, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// How this program speaks TLS.
+    pub tls: Tls,
+    /// The role that the other side must have.
+    pub role: Option<Role>,
+}
+
+/// Connects by TCP, and by TLS on top of it where it is to be.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    tcp: HttpConnector,
+    peer: Peer,
+    /// Until when whom is dialled plainly, as it does not speak TLS.
+    plain: Arc<Mutex<HashMap<String, Instant>>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL asks for TLS, and there is none.
+    #[error("{0} is to be reached by https, for which --tls has to be on")]
+    Off(String),
+    /// No TCP connection.
+    #[error("no connection to {0}")]
+    Tcp(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nothing that a certificate could be for.
+    #[error("{0} is neither a host name nor an address")]
+    Host(String, #[source] InvalidDnsNameError),
+    /// The handshake failed.
+    #[error("the TLS handshake with {0} failed")]
+    Handshake(String, #[source] io::Error),
+    /// The handshake took too long.
+    #[error("no TLS handshake with {0} within {HANDSHAKE:?}")]
+    Late(String),
+    /// It does not speak TLS, and it did before.
+    #[error(
+        "{0} does not speak TLS, as it did when its certificate was last seen: somebody may be in between; \
+         if TLS was turned off there, remove the --tls-seen file here and restart"
+    )]
+    Stripped(String, #[source] io::Error),
+    /// Its certificate says nothing that counts.
+    #[error("the certificate of {0} does not count here")]
+    Leaf(String, #[source] LeafError),
+    /// It is somebody else.
+    #[error("{host} has the certificate of {is}, and the role {role} is needed")]
+    Role {
+        /// Who was dialled.
+        host: String,
+        /// Who it is.
+        is: String,
+        /// Who it should be.
+        role: Role,
+    },
+}
+
+impl Connector {
+    /// Connects to `peer` by `tcp`.
+    pub fn new(mut tcp: HttpConnector, peer: Peer) -> Self {
+        tcp.enforce_http(false);
+        let plain = Arc::default();
+        Self { tcp, peer, plain }
+    }
+
+    async fn connect(mut self, uri: Uri) -> Result<MaybeTls<TcpStream>, ConnectError> {
+        let host = uri
+            .authority()
+            .map_or("", http::uri::Authority::as_str)
+            .to_owned();
+        let mode = self.peer.tls.mode();
+        let is_https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
+        if is_https && mode == Mode::Off {
+            return Err(ConnectError::Off(host));
+        }
+        if mode == Mode::Off || (!is_https && self.is_plain(&host)) {
+            return Ok(MaybeTls::Plain(self.dial(&host, uri).await?));
+        }
+        let connected = self.encrypted(&host, &uri).await;
+        let outcome = match connected {
+            Ok(stream) => Ok((stream, "tls")),
+            Err(ConnectError::Handshake(_, error)) if is_no_tls(&error) => {
+                if !is_https && self.peer.tls.takes_plain(&host) {
+                    self.plain
+                        .lock()
+                        .insert(host.clone(), Instant::now() + PLAIN);
+                    let stream = self.dial(&host, uri).await?;
+                    Ok((MaybeTls::Plain(stream), "plain"))
+                } else if mode == Mode::Permissive && !is_https {
+                    Err((ConnectError::Stripped(host, error), "stripped"))
+                } else {
+                    Err((ConnectError::Handshake(host, error), "failed"))
+                }
+            }
+            Err(error @ ConnectError::Tcp(..)) => return Err(error),
+            Err(error) => Err((error, "failed")),
+        };
+        let (Ok((_, name)) | Err((_, name))) = &outcome;
+        counter!(DIALLED.name, "outcome" => *name).increment(1);
+        outcome
+            .map(|(stream, _)| stream)
+            .map_err(|(error, _)| error)
+    }
+
+    fn is_plain(&self, host: &str) -> bool {
+        let plain = self.plain.lock();
+        plain.get(host).is_some_and(|until| *until > Instant::now())
+            && self.peer.tls.takes_plain(host)
+    }
+
+    async fn dial(&mut self, host: &str, uri: Uri) -> Result<TcpStream, ConnectError> {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+            ConnectError::Tcp(host.to_owned(), error)
+        };
+        std::future::poll_fn(|context| self.tcp.poll_ready(context))
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let stream = self
+            .tcp
+            .call(uri)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        Ok(stream.into_inner())
+    }
+
+    async fn encrypted(
+        &mut self,
+        host: &str,
+        uri: &Uri,
+    ) -> Result<MaybeTls<TcpStream>, ConnectError> {
+        let name = uri.host().unwrap_or_default();
+        let name = name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        let name = ServerName::try_from(name)
+            .map_err(|error| ConnectError::Host(host.to_owned(), error))?;
+        let socket = self.dial(host, uri.clone()).await?;
+        let Some(inner) = &self.peer.tls.inner else {
+            return Ok(MaybeTls::Plain(socket));
+        };
+        let connector = TlsConnector::from(Arc::clone(&inner.material().client));
+        let handshake = timeout(HANDSHAKE, connector.connect(name, socket)).await;
+        let stream = handshake
+            .map_err(|_elapsed| ConnectError::Late(host.to_owned()))?
+            .map_err(|error| ConnectError::Handshake(host.to_owned(), error))?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let leaf = chain.and_then(<[_]>::first).map(Leaf::read);
+        let leaf = leaf.unwrap_or(Err(LeafError::Nameless));
+        let leaf = leaf.map_err(|error| ConnectError::Leaf(host.to_owned(), error))?;
+        if let Some(role) = self.peer.role.filter(|role| *role != leaf.identity.role) {
+            return Err(ConnectError::Role {
+                host: host.to_owned(),
+                is: leaf.identity.to_string(),
+                role,
+            });
+        }
+        self.peer.tls.note(host, &leaf);
+        Ok(MaybeTls::Tls(Box::new(TlsStream::Client(stream))))
+    }
+}
+
+/// Whether the other side answers a handshake as who does not know TLS does: in plain text, or not at
+/// all.
+fn is_no_tls(error: &io::Error) -> bool {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        Some(error) => matches!(error, rustls::Error::InvalidMessage(_)),
+        None => matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+        ),
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<MaybeTls<TcpStream>>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.connect(uri).await.map(TokioIo::new) })
+    }
+}

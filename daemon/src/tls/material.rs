@@ -1,0 +1,236 @@
+//! Certificates and keys, read from their files.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+    time_provider::TimeProvider,
+    version::TLS13,
+};
+
+use super::{
+    identity::Role,
+    leaf::{Leaf, LeafError},
+    settings::Files,
+};
+use crate::{
+    access::{Need, explain},
+    clock::Clock,
+};
+
+/// What the files had in them when they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Content {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    authorities: Vec<u8>,
+}
+
+/// What connections are made with.
+#[derive(Debug)]
+pub(super) struct Material {
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) client: Arc<ClientConfig>,
+    /// This program's own certificate.
+    pub(super) own: Leaf,
+}
+
+/// Why certificate, key and authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MaterialError {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what it has to be.
+    #[error("{} has no {what} in PEM", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// An authority's certificate is none.
+    #[error("{} has a certificate that is none of an authority", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// No way to check certificates by these authorities.
+    #[error("{} has no authority that certificates can be checked by", path.display())]
+    Verifier {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::server::VerifierBuilderError,
+    },
+    /// Certificate and key do not fit, or are of a kind that is not known.
+    #[error("{} and {} cannot be used together", certificate.display(), key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The certificate does not say who this is.
+    #[error("{} cannot be used", path.display())]
+    Leaf {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: LeafError,
+    },
+    /// It is another's.
+    #[error("{} has the role {is}, and {fit} is needed", path.display())]
+    Role {
+        /// The file.
+        path: PathBuf,
+        /// The role in it.
+        is: Role,
+        /// The roles that this program can have.
+        fit: String,
+    },
+}
+
+impl Content {
+    pub(super) fn read(files: &Files) -> Result<Self, MaterialError> {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|error| MaterialError::Read {
+                path: path.to_owned(),
+                source: explain(error, path, Need::Read),
+            })
+        };
+        Ok(Self {
+            certificate: read(&files.certificate)?,
+            key: read(&files.key)?,
+            authorities: read(&files.authorities)?,
+        })
+    }
+
+    /// Makes what connections need. `files` are named in errors.
+    pub(super) fn parse(
+        &self,
+        files: &Files,
+        roles: &[Role],
+        clock: &Clock,
+    ) -> Result<Material, MaterialError> {
+        let chain = certificates(&self.certificate, &files.certificate)?;
+        let own = chain
+            .first()
+            .ok_or(LeafError::Nameless)
+            .and_then(Leaf::read);
+        let own = own.map_err(|source| MaterialError::Leaf {
+            path: files.certificate.clone(),
+            source,
+        })?;
+        if !roles.contains(&own.identity.role) {
+            return Err(MaterialError::Role {
+                path: files.certificate.clone(),
+                is: own.identity.role,
+                fit: roles
+                    .iter()
+                    .map(|role| role.as_str())
+                    .collect::<Vec<_>>()
+                    .join(" or "),
+            });
+        }
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_none| MaterialError::Pem {
+            path: files.key.clone(),
+            what: "private key",
+        })?;
+        let mut roots = RootCertStore::empty();
+        for authority in certificates(&self.authorities, &files.authorities)? {
+            roots
+                .add(authority)
+                .map_err(|source| MaterialError::Authority {
+                    path: files.authorities.clone(),
+                    source,
+                })?;
+        }
+        let roots = Arc::new(roots);
+        let pair = |source| MaterialError::Pair {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            source,
+        };
+        let provider = Arc::new(provider());
+        let time = Arc::new(WallTime(clock.clone()));
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+                // Who has no certificate may still have a token; what is asked decides.
+                .allow_unauthenticated()
+                .build()
+                .map_err(|source| MaterialError::Verifier {
+                    path: files.authorities.clone(),
+                    source,
+                })?;
+        let mut server = ServerConfig::builder_with_details(Arc::clone(&provider), time.clone())
+            .with_protocol_versions(&[&TLS13])
+            .map_err(pair)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(pair)?;
+        // Agents open a connection for each keepalive: resuming spares both sides the signatures.
+        server.ticketer = ring::Ticketer::new().map_err(pair)?;
+        let client = ClientConfig::builder_with_details(provider, time)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(pair)?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(pair)?;
+        Ok(Material {
+            server: Arc::new(server),
+            client: Arc::new(client),
+            own,
+        })
+    }
+}
+
+fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.ok().filter(|found| !found.is_empty());
+    found.ok_or_else(|| MaterialError::Pem {
+        path: path.to_owned(),
+        what: "certificate",
+    })
+}
+
+/// The time by which certificates are judged.
+#[derive(Debug)]
+struct WallTime(Clock);
+
+impl TimeProvider for WallTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(self.0.now()))
+    }
+}
+
+/// AES-128-GCM first: it is the fastest where the processor has AES.
+fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    let first = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| suite.suite() != first);
+    provider
+}

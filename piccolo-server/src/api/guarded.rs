@@ -1,0 +1,59 @@
+//! Lets operators look, and other instances that ask for one.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use daemon::tls::{Gate, GateError, Shown};
+use http::StatusCode;
+
+use crate::{
+    api::{Api, passing::Caller, reply},
+    instances::Instances,
+};
+
+/// For calls of the API.
+pub(super) async fn operators(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let has_passed = Instances::is_passed_on(api.instances.as_deref(), request.headers());
+    let refused = if has_passed.is_ok_and(|has| has) {
+        // It let an operator pass.
+        Caller::of(&api, &request).err().map(|error| error.reply())
+    } else {
+        refusal(&api.gate, &request)
+    };
+    match refused {
+        None => next.run(request).await,
+        Some(refused) => refused,
+    }
+}
+
+/// For the admin listener.
+pub(crate) async fn readers(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    match refusal(&gate, &request) {
+        None => next.run(request).await,
+        Some(refused) => refused,
+    }
+}
+
+/// The reply to a call that is not let through.
+fn refusal(gate: &Gate, request: &Request) -> Option<Response> {
+    let extensions = request.extensions();
+    let shown = extensions.get::<Shown>().cloned().unwrap_or(Shown::Plain);
+    let unknown = || SocketAddr::from(([0; 4], 0));
+    let remote = extensions.get::<ConnectInfo<SocketAddr>>();
+    let remote = remote.map_or_else(unknown, |ConnectInfo(remote)| *remote);
+    let error = gate.admit(&shown, remote, request.headers()).err()?;
+    let status = match error {
+        GateError::Nobody(_) | GateError::Token => StatusCode::UNAUTHORIZED,
+        GateError::Role(_) => StatusCode::FORBIDDEN,
+        GateError::File(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Some(reply::failed(status, error.to_string()))
+}
