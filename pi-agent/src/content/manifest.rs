@@ -4,7 +4,7 @@ mod json;
 
 use serde::de::MapAccess;
 
-use self::json::{Members, Object, ignore, set};
+use self::json::{List, Members, Object, Place as _, Text, Whole, ignore, set};
 use crate::digest::Digest;
 
 /// Largest manifest that is read, as the distribution specification has registries take.
@@ -63,41 +63,37 @@ pub enum ManifestError {
 
 #[derive(Default)]
 struct Raw {
-    media_type: Option<String>,
-    manifests: Option<Vec<Object<RawDescriptor>>>,
-    config: Option<Object<RawDescriptor>>,
-    layers: Option<Vec<Object<RawDescriptor>>>,
-    blobs: Option<Vec<Object<RawDescriptor>>>,
-    fs_layers: Option<Vec<Object<RawLayer>>>,
+    media_type: Text,
+    manifests: List<Object<RawDescriptor>>,
+    config: Object<RawDescriptor>,
+    layers: List<Object<RawDescriptor>>,
+    blobs: List<Object<RawDescriptor>>,
+    fs_layers: List<Object<RawLayer>>,
 }
 
 #[derive(Default)]
 struct RawDescriptor {
-    media_type: String,
-    digest: String,
-    size: i64,
+    media_type: Text,
+    digest: Text,
+    size: Whole,
 }
 
 #[derive(Default)]
 struct RawLayer {
-    blob_sum: String,
+    blob_sum: Text,
 }
 
 impl Members for Raw {
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "mediatype" => {
-                let said: Option<_> = map.next_value()?;
-                self.media_type = said.or(self.media_type.take());
-            }
-            "manifests" => self.manifests = map.next_value()?,
-            "config" => self.config = map.next_value()?,
-            "layers" => self.layers = map.next_value()?,
-            "blobs" => self.blobs = map.next_value()?,
-            "fslayers" => self.fs_layers = map.next_value()?,
-            _ => ignore(map)?,
+            "mediatype" => set(&mut self.media_type, map),
+            "manifests" => set(&mut self.manifests, map),
+            "config" => set(&mut self.config, map),
+            "layers" => set(&mut self.layers, map),
+            "blobs" => set(&mut self.blobs, map),
+            "fslayers" => set(&mut self.fs_layers, map),
+            _ => ignore(map),
         }
-        Ok(())
     }
 }
 
@@ -134,30 +130,11 @@ impl Manifest {
         }
         // Go's decoder takes bytes that are no UTF-8 as well, which mostly stand in annotations.
         let text = String::from_utf8_lossy(bytes);
-        let Object(raw): Object<Raw> = serde_json::from_str(&text).map_err(ManifestError::Json)?;
-        let single = raw.config.is_some() || raw.layers.is_some() || raw.blobs.is_some();
-        let (inferred, children) = match (raw.manifests, single, raw.fs_layers) {
-            (Some(_), true, _) => return Err(ManifestError::Ambiguous),
-            (Some(manifests), false, _) => (OCI_INDEX, children(manifests, Role::Manifest)),
-            (None, true, _) => {
-                let parts = raw.config.into_iter();
-                let parts = parts.chain(raw.layers.into_iter().flatten());
-                let parts = parts.chain(raw.blobs.into_iter().flatten());
-                (OCI_MANIFEST, children(parts, Role::Blob))
-            }
-            (None, false, Some(layers)) => {
-                let layers = layers.into_iter().map(|Object(layer)| {
-                    Object(RawDescriptor {
-                        digest: layer.blob_sum,
-                        ..RawDescriptor::default()
-                    })
-                });
-                (SCHEMA1, children(layers, Role::Blob))
-            }
-            (None, false, None) => return Err(ManifestError::Shape),
-        };
+        let raw = Raw::of(&text).map_err(ManifestError::Json)?;
+        let stated = Some(raw.media_type.0.clone()).filter(|text| is_media_type(text));
+        let (inferred, children) = raw.children()?;
         Ok(Self {
-            stated: raw.media_type.filter(|text| is_media_type(text)),
+            stated,
             inferred,
             children,
         })
@@ -174,17 +151,55 @@ impl Manifest {
     }
 }
 
-fn children(raw: impl IntoIterator<Item = Object<RawDescriptor>>, role: Role) -> Vec<Descriptor> {
-    let known = raw.into_iter().filter_map(|Object(raw)| {
+impl Raw {
+    fn of(text: &str) -> Result<Self, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let mut raw = Object::<Self>::default();
+        raw.read(&mut reader)?;
+        reader.end()?;
+        Ok(raw.members)
+    }
+
+    /// What it refers to, and the media type that its shape tells.
+    fn children(self) -> Result<(&'static str, Vec<Descriptor>), ManifestError> {
+        let is_single = self.config.is_there || self.layers.is_there() || self.blobs.is_there();
+        if self.manifests.is_there() {
+            if is_single {
+                return Err(ManifestError::Ambiguous);
+            }
+            let manifests = self.manifests.into_members();
+            return Ok((OCI_INDEX, children(manifests, Role::Manifest)));
+        }
+        if is_single {
+            let parts = Some(self.config).filter(|config| config.is_there);
+            let parts = parts.into_iter().chain(self.layers.into_members());
+            let parts = parts.chain(self.blobs.into_members());
+            return Ok((OCI_MANIFEST, children(parts, Role::Blob)));
+        }
+        if self.fs_layers.is_there() {
+            let layers = self.fs_layers.into_members().map(|layer| {
+                let mut raw = Object::<RawDescriptor>::default();
+                raw.members.digest = layer.members.blob_sum;
+                raw
+            });
+            return Ok((SCHEMA1, children(layers, Role::Blob)));
+        }
+        Err(ManifestError::Shape)
+    }
+}
+
+fn children(raw: impl Iterator<Item = Object<RawDescriptor>>, role: Role) -> Vec<Descriptor> {
+    let known = raw.filter_map(|Object { members: raw, .. }| {
+        let media_type = raw.media_type.0;
         Some(Descriptor {
-            digest: raw.digest.parse().ok()?,
-            size: u64::try_from(raw.size).ok()?,
-            role: if is_manifest(&raw.media_type) {
+            digest: raw.digest.0.parse().ok()?,
+            size: u64::try_from(raw.size.0).ok()?,
+            role: if is_manifest(&media_type) {
                 role
             } else {
                 Role::Blob
             },
-            media_type: raw.media_type,
+            media_type,
         })
     });
     known.collect()

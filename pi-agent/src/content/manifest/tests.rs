@@ -73,7 +73,18 @@ fn reads_json_as_go_does() {
         format!(
             r#"{{"manifests":null,"mediaType":null,"layers":[{{"mediaType":null,"digest":"{a}","size":null}}]}}"#
         ),
-        format!(r#"{{"layers":[{{"digest":"{a}"}},{{"size":3}},{{"digest":null}}]}}"#),
+        format!(r#"{{"layers":[{{"digest":"{a}"}},{{"size":3}},{{"digest":null}},null]}}"#),
+        // The second of two is read over the first, member by member.
+        format!(r#"{{"layers":[{{"digest":"{a}"}},{{"digest":"{b}"}}],"layers":[{{"size":1}}]}}"#),
+        format!(r#"{{"config":{{"digest":"{a}"}},"config":{{"size":1}},"config":null}}"#),
+        format!(
+            r#"{{"layers":[{{"digest":"{b}"}}],"layers":null,"layers":[{{}},{{"digest":"{a}"}}]}}"#
+        ),
+        format!(r#"{{"layers":[{{}},{{"digest":"{a}"}}],"layers":[{{}}],"layers":[{{}},{{}}]}}"#),
+        // Half of a surrogate pair, and a zero below zero.
+        format!(
+            r#"{{"\ud800":"\udc00","mediaType":"\ud800","layers":[{{"digest":"{a}","size":-0}}]}}"#
+        ),
     ] {
         check(&json, OCI_MANIFEST, &[('a', Role::Blob)]);
     }
