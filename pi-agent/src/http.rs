@@ -77,6 +77,34 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
+/// Whether another message may follow on the connection: by the version, and by the `Connection` fields.
+/// Once one of these closes it, no other keeps it open.
+#[derive(Debug, Clone, Copy)]
+struct Persistence {
+    keeps: bool,
+    closes: bool,
+}
+
+impl Persistence {
+    /// As the minor version of HTTP/1 has it.
+    fn of(version: Option<u8>) -> Self {
+        Self {
+            keeps: version == Some(1),
+            closes: false,
+        }
+    }
+
+    /// Takes the value of a `Connection` field.
+    fn take(&mut self, value: &str) {
+        self.closes |= has_token(value, "close");
+        self.keeps |= has_token(value, "keep-alive");
+    }
+
+    fn keep_alive(self) -> bool {
+        self.keeps && !self.closes
+    }
+}
+
 /// Whether a field decides where a message ends. One that is not understood makes the message
 /// invalid.
 fn is_framing(name: &str) -> bool {

@@ -195,7 +195,8 @@ impl Exchanges {
                 link,
             }),
             Err(error) => {
-                if question.method == Method::Get && response.keep_alive {
+                let is_get = question.method == Method::Get;
+                if is_get && response.keep_alive && response.ends_by_length() {
                     self.reuse(link, response.length).await;
                 }
                 Err(error)

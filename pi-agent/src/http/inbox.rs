@@ -50,6 +50,10 @@ impl Inbox {
         loop {
             if !self.buffer.is_empty() {
                 if let Some((head, length)) = parse(&self.buffer).map_err(HeadError::Parse)? {
+                    // Whether it is one does not depend on how much came at a time.
+                    if length > MAX_HEAD {
+                        return Err(HeadError::TooLong);
+                    }
                     self.buffer.advance(length);
                     return Ok((head, length));
                 }

@@ -5,7 +5,8 @@ use piccolo_api::Holder;
 
 use super::{
     AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, COMPLETE, Connection, MAX_FIELDS,
-    MIRRORED_FIELD, STRIPES_FIELD, Target, has_token, is_framing, number, stripes, text,
+    MIRRORED_FIELD, Persistence, STRIPES_FIELD, Target, has_token, is_framing, number, stripes,
+    text,
 };
 
 /// A parsed request.
@@ -55,6 +56,12 @@ pub enum RequestError {
     Framing,
 }
 
+/// What the fields say of where the message ends, and of what follows.
+struct Framing {
+    length: Option<u64>,
+    persistence: Persistence,
+}
+
 impl Method {
     /// How much of a reply the client waits for.
     pub(crate) fn answer(self) -> Answer {
@@ -96,7 +103,7 @@ impl Request {
             },
             target: Target::parse(head.path.unwrap_or_default()),
             range: None,
-            keep_alive: head.version == Some(1),
+            keep_alive: false,
             body: 0,
             agent: None,
             mirrored: false,
@@ -104,18 +111,22 @@ impl Request {
             complete: false,
             every: 1,
         };
-        let mut length_seen = None;
+        let mut framing = Framing {
+            length: None,
+            persistence: Persistence::of(head.version),
+        };
         for field in head.headers {
-            request.take(field, &mut length_seen)?;
+            request.take(field, &mut framing)?;
         }
-        request.body = length_seen.unwrap_or(0);
+        request.body = framing.length.unwrap_or(0);
+        request.keep_alive = framing.persistence.keep_alive();
         Ok(Some((request, length)))
     }
 
     fn take(
         &mut self,
         field: &httparse::Header<'_>,
-        length: &mut Option<u64>,
+        framing: &mut Framing,
     ) -> Result<(), RequestError> {
         let name = field.name;
         let Some(value) = text(field.value) else {
@@ -128,17 +139,13 @@ impl Request {
         if name.eq_ignore_ascii_case("range") {
             self.range = ByteRange::parse(value);
         } else if name.eq_ignore_ascii_case("connection") {
-            if has_token(value, "close") {
-                self.keep_alive = false;
-            } else if has_token(value, "keep-alive") {
-                self.keep_alive = true;
-            }
+            framing.persistence.take(value);
         } else if name.eq_ignore_ascii_case("content-length") {
             let value = number(value).ok_or(RequestError::Framing)?;
-            if length.is_some_and(|seen| seen != value) {
+            if framing.length.is_some_and(|seen| seen != value) {
                 return Err(RequestError::Framing);
             }
-            *length = Some(value);
+            framing.length = Some(value);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             // No request of the pull part has a body that would need it.
             return Err(RequestError::Framing);

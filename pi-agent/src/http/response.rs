@@ -4,8 +4,8 @@ use piccolo_api::Holder;
 
 use super::{
     ALTERNATES_FIELD, CHUNKS, CHUNKS_FIELD, ContentRange, GROWING, MAKER_FIELD, MAX_FIELDS,
-    REACHED_FIELD, STATE_FIELD, STRIPES_FIELD, WITHHELD, has_token, is_framing, number, stripes,
-    text,
+    Persistence, REACHED_FIELD, STATE_FIELD, STRIPES_FIELD, WITHHELD, has_token, is_framing,
+    number, stripes, text,
 };
 
 /// Most alternates that are used of one response.
@@ -78,7 +78,7 @@ impl Response {
             media_type: None,
             digest: None,
             encoded: false,
-            keep_alive: head.version == Some(1),
+            keep_alive: false,
             growing: false,
             withheld: false,
             reached: None,
@@ -87,13 +87,25 @@ impl Response {
             maker: None,
             alternates: Vec::new(),
         };
+        let mut persistence = Persistence::of(head.version);
         for field in head.headers {
-            response.take(field)?;
+            response.take(field, &mut persistence)?;
         }
+        response.keep_alive = persistence.keep_alive();
         Ok(Some((response, length)))
     }
 
-    fn take(&mut self, field: &httparse::Header<'_>) -> Result<(), ResponseError> {
+    /// Whether the body to a GET ends where the length says. One in chunks does not; a preliminary reply is
+    /// followed by another, and two of the others have no body, whatever length they state.
+    pub(crate) fn ends_by_length(&self) -> bool {
+        self.status >= 200 && !matches!(self.status, 204 | 304) && !self.encoded
+    }
+
+    fn take(
+        &mut self,
+        field: &httparse::Header<'_>,
+        persistence: &mut Persistence,
+    ) -> Result<(), ResponseError> {
         let name = field.name;
         let Some(value) = text(field.value) else {
             return if is_framing(name) {
@@ -118,11 +130,7 @@ impl Response {
         } else if name.eq_ignore_ascii_case("docker-content-digest") {
             self.digest = Some(value.to_owned());
         } else if name.eq_ignore_ascii_case("connection") {
-            if has_token(value, "close") {
-                self.keep_alive = false;
-            } else if has_token(value, "keep-alive") {
-                self.keep_alive = true;
-            }
+            persistence.take(value);
         } else if name.eq_ignore_ascii_case("transfer-encoding")
             || name.eq_ignore_ascii_case("content-encoding")
         {

@@ -12,6 +12,7 @@ mod damaged;
 mod fake;
 mod faults;
 mod feeder;
+mod framing;
 mod full;
 mod joining;
 mod kinds;

@@ -348,3 +348,51 @@ async fn what_is_no_request_is_refused() {
     let _ = stream.read_to_end(&mut bytes).await;
     assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 400"));
 }
+
+/// Sends bytes in one piece, then ends its side; gives the status of each reply.
+async fn statuses(to: std::net::SocketAddr, bytes: &[u8]) -> Vec<String> {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    let mut replies = Vec::new();
+    let _ = stream.read_to_end(&mut replies).await;
+    let replies = String::from_utf8_lossy(&replies).into_owned();
+    let lines = replies.split("HTTP/1.1 ").skip(1);
+    lines.map(|line| line[..3].to_owned()).collect()
+}
+
+/// A close that a proxy has put before what the client said counts, as it does for other servers: the
+/// next request would be somebody else's.
+#[tokio::test]
+async fn a_close_is_not_undone() {
+    let bed = Bed::start(Vec::new()).await;
+    for (version, fields, replies) in [
+        ("1.1", "Connection: close\r\nConnection: keep-alive\r\n", 1),
+        ("1.1", "Connection: keep-alive\r\nConnection: close\r\n", 1),
+        ("1.0", "Connection: close\r\nConnection: keep-alive\r\n", 1),
+        ("1.0", "Connection: keep-alive\r\n", 2),
+        ("1.1", "", 2),
+    ] {
+        let request = format!("GET /v2/ HTTP/{version}\r\n{fields}\r\n");
+        let told = statuses(bed.mirror, request.repeat(2).as_bytes()).await;
+        assert_eq!(told, vec!["200"; replies], "{request}");
+    }
+}
+
+/// The longest head is 16 KiB, whether it comes at once or byte by byte.
+#[tokio::test]
+async fn a_head_is_too_long_however_it_comes() {
+    let bed = Bed::start(Vec::new()).await;
+    for (length, status) in [(16 << 10, "200"), ((16 << 10) + 1, "400")] {
+        let mut head = "GET /v2/ HTTP/1.1\r\nX: ".to_owned();
+        head += &"y".repeat(length - head.len() - 4);
+        head += "\r\n\r\n";
+        assert_eq!(statuses(bed.mirror, head.as_bytes()).await, [status]);
+        let mut stream = TcpStream::connect(bed.mirror).await.unwrap();
+        for part in head.as_bytes().chunks(1000) {
+            stream.write_all(part).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(receive(&mut stream, "GET").await.status.to_string(), status);
+    }
+}
