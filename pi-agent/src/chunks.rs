@@ -71,17 +71,19 @@ pub fn end_of(offset: u64, total: u64) -> u64 {
 /// Length of every `every`th chunk of the bytes from `start`, where a chunk begins, to `end`, with the
 /// digest of each chunk before it. All chunks are one stripe of one.
 pub fn labelled_length(start: u64, end: u64, every: u64) -> u64 {
-    let bytes = end.saturating_sub(start);
-    let all = bytes.div_ceil(CHUNK);
-    let taken = all.div_ceil(every.max(1));
-    let is_last_taken = taken > 0 && all - 1 == (taken - 1).saturating_mul(every.max(1));
+    // In more bits: a peer may state any size.
+    let [bytes, every] = [end.saturating_sub(start), every.max(1)].map(u128::from);
+    let chunk = u128::from(CHUNK);
+    let all = bytes.div_ceil(chunk);
+    let taken = all.div_ceil(every);
+    let is_last_taken = taken > 0 && all - 1 == (taken - 1) * every;
     let missing = if is_last_taken {
-        all.saturating_mul(CHUNK).saturating_sub(bytes)
+        all * chunk - bytes
     } else {
         0
     };
-    let length = taken.saturating_mul(CHUNK.saturating_add(LABEL_LENGTH));
-    length.saturating_sub(missing)
+    let length = taken * (chunk + u128::from(LABEL_LENGTH)) - missing;
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// Where the next chunk of a stripe begins, after the chunk that ends at `end`.
@@ -94,6 +96,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_largest_size_that_can_be_stated_has_its_length() {
+        // Each fifteenth of 2^44 chunks, the last one among them, which is shorter by 513 bytes.
+        let length = 1_172_812_402_962 * (CHUNK + LABEL_LENGTH) - 513;
+        assert_eq!(labelled_length(0, u64::MAX - 512, 15), length);
+        assert_eq!(labelled_length(0, u64::MAX, 1), u64::MAX);
+    }
 
     proptest! {
         #[test]
