@@ -149,8 +149,11 @@ impl FromStr for Address {
     type Err = DatabaseError;
 
     fn from_str(url: &str) -> Result<Self, DatabaseError> {
-        if let Some(rest) = url.strip_prefix("mysql:").or(url.strip_prefix("mariadb:")) {
-            let options: MySqlConnectOptions = format!("mysql:{rest}")
+        let rest = ["mysql://", "mariadb://"]
+            .iter()
+            .find_map(|scheme| url.strip_prefix(scheme));
+        if let Some(rest) = rest {
+            let options: MySqlConnectOptions = format!("mysql://{rest}")
                 .parse()
                 .map_err(DatabaseError::Url)?;
             return match options.get_database() {

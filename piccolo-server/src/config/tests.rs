@@ -89,6 +89,9 @@ fn an_error_shows_no_password() {
             "mysql://u:secret@db:99999/p",
             "mysql://u:secret@db/p?ssl-mode=secret",
             "a group=mysql://u:secret@db/p",
+            // Without the slashes all of it would be the name of a database, which is no secret.
+            "mysql:u:secret@db/p",
+            "mariadb:u:secret@db/p",
             "mysql://u:secret@db",
             "secret",
         ] {
