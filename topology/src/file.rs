@@ -9,6 +9,7 @@ mod cidrs;
 mod document;
 mod error;
 mod keys;
+mod lines;
 mod links;
 mod names;
 mod nearest;

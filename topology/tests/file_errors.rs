@@ -193,3 +193,11 @@ fn a_flood_of_mistakes_and_of_aliases_is_bounded() {
         "{errors}"
     );
 }
+
+/// A line that ends with a carriage return alone is one to YAML, and so it is shown.
+#[test]
+fn lines_are_counted_as_yaml_counts_them() {
+    let report = check("version: 1\rtree:\r\n  - name: a\r    nonsense: b\n");
+    assert!(report.contains("topology.yaml:4:"), "{report}");
+    assert!(report.contains("4 |     nonsense: b"), "{report}");
+}

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use crate::file::error::{At, Findings};
+use crate::file::lines::lines;
 use crate::file::problem::Problem;
 
 const MAX_BYTES: usize = 4 << 20;
@@ -93,7 +94,7 @@ fn position(marker: Marker) -> At {
 }
 
 fn rest_of_line(text: &str, at: At) -> String {
-    let line = text.lines().nth(at.line - 1).unwrap_or("");
+    let line = lines(text).nth(at.line - 1).unwrap_or("");
     line.chars()
         .skip(at.column - 1)
         .collect::<String>()

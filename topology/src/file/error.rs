@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::Topology;
+use crate::file::lines::lines;
 use crate::file::problem::Problem;
 
 /// A place in the text.
@@ -98,7 +99,7 @@ impl FileErrors {
 
     /// The mistakes for a terminal: each with its line of the file and a mark below it.
     pub fn report(&self, name: &str, source: &str) -> String {
-        let lines: Vec<&str> = source.lines().collect();
+        let lines: Vec<&str> = lines(source).collect();
         let mut report = String::new();
         for FileError {
             at: At { line, column },
@@ -170,7 +171,7 @@ impl Findings {
         if self.errors.len() >= Self::MAX_FINDINGS {
             return;
         }
-        let first = text.lines().next().unwrap_or("");
+        let first = lines(text).next().unwrap_or("");
         let mut shown: String = first.chars().take(Self::MAX_TEXT).collect();
         if shown.len() < text.len() {
             shown.push_str("...");
