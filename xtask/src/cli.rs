@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench::BenchOptions;
 use crate::dist::Arch;
+use crate::fuzz::FuzzOptions;
 use crate::simulate::SimulateOptions;
 
 /// Everything that is done to Piccolo while it is developed.
@@ -69,6 +70,8 @@ pub(crate) enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Gives the parsers of foreign bytes what libFuzzer makes up.
+    Fuzz(FuzzOptions),
     /// Builds static programs, and packs them with checksums and bills of materials.
     Dist(Targets),
     /// Builds the container images.

@@ -8,6 +8,7 @@ mod deploy;
 mod dist;
 mod docs;
 mod ebpf;
+mod fuzz;
 mod image;
 mod kubernetes;
 mod layers;
@@ -73,6 +74,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Deploy { render: false } => deploy::check(),
         Task::Ebpf { check: true } => ebpf::check(),
         Task::Ebpf { check: false } => ebpf::write(),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Dist(targets) => dist::run(&targets.arch),
         Task::Image {
             registry,

@@ -169,7 +169,7 @@ fn programs(directory: &Path, files: &[(PathBuf, String)]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Each package with modules has its layers. One without `src/`, such as the fuzz targets, has none.
+/// Each package with modules has its layers.
 fn unlisted(
     layers: &Layers,
     directories: &BTreeMap<String, &Path>,

@@ -1,0 +1,233 @@
+//! `cargo xtask fuzz`: gives the targets in `fuzz/` to libFuzzer.
+//!
+//! They are built by the workspace's own toolchain. Its crates are instrumented (`fuzz/instrument`), and what
+//! they depend on is the same as for the tests, and built once for both.
+
+mod report;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use self::report::Report;
+use crate::setup::{self, BUILD};
+use crate::shell::{self, say};
+use crate::workspace;
+
+/// How the targets are run.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FuzzOptions {
+    /// The target, a directory below `fuzz/corpus`; all of them where none is named.
+    target: Option<String>,
+    /// Runs the target once, on this file: what has made it fail, say.
+    input: Option<PathBuf>,
+    /// How long each target is run.
+    #[arg(long, value_name = "NUMBER", default_value_t = 60, conflicts_with_all = ["input", "merge"])]
+    seconds: u64,
+    /// Replaces the committed inputs by the fewest of them, and of those that were found, that reach as much.
+    #[arg(long, conflicts_with = "input")]
+    merge: bool,
+}
+
+/// Where the committed inputs are, a directory for each target.
+const CORPUS: &str = "fuzz/corpus";
+/// Words that inputs are made of.
+const WORDS: &str = "fuzz/words";
+/// Where inputs are kept that were found and not committed.
+const FOUND: &str = "target/fuzz";
+/// How long a test run gives each target.
+const BRIEFLY: Duration = Duration::from_secs(3);
+/// Bounds of a run: bytes of an input, seconds of one input, and mebibytes of the process.
+const BOUNDS: [&str; 3] = ["-max_len=8192", "-timeout=25", "-rss_limit_mb=2048"];
+
+/// Runs what was asked for.
+pub(crate) fn run(options: &FuzzOptions) -> Result<()> {
+    setup::packages(&[BUILD])?;
+    let targets = match &options.target {
+        Some(target) => vec![target.clone()],
+        None => targets()?,
+    };
+    let fuzzer = Fuzzer::build()?;
+    if let Some(input) = &options.input {
+        let target = options.target.as_deref().unwrap_or_default();
+        return fuzzer.repeat(target, input);
+    }
+    if options.merge {
+        return targets.iter().try_for_each(|target| fuzzer.merge(target));
+    }
+    fuzzer.run_all(&targets, Duration::from_secs(options.seconds), None)
+}
+
+/// Runs each target for some seconds.
+pub(crate) fn run_briefly() -> Result<()> {
+    // Always the same inputs, so that no run fails for what another one has found.
+    Fuzzer::build()?.run_all(&targets()?, BRIEFLY, Some(1))
+}
+
+/// The names of all targets.
+fn targets() -> Result<Vec<String>> {
+    let directory = workspace::root()?.join(CORPUS);
+    let entries = fs::read_dir(&directory).with_context(|| format!("reading {CORPUS}"))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let mut names = names.collect::<Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// The program that has all targets in it.
+struct Fuzzer {
+    root: PathBuf,
+    program: PathBuf,
+}
+
+impl Fuzzer {
+    fn build() -> Result<Self> {
+        let root = workspace::root()?;
+        let mut cargo =
+            workspace::cargo(&["test", "--workspace", "--test", "libfuzzer", "--no-run"])?;
+        cargo
+            .args([
+                "--features",
+                "fuzz/libfuzzer",
+                "--message-format",
+                "json-render-diagnostics",
+            ])
+            .env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
+        say("$ cargo test --workspace --test libfuzzer --no-run  # instrumented");
+        let messages = shell::output(&mut cargo)?;
+        let mut programs = messages.lines().filter_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            let is_it = message["target"]["name"] == "libfuzzer";
+            message["executable"]
+                .as_str()
+                .filter(|_| is_it)
+                .map(PathBuf::from)
+        });
+        let program = programs
+            .next_back()
+            .context("cargo names no program with the targets")?;
+        Ok(Self { root, program })
+    }
+
+    fn run_all(&self, targets: &[String], time: Duration, seed: Option<u32>) -> Result<()> {
+        say(&report::heading());
+        let mut failed = Vec::new();
+        for target in targets {
+            let report = self.fuzz(target, time, seed)?;
+            say(&report.line(target));
+            if let Some(failure) = report.failure {
+                failed.push((target, failure));
+            }
+        }
+        for (target, failure) in &failed {
+            failure.tell(target)?;
+        }
+        ensure!(
+            failed.is_empty(),
+            "{} of {} targets failed",
+            failed.len(),
+            targets.len()
+        );
+        Ok(())
+    }
+
+    /// Runs a target from its committed inputs, and from those that were found before.
+    fn fuzz(&self, target: &str, time: Duration, seed: Option<u32>) -> Result<Report> {
+        let (corpus, found) = (self.corpus(target)?, self.found(target)?);
+        let mut fuzzer = self.command(target);
+        fuzzer
+            .args([&found, &corpus])
+            .arg(format!("-max_total_time={}", time.as_secs()))
+            .arg(format!(
+                "-artifact_prefix={}/",
+                self.crashes(target)?.display()
+            ))
+            .arg(format!("-dict={WORDS}"))
+            .arg("-print_final_stats=1")
+            .args(seed.map(|seed| format!("-seed={seed}")));
+        let output = fuzzer
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("starting {}", self.program.display()))?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(Report::read(told, output.status))
+    }
+
+    fn repeat(&self, target: &str, input: &Path) -> Result<()> {
+        let input = input
+            .canonicalize()
+            .with_context(|| input.display().to_string())?;
+        self.corpus(target)?;
+        let mut fuzzer = self.command(target);
+        fuzzer.arg(input).env("RUST_BACKTRACE", "1");
+        shell::run_as(&format!("the target {target}"), &mut fuzzer)
+    }
+
+    fn merge(&self, target: &str) -> Result<()> {
+        let (corpus, found) = (self.corpus(target)?, self.found(target)?);
+        let merged = self.root.join(FOUND).join(format!("{target}.merged"));
+        if merged.exists() {
+            fs::remove_dir_all(&merged)?;
+        }
+        fs::create_dir_all(&merged)?;
+        let mut fuzzer = self.command(target);
+        fuzzer
+            .arg("-set_cover_merge=1")
+            .args([&merged, &corpus, &found]);
+        let output = fuzzer.stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            bail!(
+                "merging {target}:\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        fs::remove_dir_all(&corpus)?;
+        fs::create_dir_all(&corpus)?;
+        let mut count = 0;
+        for entry in fs::read_dir(&merged)? {
+            let entry = entry?;
+            fs::copy(entry.path(), corpus.join(entry.file_name()))?;
+            count += 1;
+        }
+        say(&format!("{target}: {count} inputs"));
+        Ok(())
+    }
+
+    fn command(&self, target: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(BOUNDS)
+            .env("FUZZ_TARGET", target)
+            .current_dir(&self.root);
+        command
+    }
+
+    fn corpus(&self, target: &str) -> Result<PathBuf> {
+        let directory = self.root.join(CORPUS).join(target);
+        let all = || targets().map_or_else(|error| error.to_string(), |all| all.join(", "));
+        ensure!(
+            directory.is_dir(),
+            "there is no target {target}; there are {}",
+            all()
+        );
+        Ok(directory)
+    }
+
+    fn found(&self, target: &str) -> Result<PathBuf> {
+        self.kept(&format!("{target}.found"))
+    }
+
+    fn crashes(&self, target: &str) -> Result<PathBuf> {
+        self.kept(&format!("{target}.failed"))
+    }
+
+    fn kept(&self, name: &str) -> Result<PathBuf> {
+        let directory = self.root.join(FOUND).join(name);
+        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        Ok(directory)
+    }
+}
