@@ -158,6 +158,7 @@ impl Fetcher {
         range: Option<ByteRange>,
     ) -> Fetched {
         let inner = &self.0;
+        let range = range.filter(|range| *range != ByteRange::From(0));
         if let Some(small) = inner.smalls.get(want) {
             return Fetched::Small(small);
         }
@@ -166,9 +167,6 @@ impl Fetcher {
             return size.map_or(Fetched::Nowhere, Fetched::Size);
         }
         let flight = inner.turns.flight(&want.digest);
-        if let Some(ByteRange::From(start)) = range {
-            flight.begins(start);
-        }
         let turn = flight.turn().await;
         if turn.waited() {
             if let Some(small) = inner.smalls.get(want) {
@@ -192,7 +190,7 @@ impl Fetcher {
         place: QueuePosition,
     ) -> Option<Fetched> {
         let inner = &self.0;
-        if want.kind == Kind::Blob && matches!(range, None | Some(ByteRange::From(0))) {
+        if want.kind == Kind::Blob && range.is_none() {
             inner.transfers.judge.came_again(&want.digest).await;
         }
         let want = &Want {
@@ -215,7 +213,6 @@ impl Fetcher {
                 let small = inner.smalls.fetch(want, &mut candidates).await;
                 return small.map(Fetched::Small);
             }
-            let range = range.filter(|_| start > 0);
             let begun = inner.transfers.begin(want, range, candidates, place).await;
             return begun.map(Fetched::from);
         }

@@ -22,7 +22,7 @@ pub use self::{
 pub(crate) use self::{
     escape::encode_query,
     inbox::{HeadError, Inbox},
-    reply::{Answer, Connection, Reply},
+    reply::{Answer, Connection, Framing, LAST_CHUNK, Reply},
 };
 
 /// Longest head in bytes that is read, from containerd or from a peer.

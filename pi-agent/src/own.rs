@@ -22,8 +22,8 @@ use crate::{
     digest::Digest,
     disk,
     http::{
-        ByteRange, Connection, GROWING, Kind, MAKER_FIELD, Method, ObjectRef, REACHED_FIELD, Reply,
-        Request, SILENT_FIELD, STATE_FIELD, Span, Unsatisfiable,
+        ByteRange, Connection, Framing, GROWING, Kind, LAST_CHUNK, MAKER_FIELD, Method, ObjectRef,
+        REACHED_FIELD, Reply, Request, SILENT_FIELD, STATE_FIELD, Span, Unsatisfiable,
     },
 };
 
@@ -41,6 +41,7 @@ pub(crate) struct Prepared {
     head: Vec<u8>,
     head_len: usize,
     rest: Option<(Source, Span)>,
+    framing: Framing,
     /// Which chunks are sent, where the digest of each goes before its bytes.
     every: Option<u64>,
     /// Their digests, where the object is complete.
@@ -148,11 +149,12 @@ pub(crate) fn describe(reply: Reply, digest: &Digest, media_type: Option<&str>) 
         .field("ETag", format_args!("\"{digest}\""))
 }
 
-/// Makes the reply to a request for `object`.
+/// Makes the reply to a request for `object`, with the end of its body told by `framing`.
 pub(crate) async fn prepare(
     object: Object,
     kind: Kind,
     request: &Request,
+    framing: Framing,
     connection: Connection,
 ) -> Result<Prepared, Unfit> {
     let (span, partial) = part(request, object.size)?;
@@ -172,7 +174,10 @@ pub(crate) async fn prepare(
     let reply = if let Some(every) = every {
         Reply::labelled(span, object.size, every)
     } else {
-        Reply::object(span, object.size, partial)
+        match framing {
+            Framing::Length => Reply::object(span, object.size, partial),
+            Framing::OneChunk => Reply::stream(span, object.size),
+        }
     };
     let mut reply = describe(reply, &object.digest, media_type.as_deref());
     let is_growing = match &object.source {
@@ -204,6 +209,7 @@ pub(crate) async fn prepare(
         head,
         head_len,
         rest,
+        framing,
         every,
         chunks: object.chunks,
     })
@@ -289,6 +295,10 @@ impl Prepared {
                 };
             }
             None => {}
+        }
+        if sent.result.is_ok() && self.framing == Framing::OneChunk {
+            let written = write_all(socket, LAST_CHUNK, Patience(receiver.patience)).await;
+            sent.result = written.map_err(SendError::Io);
         }
         sent
     }

@@ -11,7 +11,6 @@ mod ending;
 mod hash;
 mod open;
 mod ordered;
-mod parts;
 mod pump;
 mod room;
 mod silence;

@@ -5,9 +5,25 @@ use std::fmt::{Display, Write as _};
 use super::{CHUNKS, CHUNKS_FIELD, ContentRange, STRIPES_FIELD, Span};
 use crate::chunks::labelled_length;
 
+/// What ends a body in one chunk.
+pub(crate) const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
+
 /// A reply's head while it is written.
 #[derive(Debug)]
-pub(crate) struct Reply(String);
+pub(crate) struct Reply {
+    head: String,
+    /// Length of the only chunk that the body comes in.
+    chunk: Option<u64>,
+}
+
+/// How a client is told where a body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// By its length.
+    Length,
+    /// By the end of its only chunk, which [`LAST_CHUNK`] is.
+    OneChunk,
+}
 
 /// Whether another request may follow a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +50,12 @@ impl Reply {
         let reason = reason(status);
         // Writing to a String cannot fail, here and below.
         let _ = write!(head, "HTTP/1.1 {status} {reason}\r\n");
-        Self(head)
+        Self { head, chunk: None }
     }
 
     /// Adds a field.
     pub(crate) fn field(mut self, name: &str, value: impl Display) -> Self {
-        let _ = write!(self.0, "{name}: {value}\r\n");
+        let _ = write!(self.head, "{name}: {value}\r\n");
         self
     }
 
@@ -51,6 +67,24 @@ impl Reply {
             Self::new(200).field("Accept-Ranges", "bytes")
         };
         reply.field("Content-Length", span.len())
+    }
+
+    /// Begins the head of a reply to an open-ended range, which has a byte: 200 for all of an object's
+    /// `total` bytes, 206 for a part.
+    ///
+    /// Its length is not given. containerd 2.1 and later divides what it knows the length of into ranges
+    /// of its own, asks for all of them here, and fails the pull if one is not given any more. What
+    /// comes as one stream it goes on with at the next host where it breaks off. The first versions that
+    /// do so divide a 200 with a length as well.
+    pub(crate) fn stream(span: Span, total: u64) -> Self {
+        let reply = if span.start() == 0 {
+            Self::new(200).field("Accept-Ranges", "bytes")
+        } else {
+            Self::part(span, total)
+        };
+        let mut reply = reply.field("Transfer-Encoding", "chunked");
+        reply.chunk = Some(span.len());
+        reply
     }
 
     /// Begins the head of an object's part whose bytes, those of every so manieth chunk, come with the
@@ -74,13 +108,16 @@ impl Reply {
             .field("Accept-Ranges", "bytes")
     }
 
-    /// Ends the head.
+    /// Ends the head, and begins the chunk that the body comes in, if it comes in one.
     pub(crate) fn end(mut self, connection: Connection) -> Vec<u8> {
         if connection == Connection::Close {
-            self.0.push_str("Connection: close\r\n");
+            self.head.push_str("Connection: close\r\n");
         }
-        self.0.push_str("\r\n");
-        self.0.into_bytes()
+        self.head.push_str("\r\n");
+        if let Some(length) = self.chunk {
+            let _ = write!(self.head, "{length:x}\r\n");
+        }
+        self.head.into_bytes()
     }
 
     /// Head and body of a reply in JSON.

@@ -4,8 +4,9 @@ use daemon::scope::Scope;
 use piccolo_api::Holder;
 
 use super::{
-    AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, COMPLETE, Connection, MAX_FIELDS,
-    MIRRORED_FIELD, Persistence, STRIPES_FIELD, Target, has_token, is_framing, number, stripes,
+    AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, COMPLETE, Connection, Framing,
+    MAX_FIELDS, MIRRORED_FIELD, Persistence, STRIPES_FIELD, Target, has_token, is_framing, number,
+    stripes,
     text,
 };
 
@@ -20,6 +21,8 @@ pub struct Request {
     pub range: Option<ByteRange>,
     /// Whether another request may follow on the connection.
     pub keep_alive: bool,
+    /// Whether a body may come in chunks: HTTP/1.0 knows none.
+    pub reads_chunked: bool,
     /// Length of the body that follows the head.
     pub body: u64,
     /// The address of the requesting agent; `None` for other clients.
@@ -57,7 +60,7 @@ pub enum RequestError {
 }
 
 /// What the fields say of where the message ends, and of what follows.
-struct Framing {
+struct Ending {
     length: Option<u64>,
     persistence: Persistence,
 }
@@ -83,6 +86,17 @@ impl Request {
         }
     }
 
+    /// How the end of a body is told to containerd, which has to take what an open-ended range is answered
+    /// with as one stream.
+    pub(crate) fn framing(&self) -> Framing {
+        let is_open_ended = self.range.is_some_and(ByteRange::is_open_ended);
+        if is_open_ended && self.method == Method::Get && self.reads_chunked {
+            Framing::OneChunk
+        } else {
+            Framing::Length
+        }
+    }
+
     /// Reads a head from the beginning of `bytes`: the request and its head's length, or `None`
     /// when the head is not complete.
     ///
@@ -104,6 +118,7 @@ impl Request {
             target: Target::parse(head.path.unwrap_or_default()),
             range: None,
             keep_alive: false,
+            reads_chunked: head.version == Some(1),
             body: 0,
             agent: None,
             mirrored: false,
@@ -111,7 +126,7 @@ impl Request {
             complete: false,
             every: 1,
         };
-        let mut framing = Framing {
+        let mut framing = Ending {
             length: None,
             persistence: Persistence::of(head.version),
         };
@@ -126,7 +141,7 @@ impl Request {
     fn take(
         &mut self,
         field: &httparse::Header<'_>,
-        framing: &mut Framing,
+        framing: &mut Ending,
     ) -> Result<(), RequestError> {
         let name = field.name;
         let Some(value) = text(field.value) else {

@@ -9,7 +9,9 @@ use crate::{
     datapath::{Pace, Receiver},
     digest::Digest,
     fetch::{Delivery, Fetched, Small, Transfer, Want},
-    http::{Answer, Connection, Kind, Method, ObjectRef, Reference, Reply, Request, Span},
+    http::{
+        Answer, Connection, Framing, Kind, LAST_CHUNK, Method, ObjectRef, Reference, Reply, Request,
+    },
     instance,
     listen::{self, Accepted, Client, Refused, Service},
     own::{self, Unfit},
@@ -123,7 +125,8 @@ impl ContainerdSession<'_> {
                 .expect_missing_children(&want(object, &digest))
                 .await;
         }
-        let prepared = match own::prepare(own, object.kind, request, connection).await {
+        let framing = request.framing();
+        let prepared = match own::prepare(own, object.kind, request, framing, connection).await {
             Ok(prepared) => prepared,
             Err(Unfit::Range(size, _)) => return self.range(object.kind, size, connection).await,
             Err(error) => {
@@ -260,9 +263,11 @@ impl ContainerdSession<'_> {
             Err(Unfit::Range(size, _)) => return self.range(want.kind, size, connection).await,
             Err(_) => return self.miss(want.kind, request, connection).await,
         };
-        // A client that got a part of a large one here would ask for the others only here.
-        let is_one_stream = small.is_large() && span == Span::whole(size);
-        let reply = Reply::object(span, size, partial && !is_one_stream);
+        let framing = request.framing();
+        let reply = match framing {
+            Framing::Length => Reply::object(span, size, partial),
+            Framing::OneChunk => Reply::stream(span, size),
+        };
         let mut bytes = own::describe(reply, &want.digest, media_type.as_deref()).end(connection);
         self.count(Some(want.kind), MirrorOutcome::Peer);
         if request.method == Method::Get {
@@ -270,12 +275,17 @@ impl ContainerdSession<'_> {
             let body = span.of(&small.bytes).unwrap_or_default();
             if small.is_large() {
                 // It is not copied to stand behind its head.
-                return match self.say(&bytes, Connection::KeepAlive).await {
-                    Connection::KeepAlive => self.say(body, connection).await,
-                    Connection::Close => Connection::Close,
-                };
+                for bytes in [&bytes, body] {
+                    if self.say(bytes, Connection::KeepAlive).await == Connection::Close {
+                        return Connection::Close;
+                    }
+                }
+                return self.end(framing, connection).await;
             }
             bytes.extend_from_slice(body);
+            if framing == Framing::OneChunk {
+                bytes.extend_from_slice(LAST_CHUNK);
+            }
         }
         if want.kind == Kind::Manifest {
             self.mirror.fetcher.expect_children(want, &small.bytes);
@@ -291,8 +301,11 @@ impl ContainerdSession<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        let partial = request.range.is_some() && !transfer.is_one_stream();
-        let reply = Reply::object(transfer.span(), transfer.total(), partial);
+        let (span, total, framing) = (transfer.span(), transfer.total(), request.framing());
+        let reply = match framing {
+            Framing::Length => Reply::object(span, total, request.range.is_some()),
+            Framing::OneChunk => Reply::stream(span, total),
+        };
         let head = own::describe(reply, digest, None).end(connection);
         if self.say(&head, Connection::KeepAlive).await == Connection::Close {
             self.count(Some(kind), MirrorOutcome::Gone);
@@ -309,7 +322,7 @@ impl ContainerdSession<'_> {
         match delivery {
             Delivery::Complete => {
                 self.count(Some(kind), MirrorOutcome::Peer);
-                connection
+                self.end(framing, connection).await
             }
             // Ended with FIN, after which containerd requests the rest.
             Delivery::Short => {
@@ -320,6 +333,14 @@ impl ContainerdSession<'_> {
                 self.count(Some(kind), MirrorOutcome::Gone);
                 Connection::Close
             }
+        }
+    }
+
+    /// Ends a reply of which the whole body was sent.
+    async fn end(&self, framing: Framing, connection: Connection) -> Connection {
+        match framing {
+            Framing::Length => connection,
+            Framing::OneChunk => self.say(LAST_CHUNK, connection).await,
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::{
     content::{Object, Recipient, Source},
     digest::Digest,
     http::{
-        ALTERNATES_FIELD, Answer, ByteRange, Connection, Kind, Method, ObjectRef, RackCall,
-        Reference, Reply, Request, STATE_FIELD, WITHHELD,
+        ALTERNATES_FIELD, Answer, ByteRange, Connection, Framing, Kind, Method, ObjectRef,
+        RackCall, Reference, Reply, Request, STATE_FIELD, WITHHELD,
     },
     listen::{self, Accepted, Client, Refused, Service},
     own::{self, Prepared, Unfit},
@@ -202,7 +202,8 @@ impl PeerSession<'_> {
         let digest = found.digest.clone();
         let is_growing = matches!(found.source, Source::Growing(_));
         let _feeding = is_growing.then(|| self.server.fed.begin(&digest, self.remote));
-        match own::prepare(found, object.kind, request, connection).await {
+        let framing = Framing::Length;
+        match own::prepare(found, object.kind, request, framing, connection).await {
             Ok(prepared) => self.upload(&prepared, &digest, request, connection).await,
             Err(Unfit::Range(size, _)) => {
                 self.server.counts.request(UploadOutcome::Range);

@@ -8,7 +8,7 @@ use piccolo_api::{FailureKind, Peer};
 
 use crate::{
     bed::{Bed, blob_path, manifest_path, object, settings},
-    client::{End, read_part},
+    client::End,
     counted::Counted,
     fake::{Fake, Fault},
 };
@@ -166,12 +166,13 @@ async fn who_lies_about_layers_often_is_trusted_in_nothing() {
     assert_eq!((reply.status, liar.requests()), (404, 3));
 }
 
-/// Reads a layer as containerd 2 does: by ranges at once, each up to where the next one begins.
+/// Reads a layer by several ranges at once, of which there is one verdict.
 async fn in_parallel(bed: &Bed, layer: &[u8], part: usize) -> Vec<u8> {
     let starts = (0..layer.len()).step_by(part);
-    let readers = starts.map(|start| {
-        let most = part.min(layer.len() - start);
-        read_part(bed.mirror, blob_path(layer), start, most)
+    let readers = starts.map(|start| async move {
+        let last = (start + part).min(layer.len()) - 1;
+        let range = format!("Range: bytes={start}-{last}\r\n");
+        bed.get(&blob_path(layer), &range).await.body
     });
     futures_util::future::join_all(readers).await.concat()
 }
@@ -218,11 +219,14 @@ async fn what_is_hashed_on_its_way_is_given_whole_or_not_at_all() {
         ..settings()
     };
     let bed = Bed::with(vec![peer.peer()], settings).await;
-    for range in ["bytes=0-", "bytes=5000000-", "bytes=7-8", "bytes=-9"] {
+    for range in ["bytes=5000000-", "bytes=7-8", "bytes=-9"] {
         let field = format!("Range: {range}\r\n");
         let reply = bed.get(&blob_path(&layer), &field).await;
         assert_eq!(reply.status, 404, "{range}");
     }
     assert_eq!(peer.sent(), 0);
-    assert!(bed.get(&blob_path(&layer), "").await.body == layer);
+    for range in ["", "Range: bytes=0-\r\n"] {
+        let reply = bed.get(&blob_path(&layer), range).await;
+        assert!(reply.status == 200 && reply.body == layer);
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod busy;
 pub mod memory;
+pub mod resumed;
 pub mod soak;
 
 use std::{
@@ -147,8 +148,8 @@ impl Lab {
             image,
             started: 0,
         };
-        lab.restart(HOLDER)?;
-        lab.restart(PULLER)?;
+        lab.restart(HOLDER, &[])?;
+        lab.restart(PULLER, &[])?;
         pull(node(&lab.bed, HOLDER)?, APP)?;
         lab.bed.wait_until_shared(&lab.image)?;
         Ok(lab)
@@ -172,7 +173,15 @@ impl Lab {
     /// # Errors
     /// When it does not start.
     pub fn restart_puller(&mut self) -> Result<()> {
-        self.restart(PULLER)
+        self.restart(PULLER, &[])
+    }
+
+    /// The same with more flags.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart_puller_with(&mut self, arguments: &[&str]) -> Result<()> {
+        self.restart(PULLER, arguments)
     }
 
     /// Takes the good holder away; its agent says good-bye.
@@ -318,6 +327,23 @@ impl Lab {
     /// # Errors
     /// When the pull fails, the fault did not happen, or the bytes came from elsewhere.
     pub fn check(&mut self, fault: &str, others: Others) -> Result<Pulled> {
+        let most = self.most_of_registry(fault, others);
+        let pulled = self.survive(fault)?;
+        ensure!(
+            pulled.from_registry <= most,
+            "the registry sent {} of {} bytes, and {most} at most should have come from it",
+            pulled.from_registry,
+            self.image.bytes()
+        );
+        Ok(pulled)
+    }
+
+    /// The same, whatever the registry sends: containerd breaks off each of several ranges where the next one
+    /// begins, with more of it on the way.
+    ///
+    /// # Errors
+    /// When the pull fails, or the fault did not happen.
+    pub fn survive(&mut self, fault: &str) -> Result<Pulled> {
         let faulty = self.start_faulty(fault)?;
         let pulled = self.pull(fails_at_first(fault))?;
         ensure!(
@@ -334,12 +360,6 @@ impl Lab {
                 "the faulty peer gave {received} of {whole} bytes"
             );
         }
-        let most = self.most_of_registry(fault, others);
-        ensure!(
-            pulled.from_registry <= most,
-            "the registry sent {} of {whole} bytes, and {most} at most should have come from it",
-            pulled.from_registry
-        );
         if fails_at_first(fault) {
             self.wait_quarantine()?;
         }
@@ -377,8 +397,8 @@ impl Lab {
         })
     }
 
-    fn restart(&mut self, number: usize) -> Result<()> {
-        self.bed.start_agent(number, &[])?;
+    fn restart(&mut self, number: usize, arguments: &[&str]) -> Result<()> {
+        self.bed.start_agent(number, arguments)?;
         let node = self.bed.nodes.get_mut(number).context("no such node")?;
         node.agent.as_mut().map_or(Ok(()), Agent::wait_ready)
     }
@@ -388,6 +408,15 @@ impl Faulty {
     /// Whether it did something wrong by now.
     pub fn misbehaved(&self) -> bool {
         self.process.log().contains("misbehaves")
+    }
+
+    /// Whether it did so when it was asked for a layer from some byte on.
+    fn misbehaved_within(&self) -> bool {
+        let log = self.process.log();
+        let starts = log
+            .lines()
+            .filter_map(|line| line.strip_prefix("misbehaves at "));
+        starts.into_iter().any(|part| !part.starts_with("0-"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use system_tests::{
-    faults::{FAULTS, Lab, NO_FAULT, Others, Pulled, busy, memory, soak},
+    faults::{FAULTS, Lab, NO_FAULT, Others, Pulled, busy, memory, resumed, soak},
     is_little, node, on_each_release,
 };
 use testbed::Release;
@@ -103,26 +103,48 @@ fn a_busy_peer_cannot_have_this_node_ask_itself() -> Result<()> {
     busy::check(&mut Lab::new(Release::Installed, SMALL)?)
 }
 
-/// containerd 2 can fetch a layer by several open-ended ranges at once, and resets each where the
-/// next one begins.
+/// containerd 2 can fetch a layer by several open-ended ranges at once, all of them from the host that gave
+/// the first one, and fails the pull if that one does not give another.
 const PARALLEL: &str = r#"
 [plugins."io.containerd.transfer.v1.local"]
 max_concurrent_downloads = 3
 concurrent_layer_fetch_buffer = 8388608
 "#;
 
+/// The ways in which a holder goes in the middle of a layer.
+const GOES: [&str; 5] = ["kill", "stop", "trickle", "fin", "rst"];
+
 #[test]
-fn ranges_that_containerd_breaks_off_cost_what_it_asked_for() -> Result<()> {
-    let requests = requests_for_ranges(&["--swarm=off"])?;
-    // Otherwise nothing of this was tried.
-    ensure!(requests > 6, "only {requests} requests for blobs");
+fn a_last_holder_that_goes_fails_no_pull_by_ranges() -> Result<()> {
+    let mut lab = Lab::with_settings(Release::V2, 32 << 10, PARALLEL)?;
+    lab.stop_holder()?;
+    for swarm in ["--swarm=off", "--swarm=on"] {
+        for fault in GOES {
+            lab.restart_puller_with(&[swarm])?;
+            let pulled = lab.survive(fault);
+            pulled.with_context(|| format!("{swarm}, {fault}"))?;
+        }
+    }
     Ok(())
 }
 
 #[test]
-fn a_layer_is_one_stream_where_crowds_are_on() -> Result<()> {
-    let requests = requests_for_ranges(&["--swarm=on"])?;
-    ensure!(requests <= 3, "{requests} requests for blobs");
+fn nor_one_that_goes_after_containerd_was_killed() -> Result<()> {
+    for (swarm, fault) in [("--swarm=off", "fin"), ("--swarm=on", "stop")] {
+        // A pull that was cut off keeps its content for a day.
+        let mut lab = Lab::with_settings(Release::V2, 32 << 10, PARALLEL)?;
+        lab.stop_holder()?;
+        resumed::pull(&mut lab, fault, &[swarm]).with_context(|| format!("{swarm}, {fault}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_layer_is_one_stream_where_containerd_asks_for_ranges() -> Result<()> {
+    for swarm in ["--swarm=off", "--swarm=on"] {
+        let requests = requests_for_ranges(&[swarm])?;
+        ensure!(requests <= 3, "{requests} requests for blobs with {swarm}");
+    }
     Ok(())
 }
 

@@ -12,7 +12,6 @@ use super::{
     deliver::{Labels, Transfer, question},
     hash::Hasher,
     open::Opener,
-    parts::Parts,
     silence::Silence,
     small::{Smalls, Unread, fits},
     stored::Stored,
@@ -63,12 +62,10 @@ enum Located {
 }
 
 /// What is asked of the first peer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct First {
     range: Option<ByteRange>,
     ask: Ask,
-    /// How an open-ended range is cut up.
-    parts: Option<Parts>,
     check: Check,
 }
 
@@ -97,21 +94,21 @@ impl Transfers {
         let range = match self.locate(want, range, &mut candidates).await? {
             Located::Outside(total) => return Some(Begun::Unsatisfiable(total)),
             // A digest covers the whole object, so a part cannot be verified on its way: the client is left
-            // to its next host.
-            Located::Part(_, total) if check == Check::OnTheWay && !fits(total) => return None,
+            // to its next host, unless it verifies parts itself.
+            Located::Part(range, total) if check == Check::OnTheWay && !fits(total) => {
+                if self.lazy_ranges == LazyRanges::Refuse {
+                    return None;
+                }
+                check = Check::ByClient;
+                Some(range)
+            }
             Located::Part(range, _) => Some(range),
             Located::Whole => None,
         };
         let labels = Self::labels(check);
-        let (ask, parts) = if candidates.is_crowd() || labels != Labels::Unwanted {
-            (ask_for(range), None)
-        } else {
-            cut(range, &place)
-        };
         let first = First {
             range,
-            ask,
-            parts,
+            ask: ask_for(range),
             check,
         };
         let question = question(want, candidates.is_crowd(), labels, first.ask);
@@ -197,7 +194,6 @@ impl Transfers {
             span,
             total,
             upstream: Some(upstream),
-            parts: first.parts,
             labels,
             passed: 0,
             growing: candidates.growing(),
@@ -258,20 +254,6 @@ fn ask_for(range: Option<ByteRange>) -> Ask {
         },
         Some(ByteRange::Last(_)) | None => Ask::WHOLE,
     }
-}
-
-/// What is asked of the first of several peers: an open-ended range is cut up into parts.
-fn cut(range: Option<ByteRange>, place: &QueuePosition) -> (Ask, Option<Parts>) {
-    let mut ask = ask_for(range);
-    let parts = match range {
-        Some(ByteRange::From(start)) => {
-            let mut parts = Parts::new(start);
-            ask.end = Some(parts.next(start, place.flight()));
-            Some(parts)
-        }
-        Some(ByteRange::Between(..) | ByteRange::Last(_)) | None => None,
-    };
-    (ask, parts)
 }
 
 /// Turns "the last n bytes" into offsets; `None` where an object of `total` bytes has no such part.

@@ -19,7 +19,6 @@ use super::{
     hash::Hasher,
     open::Opener,
     ordered::Ordered,
-    parts::Parts,
     pump::Pump,
     silence::Silence,
     stored::Stored,
@@ -55,8 +54,6 @@ pub(crate) struct Transfer {
     pub(super) upstream: Option<Upstream>,
     /// The blob as it grows on this node, where it is fetched in a crowd.
     pub(super) growing: Option<Arc<Growing>>,
-    /// How an open-ended range is cut up.
-    pub(super) parts: Option<Parts>,
     /// What is asked of the digests of its chunks.
     pub(super) labels: Labels,
     /// Bytes that were passed on.
@@ -106,14 +103,6 @@ impl Transfer {
         self.candidates.is_crowd()
     }
 
-    /// Whether it is sent as one stream despite the requested ranges. A client that got a part here
-    /// would request the other parts only here, and fail if no peer is left.
-    pub(crate) fn is_one_stream(&self) -> bool {
-        let upstream = self.upstream.as_ref();
-        let is_labelled = upstream.is_some_and(|upstream| upstream.chunks.is_some());
-        self.span.start() == 0 && (self.candidates.is_crowd() || is_labelled)
-    }
-
     /// Size of the whole object.
     pub(crate) fn total(&self) -> u64 {
         self.total
@@ -139,9 +128,6 @@ impl Transfer {
     async fn send(&mut self, client: &TcpStream, moved: &mut (impl FnMut(u64) + Send)) -> Delivery {
         let mut at = self.span.start();
         while at < self.span.end() {
-            if self.upstream.is_none() && !self.is_wanted(at, client).await {
-                return Delivery::Gone;
-            }
             let Some(mut upstream) = self.upstream_at(at).await else {
                 return Delivery::Short;
             };
@@ -295,20 +281,6 @@ impl Transfer {
         }
     }
 
-    /// Whether the bytes from `at` on are wanted. Between the parts of an open-ended range others
-    /// have their turn, and where the client is expected to break off it gets time to do so.
-    async fn is_wanted(&mut self, at: u64, client: &TcpStream) -> bool {
-        let Some(parts) = &mut self.parts else {
-            return true;
-        };
-        self.place.give_up();
-        if !parts.is_wanted(at, self.place.flight(), client).await {
-            return false;
-        }
-        self.place.regain().await;
-        true
-    }
-
     /// Nothing more is sent. Unhashed bytes wait for containerd's verdict, even if they are only a
     /// part: the rest comes by other requests, or from the registry.
     fn conclude(self, delivery: Delivery) {
@@ -328,10 +300,7 @@ impl Transfer {
         if let Some(upstream) = self.upstream.take() {
             return Some(upstream);
         }
-        let end = match &mut self.parts {
-            Some(parts) => Some(parts.next(at, self.place.flight()).min(self.span.end())),
-            None => Some(self.span.end()).filter(|end| *end < self.total),
-        };
+        let end = Some(self.span.end()).filter(|end| *end < self.total);
         let opened = self.open(at, end).await;
         let crowd = self.candidates.is_crowd();
         if opened.is_some() || crowd || !self.candidates.ask_again(at).await {

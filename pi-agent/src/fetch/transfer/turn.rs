@@ -1,7 +1,7 @@
 //! One upstream fetch of an object at a time, and what is known of those who wait for theirs.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -9,14 +9,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::digest::Digest;
 
 /// Entries of objects that nobody fetches any more are dropped when there are as many.
 const TIDY: usize = 256;
-/// Most starts of ranges that are remembered of one object.
-const STARTS: usize = 1024;
 
 /// The turns of all objects.
 #[derive(Debug, Default)]
@@ -27,10 +25,6 @@ pub(crate) struct Turns(Mutex<HashMap<Digest, Weak<Flight>>>);
 pub(crate) struct Flight {
     turn: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// Where open-ended ranges of it begin.
-    starts: Mutex<BTreeSet<u64>>,
-    /// Wakes requests that wait for another start.
-    begun: Notify,
 }
 
 /// The right to fetch an object, until it is dropped.
@@ -60,8 +54,6 @@ impl Turns {
         let flight = Arc::new(Flight {
             turn: Arc::new(Semaphore::new(1)),
             waiting: AtomicUsize::new(0),
-            starts: Mutex::default(),
-            begun: Notify::new(),
         });
         flights.insert(digest.clone(), Arc::downgrade(&flight));
         flight
@@ -89,52 +81,6 @@ impl Flight {
     pub(super) fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
-
-    /// An open-ended range begins at `start`.
-    pub(crate) fn begins(&self, start: u64) {
-        let mut starts = self.starts.lock();
-        if starts.len() < STARTS {
-            starts.insert(start);
-        }
-        drop(starts);
-        self.begun.notify_waiters();
-    }
-
-    /// Waits until ranges begin at two places.
-    pub(super) async fn company(&self) {
-        loop {
-            let begun = self.begun.notified();
-            if self.count() > 1 {
-                return;
-            }
-            begun.await;
-        }
-    }
-
-    fn count(&self) -> usize {
-        let starts = self.starts.lock();
-        starts.len()
-    }
-
-    /// Where the next range after the one at `start` begins.
-    pub(super) fn next_start(&self, start: u64) -> Option<u64> {
-        let starts = self.starts.lock();
-        starts.range(start.saturating_add(1)..).next().copied()
-    }
-
-    /// Where the range that begins at `start` will be broken off, as far as can be told.
-    ///
-    /// A client that fetches an object by several open-ended ranges at once, as containerd 2 does,
-    /// reads each up to where the next one begins. The last one will be as long as the others.
-    pub(super) fn ends(&self, start: u64) -> Option<u64> {
-        if let Some(next) = self.next_start(start) {
-            return Some(next);
-        }
-        let starts = self.starts.lock();
-        let gaps = starts.iter().zip(starts.iter().skip(1));
-        let shortest = gaps.map(|(a, b)| b - a).min()?;
-        Some(start.saturating_add(shortest))
-    }
 }
 
 impl QueuePosition {
@@ -154,11 +100,6 @@ impl QueuePosition {
     /// Lets others have their turn.
     pub(super) fn give_up(&mut self) {
         self.turn = None;
-    }
-
-    /// Waits for the turn again.
-    pub(super) async fn regain(&mut self) {
-        self.turn = Some(self.flight.turn().await);
     }
 }
 
@@ -191,18 +132,6 @@ mod tests {
 
     fn digest() -> crate::digest::Digest {
         format!("sha256:{}", "a".repeat(64)).parse().unwrap()
-    }
-
-    #[test]
-    fn a_range_ends_where_the_next_begins() {
-        let flight = Turns::default().flight(&digest());
-        flight.begins(0);
-        assert_eq!(flight.ends(0), None);
-        flight.begins(8);
-        flight.begins(16);
-        assert_eq!(flight.ends(0), Some(8));
-        assert_eq!(flight.ends(8), Some(16));
-        assert_eq!(flight.ends(16), Some(24));
     }
 
     #[tokio::test]
