@@ -38,7 +38,7 @@ use crate::{
     discovery::{self, Discovery},
     ebpf::{self, Accounting},
     fetch::{FetchSettings, Fetcher, Parts},
-    hosts::{Capabilities, release::Release},
+    hosts::{Capabilities, after::HostFiles, release::Release},
     instance::Instance,
     jitter::Jitter,
     keeper::{self, Duty, Keeper, Report},
@@ -151,8 +151,8 @@ impl App {
         let (scope, deaths) = Scope::new();
         let drain = Duration::from_secs(settings.drain);
         let tls = certified(settings, holder, &outside.clock)?;
-        let mut parts = Working::new(outside, holder, accounting, (tls, scope.clone()))?;
-        parts.release = release;
+        let secured = (tls, scope.clone());
+        let parts = Working::new(outside, holder, accounting, release, secured)?;
         Ok(Self {
             addresses,
             listeners,
@@ -218,6 +218,7 @@ impl Working {
         outside: Outside,
         holder: Holder,
         accounting: Accounting,
+        release: Option<Release>,
         (tls, scope): (Tls, Scope),
     ) -> Result<Self> {
         let following = tls.clone().follow(scope.clone());
@@ -256,7 +257,7 @@ impl Working {
             tracker: tracker.clone(),
             reach: reach.clone(),
         });
-        let tags = resolver(settings, &discovery, &reach);
+        let tags = resolver(settings, release, &discovery, &reach);
         let bytes = PeerBytes::default();
         let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
         let peers = PeerServer::with(
@@ -296,7 +297,7 @@ impl Working {
             bytes,
             outside,
             readiness,
-            release: None,
+            release,
         })
     }
 
@@ -381,12 +382,24 @@ impl Working {
     }
 }
 
-fn resolver(settings: &Run, discovery: &Discovery, reach: &Reach) -> Option<Tags> {
+fn resolver(
+    settings: &Run,
+    release: Option<Release>,
+    discovery: &Discovery,
+    reach: &Reach,
+) -> Option<Tags> {
     settings.tags.resolve_tags.then(|| {
         Tags::new(tags::Settings {
             ttl: Duration::from_secs(settings.tags.tag_ttl),
+            files: HostFiles {
+                hosts_dir: settings.hosts.hosts_dir.clone(),
+                containerd_config: settings.hosts.containerd_config.clone(),
+                release,
+                mirror_url: settings.hosts.mirror_url.clone(),
+            },
             registries: settings.tags.registry_url.clone(),
             authorities: settings.tags.registry_ca.clone(),
+            policy: policy(settings),
             discovery: discovery.clone(),
             reach: reach.clone(),
             shared: settings.tags.sharing.share_tags.then(|| policy(settings)),

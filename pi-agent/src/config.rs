@@ -212,8 +212,8 @@ pub struct ContainerdArgs {
 /// What is done with tags, and which repositories are shared.
 #[derive(Debug, Clone, Args)]
 pub struct Tags {
-    /// Advertises and answers tags too, not only digests. A tag can be stale for as long as its
-    /// registry cannot be reached.
+    /// Advertises and answers tags too, not only digests. A tag can be stale for as long as all that
+    /// containerd would ask for it are away.
     #[arg(long, env = "PI_AGENT_RESOLVE_TAGS")]
     pub resolve_tags: bool,
     #[command(flatten)]
@@ -226,8 +226,9 @@ pub struct Tags {
         default_value_t = 60
     )]
     pub tag_ttl: u64,
-    /// Where a registry is asked for its tags, other than its name says (`registry=URL`). One that
-    /// wants credentials is left to containerd to ask.
+    /// Where the agent asks a registry for its tags, other than its name or `hosts.toml` say
+    /// (`registry=URL`). While nobody answers there the registry counts as away. One that wants credentials
+    /// is left to containerd to ask.
     #[arg(
         long,
         env = "PI_AGENT_REGISTRY_URL",

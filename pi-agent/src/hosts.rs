@@ -1,6 +1,7 @@
 //! containerd's mirror files, `<config_path>/<registry>/hosts.toml`, with the agent's own block in
 //! them.
 
+pub mod after;
 pub mod block;
 pub mod certs;
 pub mod config;

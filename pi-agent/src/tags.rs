@@ -1,33 +1,35 @@
 //! What a tag stands for, where the agent answers tags.
 //!
-//! A tag may move at any time, and only its registry knows where to. So the registry is asked with
-//! a HEAD, and its reply is cached for a while. Where it says nothing useful for this node (it
-//! wants credentials, or has no such tag) containerd is left to ask it; where it cannot be reached,
-//! the last known word counts, then this node's own tag, then that of a peer. With `--share-tags` one node
-//! asks the registry for all of its group.
+//! A tag may move at any time, and only its registry knows where to. So the hosts that containerd would ask
+//! are asked with a HEAD, and the reply is cached for a while. Where none of them says anything useful for
+//! this node (it wants credentials, has no such tag, or was never reached from here) containerd is left to
+//! ask; where all of them are away, the last known word counts, then this node's own tag, then that of a
+//! peer. With `--share-tags` one node asks them for all of its group.
 
 mod ask;
 mod challenge;
 mod outside;
 mod share;
 mod trust;
+mod ways;
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
-use daemon::{metric::Metric, spell::Spell};
+use daemon::metric::Metric;
 use lru::LruCache;
 use parking_lot::{Mutex, MutexGuard};
 use piccolo_api::Key;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::debug;
 
 use self::{
     ask::{Answer, Asker, Target},
     share::{Course, Sharing},
+    ways::{Ways, Word},
 };
 use crate::{
-    digest::Digest, discovery::Discovery, policy::Policy, reach::Reach, reference::TagName,
-    registry::RegistryUrl,
+    digest::Digest, discovery::Discovery, hosts::after::HostFiles, policy::Policy, reach::Reach,
+    reference::TagName, registry::RegistryUrl,
 };
 
 /// The metrics of this module.
@@ -38,16 +40,13 @@ const RESOLVED: Metric = Metric::counter(
     &[(
         "source",
         "`registry`, `memory` (asked within the TTL), `shared` (another node asked within the TTL), `stale`, \
-         `own` and `peer` (the registry cannot be reached), `nobody`",
+         `own` and `peer` (all that containerd would ask are away), `nobody`",
     )],
     "Tags that containerd asked for, by the source of the digest.",
 );
 
-/// Most tags, and most unreachable registries, that are remembered; the least recently used one is
-/// evicted first.
+/// Most tags that are remembered; the least recently used one is evicted first.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
-/// How long an unreachable registry is not asked.
-const REGISTRY_BACK_OFF: Duration = Duration::from_secs(10);
 /// Most peers that are asked for a tag.
 const MAX_PEERS: usize = 3;
 
@@ -60,10 +59,14 @@ pub struct Tags(Arc<Inner>);
 pub struct Settings {
     /// TTL of a registry's reply.
     pub ttl: Duration,
-    /// Where registries are, other than their names say.
+    /// The files that say whom containerd asks after the agent.
+    pub files: HostFiles,
+    /// Where the agent is to ask registries, other than their names or the files say.
     pub registries: Vec<RegistryUrl>,
     /// A PEM file of authorities that are trusted besides this machine's own.
     pub authorities: Option<PathBuf>,
+    /// Of which repositories peers and the server are asked.
+    pub policy: Policy,
     /// Finds the peers that have a tag.
     pub discovery: Discovery,
     /// Which of them are asked.
@@ -73,19 +76,14 @@ pub struct Settings {
 }
 
 struct Inner {
-    asker: Asker,
+    asker: Arc<Asker>,
+    ways: Ways,
     sharing: Option<Sharing>,
-    settings: Settings,
-    state: Mutex<KnownTags>,
-    /// Rate-limits the log lines about registries.
-    away: Spell,
-}
-
-#[derive(Debug)]
-struct KnownTags {
-    known: LruCache<String, Known>,
-    /// Registries that could not be reached, and when they are tried again.
-    away: LruCache<String, Instant>,
+    ttl: Duration,
+    policy: Policy,
+    discovery: Discovery,
+    reach: Reach,
+    known: Mutex<LruCache<String, Known>>,
 }
 
 #[derive(Debug)]
@@ -97,30 +95,32 @@ struct Known {
 impl Tags {
     /// Resolves tags at registries over HTTPS, or HTTP where they are on this machine.
     pub fn new(settings: Settings) -> Self {
-        let policy = settings.shared.clone().filter(|_| !settings.ttl.is_zero());
-        let sharing = |policy| Sharing::new(settings.discovery.clone(), policy, settings.ttl);
+        let shared = settings.shared.filter(|_| !settings.ttl.is_zero());
+        let sharing =
+            shared.map(|shared| Sharing::new(settings.discovery.clone(), shared, settings.ttl));
+        let asker = Arc::new(Asker::new(settings.authorities.as_deref()));
         Self(Arc::new(Inner {
-            asker: Asker::new(settings.authorities.as_deref()),
-            sharing: policy.map(sharing),
-            settings,
-            state: Mutex::new(KnownTags {
-                known: LruCache::new(CAPACITY),
-                away: LruCache::new(CAPACITY),
-            }),
-            away: Spell::new("all registries are reached again"),
+            ways: Ways::new(Arc::clone(&asker), settings.files, settings.registries),
+            asker,
+            sharing,
+            ttl: settings.ttl,
+            policy: settings.policy,
+            discovery: settings.discovery,
+            reach: settings.reach,
+            known: Mutex::new(LruCache::new(CAPACITY)),
         }))
     }
 
-    /// The digest of a tag; `own` is the one on this node. `None` if containerd should ask the
-    /// registry itself.
+    /// The digest of a tag; `own` is the one on this node. `None` if containerd should ask its next
+    /// host.
     pub async fn resolve(&self, name: &TagName, own: Option<Digest>) -> Option<Digest> {
         let key = name.to_string();
         let (digest, source) = match self.fresh(&key) {
             Some(target) => (Some(target.digest), "memory"),
             None => match self.current(name, &key).await {
-                (Answer::Digest(target), source) => (Some(target.digest), source),
-                (Answer::Refused, _) => (None, "nobody"),
-                (Answer::Away, _) => self.without_registry(name, &key, own).await,
+                (Word::Digest(target), source) => (Some(target.digest), source),
+                (Word::Refused | Word::Elsewhere, _) => (None, "nobody"),
+                (Word::Away, _) => self.without_registry(name, &key, own).await,
             },
         };
         metrics::counter!(RESOLVED.name, "source" => source).increment(1);
@@ -129,36 +129,36 @@ impl Tags {
     }
 
     /// What the registry says now, to this node or to another one that asks for all.
-    async fn current(&self, name: &TagName, key: &str) -> (Answer, &'static str) {
+    async fn current(&self, name: &TagName, key: &str) -> (Word, &'static str) {
         let Some(sharing) = &self.0.sharing else {
             return (self.asked(name, key).await, "registry");
         };
         let _turn = sharing.turn(key).await;
         if let Some(target) = self.fresh(key) {
-            return (Answer::Digest(target), "memory");
+            return (Word::Digest(target), "memory");
         }
         match sharing.course(name, key).await {
             Course::Known(target, left) => {
                 self.learn(key, &target, left);
-                (Answer::Digest(target), "shared")
+                (Word::Digest(target), "shared")
             }
-            Course::Refused => (Answer::Refused, "shared"),
+            Course::Refused => (Word::Refused, "shared"),
             Course::AskForAll => {
-                let answer = self.asked(name, key).await;
-                sharing.tell(key, &answer).await;
-                (answer, "registry")
+                let word = self.asked(name, key).await;
+                sharing.tell(key, &word).await;
+                (word, "registry")
             }
             Course::Ask => (self.asked(name, key).await, "registry"),
         }
     }
 
-    /// Asks the registry, and remembers the digest.
-    async fn asked(&self, name: &TagName, key: &str) -> Answer {
-        let answer = self.registry(name).await;
-        if let Answer::Digest(target) = &answer {
-            self.learn(key, target, self.0.settings.ttl);
+    /// Asks whom containerd would ask, and remembers the digest.
+    async fn asked(&self, name: &TagName, key: &str) -> Word {
+        let word = self.0.ways.ask(name).await;
+        if let Word::Digest(target) = &word {
+            self.learn(key, target, self.0.ttl);
         }
-        answer
+        word
     }
 
     async fn without_registry(
@@ -167,7 +167,7 @@ impl Tags {
         key: &str,
         own: Option<Digest>,
     ) -> (Option<Digest>, &'static str) {
-        if let Some(known) = self.state().known.get(key) {
+        if let Some(known) = self.known().get(key) {
             return (Some(known.target.digest.clone()), "stale");
         }
         if own.is_some() {
@@ -179,44 +179,15 @@ impl Tags {
         }
     }
 
-    async fn registry(&self, name: &TagName) -> Answer {
-        let now = Instant::now();
-        let away = self.state().away.get(&name.registry).copied();
-        if away.is_some_and(|until| now < until) {
-            return Answer::Away;
-        }
-        let registries = &self.0.settings.registries;
-        let set = registries.iter().find(|r| r.registry == name.registry);
-        let url = match set {
-            Some(set) => set.url.clone(),
-            None => RegistryUrl::usual(&name.registry),
-        };
-        let answer = self.0.asker.registry(&url, name).await;
-        let mut state = self.state();
-        if matches!(answer, Answer::Away) {
-            if away.is_none() {
-                self.0.away.happened(|times| {
-                    info!(
-                        registry = name.registry,
-                        url, times, "cannot be reached: tags may be stale"
-                    );
-                });
-            }
-            state
-                .away
-                .put(name.registry.clone(), now + REGISTRY_BACK_OFF);
-        } else {
-            state.away.pop(&name.registry);
-            self.0.away.is_well();
-        }
-        answer
-    }
-
     /// The tag's digest on the first peer that knows it.
     async fn peers(&self, name: &TagName, key: &str) -> Option<Digest> {
+        // What is not shared is nobody else's business, not even its name.
+        if !self.0.policy.shares(&name.registry, &name.repository) {
+            return None;
+        }
         let key: Key = key.parse().ok()?;
-        let peers = self.0.settings.discovery.find(&key).await;
-        let reach = &self.0.settings.reach;
+        let peers = self.0.discovery.find(&key).await;
+        let reach = &self.0.reach;
         let peers = peers.iter().filter(|peer| reach.allows(peer.addr));
         for peer in peers.take(MAX_PEERS) {
             if let Answer::Digest(target) = self.0.asker.peer(peer.addr, name).await {
@@ -236,28 +207,26 @@ impl Tags {
     }
 
     fn fresh(&self, key: &str) -> Option<Target> {
-        let mut state = self.state();
-        let known = state.known.get(key)?;
+        let mut tags = self.known();
+        let known = tags.get(key)?;
         (Instant::now() < known.until).then(|| known.target.clone())
     }
 
     fn learn(&self, key: &str, target: &Target, good: Duration) {
         let until = Instant::now() + good;
         let target = target.clone();
-        self.state()
-            .known
-            .put(key.to_owned(), Known { target, until });
+        self.known().put(key.to_owned(), Known { target, until });
     }
 
-    fn state(&self) -> MutexGuard<'_, KnownTags> {
-        self.0.state.lock()
+    fn known(&self) -> MutexGuard<'_, LruCache<String, Known>> {
+        self.0.known.lock()
     }
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tags")
-            .field("settings", &self.settings)
+            .field("ttl", &self.ttl)
             .finish_non_exhaustive()
     }
 }

@@ -78,7 +78,7 @@ impl Service for ContainerdSession<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        let Some(digest) = self.resolve(object).await else {
+        let Some(digest) = self.resolve(object, request).await else {
             return self.miss(object.kind, request, connection).await;
         };
         match own::open(&self.mirror.content, &digest, &self.mirror.unreadable).await {
@@ -92,9 +92,11 @@ impl Service for ContainerdSession<'_> {
 
 impl ContainerdSession<'_> {
     /// The requested digest. A tag has one where this node resolves tags.
-    async fn resolve(&self, object: &ObjectRef) -> Option<Digest> {
+    async fn resolve(&self, object: &ObjectRef, request: &Request) -> Option<Digest> {
         match &object.reference {
             Reference::Digest(digest) => Some(digest.clone()),
+            // This node may have asked itself, by a name that it does not know for its own.
+            Reference::Tag(_) if request.mirrored => None,
             Reference::Tag(tag) => {
                 let tags = self.mirror.settings.tags.as_ref()?;
                 let name = tag_name(object)?;

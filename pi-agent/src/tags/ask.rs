@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
+    hosts::after::NextHost,
     http::{MIRRORED_FIELD, encode_query},
     reference::TagName,
     registry::address,
@@ -60,8 +61,10 @@ pub(super) enum Answer {
     Digest(Target),
     /// A reply that does not help; containerd may get a better one with its credentials.
     Refused,
+    /// A reply that the host itself is at fault.
+    Failing,
     /// None.
-    Away,
+    Silent,
 }
 
 type Caller<R> = Client<HttpsConnector<HttpConnector<R>>, Empty<Bytes>>;
@@ -91,8 +94,12 @@ impl Asker {
         }
     }
 
-    pub(super) async fn registry(&self, url: &str, name: &TagName) -> Answer {
-        let uri = format!("{url}/v2/{}/manifests/{}", name.repository, name.tag);
+    /// Asks a registry, or a mirror of it.
+    pub(super) async fn host(&self, host: &NextHost, name: &TagName) -> Answer {
+        let mut uri = format!("{}/{}/manifests/{}", host.base, name.repository, name.tag);
+        if host.stands_in {
+            uri = uri + "?ns=" + &encode_query(&name.registry);
+        }
         self.ask(&uri, REGISTRY, Challenges::Follow).await
     }
 
@@ -114,10 +121,10 @@ impl Asker {
                 if speaks(&error) {
                     Answer::Refused
                 } else {
-                    Answer::Away
+                    Answer::Silent
                 }
             }
-            Err(_) => Answer::Away,
+            Err(_) => Answer::Silent,
         }
     }
 
@@ -138,7 +145,8 @@ impl Asker {
         let Some(challenge) = wanted else {
             return Ok(Answer::Refused);
         };
-        let Some(token) = self.token(&challenge, uri).await? else {
+        // The registry has answered; that it gets no token here says nothing of it.
+        let Ok(Some(token)) = self.token(&challenge, uri).await else {
             return Ok(Answer::Refused);
         };
         let Some(request) = head(uri, Some(&token)) else {
@@ -221,8 +229,8 @@ fn head(uri: &str, token: Option<&str>) -> Option<Request<Empty<Bytes>>> {
 
 fn read(reply: &Response<Incoming>) -> Answer {
     let status = reply.status();
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Answer::Away;
+    if status.is_server_error() {
+        return Answer::Failing;
     }
     let field = |name: &str| reply.headers().get(name)?.to_str().ok();
     let digest = field("Docker-Content-Digest").and_then(|digest| digest.parse().ok());

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::ask::{Answer, Target};
+use super::{ask::Target, ways::Word};
 use crate::{discovery::Discovery, jitter::Jitter, policy::Policy, reference::TagName};
 
 pub(super) const SHARED: Metric = Metric::counter(
@@ -137,15 +137,16 @@ impl Sharing {
     }
 
     /// Tells what the registry said.
-    pub(super) async fn tell(&self, tag: &str, answer: &Answer) {
-        let word = match answer {
-            Answer::Digest(target) => RegistryWord::Digest(TagTarget {
+    pub(super) async fn tell(&self, tag: &str, word: &Word) {
+        let word = match word {
+            Word::Digest(target) => RegistryWord::Digest(TagTarget {
                 digest: target.digest.to_string(),
                 size: target.size,
                 media_type: target.media_type.clone(),
             }),
-            Answer::Refused => RegistryWord::Refused,
-            Answer::Away => RegistryWord::Nothing,
+            Word::Refused => RegistryWord::Refused,
+            // Others may reach whom this node does not.
+            Word::Elsewhere | Word::Away => RegistryWord::Nothing,
         };
         if let Ok(key) = tag.parse() {
             // Where nobody hears it the others ask the registry.

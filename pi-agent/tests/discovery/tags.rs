@@ -11,12 +11,14 @@ use axum::{
 use parking_lot::Mutex;
 use pi_agent::{
     digest::Digest,
+    hosts::after::HostFiles,
     policy::Policy,
     reach::Reach,
     reference::TagName,
     tags::{Settings, Tags},
 };
 use piccolo_api::{RegistryWord, TagReply, TagRequest, TagTarget};
+use tempfile::TempDir;
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
@@ -48,6 +50,7 @@ impl FakeRegistry {
         let addr = listener.local_addr().unwrap().to_string();
         let router = Router::new()
             .route("/v2/lib/app/manifests/v1", get(answer))
+            .route("/v2/secret/app/manifests/v1", get(answer))
             .route("/token", get(token))
             .with_state(registry.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -110,19 +113,69 @@ fn name() -> TagName {
     }
 }
 
-/// Tags of `registry.test`, which is at `addr`.
-fn tags(addr: &str, ttl: Duration, agent: &Agent) -> Tags {
-    Tags::new(settings(addr, ttl, agent))
+/// Tags of `registry.test`, which the agent is told to ask at `addr`.
+fn tags(addr: &str, ttl: Duration, agent: &Agent) -> Tagged {
+    Tagged::new(HOSTS, Some(addr), ttl, agent)
 }
 
-fn settings(addr: &str, ttl: Duration, agent: &Agent) -> Settings {
-    Settings {
-        ttl,
-        registries: vec![format!("registry.test=http://{addr}").parse().unwrap()],
-        authorities: None,
-        discovery: agent.discovery.clone(),
-        reach: Reach::new([127, 0, 0, 1].into(), Vec::new()),
-        shared: None,
+/// The same where containerd's file says who is asked after the agent.
+fn tags_behind(hosts: &str, agent: &Agent) -> Tagged {
+    Tagged::new(&format!("{hosts}\n{HOSTS}"), None, Duration::ZERO, agent)
+}
+
+/// What resolves tags, and the files that it reads.
+struct Tagged {
+    tags: Tags,
+    _files: TempDir,
+}
+
+/// The agent alone.
+const HOSTS: &str = "[host.\"http://127.0.0.1:7788\"]\n";
+
+impl Tagged {
+    fn new(hosts: &str, told: Option<&str>, ttl: Duration, agent: &Agent) -> Self {
+        let reach = Reach::new([127, 0, 0, 1].into(), Vec::new());
+        Self::within((reach, None), hosts, told, ttl, agent)
+    }
+
+    fn within(
+        (reach, shared): (Reach, Option<Policy>),
+        hosts: &str,
+        told: Option<&str>,
+        ttl: Duration,
+        agent: &Agent,
+    ) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let registry = files.path().join("_default");
+        if !hosts.is_empty() {
+            std::fs::create_dir(&registry).unwrap();
+            std::fs::write(registry.join("hosts.toml"), hosts).unwrap();
+        }
+        let policy = Policy::new(Vec::new(), vec!["registry.test/secret/*".parse().unwrap()]);
+        let told = told.map(|addr| format!("registry.test=http://{addr}").parse().unwrap());
+        let tags = Tags::new(Settings {
+            ttl,
+            files: HostFiles {
+                hosts_dir: files.path().to_owned(),
+                containerd_config: files.path().join("none"),
+                release: None,
+                mirror_url: "http://127.0.0.1:7788".to_owned(),
+            },
+            registries: told.into_iter().collect(),
+            authorities: None,
+            policy,
+            discovery: agent.discovery.clone(),
+            reach,
+            shared,
+        });
+        Self {
+            tags,
+            _files: files,
+        }
+    }
+
+    async fn resolve(&self, name: &TagName, own: Option<Digest>) -> Option<Digest> {
+        self.tags.resolve(name, own).await
     }
 }
 
@@ -152,7 +205,7 @@ async fn an_answer_that_does_not_help_leaves_the_tag_to_containerd() {
     let agent = Agent::new(&[]);
     let tags = tags(&addr, Duration::ZERO, &agent);
     assert!(tags.resolve(&name(), None).await.is_some());
-    for status in [401, 403, 404, 400, 302] {
+    for status in [401, 403, 404, 400, 302, 429] {
         registry.says(Says::Status(status));
         let own = Some(digest('0'));
         assert_eq!(tags.resolve(&name(), own).await, None, "{status}");
@@ -188,11 +241,57 @@ async fn without_the_registry_a_peer_says_what_a_tag_stands_for() {
     let found = tags(DEAD, Duration::ZERO, &agent);
     assert_eq!(found.resolve(&name(), None).await, Some(digest('c')));
     // Of a node whose peers are on other hosts.
-    let elsewhere = Tags::new(Settings {
-        reach: Reach::new([10, 0, 0, 9].into(), Vec::new()),
-        ..settings(DEAD, Duration::ZERO, &agent)
-    });
+    let reach = Reach::new([10, 0, 0, 9].into(), Vec::new());
+    let elsewhere = Tagged::within((reach, None), HOSTS, Some(DEAD), Duration::ZERO, &agent);
     assert_eq!(elsewhere.resolve(&name(), None).await, None);
+}
+
+/// As a proxy cache does, and in a network without a way out: this agent cannot ask the registry itself.
+#[tokio::test]
+async fn a_tag_moves_where_only_the_next_host_knows() {
+    let (next, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
+    let agent = Agent::new(&[]);
+    let host = |more: &str| format!("{HOSTS}[host.\"http://{addr}\"]\n{more}");
+    let files = |hosts: &str| {
+        let hosts = format!("server = \"http://{DEAD}\"\n{hosts}");
+        Tagged::new(&hosts, None, Duration::ZERO, &agent)
+    };
+    let tags = files(&host(""));
+    let own = || Some(digest('0'));
+    for word in ['a', 'b'] {
+        next.says(Says::Digest(digest(word)));
+        assert_eq!(tags.resolve(&name(), own()).await, Some(digest(word)));
+    }
+    // It is away, and the registry, which was never reached from here, need not be.
+    next.says(Says::Status(503));
+    assert_eq!(tags.resolve(&name(), own()).await, None);
+    // Who is asked for content only does not know tags.
+    next.says(Says::Digest(digest('a')));
+    let pulls = files(&host("capabilities = [\"pull\"]\n"));
+    let asked = next.asked();
+    assert_eq!(pulls.resolve(&name(), own()).await, None);
+    assert_eq!(next.asked(), asked);
+}
+
+#[tokio::test]
+async fn who_was_never_reached_is_not_away() {
+    let (registry, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
+    let agent = Agent::new(&[]);
+    let own = || Some(digest('0'));
+    let unreached = tags_behind(&format!("server = \"http://{DEAD}\""), &agent);
+    for _ in 0..2 {
+        assert_eq!(unreached.resolve(&name(), own()).await, None);
+    }
+    let server = format!("server = \"http://{addr}\"");
+    let reached = tags_behind(&server, &agent);
+    assert_eq!(reached.resolve(&name(), own()).await, Some(digest('a')));
+    registry.says(Says::Status(502));
+    for _ in 0..2 {
+        assert_eq!(reached.resolve(&name(), own()).await, Some(digest('a')));
+    }
+    // Whom containerd asks next is not known where no file names the agent.
+    let blind = Tagged::new("", Some(DEAD), Duration::ZERO, &agent);
+    assert_eq!(blind.resolve(&name(), own()).await, None);
 }
 
 #[tokio::test]
@@ -203,13 +302,9 @@ async fn a_public_repository_gives_a_token_to_anybody() {
     assert_eq!(tags.resolve(&name(), None).await, None);
     registry.says(Says::ToTokens(digest('d'), addr.clone()));
     assert_eq!(tags.resolve(&name(), None).await, Some(digest('d')));
+    // The registry is there, and containerd may have a token.
     registry.says(Says::ToTokens(digest('d'), DEAD.to_owned()));
-    let own = Some(digest('0'));
-    assert_eq!(
-        tags.resolve(&name(), own.clone()).await,
-        Some(digest('d')),
-        "the last word"
-    );
+    assert_eq!(tags.resolve(&name(), Some(digest('0'))).await, None);
 }
 
 #[tokio::test]
@@ -228,6 +323,45 @@ async fn no_token_is_fetched_from_this_node_for_another_host() {
     assert_eq!(tags.resolve(&name(), None).await, Some(digest('e')));
 }
 
+/// However the registry's name is written: its tags are the registry's word or nothing, and its name goes to nobody.
+#[tokio::test]
+async fn of_what_is_not_shared_only_the_registry_is_asked() {
+    let (registry, addr) = FakeRegistry::start(Says::Status(401)).await;
+    let (peer, holder) = FakeRegistry::start(Says::Digest(digest('c'))).await;
+    let behaviour = Behaviour {
+        holders: vec![holder],
+        ..Behaviour::default()
+    };
+    let (server, url) = FakeServer::start(behaviour).await;
+    let agent = Agent::new(&[&url]);
+    for written in [
+        "registry.test",
+        "REGISTRY.test",
+        "Registry.Test:443",
+        "registry.test.",
+    ] {
+        let secret = TagName {
+            registry: written.to_owned(),
+            repository: "secret/app".to_owned(),
+            tag: "v1".to_owned(),
+        };
+        // It wants credentials, as such repositories do, and then it is away.
+        let tags = tags(&addr, Duration::ZERO, &agent);
+        for status in [401, 503] {
+            registry.says(Says::Status(status));
+            assert_eq!(
+                tags.resolve(&secret, None).await,
+                None,
+                "{written} {status}"
+            );
+        }
+    }
+    assert_eq!((peer.asked(), registry.asked()), (0, 8));
+    assert!(server.calls().is_empty(), "{:?}", server.calls());
+    let tags = tags(&addr, Duration::ZERO, &agent);
+    assert_eq!(tags.resolve(&name(), None).await, Some(digest('c')));
+}
+
 #[tokio::test]
 async fn no_token_is_fetched_for_a_peer() {
     let (peer, addr) = FakeRegistry::start(Says::Digest(digest('c'))).await;
@@ -244,12 +378,12 @@ async fn no_token_is_fetched_for_a_peer() {
 }
 
 /// Tags of a node that resolves them together with others, but for what is denied.
-fn shared(addr: &str, agent: &Agent, deny: &[&str]) -> Tags {
+fn shared(addr: &str, agent: &Agent, deny: &[&str]) -> Tagged {
     let deny = deny.iter().map(|pattern| pattern.parse().unwrap());
-    Tags::new(Settings {
-        shared: Some(Policy::new(Vec::new(), deny.collect())),
-        ..settings(addr, Duration::from_mins(1), agent)
-    })
+    let shared = Policy::new(Vec::new(), deny.collect());
+    let reach = Reach::new([127, 0, 0, 1].into(), Vec::new());
+    let ttl = Duration::from_mins(1);
+    Tagged::within((reach, Some(shared)), HOSTS, Some(addr), ttl, agent)
 }
 
 /// A server that says this of tags, and an agent that asks it.

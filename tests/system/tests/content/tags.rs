@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use system_tests::{APP, bed, node, on_each_release, pull, push_app};
-use testbed::{Agent, Bed, ImageSpec, Release, wait_until};
+use testbed::{Agent, Bed, ImageSpec, Node, Release, wait_until};
 
 use super::{SOON, status, wait_shared};
 
@@ -20,10 +20,11 @@ fn with_the_registry_and_without_it() -> Result<()> {
     push_app(&bed)?;
     bed.start_server(&[])?;
     let registry = format!("--registry-url=registry.test={}", bed.registry.url());
-    bed.start_agent(0, &["--resolve-tags", "--tag-ttl=0", &registry])?;
+    let files = [files(node(&bed, 0)?), files(node(&bed, 1)?)];
+    bed.start_agent(0, &["--resolve-tags", "--tag-ttl=0", &registry, &files[0]])?;
     // Nobody answers this one.
     let nobody = "--registry-url=registry.test=http://127.0.0.1:9";
-    bed.start_agent(1, &["--resolve-tags", nobody])?;
+    bed.start_agent(1, &["--resolve-tags", nobody, &files[1]])?;
     for node in &mut bed.nodes {
         node.agent.as_mut().context("no agent")?.wait_ready()?;
     }
@@ -38,6 +39,36 @@ fn with_the_registry_and_without_it() -> Result<()> {
     pull(second, APP)?;
 
     bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
+    move_and_pull(&bed)
+}
+
+/// As with a proxy cache: the agent cannot ask the registry itself, and the next host can.
+#[test]
+fn a_tag_moves_where_only_the_next_host_reaches_the_registry() -> Result<()> {
+    let mut bed = bed(Release::Installed, &[1])?;
+    push_app(&bed)?;
+    bed.start_server(&[])?;
+    let files = files(node(&bed, 0)?);
+    bed.start_agent(0, &["--resolve-tags", "--tag-ttl=0", &files])?;
+    let agent = bed.nodes.first_mut().and_then(|node| node.agent.as_mut());
+    agent.context("no agent")?.wait_ready()?;
+    bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
+    pull(node(&bed, 0)?, APP)?;
+    wait_shared(&bed, &Bed::image_name(APP))?;
+    move_and_pull(&bed)
+}
+
+/// Where the node's containerd has its mirror files.
+fn files(node: &Node) -> String {
+    format!(
+        "--hosts-dir={}",
+        node.containerd.hosts_directory().display()
+    )
+}
+
+/// The tag moves, and the first node pulls it again.
+fn move_and_pull(bed: &Bed) -> Result<()> {
+    let first = node(bed, 0)?;
     let moved = ImageSpec::small("moved").build()?;
     bed.registry.push(&moved, APP)?;
     pull(first, APP)?;
