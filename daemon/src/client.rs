@@ -1,6 +1,6 @@
 //! A JSON client, with a deadline on every call and bounded replies.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -9,6 +9,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use parking_lot::RwLock;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::tls::{Connector, Peer};
@@ -18,7 +19,17 @@ const MAX_REPLY: usize = 8 << 20;
 
 /// A client whose clones share their connections.
 #[derive(Debug, Clone)]
-pub struct JsonClient(Client<Connector, Full<Bytes>>);
+pub struct JsonClient {
+    /// Who is called.
+    peer: Peer,
+    /// Connect timeout.
+    dial: Duration,
+    /// Connections that are kept to each host.
+    idle: usize,
+    calls: Arc<RwLock<Calls>>,
+}
+
+type Calls = Client<Connector, Full<Bytes>>;
 
 /// A reply: its status and its body.
 #[derive(Debug, Clone)]
@@ -99,16 +110,17 @@ impl JsonClient {
     /// A client of `peer` with a connect timeout of `dial` that keeps up to `idle` connections to each
     /// host.
     pub fn of(peer: Peer, dial: Duration, idle: usize) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(dial));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            // Shorter than the server's own idle timeout of four seconds.
-            .pool_idle_timeout(Duration::from_secs(3))
-            .pool_max_idle_per_host(idle)
-            .build(Connector::new(connector, peer));
-        Self(client)
+        Self {
+            calls: Arc::new(RwLock::new(calls(peer.clone(), dial, idle))),
+            peer,
+            dial,
+            idle,
+        }
+    }
+
+    /// Uses none of its connections any more: this host has another address, and they have the one before.
+    pub fn renew(&self) {
+        *self.calls.write() = calls(self.peer.clone(), self.dial, self.idle);
     }
 
     /// Gets `url`.
@@ -171,11 +183,8 @@ impl JsonClient {
             source,
         };
         let exchange = async {
-            let response = self
-                .0
-                .request(request)
-                .await
-                .map_err(|e| broken(e.into()))?;
+            let called = self.calls.read().request(request);
+            let response = called.await.map_err(|e| broken(e.into()))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_REPLY)
                 .collect()
@@ -191,6 +200,18 @@ impl JsonClient {
             Err(_) => Err(CallError::Deadline { url, deadline }),
         }
     }
+}
+
+fn calls(peer: Peer, dial: Duration, idle: usize) -> Calls {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(dial));
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        // Shorter than the server's own idle timeout of four seconds.
+        .pool_idle_timeout(Duration::from_secs(3))
+        .pool_max_idle_per_host(idle)
+        .build(Connector::new(connector, peer))
 }
 
 impl Reply {

@@ -17,6 +17,7 @@ pub mod metric;
 pub mod notify;
 pub mod readiness;
 pub mod retry;
+pub mod rtnetlink;
 pub mod scope;
 pub mod serve;
 pub mod settings;

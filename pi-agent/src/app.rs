@@ -38,6 +38,7 @@ use crate::{
     discovery::{self, Discovery},
     ebpf::{self, Accounting},
     fetch::{FetchSettings, Fetcher, Parts},
+    here::Here,
     hosts::{Capabilities, after::HostFiles, release::Release},
     instance::Instance,
     jitter::Jitter,
@@ -104,6 +105,8 @@ struct Working {
     accounting: Arc<Accounting>,
     fetcher: Fetcher,
     tags: Option<Tags>,
+    here: Here,
+    client: JsonClient,
     peers: PeerServer,
     bytes: PeerBytes,
     outside: Outside,
@@ -247,12 +250,14 @@ impl Working {
         });
         let takes_part = settings.swarm.mode == SwarmMode::On;
         let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
+        let here = Here::from(holder);
+        let client = JsonClient::of(servers, SERVER_DIAL, SERVER_IDLE);
         let reach = Reach::new(holder.ip(), settings.nodes.node_cidrs.clone());
         let discovery = Discovery::of_servers(discovery::Settings {
-            client: JsonClient::of(servers, SERVER_DIAL, SERVER_IDLE),
+            client: client.clone(),
             servers: settings.servers.server.clone(),
             group: settings.nodes.group.as_str().to_owned(),
-            holder,
+            here: here.clone(),
             jitter: outside.jitter.clone(),
             tracker: tracker.clone(),
             reach: reach.clone(),
@@ -274,7 +279,7 @@ impl Working {
             scope,
         };
         let fetching = FetchSettings {
-            own: Some(holder),
+            here: here.clone(),
             reach,
             verify: settings.verifying.verify.into(),
             verify_memory: settings.verifying.verify_memory,
@@ -293,6 +298,8 @@ impl Working {
             accounting,
             fetcher,
             tags,
+            here,
+            client,
             peers,
             bytes,
             outside,
@@ -339,6 +346,9 @@ impl Working {
             "peer",
             self.peers.clone().serve(listeners.peer, scope.clone()),
         );
+        let moved = moved(self.client, self.fetcher.clone(), &self.peers);
+        let following = address::follow(settings.clone(), self.here, moved, scope.clone());
+        scope.service("address", following);
         let duty = Duty::from(settings.hosts_mode);
         let mut entries = settings
             .hosts
@@ -379,6 +389,16 @@ impl Working {
             metrics,
         };
         scope.service("admin", admin::serve(listeners.admin, admin, scope.clone()));
+    }
+}
+
+/// What depends on this node's address besides what peers are told.
+fn moved(client: JsonClient, fetcher: Fetcher, peers: &PeerServer) -> impl Fn(IpAddr) + use<> {
+    let grouping = peers.grouping();
+    move |ip| {
+        grouping.moved(ip);
+        client.renew();
+        fetcher.renew();
     }
 }
 

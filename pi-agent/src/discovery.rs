@@ -17,7 +17,11 @@ mod servers;
 mod tag;
 mod untold;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use daemon::{client::JsonClient, clock::Clock, metric::Metric, scope::Scope};
 use parking_lot::Mutex;
@@ -30,7 +34,7 @@ use self::{
     pending::Pending, prefetch::Queue, rack::RackMates, racks::Racks, reports::Reports,
     servers::Servers,
 };
-use crate::{jitter::Jitter, reach::Reach, tracker::Tracker};
+use crate::{here::Here, jitter::Jitter, reach::Reach, tracker::Tracker};
 
 pub use self::{
     failures::PeerFailures,
@@ -79,9 +83,10 @@ pub struct Discovery(Arc<Inner>);
 struct Inner {
     servers: Servers,
     group: String,
+    /// What is said of a node that serves nowhere.
     address: IpAddr,
     /// Where this agent serves; without it nothing is announced.
-    holder: Option<Holder>,
+    here: Here,
     pending: Pending,
     reports: Reports,
     failures: Failures,
@@ -105,7 +110,7 @@ pub struct Settings {
     /// The group.
     pub group: String,
     /// Where this agent serves its peers.
-    pub holder: Holder,
+    pub here: Here,
     /// Keeps agents apart that were started together.
     pub jitter: Jitter,
     /// Decides for this node's rack; `None` without crowds.
@@ -137,7 +142,7 @@ impl Discovery {
     pub fn new(client: JsonClient, server: String, group: String, address: IpAddr) -> Self {
         let jitter = Jitter::random();
         let servers = Servers::new(client, vec![server], jitter.clone());
-        Self::with(servers, group, (address, None), None, jitter)
+        Self::with(servers, group, (address, Here::default()), None, jitter)
     }
 
     /// A client of several servers, which can announce this node to one of them.
@@ -147,14 +152,17 @@ impl Discovery {
             .tracker
             .map(|tracker| RackMates::new(settings.client.clone(), tracker, settings.reach));
         let servers = Servers::new(settings.client, settings.servers, settings.jitter);
-        let (holder, group) = (settings.holder, settings.group);
-        Self::with(servers, group, (holder.ip(), Some(holder)), mates, jitter)
+        let here = settings.here;
+        let address = here
+            .get()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |here| here.ip());
+        Self::with(servers, settings.group, (address, here), mates, jitter)
     }
 
     fn with(
         servers: Servers,
         group: String,
-        (address, holder): (IpAddr, Option<Holder>),
+        (address, here): (IpAddr, Here),
         mates: Option<RackMates>,
         jitter: Jitter,
     ) -> Self {
@@ -162,7 +170,7 @@ impl Discovery {
             servers,
             group,
             address,
-            holder,
+            here,
             pending: Pending::default(),
             reports: Reports::default(),
             failures: Failures::default(),
@@ -246,7 +254,12 @@ impl Discovery {
 
     /// Where this agent serves, as the server is told.
     pub fn holder(&self) -> Option<Holder> {
-        self.0.holder
+        self.0.here.get()
+    }
+
+    /// This node's address, as the server ranks by it.
+    fn address(&self) -> IpAddr {
+        self.0.here.get().map_or(self.0.address, |here| here.ip())
     }
 
     /// How many nodes this node's rack has, as far as the server said.
@@ -324,7 +337,7 @@ impl Discovery {
             keys: keys.iter().map(|key| key.as_str().to_owned()).collect(),
             group: self.0.group.clone(),
             count: Some(HOLDERS),
-            request_host: Some(self.0.address),
+            request_host: Some(self.address()),
             ..FindRequest::default()
         }
     }
@@ -339,7 +352,7 @@ impl Discovery {
         let end = Instant::now() + deadline;
         let mut all = Vec::with_capacity(keys.len());
         for key in keys {
-            let path = flavour::find_key_path(key, &self.0.group, self.0.address, HOLDERS);
+            let path = flavour::find_key_path(key, &self.0.group, self.address(), HOLDERS);
             let left = end.saturating_duration_since(Instant::now());
             let reply = server.get(&path, left).await?;
             let peers = if reply.status == http::StatusCode::NOT_FOUND {
@@ -360,7 +373,8 @@ impl Discovery {
     /// A stale row may name this very node.
     fn without_self(&self, mut found: Found) -> Found {
         self.0.racks.learn(&found.peers);
-        found.peers.retain(|peer| Some(peer.addr) != self.0.holder);
+        let here = self.0.here.get();
+        found.peers.retain(|peer| Some(peer.addr) != here);
         found
     }
 }

@@ -34,6 +34,7 @@ pub(crate) use log::Reader as LogReader;
 pub use metrics::METRICS;
 pub use mode::{InForce, Mode, Reason};
 pub use needs::{Need, needs};
+pub(crate) use own::addresses as own_addresses;
 pub use sockets::{Registered, SocketTable};
 pub use sums::FlowSums;
 pub use view::{FlowView, PeerReport, PeerView};

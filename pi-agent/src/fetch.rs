@@ -308,6 +308,11 @@ impl Fetcher {
         self.0.peers.tidy();
     }
 
+    /// Uses no idle connection any more: this node has another address, and they have the one before.
+    pub(crate) fn renew(&self) {
+        self.0.opener.renew();
+    }
+
     /// The active quarantines.
     pub fn quarantines(&self) -> Vec<Quarantine> {
         self.0.peers.quarantines()

@@ -17,6 +17,7 @@ mod disk;
 pub mod distribution;
 pub mod ebpf;
 pub mod fetch;
+pub mod here;
 pub mod hosts;
 pub mod http;
 pub mod instance;

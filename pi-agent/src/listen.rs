@@ -18,7 +18,7 @@ use crate::sockets;
 const SPARE: usize = 64;
 
 /// The bounds of a listener's connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     /// At once.
     pub(crate) most: usize,

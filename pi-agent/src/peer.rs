@@ -140,7 +140,7 @@ impl PeerServer {
             settings.slots,
             settings.queue,
             settings.queue_time,
-            settings.grouping,
+            settings.grouping.clone(),
         );
         Self(Arc::new(Inner {
             content,
@@ -160,7 +160,7 @@ impl PeerServer {
         let bounds = Bounds {
             most: self.0.settings.connections,
             per_address: self.0.settings.per_address,
-            grouping: self.0.settings.grouping,
+            grouping: self.0.settings.grouping.clone(),
         };
         let refused = || self.0.counts.refused.increment(1);
         listen::accept_all(&listener, bounds, &scope, refused, |accepted| {
@@ -173,6 +173,11 @@ impl PeerServer {
     /// The peers that receive an object which this node is still fetching.
     pub(crate) fn fed(&self, digest: &Digest) -> Vec<IpAddr> {
         self.0.fed.of(digest)
+    }
+
+    /// Which addresses count as one.
+    pub(crate) fn grouping(&self) -> Grouping {
+        self.0.settings.grouping.clone()
     }
 
     /// How busy this node is with uploads.

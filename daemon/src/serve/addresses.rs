@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 /// Connections of each address that has any.
 #[derive(Debug, Clone, Default)]
@@ -59,26 +59,31 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Which addresses count as one.
-#[derive(Debug, Clone, Copy, Default)]
+/// Which addresses count as one. Clones are the same.
+#[derive(Debug, Clone, Default)]
 pub struct Grouping {
     /// The network of this host.
-    home: Option<IpAddr>,
+    home: Arc<RwLock<Option<IpAddr>>>,
 }
 
 impl Grouping {
     /// For a host at `own`. The addresses of its own network of 64 bits, in which its neighbours are, count
     /// for themselves; others as [`network`] says.
     pub fn at(own: IpAddr) -> Self {
-        Self {
-            home: Some(network(own)),
-        }
+        let grouping = Self::default();
+        grouping.moved(own);
+        grouping
+    }
+
+    /// From now on the host is at `own`. What has a slot already keeps it, under what it counted as.
+    pub fn moved(&self, own: IpAddr) {
+        *self.home.write() = Some(network(own));
     }
 
     /// What an address counts as.
-    pub fn of(self, address: IpAddr) -> IpAddr {
+    pub fn of(&self, address: IpAddr) -> IpAddr {
         let network = network(address);
-        if self.home == Some(network) {
+        if *self.home.read() == Some(network) {
             address.to_canonical()
         } else {
             network
@@ -129,5 +134,8 @@ mod tests {
             Grouping::default().of(own),
             Grouping::default().of(neighbour)
         );
+        at_home.moved(pod);
+        assert_eq!(at_home.of(own), at_home.of(neighbour));
+        assert_ne!(at_home.of(pod), at_home.of(other));
     }
 }

@@ -6,13 +6,28 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use daemon::{metric::Metric, rtnetlink::AddressChanges, scope::Scope, telemetry::chain};
+use piccolo_api::Holder;
 use tokio::net::UdpSocket;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
-use crate::config::Run;
+use crate::{config::Run, ebpf, here::Here};
+
+/// The metrics of this module.
+pub(super) const METRICS: &[Metric] = &[CHANGES];
+
+const CHANGES: Metric = Metric::counter(
+    "piccolo_agent_address_changes_total",
+    &[],
+    "How often peers were told another address of this node, as it did not have the one before any more.",
+);
 
 /// Longest wait for the server's name; without it the default route has to do.
 const LOOKUP: Duration = Duration::from_secs(2);
+/// How often the addresses are looked at where the kernel does not tell of changes.
+const LOOK: Duration = Duration::from_secs(30);
+/// How long changes are let come to an end: an address is replaced in several steps.
+const SETTLE: Duration = Duration::from_secs(1);
 /// The port of `discard`. Nothing is sent there.
 const PORT: u16 = 9;
 /// Addresses for documentation: no host has them, so only the default routes lead there.
@@ -32,6 +47,71 @@ pub(super) async fn advertised(settings: &Run) -> Result<IpAddr> {
         Some(why) => bail!("peers cannot be told {ip}: {why}"),
         None => Ok(ip),
     }
+}
+
+/// Whether the settings say which address peers are told, so that no other is.
+fn is_given(settings: &Run) -> bool {
+    settings.advertise_address.is_some() || !settings.peer_listen.ip().is_unspecified()
+}
+
+/// Tells `here` of another address once this node does not have the one there any more, and `moved` before it. What
+/// the settings give stays.
+pub(super) async fn follow(settings: Run, here: Here, moved: impl Fn(IpAddr), scope: Scope) {
+    if is_given(&settings) {
+        scope.draining().await;
+        return;
+    }
+    let watched = async {
+        let changes = AddressChanges::new();
+        if let Err(error) = &changes {
+            warn!(error = %chain(error), "the kernel does not tell of changed addresses; they are looked at each {LOOK:?}");
+        }
+        let mut lost = Lost::default();
+        loop {
+            match &changes {
+                // Looking at them now and then costs nothing, and nothing is lost with an event.
+                Ok(changes) => _ = tokio::time::timeout(LOOK, changes.next()).await,
+                Err(_) => tokio::time::sleep(LOOK).await,
+            }
+            tokio::time::sleep(SETTLE).await;
+            look(&settings, &here, &moved, &mut lost).await;
+        }
+    };
+    tokio::select! {
+        () = scope.draining() => {}
+        () = watched => {}
+    }
+}
+
+/// Whether it was said that the address is gone.
+#[derive(Debug, Default)]
+struct Lost {
+    said: bool,
+}
+
+async fn look(settings: &Run, here: &Here, moved: &impl Fn(IpAddr), lost: &mut Lost) {
+    let (Some(old), Ok(own)) = (here.get(), ebpf::own_addresses()) else {
+        return;
+    };
+    if own.contains(&old.ip()) {
+        lost.said = false;
+        return;
+    }
+    let found = match advertised(settings).await {
+        Ok(ip) if own.contains(&ip) => Holder::new((ip, old.port()).into()).ok(),
+        Ok(_) | Err(_) => None,
+    };
+    let Some(new) = found else {
+        if !std::mem::replace(&mut lost.said, true) {
+            warn!(%old, "this node does not have its address any more, and there is no other to advertise yet");
+        }
+        return;
+    };
+    lost.said = false;
+    info!(%old, %new, "this node has another address, which peers are told");
+    metrics::counter!(CHANGES.name).increment(1);
+    moved(new.ip());
+    here.set(new);
 }
 
 /// Why peers would not reach an address of this node, if they would not.

@@ -5,6 +5,7 @@ use daemon::metric::Metric;
 /// Every table of the agent.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
     [
+        super::address::METRICS,
         crate::containerd::METRICS,
         crate::content::METRICS,
         crate::discovery::METRICS,

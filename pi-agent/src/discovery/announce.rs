@@ -59,6 +59,8 @@ const GO_SYNC: Duration = Duration::from_mins(10);
 /// Longest wait for one call; a set of many thousand keys takes the server a moment.
 const DEADLINE: Duration = Duration::from_secs(5);
 const SYNC_DEADLINE: Duration = Duration::from_secs(30);
+/// Addresses that this node has left, and that are remembered until the server knows.
+const MOST_LEFT: usize = 4;
 /// Between attempts, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
@@ -83,6 +85,8 @@ pub(super) struct Announcer {
     /// Reports that could not be delivered go with the next call.
     undelivered: Option<Report>,
     next_keepalive: Instant,
+    /// Where this node was before, as far as the server was not told that it has left; the last one last.
+    left: Vec<Holder>,
     /// Rate-limits the log line about resyncs.
     resyncs: Spell,
 }
@@ -111,19 +115,32 @@ impl Announcer {
             untold: Untold::default(),
             undelivered: None,
             next_keepalive: now,
+            left: Vec::new(),
             resyncs: Spell::new("the server has not asked for the whole set of late"),
         }
     }
 
     /// Announces until the scope drains.
     pub(super) async fn run(mut self, scope: Scope) {
-        let Some(holder) = self.discovery.0.holder else {
+        let here = self.discovery.0.here.clone();
+        let Some(mut holder) = here.get() else {
             scope.draining().await;
             return;
         };
-        tokio::select! {
-            () = scope.draining() => {}
-            () = self.announce(holder) => {}
+        loop {
+            tokio::select! {
+                () = scope.draining() => return,
+                () = self.announce(holder) => {}
+                moved = here.other_than(holder) => {
+                    // A call in flight is given up; the whole set goes out from the new address.
+                    self.left.retain(|left| *left != moved);
+                    if self.left.len() == MOST_LEFT {
+                        self.left.remove(0);
+                    }
+                    self.left.push(holder);
+                    holder = moved;
+                }
+            }
         }
     }
 
@@ -141,6 +158,7 @@ impl Announcer {
                 Announced::Taken => {
                     self.resyncs.is_well();
                     self.backoff.reset();
+                    self.withdraw_left().await;
                     self.next_keepalive = Instant::now() + self.jitter.around(self.pause());
                 }
                 Announced::Resync => {
@@ -156,6 +174,43 @@ impl Announcer {
                     tokio::time::sleep(self.backoff.delay(self.jitter.next())).await;
                 }
             }
+        }
+    }
+
+    /// Has the server hand out none of the addresses that this node had before, once it has the new one.
+    async fn withdraw_left(&mut self) {
+        if !matches!(self.state, SetState::Synced { .. }) {
+            return;
+        }
+        while let Some(&left) = self.left.last() {
+            let told = match self.calls.flavour().await {
+                Flavour::Go => self
+                    .calls
+                    .post(path::SYNC, &self.nothing_at(left), DEADLINE)
+                    .await
+                    .is_some(),
+                Flavour::Unknown | Flavour::Ours => self.discovery.withdraw(left).await,
+            };
+            if !told {
+                return;
+            }
+            info!(%left, "the server was told that this node has left an address");
+            self.left.pop();
+        }
+    }
+
+    /// A Go server knows no farewell, and takes an empty set.
+    fn nothing_at(&self, left: Holder) -> AdvertiseRequest {
+        AdvertiseRequest {
+            holder: left.to_string(),
+            keys: Vec::new(),
+            group: self.discovery.0.group.clone(),
+            removed: Vec::new(),
+            epoch: None,
+            seq: None,
+            observations: Vec::new(),
+            failures: Vec::new(),
+            load: None,
         }
     }
 

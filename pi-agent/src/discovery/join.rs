@@ -88,7 +88,7 @@ impl Discovery {
 
     /// One answer for each key, in their order; fewer where the server leaves some out.
     async fn join_keys(&self, keys: &[Key], fetches: Vec<Fetch>) -> Vec<Joined> {
-        let Some(holder) = self.0.holder else {
+        let Some(holder) = self.0.here.get() else {
             return self.found(keys).await;
         };
         let request = FindRequest {
@@ -184,7 +184,7 @@ impl Discovery {
     }
 
     async fn report(&self, fetches: Vec<Progress>) -> Vec<Standing> {
-        let Some(holder) = self.0.holder else {
+        let Some(holder) = self.0.here.get() else {
             return Vec::new();
         };
         let has_permit = fetches.iter().any(|fetch| fetch.permit);

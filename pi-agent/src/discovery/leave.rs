@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use piccolo_api::{LeaveRequest, path};
+use piccolo_api::{Holder, LeaveRequest, path};
 
 use super::Discovery;
 
@@ -10,9 +10,13 @@ const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Discovery {
     pub(super) async fn say_goodbye(&self) {
-        let Some(holder) = self.0.holder else {
-            return;
-        };
+        if let Some(holder) = self.0.here.get() {
+            self.withdraw(holder).await;
+        }
+    }
+
+    /// The server stops handing out `holder`. Gives whether one has answered.
+    pub(super) async fn withdraw(&self, holder: Holder) -> bool {
         let request = LeaveRequest {
             host: holder.to_string(),
             group: self.0.group.clone(),
@@ -23,8 +27,9 @@ impl Discovery {
                 .await
                 .is_some()
             {
-                return;
+                return true;
             }
         }
+        false
     }
 }

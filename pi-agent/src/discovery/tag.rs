@@ -17,7 +17,7 @@ impl Discovery {
         deadline: Duration,
     ) -> Option<TagReply> {
         let request = TagRequest {
-            holder: self.0.holder?,
+            holder: self.0.here.get()?,
             group: self.0.group.clone(),
             tag: tag.to_string(),
             max_age_ms: u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX),

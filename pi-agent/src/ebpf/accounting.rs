@@ -233,7 +233,14 @@ impl Counting {
             .extend(failures.map(|(kind, count)| (kind.name(), count)));
         let mut counters = self.source.read()?;
         match own::addresses() {
-            Ok(own) => self.own = own,
+            Ok(own) => {
+                // What this node exchanged with itself there is not what passes with who has it next.
+                for &left in self.own.difference(&own) {
+                    self.source.remove(left);
+                    counters.remove(&left);
+                }
+                self.own = own;
+            }
             Err(error) => debug!(%error, "this node's addresses could not be listed"),
         }
         counters.retain(|&peer, _| !own::is_own(peer, &self.own));

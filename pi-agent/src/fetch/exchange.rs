@@ -23,6 +23,7 @@ use self::{
 use super::{settings::FetchSettings, want::Want};
 use crate::{
     datapath::{Floor, Patience, RateFloor, read_exact, write_all},
+    here::Here,
     http::{
         AGENT_FIELD, CHUNKS, CHUNKS_FIELD, COMPLETE, MIRRORED_FIELD, Method, Response,
         STRIPES_FIELD, encode_query,
@@ -44,7 +45,7 @@ const PROBE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Exchanges {
     /// This node, as peers know it.
-    own: Option<Holder>,
+    here: Here,
     dial: Duration,
     first_byte: Duration,
     floor: RateFloor,
@@ -95,7 +96,7 @@ impl Exchanges {
     /// Asks peers as `settings` say, and counts every byte in `sockets`.
     pub(super) fn new(sockets: PeerSockets, settings: &FetchSettings) -> Self {
         Self {
-            own: settings.own,
+            here: settings.here.clone(),
             dial: settings.dial,
             first_byte: settings.first_byte,
             floor: settings.floor,
@@ -110,7 +111,7 @@ impl Exchanges {
         question: Question<'_>,
         holder: Holder,
     ) -> Result<Upstream, PeerError> {
-        let request = question.head(holder, self.own);
+        let request = question.head(holder, self.here.get());
         if let Some(link) = self.pool.take(holder) {
             match self.converse(question, link, &request).await {
                 // The peer closed it at the moment it was taken. A new one tells what is the matter.
@@ -156,6 +157,11 @@ impl Exchanges {
     /// Closes connections that were not used for a while.
     pub(super) fn tidy(&self) {
         self.pool.tidy();
+    }
+
+    /// Closes idle connections.
+    pub(super) fn renew(&self) {
+        self.pool.clear();
     }
 
     /// Asks on a connection that is there.

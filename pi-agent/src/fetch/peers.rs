@@ -40,6 +40,7 @@ use super::{
 use crate::{
     content::{Growing, manifest::Descriptor},
     digest::Digest,
+    here::Here,
     jitter::Jitter,
     reach::Reach,
 };
@@ -48,7 +49,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Peers {
     /// This node, which is never asked.
-    own: Option<Holder>,
+    here: Here,
     /// Where other nodes may be.
     reach: Reach,
     finder: Arc<dyn Finder>,
@@ -70,7 +71,7 @@ impl Peers {
             Swarm::Off => None,
         };
         Self {
-            own: settings.own,
+            here: settings.here.clone(),
             reach: settings.reach.clone(),
             finder,
             crowds,

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use piccolo_api::Holder;
-
 use crate::{
     datapath::{RATE_FLOOR, RateFloor},
+    here::Here,
     reach::Reach,
 };
 
@@ -18,8 +17,8 @@ pub const VERIFY_MEMORY: u64 = 64 << 20;
 /// Deadlines and trust.
 #[derive(Debug, Clone)]
 pub struct FetchSettings {
-    /// This node's own address, which is never asked.
-    pub own: Option<Holder>,
+    /// Where peers reach this node, which is never asked.
+    pub here: Here,
     /// Where other nodes may be.
     pub reach: Reach,
     /// Connect timeout.
@@ -82,7 +81,7 @@ impl FetchSettings {
 impl Default for FetchSettings {
     fn default() -> Self {
         Self {
-            own: None,
+            here: Here::default(),
             reach: Reach::default(),
             dial: Duration::from_millis(300),
             first_byte: Duration::from_secs(2),

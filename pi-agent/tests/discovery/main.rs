@@ -37,7 +37,7 @@ impl Agent {
             client: JsonClient::new(Duration::from_millis(300)),
             servers: servers.iter().map(|s| (*s).to_owned()).collect(),
             group: "g".to_owned(),
-            holder: holder("10.0.0.1:7787"),
+            here: holder("10.0.0.1:7787").into(),
             jitter: Jitter::seeded(1),
             tracker: None,
             reach: Reach::default(),

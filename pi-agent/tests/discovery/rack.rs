@@ -52,7 +52,7 @@ impl Node {
             client: JsonClient::new(Duration::from_millis(300)),
             servers: vec![server.to_owned()],
             group: "g".to_owned(),
-            holder,
+            here: holder.into(),
             jitter: Jitter::seeded(seed),
             tracker: Some(tracker),
             reach,

@@ -303,7 +303,7 @@ async fn this_node_never_asks_itself() {
     let layer = object(LARGE, 7);
     let own = Fake::start(Fault::None, &layer).await;
     let settings = FetchSettings {
-        own: Some(own.holder()),
+        here: own.holder().into(),
         ..settings()
     };
     let bed = Bed::with(vec![own.peer()], settings).await;

@@ -204,7 +204,7 @@ async fn alternates_are_asked() {
     let layer = object(6 << 20, 59);
     let good = Fake::start(Fault::None, &layer).await;
     let own = FetchSettings {
-        own: Some("10.0.0.1:7787".parse().unwrap()),
+        here: "10.0.0.1:7787".parse::<Holder>().unwrap().into(),
         ..crate::bed::settings()
     };
     let bed = Bed::with(Vec::new(), own).await;

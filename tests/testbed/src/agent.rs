@@ -30,6 +30,8 @@ pub struct AgentSetup {
     pub group: String,
     /// More flags.
     pub arguments: Vec<String>,
+    /// Flags that follow from the node and are left out.
+    pub without: Vec<String>,
     /// What starts it, and what comes before its own arguments; nothing for the program of this
     /// workspace as it was built.
     pub command: Vec<PathBuf>,
@@ -84,7 +86,8 @@ impl Agent {
         let said: Vec<_> = setup.arguments.iter().map(flag).collect();
         let usual = arguments
             .iter()
-            .filter(|usual| !said.contains(&flag(usual)));
+            .filter(|usual| !said.contains(&flag(usual)))
+            .filter(|usual| !flag(usual).is_some_and(|flag| setup.without.contains(&flag)));
         let (program, before) = match setup.command.split_first() {
             Some((program, before)) => (program.clone(), before),
             None => (binary("pi-agent")?, &[][..]),

@@ -191,18 +191,46 @@ impl Bed {
         arguments: &[&str],
     ) -> Result<()> {
         let setup = AgentSetup {
+            command: command.to_vec(),
+            ..self.agent_setup(arguments)
+        };
+        self.start_agent_as(node, &setup)
+    }
+
+    /// [`Bed::start_agent`] without a flag that follows from the node otherwise, as `--advertise-address`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or the agent does not start.
+    pub fn start_agent_without(
+        &mut self,
+        node: usize,
+        flag: &str,
+        arguments: &[&str],
+    ) -> Result<()> {
+        let setup = AgentSetup {
+            without: vec![flag.to_owned()],
+            ..self.agent_setup(arguments)
+        };
+        self.start_agent_as(node, &setup)
+    }
+
+    fn agent_setup(&self, arguments: &[&str]) -> AgentSetup {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        AgentSetup {
             servers: self.server_urls.clone(),
             group: GROUP.to_owned(),
-            arguments: arguments
-                .iter()
-                .map(|&argument| argument.to_owned())
-                .collect(),
-            command: command.to_vec(),
-        };
+            arguments: arguments.collect(),
+            without: Vec::new(),
+            command: Vec::new(),
+        }
+    }
+
+    fn start_agent_as(&mut self, node: usize, setup: &AgentSetup) -> Result<()> {
         let node = self.nodes.get_mut(node).context("no such node")?;
         // One after the other: they share their ports.
         node.agent = None;
-        let agent = Agent::start(&self.run, &node.host, &node.containerd, &setup);
+        let agent = Agent::start(&self.run, &node.host, &node.containerd, setup);
         node.agent = Some(agent.with_context(|| format!("starting agent of {}", node.host.name))?);
         Ok(())
     }

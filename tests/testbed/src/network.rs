@@ -84,6 +84,20 @@ impl Host {
         ip(&self.netns, &format!("addr add {address}/32 dev lo"))
     }
 
+    /// Takes its address away, and gives it another one in its place.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` refuses.
+    pub fn replace_address(&self, by: IpAddr) -> Result<()> {
+        let (bits, more) = prefix(by);
+        ip(
+            &self.netns,
+            &format!("addr del {}/{bits} dev eth0", self.address),
+        )?;
+        ip(&self.netns, &format!("addr add {by}/{bits} dev eth0{more}"))
+    }
+
     /// Has it send packets to some addresses by way of another host, and pass on what is not for
     /// itself.
     ///
@@ -321,12 +335,7 @@ impl Network {
             Family::Both => (v4, Some(v6)),
         };
         for address in [Some(address), second].into_iter().flatten() {
-            // Nobody else has it: there is no wait until that is known.
-            let (bits, more) = if address.is_ipv4() {
-                (16, "")
-            } else {
-                (48, " nodad")
-            };
+            let (bits, more) = prefix(address);
             ip(&netns, &format!("addr add {address}/{bits} dev eth0{more}"))?;
         }
         ip(&netns, "link set eth0 up")?;
@@ -340,6 +349,15 @@ impl Network {
             second,
             netns,
         })
+    }
+}
+
+/// How long the network's part of an address is, and what else is said when it is added.
+fn prefix(address: IpAddr) -> (u8, &'static str) {
+    match address {
+        IpAddr::V4(_) => (16, ""),
+        // Nobody else has it: there is no wait until that is known.
+        IpAddr::V6(_) => (48, " nodad"),
     }
 }
 

@@ -122,10 +122,19 @@ impl Server {
     ///
     /// When it does not answer, or not as agreed.
     pub fn holders(&self, group: &str, key: &str) -> Result<usize> {
+        Ok(self.names_of_holders(group, key)?.len())
+    }
+
+    /// Whom it names as holders of a key in a group.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, or not as agreed.
+    pub fn names_of_holders(&self, group: &str, key: &str) -> Result<Vec<String>> {
         let target = format!("/api/v1/distribution/findkey?group={group}&key={key}");
         let answer = self.api(&target)?;
         if answer.status == 404 {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         ensure!(
             answer.status == 200,
@@ -134,10 +143,12 @@ impl Server {
             answer.text()
         );
         let found: serde_json::Value = serde_json::from_slice(&answer.body)?;
-        Ok(found
-            .get("holders")
-            .and_then(|holders| holders.as_array())
-            .map_or(0, Vec::len))
+        let holders = found.get("holders").and_then(|holders| holders.as_array());
+        let names = holders
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str());
+        Ok(names.map(str::to_owned).collect())
     }
 
     /// Its metrics page.

@@ -72,7 +72,7 @@ impl Calls {
             keys: Vec::new(),
             group: self.discovery.0.group.clone(),
             count: None,
-            request_host: Some(self.discovery.0.address),
+            request_host: Some(self.discovery.address()),
             ..FindRequest::default()
         };
         if let Some(reply) = server.post(path::FIND, &request, DEADLINE).await {

@@ -55,6 +55,32 @@ fn this_node_is_no_peer() {
     assert!(accounting.peers().is_empty());
 }
 
+/// A node takes another address, and another node has the one that it left.
+#[test]
+fn what_passed_with_itself_is_not_the_next_nodes() {
+    let accounting = attach(Choice::TcpInfo);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let pass = |bytes: &[u8]| {
+        let client = TcpStream::connect(address).expect("a connection");
+        let (server, _) = listener.accept().expect("the connection");
+        let registered = accounting.sockets().register((PEER, 7787).into(), &client);
+        (&server).write_all(bytes).expect("sent");
+        (&client)
+            .read_exact(&mut vec![0; bytes.len()])
+            .expect("received");
+        registered.received(u64::try_from(bytes.len()).expect("few"));
+        drop(registered);
+        accounting.pass(Instant::now);
+        let peers = accounting.peers();
+        peers.iter().map(|p| p.received.bytes).collect::<Vec<_>>()
+    };
+    // As of the pass before it was this node's own.
+    accounting.lock().own.insert(PEER);
+    assert!(pass(b"hello").is_empty());
+    assert_eq!(pass(b"goodbye"), [7]);
+}
+
 #[test]
 fn who_waited_for_anothers_pass_reads_the_time_afterwards() {
     let accounting = attach(Choice::TcpInfo);

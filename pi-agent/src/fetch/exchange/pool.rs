@@ -49,6 +49,11 @@ impl Pool {
         }
     }
 
+    /// Closes all.
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     /// Closes connections that waited too long.
     pub(crate) fn tidy(&self) {
         let mut links = self.0.lock();

@@ -189,7 +189,7 @@ impl Candidates {
             if self.seen.len() >= MOST {
                 break;
             }
-            if Some(peer) == self.peers.own || self.seen.contains(&peer) {
+            if Some(peer) == self.peers.here.get() || self.seen.contains(&peer) {
                 continue;
             }
             if !self.peers.reach.allows(peer) {
@@ -261,7 +261,8 @@ impl Candidates {
         if self.are_complete
             && let PeerError::Busy(mut others) = error
         {
-            others.retain(|other| may_be_asked(*other, peer, self.peers.own));
+            let own = self.peers.here.get();
+            others.retain(|other| may_be_asked(*other, peer, own));
             self.add(others);
         }
     }

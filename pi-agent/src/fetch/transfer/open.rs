@@ -108,6 +108,11 @@ impl Opener {
         self.exchanges.tidy();
     }
 
+    /// Closes idle connections.
+    pub(crate) fn renew(&self) {
+        self.exchanges.renew();
+    }
+
     async fn race(&self, question: Question<'_>, candidates: &mut Candidates) -> Option<Upstream> {
         let mut running = FuturesUnordered::new();
         // Those asked before the newest one, which it may overtake.
