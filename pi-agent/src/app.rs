@@ -285,6 +285,7 @@ impl Working {
             verify_memory: settings.verifying.verify_memory,
             swarm: settings.swarm.mode.into(),
             swarm_wait: Duration::from_secs(settings.swarm.swarm_wait),
+            lazy_ranges: settings.verifying.lazy_ranges(),
             floor: FetchSettings::floor(settings.rate_floor),
             ..FetchSettings::default()
         };

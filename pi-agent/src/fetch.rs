@@ -15,7 +15,7 @@ pub(crate) use self::{
 };
 pub use self::{
     peers::{Finder, Joined, Quarantine},
-    settings::{FetchSettings, Swarm, VERIFY_MEMORY, Verify},
+    settings::{FetchSettings, LazyRanges, Swarm, VERIFY_MEMORY, Verify},
 };
 
 use std::{sync::Arc, time::Duration};
@@ -134,6 +134,7 @@ impl Fetcher {
             stored: stored.clone(),
             peers: Arc::clone(&peers),
             verify: settings.verify,
+            lazy_ranges: settings.lazy_ranges,
             patience: settings.patience,
         };
         Self(Arc::new(Inner {
@@ -163,8 +164,7 @@ impl Fetcher {
             return Fetched::Small(small);
         }
         if method == Method::Head && want.kind == Kind::Blob {
-            let size = inner.transfers.size(want).await;
-            return size.map_or(Fetched::Nowhere, Fetched::Size);
+            return self.head(want).await.unwrap_or(Fetched::Nowhere);
         }
         let flight = inner.turns.flight(&want.digest);
         let turn = flight.turn().await;
@@ -180,6 +180,23 @@ impl Fetcher {
             .first(want, range, QueuePosition::new(flight, turn))
             .await;
         fetched.unwrap_or(Fetched::Nowhere)
+    }
+
+    /// What the head of a blob says. One that may be a manifest is fetched: only its bytes tell what it is, and
+    /// who asks for its head asks for it next.
+    async fn head(&self, want: &Want) -> Option<Fetched> {
+        let inner = &self.0;
+        let mut candidates = inner.peers.find(&want.digest).await;
+        let size = inner.transfers.size(want, &mut candidates).await?;
+        if !fits(size) {
+            return Some(Fetched::Size(size));
+        }
+        let want = &Want {
+            size: Some(size),
+            ..want.clone()
+        };
+        let small = inner.smalls.fetch(want, &mut candidates).await;
+        small.map(Fetched::Small)
     }
 
     /// Fetches an object of which no other fetch is in flight.

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::VerifyMode;
+use crate::fetch::LazyRanges;
 
 /// Which bytes are checked, and with how much memory.
 #[derive(Debug, Clone, Args)]
@@ -26,4 +27,20 @@ pub struct Verifying {
         default_value_t = crate::fetch::VERIFY_MEMORY
     )]
     pub verify_memory: u64,
+    /// Gives parts of large layers from peers to a client that is not pulling the layer through
+    /// containerd: a snapshotter that fetches layers piece by piece (stargz, SOCI, Nydus). They are not checked
+    /// here; the client has to. Off, such parts are left to the registry.
+    #[arg(long, env = "PI_AGENT_LAZY_RANGES")]
+    pub lazy_ranges: bool,
+}
+
+impl Verifying {
+    /// What becomes of parts that nobody checks here.
+    pub fn lazy_ranges(&self) -> LazyRanges {
+        if self.lazy_ranges {
+            LazyRanges::Give
+        } else {
+            LazyRanges::Refuse
+        }
+    }
 }

@@ -36,6 +36,8 @@ pub struct FetchSettings {
     pub patience: Duration,
     /// Which transfers are hashed.
     pub verify: Verify,
+    /// What becomes of parts of large objects that nobody checks on this node.
+    pub lazy_ranges: LazyRanges,
     /// Bytes of memory for large objects that are verified whole before any of their bytes is passed on.
     pub verify_memory: u64,
     /// Whether this node takes part in crowds.
@@ -68,6 +70,16 @@ pub enum Verify {
     Small,
 }
 
+/// What becomes of a part of a large object that no pull of containerd's is for, so that nobody checks it on
+/// this node but who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LazyRanges {
+    /// It is left to the registry.
+    Refuse,
+    /// Peers give it: who asks for parts checks them.
+    Give,
+}
+
 impl FetchSettings {
     /// A floor in bytes per second; 0 only requires that some byte arrives.
     pub fn floor(rate: u64) -> RateFloor {
@@ -90,6 +102,7 @@ impl Default for FetchSettings {
             floor: Self::floor(RATE_FLOOR),
             patience: Duration::from_mins(2),
             verify: Verify::Auto,
+            lazy_ranges: LazyRanges::Refuse,
             verify_memory: VERIFY_MEMORY,
             swarm: Swarm::Off,
             swarm_wait: Duration::from_secs(2),

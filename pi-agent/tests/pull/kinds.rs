@@ -34,3 +34,25 @@ async fn a_layer_that_was_asked_for_as_a_manifest_is_there_still() {
         assert!(bed.known.kinds().is_empty(), "{:?}", bed.known.kinds());
     }
 }
+
+/// A manifest that only a peer has is one in the head of a blob, too, as it is with its body.
+#[tokio::test]
+async fn a_head_says_what_the_body_is() {
+    let image = br#"{"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let (small, large) = (object(900, 123), object(5 << 20, 124));
+    let octets = "application/octet-stream";
+    for (blob, media_type) in [
+        (&image[..], "application/vnd.oci.image.index.v1+json"),
+        (&small, octets),
+        (&large, octets),
+    ] {
+        let fake = Fake::start(Fault::None, blob).await;
+        let bed = Bed::start(vec![fake.peer()]).await;
+        let size = blob.len().to_string();
+        for method in ["HEAD", "GET", "HEAD"] {
+            let reply = request(bed.mirror, method, &blob_path(blob), "").await;
+            assert_eq!(reply.field("Content-Type"), Some(media_type), "{method}");
+            assert_eq!(reply.field("Content-Length"), Some(&*size), "{method}");
+        }
+    }
+}

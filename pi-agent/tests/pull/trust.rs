@@ -2,7 +2,7 @@
 
 use pi_agent::{
     content::verdict::Verdict,
-    fetch::{FetchSettings, Verify},
+    fetch::{FetchSettings, LazyRanges, Verify},
 };
 use piccolo_api::{FailureKind, Peer};
 
@@ -229,4 +229,30 @@ async fn what_is_hashed_on_its_way_is_given_whole_or_not_at_all() {
         let reply = bed.get(&blob_path(&layer), range).await;
         assert!(reply.status == 200 && reply.body == layer);
     }
+}
+
+/// Snapshotters that fetch layers piece by piece verify the pieces: no pull of containerd's is in progress.
+#[tokio::test]
+async fn who_checks_parts_itself_gets_them_where_that_is_allowed() {
+    let layer = object(9 << 20, 51);
+    let peer = Fake::start(Fault::None, &layer).await;
+    let settings = FetchSettings {
+        verify: Verify::Auto,
+        lazy_ranges: LazyRanges::Give,
+        ..settings()
+    };
+    let bed = Bed::with(vec![peer.peer()], settings).await;
+    let size = layer.len();
+    for (range, part) in [
+        ("bytes=7-8", 7..9),
+        ("bytes=4194000-6000000", 4_194_000..6_000_001),
+        ("bytes=-9", size - 9..size),
+        ("bytes=5000000-", 5_000_000..size),
+    ] {
+        let field = format!("Range: {range}\r\n");
+        let reply = bed.get(&blob_path(&layer), &field).await;
+        assert_eq!(reply.status, 206, "{range}");
+        assert!(reply.body == layer[part], "{range}");
+    }
+    assert!(peer.sent() < 7 << 20, "{} bytes were drawn", peer.sent());
 }

@@ -21,7 +21,7 @@ use crate::{
     fetch::{
         exchange::{Ask, Question, Upstream},
         peers::{Candidates, Peers},
-        settings::Verify,
+        settings::{LazyRanges, Verify},
         want::Want,
     },
     http::{ByteRange, Method, Span},
@@ -36,6 +36,7 @@ pub(crate) struct Transfers {
     pub(crate) stored: Stored,
     pub(crate) peers: Arc<Peers>,
     pub(crate) verify: Verify,
+    pub(crate) lazy_ranges: LazyRanges,
     /// How long containerd may take no byte.
     pub(crate) patience: Duration,
 }
@@ -90,7 +91,7 @@ impl Transfers {
         place: QueuePosition,
     ) -> Option<Begun> {
         let watch = self.judge.watch(&want.digest).await;
-        let check = self.check(want, watch.is_some());
+        let mut check = self.check(want, watch.is_some());
         let range = match self.locate(want, range, &mut candidates).await? {
             Located::Outside(total) => return Some(Begun::Unsatisfiable(total)),
             // A digest covers the whole object, so a part cannot be verified on its way: the client is left
@@ -148,12 +149,6 @@ impl Transfers {
             Check::OnTheWay => Labels::Wanted,
             Check::ByClient => Labels::Unwanted,
         }
-    }
-
-    /// The size of an object that some peer has.
-    pub(crate) async fn size(&self, want: &Want) -> Option<u64> {
-        let mut candidates = self.peers.find(&want.digest).await;
-        self.ask_size(want, &mut candidates).await
     }
 
     /// A transfer that streams, or `None` if the bytes have to be hashed and are only a part, or are none
@@ -216,7 +211,7 @@ impl Transfers {
         };
         let total = match want.size {
             Some(total) => total,
-            None => self.ask_size(want, candidates).await?,
+            None => self.size(want, candidates).await?,
         };
         Some(
             anchor(range, total)
@@ -224,7 +219,8 @@ impl Transfers {
         )
     }
 
-    async fn ask_size(&self, want: &Want, candidates: &mut Candidates) -> Option<u64> {
+    /// The size of an object that some peer has.
+    pub(crate) async fn size(&self, want: &Want, candidates: &mut Candidates) -> Option<u64> {
         let question = Question::plain(want, Ask::WHOLE, Method::Head);
         let upstream = self.opener.open(question, candidates).await?;
         let total = upstream.body.total;
