@@ -22,6 +22,14 @@ where
     deserializer.deserialize_seq(Members::<MOST, T>(PhantomData))
 }
 
+/// Reads a list of at most `MOST` texts, in which `null` is an empty one, as Go's decoder takes it.
+pub(crate) fn texts<'de, const MOST: usize, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    let texts = list::<MOST, Option<String>, D>(deserializer)?;
+    Ok(texts.into_iter().map(Option::unwrap_or_default).collect())
+}
+
 struct Members<const MOST: usize, T>(PhantomData<T>);
 
 impl<'de, const MOST: usize, T: Deserialize<'de>> Visitor<'de> for Members<MOST, T> {

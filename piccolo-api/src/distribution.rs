@@ -15,7 +15,7 @@ pub struct AdvertiseRequest {
     /// Where the agent serves its peers, `ip:port`.
     pub holder: String,
     /// Keys that the holder has. An advertise adds them, a sync replaces the set by them.
-    #[serde(deserialize_with = "bounded::list::<{ bounded::KEYS }, _, _>")]
+    #[serde(deserialize_with = "bounded::texts::<{ bounded::KEYS }, _>")]
     pub keys: Vec<String>,
     /// The holder's group.
     pub group: String,
@@ -23,7 +23,7 @@ pub struct AdvertiseRequest {
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "bounded::list::<{ bounded::KEYS }, _, _>"
+        deserialize_with = "bounded::texts::<{ bounded::KEYS }, _>"
     )]
     pub removed: Vec<String>,
     /// A new number at each start of the agent. With `seq` it makes deltas continuous.

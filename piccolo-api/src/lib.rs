@@ -17,7 +17,7 @@ mod swarm;
 mod tag;
 
 pub use self::{
-    case::from_any_case,
+    case::{from_any_case, from_go},
     distribution::{
         AdvertiseRequest, FindKeyQuery, FindKeyReply, FindReply, FindRequest, Found, Peer,
         PeerState,

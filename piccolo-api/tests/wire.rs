@@ -2,6 +2,7 @@
 
 use piccolo_api::{
     Ack, AdvertiseRequest, FindKeyReply, Holder, HolderError, KeepaliveRequest, Key, from_any_case,
+    from_go,
 };
 use proptest::prelude::*;
 
@@ -21,6 +22,36 @@ fn go_agents_keepalive_is_read_in_any_case() {
             (call.host.as_str(), call.group.as_str()),
             ("10.0.0.1:5123", "g")
         );
+    }
+}
+
+#[test]
+fn of_several_members_of_a_name_the_last_counts() {
+    for text in [
+        r#"{"holder":"a","holder":"10.0.0.1:1","keys":["x"],"group":"g"}"#,
+        r#"{"holder":"10.0.0.1:1","keys":["y"],"group":"h","Keys":["x"],"GROUP":"g"}"#,
+        r#"{"holder":"10.0.0.1:1","holder":null,"keys":["x"],"group":"g","epoch":null}"#,
+        r#"{"more":1,"more":[2],"holder":"10.0.0.1:1","keys":["x"],"keys":["x"],"group":"g"} tail"#,
+    ] {
+        let call: AdvertiseRequest = from_go(text.as_bytes()).expect(text);
+        assert_eq!((&*call.holder, &*call.group), ("10.0.0.1:1", "g"), "{text}");
+        assert_eq!(call.keys, ["x"], "{text}");
+    }
+    let text = r#"{"holder":"10.0.0.1:1","keys":["x",null],"group":"g"}"#;
+    let call: AdvertiseRequest = from_go(text.as_bytes()).expect(text);
+    assert_eq!(call.keys, ["x", ""]);
+    for (text, why) in [
+        (r#"{"holder":null,"keys":["x"],"group":"g"}"#, "holder"),
+        (r#"{"keys":["x"],"keys":["x"],"group":"g"}"#, "holder"),
+        (
+            r#"{"holder":"a","holder":"a","keys":[],"group":"g""#,
+            "holder",
+        ),
+        ("[]", "invalid type"),
+    ] {
+        let refused = from_go::<AdvertiseRequest>(text.as_bytes()).map_err(|e| e.to_string());
+        let refused = refused.expect_err(text);
+        assert!(refused.contains(why), "{text}: {refused}");
     }
 }
 

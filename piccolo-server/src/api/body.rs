@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use http_body_util::BodyExt as _;
-use piccolo_api::from_any_case;
+use piccolo_api::from_go;
 use serde::de::DeserializeOwned;
 
 /// A body that takes longer ends the call, so that slow callers do not pile up, and a server that
@@ -48,8 +48,8 @@ pub(crate) fn caller(request: &Request) -> Option<SocketAddr> {
     info.map(|ConnectInfo(caller)| *caller)
 }
 
-/// The request's body as `T`, parsed as leniently as the Go server does: field names in any case,
-/// any content type, trailing bytes ignored.
+/// The request's body as `T`, parsed as leniently as the Go server does: field names in any case, the last
+/// of several members of one name, any content type, trailing bytes ignored.
 pub(crate) async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, BodyError> {
     read_within(api, request, api.limits.body).await
 }
@@ -71,8 +71,7 @@ async fn read_within<T: DeserializeOwned>(
         Ok(collected) => collected?,
         Err(_) => return Err(BodyError::Slow),
     };
-    let mut reader = serde_json::Deserializer::from_slice(&bytes);
-    from_any_case(&mut reader).map_err(BodyError::Json)
+    from_go(&bytes).map_err(BodyError::Json)
 }
 
 /// The whole body, and the room that it takes as long as it is kept. Only bytes that have arrived

@@ -130,6 +130,18 @@ async fn what_go_overlooks_is_overlooked(engine: Engine) {
     );
     let reply = exchange(server.api, &call).await;
     assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+    // The last of several members counts, in any case, and `null` is nothing.
+    let body =
+        r#"{"Keys":["z"],"holder":"10.0.0.3:5123","KEYS":["c",null],"holder":null,"group":"g"}"#;
+    let call = format!(
+        "POST {ADVERTISE} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let reply = exchange(server.api, &call).await;
+    assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+    assert_eq!(server.holders("c", "10.0.0.2").await, ["10.0.0.3:5123"]);
+    let (status, _) = server.get(&find("z", "10.0.0.2")).await;
+    assert_eq!(status, 404);
     let twice = "?key=a&key=b&group=g&group=h&count=5&count=x&request_host=10.0.0.2&request_host=";
     let path = format!("/api/v1/distribution/findkey{twice}");
     let (status, reply) = server.get(&path).await;
