@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -48,6 +48,8 @@ pub(crate) struct Faults {
     pub(crate) pause: Duration,
     /// From that byte on it sends nothing, and does not say that it lives.
     pub(crate) dies: Option<usize>,
+    /// From that byte on it sends nothing, and says each time that it has got more since then.
+    pub(crate) boasts: Option<(usize, Instant)>,
 }
 
 /// A running one.
@@ -107,9 +109,14 @@ async fn serve(
             return std::future::pending().await;
         }
         if head.starts_with("HEAD") {
+            let more = |(at, since): (usize, Instant)| {
+                let more = usize::try_from(since.elapsed().as_millis()).unwrap_or(usize::MAX);
+                total.min(at.saturating_add(more))
+            };
+            let reached = faults.boasts.map_or(total, more);
             let reply = format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\nPiccolo-State: growing\r\n\
-                 Piccolo-Reached: {total}\r\n\r\n"
+                 Piccolo-Reached: {reached}\r\n\r\n"
             );
             stream.write_all(reply.as_bytes()).await?;
             continue;
@@ -150,6 +157,10 @@ async fn serve(
         if faults.dies.is_some() && upto < length {
             dead.store(true, Ordering::Relaxed);
             return std::future::pending().await;
+        }
+        if faults.boasts.is_some() && upto < length {
+            // It keeps the connection open.
+            std::future::pending::<()>().await;
         }
         if upto < length {
             tokio::time::sleep(faults.lingers).await;
@@ -222,6 +233,7 @@ fn body(blob: &[u8], (from, every): (usize, usize), faults: &Faults) -> (Vec<u8>
         if let Some(at) = faults
             .cut
             .or(faults.dies)
+            .or(faults.boasts.map(|(at, _)| at))
             .filter(|at| (offset..end).contains(at))
         {
             upto = Some(body.len() + at - offset);

@@ -63,6 +63,25 @@ async fn a_source_that_says_nothing_at_all_is_silent() {
     assert_eq!(tried(&node, 1), [Tried { source, fault }]);
 }
 
+/// A source must send what it says it has: each probe would find it alive for ever.
+#[tokio::test]
+async fn a_source_that_only_says_that_it_gets_more_is_given_up() {
+    let layer = object(6 * MIB, 94);
+    let boasting = Faults {
+        boasts: Some((2 * MIB, Instant::now())),
+        ..Faults::default()
+    };
+    let boasting = Feeder::start(&layer, boasting).await;
+    let good = Feeder::start(&layer, Faults::default()).await;
+    let turns = vec![take_from(boasting.addr), take_from(good.addr)];
+    let node = Node::with_settings(turns, settings()).await;
+    let _ingest = node.begin(&layer);
+    let begin = Instant::now();
+    assert!(node.ask(&layer, "").await.body == layer);
+    assert!(begin.elapsed() < Duration::from_secs(50));
+    assert!(!good.asked().is_empty());
+}
+
 /// The registry is not the way out of a moment without room: the server's budget decides when it is.
 #[tokio::test]
 async fn a_source_that_is_busy_for_ever_is_asked_again_until_the_budget_decides() {

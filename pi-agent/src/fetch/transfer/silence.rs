@@ -7,12 +7,17 @@ use crate::{datapath::SourceError, fetch::want::Want};
 
 /// Probes of a silent but live peer until it is given up: ten seconds.
 const MOST: u32 = 10;
+/// The same of one that says with each probe that it has more: at the floor of rates, a chunk of a mebibyte
+/// takes half a minute to come.
+const MOST_GROWING: u32 = 32;
 
 /// The silence of one peer.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    /// Consecutive probes in which it sent nothing.
+    /// Consecutive probes in which it had nothing more.
     silent: u32,
+    /// Consecutive probes in which it sent nothing, whatever it said.
+    unsent: u32,
     /// How many bytes it had by the last look.
     reached: u64,
 }
@@ -20,7 +25,7 @@ pub(super) struct Silence {
 impl Silence {
     /// It has sent something that was passed on.
     pub(super) fn ends(&mut self) {
-        self.silent = 0;
+        (self.silent, self.unsent) = (0, 0);
     }
 
     /// Whether the peer that failed so waits itself for what it is wanted to send, and is alive.
@@ -34,6 +39,7 @@ impl Silence {
             return false;
         }
         self.silent += 1;
+        self.unsent += 1;
         let Some(reached) = opener.reached(want, peer).await else {
             return false;
         };
@@ -42,6 +48,6 @@ impl Silence {
             self.silent = 0;
         }
         self.reached = reached;
-        self.silent < MOST
+        self.silent < MOST && self.unsent < MOST_GROWING
     }
 }
