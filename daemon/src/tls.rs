@@ -36,7 +36,9 @@ use self::{
 use crate::{clock::Clock, metric::Metric, scope::Scope, spell::Spell, telemetry::chain};
 
 /// What this module counts.
-pub const METRICS: &[Metric] = &[accept::ACCEPTED, connect::DIALLED, EXPIRES, RELOADS];
+pub const METRICS: &[Metric] = &[connect::DIALLED, EXPIRES, RELOADS];
+/// What it counts of listeners besides.
+pub const OF_LISTENERS: &[Metric] = &[accept::ACCEPTED];
 
 const EXPIRES: Metric = Metric::gauge(
     "piccolo_tls_certificate_expires_seconds",
@@ -46,11 +48,13 @@ const EXPIRES: Metric = Metric::gauge(
 const RELOADS: Metric = Metric::counter(
     "piccolo_tls_reloads_total",
     &[("outcome", "`good` or `bad`")],
-    "Times that certificate, key or authorities had changed.",
+    "Looks that found certificate, key or authorities changed; every five seconds while they are bad.",
 );
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long before its end a certificate is complained of.
+const NEAR: Duration = Duration::from_hours(1);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
@@ -75,6 +79,7 @@ struct Inner {
     seen: Seen,
     refusing: Spell,
     reloading: Spell,
+    expiring: Spell,
     storing: Spell,
 }
 
@@ -87,9 +92,6 @@ pub enum TlsError {
     /// A file cannot be used.
     #[error(transparent)]
     Material(#[from] MaterialError),
-    /// The certificate has expired.
-    #[error("{0} has expired: issue another one, and look whether this machine's clock is right")]
-    Expired(String),
     /// Who has spoken TLS cannot be remembered.
     #[error("{0} (--tls-seen) cannot be read, or not be written")]
     Seen(String, #[source] io::Error),
@@ -111,10 +113,7 @@ impl Tls {
         };
         let content = Content::read(&files)?;
         let material = content.parse(&files, roles, &clock)?;
-        if material.own.expires <= clock.now() {
-            return Err(TlsError::Expired(files.certificate.display().to_string()));
-        }
-        let seen = Seen::load(files.seen.clone()).map_err(|error| {
+        let seen = Seen::load(files.seen.clone(), clock.now()).map_err(|error| {
             let file = files.seen.as_ref().map(|file| file.display().to_string());
             TlsError::Seen(file.unwrap_or_default(), error)
         })?;
@@ -128,6 +127,7 @@ impl Tls {
             seen,
             refusing: Spell::new("no connections are refused for want of TLS any more"),
             reloading: Spell::new("certificate, key and authorities can be used again"),
+            expiring: Spell::new("this program has a newer certificate"),
             storing: Spell::new("who has spoken TLS is remembered again"),
         };
         inner.in_force();
@@ -198,26 +198,38 @@ impl Tls {
                 break;
             }
         }
-        let _ = tokio::task::spawn_blocking(move || inner.seen.store()).await;
+        let _ = tokio::task::spawn_blocking(move || inner.seen.store(inner.clock.now())).await;
     }
 }
 
 impl Inner {
     /// Takes what is new in the files, and stores what is new in memory.
     fn look(&self) {
-        match self.reload() {
-            Ok(false) => {}
+        let reloaded = self.reload();
+        if reloaded.is_err() {
+            counter!(RELOADS.name, "outcome" => "bad").increment(1);
+        }
+        match reloaded {
+            // They are what is in force.
+            Ok(false) => self.reloading.is_well(),
             Ok(true) => {
                 self.reloading.is_well();
                 counter!(RELOADS.name, "outcome" => "good").increment(1);
                 self.in_force();
             }
             Err(error) => self.reloading.happened(|times| {
-                counter!(RELOADS.name, "outcome" => "bad").increment(1);
                 warn!(error = %chain(&error), times, "new TLS files cannot be used; the earlier ones stay in force");
             }),
         }
-        match self.seen.store() {
+        let left = self.material().own.expires.saturating_sub(self.clock.now());
+        if left < NEAR {
+            self.expiring.happened(|times| {
+                warn!(?left, times, "this program's certificate expires, and no newer one is there: it is nobody to others then");
+            });
+        } else {
+            self.expiring.is_well();
+        }
+        match self.seen.store(self.clock.now()) {
             Ok(()) => self.storing.is_well(),
             Err(error) => self.storing.happened(|times| {
                 warn!(%error, times, "who has spoken TLS is not remembered over a restart (--tls-seen)");

@@ -14,7 +14,7 @@ use daemon::{
     scope::Scope,
     serve::{self, Limits},
     telemetry::chain,
-    tls::{Files, Mode, Peer, Role, Shown, Tls, TlsError},
+    tls::{Files, Mode, Peer, Role, Shown, Tls},
 };
 use tempfile::TempDir;
 use testbed::{Authority, Certificate, Subject};
@@ -246,7 +246,22 @@ async fn a_certificate_that_has_expired_counts_for_nothing() {
     let expired = ours.files(ours.lasting("o", AGENT, Duration::ZERO));
     let error =
         Tls::load(Mode::Required, Some(expired), ALL, Clock::system()).expect_err("it has expired");
-    assert!(matches!(error, TlsError::Expired(_)), "{error}");
+    assert!(error.to_string().contains("has expired"), "{error}");
+}
+
+/// A session that is resumed does not check the server's certificate again.
+#[tokio::test]
+async fn a_server_whose_certificate_has_expired_is_not_asked() {
+    let ours = Ours::new();
+    let brief = ours.files(ours.lasting("s", SERVER, Duration::from_secs(2)));
+    let brief = Tls::load(Mode::Required, Some(brief), ALL, Clock::system()).expect("it is valid");
+    let server = serve(brief).await;
+    let agent = client(ours.tls(Mode::Required, "a", AGENT), Role::Server);
+    assert!(ask(&agent, server.address).await.is_ok());
+    // Longer than a connection waits for the next call.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let said = refused(&agent, server.address).await;
+    assert!(said.contains("has expired"), "{said}");
 }
 
 /// Who has shown a certificate once is not believed without, over restarts of the one that saw it.

@@ -35,7 +35,9 @@ pub(crate) fn check(bytes: &[u8]) {
         );
     }
     if let Ok(told) = text.parse::<RegistryUrl>() {
-        assert!(told.url.starts_with("http"), "{text:?}");
+        // A scheme may be in any case.
+        let scheme = told.url.get(..4).expect("a scheme");
+        assert!(scheme.eq_ignore_ascii_case("http"), "{text:?}");
         assert!(
             text.starts_with(&told.registry) && !told.url.ends_with('/'),
             "{text:?}"

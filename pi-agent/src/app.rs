@@ -1,6 +1,7 @@
 //! The agent as a whole: `build` binds and connects its parts, `run` lets them work.
 
 mod address;
+mod clients;
 mod listeners;
 mod metrics;
 mod sockets;
@@ -14,7 +15,6 @@ use std::{
 use anyhow::{Context as _, Result};
 use daemon::{
     beat::beat,
-    client::JsonClient,
     clock::Clock,
     cycle::{self, Deadlines, End, Signals},
     notify::Notifier,
@@ -22,13 +22,16 @@ use daemon::{
     scope::{Deaths, Scope},
     serve::addresses::Grouping,
     telemetry,
-    tls::{self, Mode, Role, Tls},
+    tls::Tls,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::{Holder, Load};
 use tracing::{info, warn};
 
-use self::listeners::{Bound, Listeners};
+use self::{
+    clients::Clients,
+    listeners::{Bound, Listeners},
+};
 use crate::{
     admin::{self, Admin},
     config::{HostsMode, Run, SwarmMode},
@@ -56,10 +59,6 @@ use crate::{
 
 pub use self::metrics::metrics;
 
-/// Connect timeout of the server.
-const SERVER_DIAL: Duration = Duration::from_millis(300);
-/// Connections that are kept to each of its instances.
-const SERVER_IDLE: usize = 4;
 /// Interval between two passes over the peers' counters. Readers get counters at most a second old
 /// by a pass of their own, so an idle node is not woken up for numbers that nobody reads. Each pass
 /// also returns freed memory if the process has grown.
@@ -106,7 +105,7 @@ struct Working {
     fetcher: Fetcher,
     tags: Option<Tags>,
     here: Here,
-    client: JsonClient,
+    clients: Clients,
     peers: PeerServer,
     bytes: PeerBytes,
     outside: Outside,
@@ -153,7 +152,7 @@ impl App {
             .context("peers cannot be counted")?;
         let (scope, deaths) = Scope::new();
         let drain = Duration::from_secs(settings.drain);
-        let tls = certified(settings, holder, &outside.clock)?;
+        let tls = clients::certified(settings, holder, &outside.clock)?;
         let secured = (tls, scope.clone());
         let parts = Working::new(outside, holder, accounting, release, secured)?;
         Ok(Self {
@@ -188,34 +187,6 @@ impl App {
     }
 }
 
-/// How this agent speaks TLS.
-///
-/// # Errors
-/// When its certificate is another node's, or cannot be used.
-fn certified(settings: &Run, holder: Holder, clock: &Clock) -> Result<Tls> {
-    let tls = settings.tls.load(&[Role::Agent], clock)?;
-    let mut servers = settings.servers.server.iter();
-    if let (Mode::Off, Some(server)) = (tls.mode(), servers.find(|url| url.starts_with("https:"))) {
-        anyhow::bail!("--server {server} is to be reached by https, for which --tls has to be on");
-    }
-    if let Some(own) = tls.own() {
-        let identity = &own.identity;
-        anyhow::ensure!(
-            own.has(holder.ip()),
-            "the certificate of {identity} is for {:?}, and this node advertises {} \
-             (--advertise-address)",
-            own.addresses,
-            holder.ip()
-        );
-        anyhow::ensure!(
-            identity.group == settings.nodes.group.as_str(),
-            "the certificate is one of {identity}, and this node is in group {} (--group)",
-            settings.nodes.group
-        );
-    }
-    Ok(tls)
-}
-
 impl Working {
     fn new(
         outside: Outside,
@@ -224,12 +195,6 @@ impl Working {
         release: Option<Release>,
         (tls, scope): (Tls, Scope),
     ) -> Result<Self> {
-        let following = tls.clone().follow(scope.clone());
-        scope.service("certificates", following);
-        let servers = tls::Peer {
-            tls,
-            role: Some(Role::Server),
-        };
         let settings = &outside.settings;
         let containerd = Containerd::new(
             &settings.containerd.containerd_socket,
@@ -251,10 +216,11 @@ impl Working {
         let takes_part = settings.swarm.mode == SwarmMode::On;
         let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
         let here = Here::from(holder);
-        let client = JsonClient::of(servers, SERVER_DIAL, SERVER_IDLE);
+        let clients = Clients::new(tls, &scope);
         let reach = Reach::new(holder.ip(), settings.nodes.node_cidrs.clone());
         let discovery = Discovery::of_servers(discovery::Settings {
-            client: client.clone(),
+            client: clients.servers.clone(),
+            mates: clients.mates.clone(),
             servers: settings.servers.server.clone(),
             group: settings.nodes.group.as_str().to_owned(),
             here: here.clone(),
@@ -300,7 +266,7 @@ impl Working {
             fetcher,
             tags,
             here,
-            client,
+            clients,
             peers,
             bytes,
             outside,
@@ -347,7 +313,7 @@ impl Working {
             "peer",
             self.peers.clone().serve(listeners.peer, scope.clone()),
         );
-        let moved = moved(self.client, self.fetcher.clone(), &self.peers);
+        let moved = moved(self.clients, self.fetcher.clone(), &self.peers);
         let following = address::follow(settings.clone(), self.here, moved, scope.clone());
         scope.service("address", following);
         let duty = Duty::from(settings.hosts_mode);
@@ -394,11 +360,11 @@ impl Working {
 }
 
 /// What depends on this node's address besides what peers are told.
-fn moved(client: JsonClient, fetcher: Fetcher, peers: &PeerServer) -> impl Fn(IpAddr) + use<> {
+fn moved(clients: Clients, fetcher: Fetcher, peers: &PeerServer) -> impl Fn(IpAddr) + use<> {
     let grouping = peers.grouping();
     move |ip| {
         grouping.moved(ip);
-        client.renew();
+        clients.renew();
         fetcher.renew();
     }
 }

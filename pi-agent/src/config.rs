@@ -369,6 +369,8 @@ pub struct Doctor {
     pub containerd: ContainerdArgs,
     #[command(flatten)]
     pub servers: Servers,
+    #[command(flatten)]
+    pub tls: TlsSettings,
     /// The directory that containerd's `config_path` names.
     #[arg(
         long,

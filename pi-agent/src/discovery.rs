@@ -103,8 +103,10 @@ struct Inner {
 /// The servers to ask, and this node's group and address.
 #[derive(Debug)]
 pub struct Settings {
-    /// The HTTP client.
+    /// Calls servers.
     pub client: JsonClient,
+    /// Calls other agents, without TLS.
+    pub mates: JsonClient,
     /// Base URLs of the server's instances, in the order of preference.
     pub servers: Vec<String>,
     /// The group.
@@ -150,7 +152,7 @@ impl Discovery {
         let jitter = settings.jitter.clone();
         let mates = settings
             .tracker
-            .map(|tracker| RackMates::new(settings.client.clone(), tracker, settings.reach));
+            .map(|tracker| RackMates::new(settings.mates, tracker, settings.reach));
         let servers = Servers::new(settings.client, settings.servers, settings.jitter);
         let here = settings.here;
         let address = here

@@ -40,6 +40,7 @@ use axum::{
 use daemon::{
     clock::{Clock, as_ms},
     metric::Metric,
+    spell::Spell,
     tls::{Gate, Tls},
 };
 use piccolo_api::{KEEPALIVE_INTERVAL, path};
@@ -57,7 +58,12 @@ use crate::{
 /// What this module counts.
 pub(crate) const METRICS: &[&[Metric]] = &[
     measured::METRICS,
-    &[subject::METRIC, bounds::METRIC, change::METRIC],
+    &[
+        subject::METRIC,
+        bounds::METRIC,
+        change::METRIC,
+        speaker::METRIC,
+    ],
 ];
 
 /// What the endpoints work with.
@@ -82,6 +88,8 @@ pub(crate) struct Api {
     pub(crate) crowd: Option<Arc<Crowd>>,
     /// How connections are encrypted.
     pub(crate) tls: Tls,
+    /// The warnings about calls that were refused for who made them.
+    pub(crate) impostors: Spell,
     /// Who may make the calls of operators.
     pub(crate) gate: Gate,
     /// The instances that decide for each other; `None` where this one decides by itself.

@@ -15,7 +15,9 @@ use daemon::{
     memory,
     readiness::{Guard, Readiness},
     scope::Scope,
-    serve, telemetry,
+    serve,
+    spell::Spell,
+    telemetry,
     tls::{Gate, Role, Tls},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -272,6 +274,7 @@ impl Builder {
             mates: RackLists::default(),
             accused: api::Accused::new(),
             tls: self.tls.clone(),
+            impostors: Spell::new("no calls are refused for who makes them any more"),
             gate: self.gate.clone(),
         })))
     }
@@ -307,7 +310,7 @@ impl App {
     pub fn run(self) {
         let scope = self.scope;
         let memory = memory::limit();
-        let limits = connections::limits(self.connections_per_address, memory);
+        let limits = connections::limits(self.connections_per_address, memory, self.tls.mode());
         let mebibytes = memory.map(|bytes| bytes >> 20);
         info!(
             connections = limits.connections,

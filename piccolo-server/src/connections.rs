@@ -11,6 +11,7 @@ use axum::{
 use daemon::{
     metric::Metric,
     serve::{Dropped, Limits, Open},
+    tls::Mode,
 };
 use http::{HeaderValue, header};
 use metrics::counter;
@@ -58,6 +59,9 @@ async fn let_go(request: Request, next: Next) -> Response {
 /// What a connection takes at most, in bytes: the buffers for a request's head and for its reply, the
 /// bookkeeping of both, and a share of what the allocator keeps.
 const OF_ONE: u64 = 32 << 10;
+/// The same where a connection may begin with a TLS handshake, of which 64 KiB are kept before it is known
+/// whose it is.
+const OF_ONE_WITH_TLS: u64 = 96 << 10;
 /// Connections of one address at once, where nothing is set.
 pub(crate) const PER_ADDRESS: usize = 4096;
 /// Connections at once, with little memory and with much.
@@ -66,8 +70,12 @@ const MOST: u64 = 65_536;
 
 /// The bounds of the listener that agents call. Connections get half of the `memory` in bytes that there
 /// is, so that a flood of them does not have the process killed.
-pub(crate) fn limits(per_address: usize, memory: Option<u64>) -> Limits {
-    let connections = memory.map_or(MOST, |memory| (memory / 2 / OF_ONE).clamp(LEAST, MOST));
+pub(crate) fn limits(per_address: usize, memory: Option<u64>, mode: Mode) -> Limits {
+    let of_one = match mode {
+        Mode::Off => OF_ONE,
+        Mode::Permissive | Mode::Required => OF_ONE_WITH_TLS,
+    };
+    let connections = memory.map_or(MOST, |memory| (memory / 2 / of_one).clamp(LEAST, MOST));
     let connections = usize::try_from(connections).unwrap_or(usize::MAX);
     // Who raises the bound has most agents behind one address. The default leaves room for others.
     let per_address = if per_address > PER_ADDRESS {

@@ -39,8 +39,9 @@ const CORPUS: &str = "fuzz/corpus";
 const WORDS: &str = "fuzz/words";
 /// Where inputs are kept that were found and not committed.
 const FOUND: &str = "target/fuzz";
-/// How long a test run gives each target.
-const BRIEFLY: Duration = Duration::from_secs(3);
+/// How many inputs a test run gives each target, and how long at most.
+const BRIEFLY: u32 = 10_000;
+const AT_MOST: Duration = Duration::from_secs(3);
 /// Bounds of a run: bytes of an input, seconds of one input, and mebibytes of the process.
 const BOUNDS: [&str; 3] = ["-max_len=8192", "-timeout=25", "-rss_limit_mb=2048"];
 
@@ -59,13 +60,22 @@ pub(crate) fn run(options: &FuzzOptions) -> Result<()> {
     if options.merge {
         return targets.iter().try_for_each(|target| fuzzer.merge(target));
     }
-    fuzzer.run_all(&targets, Duration::from_secs(options.seconds), None)
+    fuzzer.run_all(&targets, &Effort::For(Duration::from_secs(options.seconds)))
 }
 
 /// Runs each target for some seconds.
 pub(crate) fn run_briefly() -> Result<()> {
-    // Always the same inputs, so that no run fails for what another one has found.
-    Fuzzer::build()?.run_all(&targets()?, BRIEFLY, Some(1))
+    Fuzzer::build()?.run_all(&targets()?, &Effort::Brief)
+}
+
+/// How much a target is run.
+#[derive(Debug)]
+enum Effort {
+    /// For so long, from what was found before, too.
+    For(Duration),
+    /// With the same inputs each time, as far as the target does the same with them, so that no test run
+    /// fails for what another one has found.
+    Brief,
 }
 
 /// The names of all targets.
@@ -113,11 +123,11 @@ impl Fuzzer {
         Ok(Self { root, program })
     }
 
-    fn run_all(&self, targets: &[String], time: Duration, seed: Option<u32>) -> Result<()> {
+    fn run_all(&self, targets: &[String], effort: &Effort) -> Result<()> {
         say(&report::heading());
         let mut failed = Vec::new();
         for target in targets {
-            let report = self.fuzz(target, time, seed)?;
+            let report = self.fuzz(target, effort)?;
             say(&report.line(target));
             if let Some(failure) = report.failure {
                 failed.push((target, failure));
@@ -136,19 +146,30 @@ impl Fuzzer {
     }
 
     /// Runs a target from its committed inputs, and from those that were found before.
-    fn fuzz(&self, target: &str, time: Duration, seed: Option<u32>) -> Result<Report> {
-        let (corpus, found) = (self.corpus(target)?, self.found(target)?);
+    fn fuzz(&self, target: &str, effort: &Effort) -> Result<Report> {
+        let corpus = self.corpus(target)?;
         let mut fuzzer = self.command(target);
+        match effort {
+            Effort::For(time) => {
+                fuzzer.args([&self.found(target)?, &corpus]);
+                fuzzer.arg(format!("-max_total_time={}", time.as_secs()));
+            }
+            Effort::Brief => {
+                let found = self.kept(&format!("{target}.brief"))?;
+                fs::remove_dir_all(&found).context("removing inputs of an earlier run")?;
+                let found = self.kept(&format!("{target}.brief"))?;
+                fuzzer.args([&found, &corpus]).arg("-seed=1");
+                fuzzer.arg(format!("-runs={BRIEFLY}"));
+                fuzzer.arg(format!("-max_total_time={}", AT_MOST.as_secs()));
+            }
+        }
         fuzzer
-            .args([&found, &corpus])
-            .arg(format!("-max_total_time={}", time.as_secs()))
             .arg(format!(
                 "-artifact_prefix={}/",
                 self.crashes(target)?.display()
             ))
             .arg(format!("-dict={WORDS}"))
-            .arg("-print_final_stats=1")
-            .args(seed.map(|seed| format!("-seed={seed}")));
+            .arg("-print_final_stats=1");
         let output = fuzzer
             .stdin(Stdio::null())
             .output()

@@ -19,7 +19,8 @@ pub(super) const ACCEPTED: Metric = Metric::counter(
     "piccolo_tls_accepted_total",
     &[(
         "outcome",
-        "`tls`, `plain` (of `--tls permissive`), `refused` (plain, where TLS is required), `failed` \
+        "`tls`, `plain` (of `--tls permissive`), `open` (plain, to the admin listener), `closed` (without a \
+         byte), `refused` (plain, where TLS is required), `failed` \
          (the handshake: no certificate that counts, or none of this cluster), `late` (nothing, or no \
          handshake, within five seconds)",
     )],
@@ -46,6 +47,9 @@ pub enum AcceptError {
     /// It is plain.
     #[error("it is not encrypted, and this program takes only what is (--tls required)")]
     Plain,
+    /// The other side closed it at once, as a probe of the port does.
+    #[error("it was closed without a byte")]
+    Closed,
     /// It said nothing.
     #[error("no TLS handshake within {HANDSHAKE:?}")]
     Late,
@@ -83,7 +87,9 @@ impl Tls {
             Err(_elapsed) => Err(AcceptError::Late),
         };
         let outcome = match &taken {
+            Ok((_, Shown::Plain)) if self.also_plain => "open",
             Ok((_, Shown::Plain)) => "plain",
+            Err(AcceptError::Closed) => "closed",
             Ok(_) => "tls",
             Err(AcceptError::Plain) => "refused",
             Err(AcceptError::Late) => "late",
@@ -92,6 +98,7 @@ impl Tls {
         counter!(ACCEPTED.name, "outcome" => outcome).increment(1);
         match &taken {
             Ok(_) => inner.refusing.is_well(),
+            Err(AcceptError::Closed) => {}
             Err(error) => inner.refusing.happened(|times| {
                 let error = chain(error);
                 warn!(peer = %remote, %error, times, "a connection was refused");
@@ -116,7 +123,10 @@ impl Inner {
             .peek(&mut first)
             .await
             .map_err(AcceptError::Handshake)?;
-        if length == 0 || first != [HANDSHAKE_RECORD] {
+        if length == 0 {
+            return Err(AcceptError::Closed);
+        }
+        if first != [HANDSHAKE_RECORD] {
             return if also_plain || self.mode != Mode::Required {
                 Ok((MaybeTls::Plain(wrap(socket)), Shown::Plain))
             } else {

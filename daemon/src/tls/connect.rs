@@ -29,9 +29,9 @@ pub(super) const DIALLED: Metric = Metric::counter(
     "piccolo_tls_dialled_total",
     &[(
         "outcome",
-        "`tls`, `plain` (with `--tls permissive`, to who does not speak it), `failed` (the other side's \
-         certificate does not count, or it does not take this one), `stripped` (no TLS, where the other \
-         side has spoken it before)",
+        "`tls`, `plain` (with `--tls permissive`, to who does not speak it), `failed` (the handshake, or \
+         the other side's certificate does not count), `stripped` (no TLS, where the other side has \
+         spoken it before)",
     )],
     "Connections to servers by what came of TLS.",
 );
@@ -84,6 +84,9 @@ pub enum ConnectError {
     /// Its certificate says nothing that counts.
     #[error("the certificate of {0} does not count here")]
     Leaf(String, #[source] LeafError),
+    /// Its certificate has expired since a session with it began.
+    #[error("the certificate of {0} has expired")]
+    Expired(String),
     /// It is somebody else.
     #[error("{host} has the certificate of {is}, and the role {role} is needed")]
     Role {
@@ -122,9 +125,7 @@ impl Connector {
             Ok(stream) => Ok((stream, "tls")),
             Err(ConnectError::Handshake(_, error)) if is_no_tls(&error) => {
                 if !is_https && self.peer.tls.takes_plain(&host) {
-                    self.plain
-                        .lock()
-                        .insert(host.clone(), Instant::now() + PLAIN);
+                    self.found_plain(&host);
                     let stream = self.dial(&host, uri).await?;
                     Ok((MaybeTls::Plain(stream), "plain"))
                 } else if mode == Mode::Permissive && !is_https {
@@ -141,6 +142,14 @@ impl Connector {
         outcome
             .map(|(stream, _)| stream)
             .map_err(|(error, _)| error)
+    }
+
+    /// `host` does not speak TLS.
+    fn found_plain(&self, host: &str) {
+        let now = Instant::now();
+        let mut plain = self.plain.lock();
+        plain.retain(|_, until| *until > now);
+        plain.insert(host.to_owned(), now + PLAIN);
     }
 
     fn is_plain(&self, host: &str) -> bool {
@@ -189,6 +198,9 @@ impl Connector {
         let leaf = chain.and_then(<[_]>::first).map(Leaf::read);
         let leaf = leaf.unwrap_or(Err(LeafError::Nameless));
         let leaf = leaf.map_err(|error| ConnectError::Leaf(host.to_owned(), error))?;
+        if self.peer.tls.left(&leaf).is_zero() {
+            return Err(ConnectError::Expired(host.to_owned()));
+        }
         if let Some(role) = self.peer.role.filter(|role| *role != leaf.identity.role) {
             return Err(ConnectError::Role {
                 host: host.to_owned(),
@@ -201,21 +213,12 @@ impl Connector {
     }
 }
 
-/// Whether the other side answers a handshake as who does not know TLS does: in plain text, or not at
-/// all.
+/// Whether the other side answers a handshake in plain text, as a server of HTTP does that knows no TLS. One
+/// that merely closes may have no room.
 fn is_no_tls(error: &io::Error) -> bool {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    {
-        Some(error) => matches!(error, rustls::Error::InvalidMessage(_)),
-        None => matches!(
-            error.kind(),
-            io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::BrokenPipe
-        ),
-    }
+    let inner = error.get_ref();
+    let error = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidMessage(_)))
 }
 
 impl Service<Uri> for Connector {

@@ -1,6 +1,6 @@
 //! Who may look at what operators look at.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
@@ -20,6 +20,9 @@ pub enum GateError {
     /// It shows neither certificate nor token.
     #[error("this is for operators: show a certificate of theirs{0}")]
     Nobody(&'static str),
+    /// It is not encrypted, and has to be.
+    #[error("this is for operators, over TLS only (--tls required)")]
+    Plain,
     /// It shows a certificate of somebody else.
     #[error("this is for operators, and the certificate is one of {0}")]
     Role(String),
@@ -45,14 +48,18 @@ impl Gate {
     ///
     /// # Errors
     /// When it may not.
-    pub fn admit(
-        &self,
-        shown: &Shown,
-        remote: SocketAddr,
-        headers: &HeaderMap,
-    ) -> Result<(), GateError> {
+    pub fn admit(&self, shown: &Shown, headers: &HeaderMap) -> Result<(), GateError> {
         let is_open = self.tls.mode() == Mode::Off && self.token.is_none();
         if is_open {
+            return Ok(());
+        }
+        // What it would show could be read on the way.
+        if *shown == Shown::Plain && self.tls.mode() == Mode::Required {
+            return Err(GateError::Plain);
+        }
+        if let Shown::Certificate(leaf) = shown
+            && may_look(leaf).is_ok()
+        {
             return Ok(());
         }
         if let (Some(file), Some(said)) = (&self.token, bearer(headers)) {
@@ -65,12 +72,8 @@ impl Gate {
         }
         match shown {
             Shown::Certificate(leaf) => may_look(leaf),
-            // As before TLS, until it is required; not from who can do better.
-            Shown::Plain
-                if self.token.is_none() && self.tls.takes_plain(&remote.ip().to_string()) =>
-            {
-                Ok(())
-            }
+            // As before TLS, until it is required.
+            Shown::Plain if self.token.is_none() => Ok(()),
             Shown::Plain | Shown::Nothing => Err(GateError::Nobody(if self.token.is_some() {
                 ", or the bearer token of --operator-token-file"
             } else {

@@ -100,6 +100,11 @@ pub enum MaterialError {
         #[source]
         source: LeafError,
     },
+    /// It has expired.
+    #[error(
+        "{} has expired: issue another one, and look whether this machine's clock is right", .0.display()
+    )]
+    Expired(PathBuf),
     /// It is another's.
     #[error("{} has the role {is}, and {fit} is needed", path.display())]
     Role {
@@ -153,6 +158,9 @@ impl Content {
                     .collect::<Vec<_>>()
                     .join(" or "),
             });
+        }
+        if own.expires <= clock.now() {
+            return Err(MaterialError::Expired(files.certificate.clone()));
         }
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_none| MaterialError::Pem {
             path: files.key.clone(),

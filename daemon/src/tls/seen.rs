@@ -23,7 +23,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// What the file says; without one that is there, nobody.
-    pub(super) fn load(file: Option<PathBuf>) -> io::Result<Self> {
+    pub(super) fn load(file: Option<PathBuf>, now: Duration) -> io::Result<Self> {
         let until = match file.as_deref().map(fs::read) {
             None => HashMap::new(),
             Some(Ok(text)) => serde_json::from_slice(&text)?,
@@ -36,7 +36,7 @@ impl Seen {
             is_changed: AtomicBool::new(true),
         };
         // Whether it can be written shows now, not when it counts.
-        seen.store()?;
+        seen.store(now)?;
         Ok(seen)
     }
 
@@ -67,7 +67,7 @@ impl Seen {
     }
 
     /// Writes the file, if there is something new.
-    pub(super) fn store(&self) -> io::Result<()> {
+    pub(super) fn store(&self, now: Duration) -> io::Result<()> {
         let Some(file) = self
             .file
             .as_deref()
@@ -75,7 +75,11 @@ impl Seen {
         else {
             return Ok(());
         };
-        let text = serde_json::to_vec(&*self.until.lock())?;
+        let text = {
+            let mut until = self.until.lock();
+            until.retain(|_, until| *until > now.as_secs());
+            serde_json::to_vec(&*until)?
+        };
         replace(file, &text).inspect_err(|_| self.is_changed.store(true, Relaxed))
     }
 }

@@ -83,21 +83,28 @@ pub(super) async fn follow(settings: Run, here: Here, moved: impl Fn(IpAddr), sc
     }
 }
 
-/// Whether it was said that the address is gone.
+/// What is remembered of the address.
 #[derive(Debug, Default)]
 struct Lost {
+    /// Whether it was said that it is gone.
     said: bool,
+    /// The one at the start, to which this node returns when it has it again.
+    first: Option<Holder>,
 }
 
 async fn look(settings: &Run, here: &Here, moved: &impl Fn(IpAddr), lost: &mut Lost) {
     let (Some(old), Ok(own)) = (here.get(), ebpf::own_addresses()) else {
         return;
     };
-    if own.contains(&old.ip()) {
+    let first = *lost.first.get_or_insert(old);
+    let is_back = old != first && own.contains(&first.ip());
+    if own.contains(&old.ip()) && !is_back {
         lost.said = false;
         return;
     }
     let found = match advertised(settings).await {
+        // The one meanwhile may be one that peers do not reach.
+        _ if is_back => Some(first),
         Ok(ip) if own.contains(&ip) => Holder::new((ip, old.port()).into()).ok(),
         Ok(_) | Err(_) => None,
     };

@@ -6,8 +6,7 @@ use piccolo_api::Holder;
 use super::{
     AGENT_FIELD, Answer, ByteRange, CHUNKS, CHUNKS_FIELD, COMPLETE, Connection, Framing,
     MAX_FIELDS, MIRRORED_FIELD, Persistence, STRIPES_FIELD, Target, has_token, is_framing, number,
-    stripes,
-    text,
+    stripes, text,
 };
 
 /// A parsed request.

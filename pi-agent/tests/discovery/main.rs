@@ -35,6 +35,7 @@ impl Agent {
     fn new(servers: &[&str]) -> Self {
         let discovery = Discovery::of_servers(Settings {
             client: JsonClient::new(Duration::from_millis(300)),
+            mates: JsonClient::new(Duration::from_millis(300)),
             servers: servers.iter().map(|s| (*s).to_owned()).collect(),
             group: "g".to_owned(),
             here: holder("10.0.0.1:7787").into(),

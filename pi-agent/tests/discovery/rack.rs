@@ -50,6 +50,7 @@ impl Node {
         scope.service("peers", peers.serve(listener, scope.clone()));
         let discovery = Discovery::of_servers(Settings {
             client: JsonClient::new(Duration::from_millis(300)),
+            mates: JsonClient::new(Duration::from_millis(300)),
             servers: vec![server.to_owned()],
             group: "g".to_owned(),
             here: holder.into(),

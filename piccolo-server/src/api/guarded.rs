@@ -1,9 +1,9 @@
 //! Lets operators look, and other instances that ask for one.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::Response,
 };
@@ -46,12 +46,9 @@ pub(crate) async fn readers(State(gate): State<Gate>, request: Request, next: Ne
 fn refusal(gate: &Gate, request: &Request) -> Option<Response> {
     let extensions = request.extensions();
     let shown = extensions.get::<Shown>().cloned().unwrap_or(Shown::Plain);
-    let unknown = || SocketAddr::from(([0; 4], 0));
-    let remote = extensions.get::<ConnectInfo<SocketAddr>>();
-    let remote = remote.map_or_else(unknown, |ConnectInfo(remote)| *remote);
-    let error = gate.admit(&shown, remote, request.headers()).err()?;
+    let error = gate.admit(&shown, request.headers()).err()?;
     let status = match error {
-        GateError::Nobody(_) | GateError::Token => StatusCode::UNAUTHORIZED,
+        GateError::Nobody(_) | GateError::Plain | GateError::Token => StatusCode::UNAUTHORIZED,
         GateError::Role(_) => StatusCode::FORBIDDEN,
         GateError::File(_) => StatusCode::SERVICE_UNAVAILABLE,
     };

@@ -3,10 +3,28 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request};
-use daemon::tls::{Identity, Role, Shown};
+use daemon::{
+    metric::Metric,
+    tls::{Identity, Role, Shown},
+};
 use http::{Extensions, StatusCode};
+use metrics::counter;
+use tracing::warn;
 
 use crate::api::Api;
+
+const REFUSED: &str = "piccolo_server_identities_refused_total";
+
+/// What this module counts.
+pub(super) const METRIC: Metric = Metric::counter(
+    REFUSED,
+    &[(
+        "reason",
+        "`nobody` (TLS without a certificate), `stripped` (plain, from who has shown one before), `role`, \
+         `group`, `address` (the certificate is for another one)",
+    )],
+    "Calls of nodes and instances that were refused for who made them.",
+);
 
 /// Who makes a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,19 +78,27 @@ impl Speaker {
     /// not say.
     ///
     /// # Errors
-    /// When it may not.
+    /// When it may not. That is counted and logged.
     pub(crate) fn may_speak(
         &self,
         api: &Api,
         group: &str,
         address: Option<IpAddr>,
     ) -> Result<(), SpeakerError> {
+        self.told(
+            api,
+            self.judge(api, group, address.map(|ip| ip.to_canonical())),
+        )
+    }
+
+    fn judge(&self, api: &Api, group: &str, address: Option<IpAddr>) -> Result<(), SpeakerError> {
+        let named = |address: IpAddr| format!("{group}/{address}");
         let leaf = match &self.shown {
             Shown::Certificate(leaf) => leaf,
             Shown::Nothing => return Err(SpeakerError::Nobody),
             Shown::Plain => {
-                let address = address.unwrap_or(self.address.ip()).to_canonical();
-                return if api.tls.takes_plain(&address.to_string()) {
+                let address = address.unwrap_or(self.address.ip().to_canonical());
+                return if api.tls.takes_plain(&named(address)) {
                     Ok(())
                 } else {
                     Err(SpeakerError::Stripped(address))
@@ -91,27 +117,36 @@ impl Speaker {
         if !leaf.has(address) {
             return Err(SpeakerError::Address { is: is(), address });
         }
-        api.tls.note(&address.to_canonical().to_string(), leaf);
+        api.tls.note(&named(address), leaf);
         Ok(())
     }
 
-    /// Whether it may speak as another instance of the server.
+    /// Whether it may speak as another instance of the server, beside knowing the secret of this one.
     ///
     /// # Errors
-    /// When it may not.
+    /// When it may not. That is counted and logged.
     pub(crate) fn may_pass_on(&self, api: &Api) -> Result<(), SpeakerError> {
-        match &self.shown {
+        let judged = match &self.shown {
             Shown::Certificate(leaf) => is_role(&leaf.identity, Role::Server),
             Shown::Nothing => Err(SpeakerError::Nobody),
-            Shown::Plain
-                if api
-                    .tls
-                    .takes_plain(&self.address.ip().to_canonical().to_string()) =>
-            {
-                Ok(())
+            // Its secret is as good as before TLS.
+            Shown::Plain => Ok(()),
+        };
+        self.told(api, judged)
+    }
+
+    fn told(&self, api: &Api, judged: Result<(), SpeakerError>) -> Result<(), SpeakerError> {
+        match &judged {
+            Ok(()) => api.impostors.is_well(),
+            Err(error) => {
+                counter!(REFUSED, "reason" => error.reason()).increment(1);
+                api.impostors.happened(|times| {
+                    let caller = self.address;
+                    warn!(%caller, %error, times, "a call was refused for who made it");
+                });
             }
-            Shown::Plain => Err(SpeakerError::Stripped(self.address.ip().to_canonical())),
         }
+        judged
     }
 }
 
@@ -124,6 +159,16 @@ fn is_role(identity: &Identity, role: Role) -> Result<(), SpeakerError> {
 }
 
 impl SpeakerError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Stripped(_) => "stripped",
+            Self::Role { .. } => "role",
+            Self::Group { .. } => "group",
+            Self::Address { .. } => "address",
+        }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Nobody => StatusCode::UNAUTHORIZED,

@@ -21,6 +21,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::topology_file::METRICS,
         crate::writer::METRICS,
         daemon::tls::METRICS,
+        daemon::tls::OF_LISTENERS,
     ];
     let api = crate::api::METRICS.iter().copied();
     api.chain(tables).flatten()

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use daemon::{
     client::{JsonClient, Reply},
     clock::Clock,
-    tls::{Peer, Role},
+    tls::{Mode, Peer, Role},
 };
 use http::{Request, header};
 use piccolo_api::path;
 use serde::Deserialize;
 
 use super::{located, refused};
-use crate::config::{Explain, Look, Server};
+use crate::config::{Explain, Look, Server, TlsSettings};
 
 const DIAL: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -101,13 +101,23 @@ fn understood<T: serde::de::DeserializeOwned>(url: &str, reply: &Reply) -> Resul
 }
 
 async fn get(server: &Server, url: &str) -> Result<Reply> {
-    // In a server's pod the server's own certificate does.
-    let tls = server.tls.load(
+    // In a server's pod the server's own certificate does. What the server remembers is its own, too.
+    let settings = TlsSettings {
+        tls_seen: None,
+        ..server.tls.clone()
+    };
+    let tls = settings.load(
         &[Role::Operator, Role::Reader, Role::Server],
         &Clock::system(),
     )?;
     let role = Some(Role::Server);
     let client = JsonClient::of(Peer { tls, role }, DIAL, 1);
+    // A token is not shown to who hides that the server speaks TLS.
+    let needs_tls = server.operator_token_file.is_some() && settings.tls == Mode::Permissive;
+    let url = match url.strip_prefix("http://") {
+        Some(rest) if needs_tls => format!("https://{rest}"),
+        _ => url.to_owned(),
+    };
     let mut request = Request::get(url);
     if let Some(file) = &server.operator_token_file {
         let token = fs::read_to_string(file);

@@ -318,6 +318,15 @@ async fn operators_may_have_a_token_instead() {
         fs::write(token.path(), "s3cret\n").expect("it is written");
         assert_eq!(caller.get("/healthz").await.0, 200);
     }
+    // Where TLS is required, nobody is to send a token that can be read on the way.
+    let cluster = Cluster::start("required", &["--operator-token-file", &file]).await;
+    let metrics = format!("{}/metrics", cluster.plain().admin);
+    assert_eq!(cluster.plain().with("s3cret", &metrics).await, 401);
+    let agent = cluster.agent("g", "10.0.0.1");
+    assert_eq!(agent.with("s3cret", &metrics).await, 200);
+    assert_eq!(agent.with("other", &metrics).await, 401);
+    let operator = cluster.caller("spiffe://c/piccolo/operator/o", &[]);
+    assert_eq!(operator.with("other", &metrics).await, 200);
 }
 
 /// While some nodes have certificates and others do not, those without cannot speak for those with.
@@ -343,9 +352,15 @@ async fn who_has_shown_a_certificate_is_not_believed_without() {
             "{path}: {status} {reply}"
         );
     }
-    for (path, call) in calls("10.0.0.2:7787", "g") {
+    // Nodes of other groups may have the same address, and operators may call from it.
+    let others = [("10.0.0.2:7787", "g"), ("10.0.0.1:7787", "other")];
+    for (path, call) in others
+        .iter()
+        .flat_map(|(holder, group)| calls(holder, group))
+    {
         assert!(plain.post(path, &call).await.0 < 300, "{path}");
     }
+    assert_eq!(plain.get(path::TOPOLOGY).await.0, 200);
     drop(cluster.directory);
 }
 

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use daemon::clock::Clock;
+use daemon::{
+    clock::Clock,
+    telemetry::chain,
+    tls::{Connector, Peer, Role, Tls},
+};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -11,7 +15,10 @@ use hyper_util::{
 };
 
 use super::{Check, Verdict};
-use crate::{config::Doctor, status::Status};
+use crate::{
+    config::{Doctor, TlsSettings},
+    status::Status,
+};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Beyond this, log lines and metrics of the two are hard to bring together.
@@ -31,8 +38,21 @@ pub(super) async fn checks(
         return vec![Check::new("server", Verdict::Bad, "none is known", remedy)];
     }
     let mut checks = Vec::new();
+    // What the agent remembers is its own.
+    let certificates = TlsSettings {
+        tls_seen: None,
+        ..settings.tls.clone()
+    };
+    let tls = match certificates.load(&[Role::Agent], clock) {
+        Ok(tls) => tls,
+        Err(error) => {
+            let found = chain(&error).to_string();
+            let remedy = "the agent does not start so: see --tls and docs/tls.md";
+            return vec![Check::new("certificate", Verdict::Bad, found, remedy)];
+        }
+    };
     for url in &urls {
-        checks.extend(instance(url, clock).await);
+        checks.extend(instance(url, &tls, clock).await);
     }
     // One that answers is enough.
     let answered = checks
@@ -52,8 +72,8 @@ pub(super) async fn checks(
     checks
 }
 
-async fn instance(url: &str, clock: &Clock) -> Vec<Check> {
-    let date = match tokio::time::timeout(DEADLINE, date(url)).await {
+async fn instance(url: &str, tls: &Tls, clock: &Clock) -> Vec<Check> {
+    let date = match tokio::time::timeout(DEADLINE, date(url, tls)).await {
         Ok(Ok(date)) => date,
         Ok(Err(error)) => return vec![away(url, &format!("{error:#}"))],
         Err(_) => return vec![away(url, "no answer in time")],
@@ -87,10 +107,15 @@ fn away(url: &str, error: &str) -> Check {
 }
 
 /// The time of the server's reply, where it says it.
-async fn date(url: &str) -> Result<Option<Duration>> {
+async fn date(url: &str, tls: &Tls) -> Result<Option<Duration>> {
     let uri = format!("{url}{}", piccolo_api::path::HEALTH).parse()?;
-    let client: Client<HttpConnector, Empty<bytes::Bytes>> =
-        Client::builder(TokioExecutor::new()).build_http();
+    let peer = Peer {
+        tls: tls.clone(),
+        role: Some(Role::Server),
+    };
+    let connector = Connector::new(HttpConnector::new(), peer);
+    let client: Client<Connector, Empty<bytes::Bytes>> =
+        Client::builder(TokioExecutor::new()).build(connector);
     let reply = client.get(uri).await?;
     anyhow::ensure!(reply.status().is_success(), "it answers {}", reply.status());
     let date = reply.headers().get(http::header::DATE).cloned();
@@ -111,7 +136,10 @@ fn standing(status: &Status) -> Check {
         standing.seq, status.content.shared_objects, standing.pending
     );
     if let Some(refused) = &standing.refused {
-        let remedy = if refused.starts_with("403") {
+        let remedy = if refused.contains("certificate") {
+            "this node's certificate is for another node, group or address, or it shows none to a server \
+             that has seen one: see docs/tls.md"
+        } else if refused.starts_with("403") {
             "the server runs with --bind-holder, and this node's calls reach it from another address \
              than peers are told: the option is for networks without address translation between \
              agents and servers (a pod's bridge on the server's own node is such a translation). Take \

@@ -59,7 +59,7 @@ fn bad() -> Vec<Value> {
         agent(json!({"log": "infos"})),
         agent(json!({"log": "info,pi_agent"})),
         agent(json!({"log": ""})),
-        server("https://10.0.0.1:7789"),
+        server("ftp://10.0.0.1:7789"),
         server("10.0.0.1:7789"),
         server("http://10.0.0.1:70000"),
         server("http://"),

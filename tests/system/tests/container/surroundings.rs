@@ -2,7 +2,7 @@
 //! servers, a root that can only be read.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ impl Place {
         push_app(&bed)?;
         bed.start_server(&[])?;
         let authority = Authority::new(bed.run())?;
-        let certificate = authority.certify(REGISTRY, &[])?;
+        let certificate = authority.certify(REGISTRY, &[bed.registry.address()])?;
         let run = bed.run().clone();
         bed.registry.serve_tls(&run, &certificate, PORT)?;
         let node = node(&bed, 0)?;
@@ -74,8 +74,7 @@ impl Place {
         let node = self.node()?;
         let manifest = Manifest::of(&rendered, node, &server, &self.image)?;
         // The agent is ready once containerd asks it first; the container that sees to that is not here.
-        self.bed
-            .set_hosts(&[testbed::Agent::mirror_url(), self.bed.registry.url()])?;
+        self.set_hosts(node)?;
         let cri = node.containerd.cri();
         let pod = Pod::start_with(self.bed.run(), &cri, name, &["127.0.0.1"])?;
         let agent = pod.run(&manifest.agent)?;
@@ -88,6 +87,25 @@ impl Place {
         });
         ready.with_context(|| format!("the agent's log:\n{}", agent.log()))?;
         Ok((pod, agent))
+    }
+
+    /// Has containerd go to the registry over TLS, too: the agent asks for tags whom containerd would ask, and
+    /// does not have the file of the authority in its container.
+    fn set_hosts(&self, node: &Node) -> Result<()> {
+        let registry = format!(
+            "https://{}",
+            SocketAddr::new(self.bed.registry.address(), PORT)
+        );
+        let urls = [testbed::Agent::mirror_url(), registry];
+        self.bed.set_hosts(&urls)?;
+        let directory = node.containerd.hosts_directory();
+        for place in fs::read_dir(directory)? {
+            let file = place?.path().join("hosts.toml");
+            let ca = format!("  ca = \"{}\"\n", self.authority.certificate().display());
+            // The registry's table is the last one.
+            fs::write(&file, fs::read_to_string(&file)? + &ca)?;
+        }
+        Ok(())
     }
 
     /// Pulls by tag, and gives by whose word the agent knew what that stands for.
