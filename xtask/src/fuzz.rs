@@ -31,6 +31,9 @@ pub(crate) struct FuzzOptions {
     /// Replaces the committed inputs by the fewest of them, and of those that were found, that reach as much.
     #[arg(long, conflicts_with = "input")]
     merge: bool,
+    /// Gives each target the same inputs in each run, for some seconds.
+    #[arg(long, conflicts_with_all = ["input", "merge", "seconds"])]
+    brief: bool,
 }
 
 /// Where the committed inputs are, a directory for each target.
@@ -60,12 +63,12 @@ pub(crate) fn run(options: &FuzzOptions) -> Result<()> {
     if options.merge {
         return targets.iter().try_for_each(|target| fuzzer.merge(target));
     }
-    fuzzer.run_all(&targets, &Effort::For(Duration::from_secs(options.seconds)))
-}
-
-/// Runs each target for some seconds.
-pub(crate) fn run_briefly() -> Result<()> {
-    Fuzzer::build()?.run_all(&targets()?, &Effort::Brief)
+    let effort = if options.brief {
+        Effort::Brief
+    } else {
+        Effort::For(Duration::from_secs(options.seconds))
+    };
+    fuzzer.run_all(&targets, &effort)
 }
 
 /// How much a target is run.
@@ -73,8 +76,7 @@ pub(crate) fn run_briefly() -> Result<()> {
 enum Effort {
     /// For so long, from what was found before, too.
     For(Duration),
-    /// With the same inputs each time, as far as the target does the same with them, so that no test run
-    /// fails for what another one has found.
+    /// With the same inputs each time, as far as the target does the same with them.
     Brief,
 }
 
