@@ -13,7 +13,7 @@ mod seen;
 mod settings;
 mod stream;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
 use parking_lot::{Mutex, RwLock};
@@ -165,20 +165,23 @@ impl Tls {
         }
     }
 
-    /// Whether `name` is believed without TLS.
-    pub fn takes_plain(&self, name: &str) -> bool {
+    /// Whether `name` is believed without TLS. It is formatted only where that depends on it.
+    pub fn takes_plain(&self, name: fmt::Arguments<'_>) -> bool {
         match &self.inner {
             None => true,
             Some(inner) => {
-                inner.mode == Mode::Permissive && !inner.seen.has(name, inner.clock.now())
+                let is_seen = || inner.seen.has(&name.to_string(), inner.clock.now());
+                inner.mode == Mode::Permissive && !is_seen()
             }
         }
     }
 
     /// How long a certificate still counts.
     pub fn left(&self, leaf: &Leaf) -> Duration {
-        let now = self.inner.as_ref().map(|inner| inner.clock.now());
-        leaf.expires.saturating_sub(now.unwrap_or_default())
+        match &self.inner {
+            None => leaf.expires,
+            Some(inner) => inner.left(leaf),
+        }
     }
 
     /// Reads the files again when they change, until the scope drains.
@@ -221,7 +224,7 @@ impl Inner {
                 warn!(error = %chain(&error), times, "new TLS files cannot be used; the earlier ones stay in force");
             }),
         }
-        let left = self.material().own.expires.saturating_sub(self.clock.now());
+        let left = self.left(&self.material().own);
         if left < NEAR {
             self.expiring.happened(|times| {
                 warn!(?left, times, "this program's certificate expires, and no newer one is there: it is nobody to others then");
@@ -251,10 +254,14 @@ impl Inner {
     }
 
     fn in_force(&self) {
-        let material = Arc::clone(&self.material.read());
-        let left = material.own.expires.saturating_sub(self.clock.now());
+        let material = self.material();
+        let left = self.left(&material.own);
         gauge!(EXPIRES.name).set(material.own.expires.as_secs_f64());
         info!(identity = %material.own.identity, ?left, "certificate in force");
+    }
+
+    fn left(&self, leaf: &Leaf) -> Duration {
+        leaf.expires.saturating_sub(self.clock.now())
     }
 
     fn material(&self) -> Arc<Material> {

@@ -142,11 +142,11 @@ impl Inner {
 
     /// A session that is resumed brings the certificate of the first one, which may have expired since.
     fn shown(&self, chain: Option<&[CertificateDer<'_>]>) -> Result<Shown, AcceptError> {
-        let Some(certificate) = chain.and_then(<[_]>::first) else {
+        let Some(chain) = chain.filter(|chain| !chain.is_empty()) else {
             return Ok(Shown::Nothing);
         };
-        let leaf = Leaf::read(certificate).map_err(AcceptError::Leaf)?;
-        if leaf.expires <= self.clock.now() {
+        let leaf = Leaf::of(chain).map_err(AcceptError::Leaf)?;
+        if self.left(&leaf).is_zero() {
             return Err(AcceptError::Expired);
         }
         Ok(Shown::Certificate(Arc::new(leaf)))
@@ -160,10 +160,5 @@ impl Shown {
             Self::Certificate(leaf) => Some(leaf),
             Self::Plain | Self::Nothing => None,
         }
-    }
-
-    /// Whether the connection is encrypted.
-    pub fn is_encrypted(&self) -> bool {
-        *self != Self::Plain
     }
 }

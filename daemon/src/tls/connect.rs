@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, TlsStream};
 use tower::Service;
 
-use super::{HANDSHAKE, Leaf, LeafError, MaybeTls, Mode, Role, Tls};
+use super::{HANDSHAKE, Inner, Leaf, LeafError, MaybeTls, Mode, Role, Tls};
 use crate::metric::Metric;
 
 pub(super) const DIALLED: Metric = Metric::counter(
@@ -112,36 +112,50 @@ impl Connector {
             .authority()
             .map_or("", http::uri::Authority::as_str)
             .to_owned();
-        let mode = self.peer.tls.mode();
         let is_https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
-        if is_https && mode == Mode::Off {
-            return Err(ConnectError::Off(host));
-        }
-        if mode == Mode::Off || (!is_https && self.is_plain(&host)) {
-            return Ok(MaybeTls::Plain(self.dial(&host, uri).await?));
-        }
-        let connected = self.encrypted(&host, &uri).await;
-        let outcome = match connected {
-            Ok(stream) => Ok((stream, "tls")),
-            Err(ConnectError::Handshake(_, error)) if is_no_tls(&error) => {
-                if !is_https && self.peer.tls.takes_plain(&host) {
-                    self.found_plain(&host);
-                    let stream = self.dial(&host, uri).await?;
-                    Ok((MaybeTls::Plain(stream), "plain"))
-                } else if mode == Mode::Permissive && !is_https {
-                    Err((ConnectError::Stripped(host, error), "stripped"))
-                } else {
-                    Err((ConnectError::Handshake(host, error), "failed"))
-                }
+        let Some(inner) = self.peer.tls.inner.clone() else {
+            if is_https {
+                return Err(ConnectError::Off(host));
             }
-            Err(error @ ConnectError::Tcp(..)) => return Err(error),
-            Err(error) => Err((error, "failed")),
+            return self.dial(&host, uri).await.map(MaybeTls::Plain);
         };
-        let (Ok((_, name)) | Err((_, name))) = &outcome;
-        counter!(DIALLED.name, "outcome" => *name).increment(1);
-        outcome
-            .map(|(stream, _)| stream)
-            .map_err(|(error, _)| error)
+        if !is_https && self.is_plain(&host) {
+            return self.dial(&host, uri).await.map(MaybeTls::Plain);
+        }
+        let connected = match self.encrypted(&inner, &host, &uri).await {
+            Err(ConnectError::Handshake(_, error)) if is_no_tls(&error) && !is_https => {
+                self.without(&inner, host, uri, error).await
+            }
+            connected => connected,
+        };
+        let outcome = match &connected {
+            Ok(MaybeTls::Tls(_)) => "tls",
+            Ok(MaybeTls::Plain(_)) => "plain",
+            // It has come to nothing of TLS.
+            Err(ConnectError::Tcp(..)) => return connected,
+            Err(ConnectError::Stripped(..)) => "stripped",
+            Err(_) => "failed",
+        };
+        counter!(DIALLED.name, "outcome" => outcome).increment(1);
+        connected
+    }
+
+    /// Connects plainly to who has just shown that it speaks no TLS, if that is believed.
+    async fn without(
+        &mut self,
+        inner: &Inner,
+        host: String,
+        uri: Uri,
+        error: io::Error,
+    ) -> Result<MaybeTls<TcpStream>, ConnectError> {
+        if self.peer.tls.takes_plain(format_args!("{host}")) {
+            self.found_plain(&host);
+            self.dial(&host, uri).await.map(MaybeTls::Plain)
+        } else if inner.mode == Mode::Permissive {
+            Err(ConnectError::Stripped(host, error))
+        } else {
+            Err(ConnectError::Handshake(host, error))
+        }
     }
 
     /// `host` does not speak TLS.
@@ -155,7 +169,7 @@ impl Connector {
     fn is_plain(&self, host: &str) -> bool {
         let plain = self.plain.lock();
         plain.get(host).is_some_and(|until| *until > Instant::now())
-            && self.peer.tls.takes_plain(host)
+            && self.peer.tls.takes_plain(format_args!("{host}"))
     }
 
     async fn dial(&mut self, host: &str, uri: Uri) -> Result<TcpStream, ConnectError> {
@@ -175,6 +189,7 @@ impl Connector {
 
     async fn encrypted(
         &mut self,
+        inner: &Inner,
         host: &str,
         uri: &Uri,
     ) -> Result<MaybeTls<TcpStream>, ConnectError> {
@@ -186,19 +201,15 @@ impl Connector {
         let name = ServerName::try_from(name)
             .map_err(|error| ConnectError::Host(host.to_owned(), error))?;
         let socket = self.dial(host, uri.clone()).await?;
-        let Some(inner) = &self.peer.tls.inner else {
-            return Ok(MaybeTls::Plain(socket));
-        };
         let connector = TlsConnector::from(Arc::clone(&inner.material().client));
         let handshake = timeout(HANDSHAKE, connector.connect(name, socket)).await;
         let stream = handshake
             .map_err(|_elapsed| ConnectError::Late(host.to_owned()))?
             .map_err(|error| ConnectError::Handshake(host.to_owned(), error))?;
         let chain = stream.get_ref().1.peer_certificates();
-        let leaf = chain.and_then(<[_]>::first).map(Leaf::read);
-        let leaf = leaf.unwrap_or(Err(LeafError::Nameless));
-        let leaf = leaf.map_err(|error| ConnectError::Leaf(host.to_owned(), error))?;
-        if self.peer.tls.left(&leaf).is_zero() {
+        let leaf = Leaf::of(chain.unwrap_or_default())
+            .map_err(|error| ConnectError::Leaf(host.to_owned(), error))?;
+        if inner.left(&leaf).is_zero() {
             return Err(ConnectError::Expired(host.to_owned()));
         }
         if let Some(role) = self.peer.role.filter(|role| *role != leaf.identity.role) {

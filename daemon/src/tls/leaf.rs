@@ -39,11 +39,18 @@ pub enum LeafError {
 }
 
 impl Leaf {
-    /// Reads a certificate.
+    /// Reads the owner's certificate, which is the first of its chain.
     ///
     /// # Errors
-    /// When it does not say who its owner is.
-    pub fn read(certificate: &CertificateDer<'_>) -> Result<Self, LeafError> {
+    /// When there is none, or it does not say who its owner is.
+    pub fn of(chain: &[CertificateDer<'_>]) -> Result<Self, LeafError> {
+        chain
+            .first()
+            .ok_or(LeafError::Nameless)
+            .and_then(Self::read)
+    }
+
+    fn read(certificate: &CertificateDer<'_>) -> Result<Self, LeafError> {
         let (_rest, certificate) =
             X509Certificate::from_der(certificate).map_err(|_malformed| LeafError::Malformed)?;
         let names = certificate

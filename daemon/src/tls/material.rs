@@ -140,11 +140,7 @@ impl Content {
         clock: &Clock,
     ) -> Result<Material, MaterialError> {
         let chain = certificates(&self.certificate, &files.certificate)?;
-        let own = chain
-            .first()
-            .ok_or(LeafError::Nameless)
-            .and_then(Leaf::read);
-        let own = own.map_err(|source| MaterialError::Leaf {
+        let own = Leaf::of(&chain).map_err(|source| MaterialError::Leaf {
             path: files.certificate.clone(),
             source,
         })?;

@@ -100,6 +100,15 @@ macro_rules! tls_settings {
         }
 
         impl TlsSettings {
+            /// The same for a command that looks: what the running program remembers stays its own.
+            #[must_use]
+            pub fn to_look(&self) -> Self {
+                Self {
+                    tls_seen: None,
+                    ..self.clone()
+                }
+            }
+
             /// Reads the files that the mode needs.
             ///
             /// # Errors

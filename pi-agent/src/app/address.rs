@@ -102,11 +102,13 @@ async fn look(settings: &Run, here: &Here, moved: &impl Fn(IpAddr), lost: &mut L
         lost.said = false;
         return;
     }
-    let found = match advertised(settings).await {
+    let found = if is_back {
         // The one meanwhile may be one that peers do not reach.
-        _ if is_back => Some(first),
-        Ok(ip) if own.contains(&ip) => Holder::new((ip, old.port()).into()).ok(),
-        Ok(_) | Err(_) => None,
+        Some(first)
+    } else {
+        let ip = advertised(settings).await.ok();
+        let ip = ip.filter(|ip| own.contains(ip));
+        ip.and_then(|ip| Holder::new((ip, old.port()).into()).ok())
     };
     let Some(new) = found else {
         if !std::mem::replace(&mut lost.said, true) {

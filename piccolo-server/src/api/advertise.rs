@@ -27,7 +27,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn advertise(api: &Api, request: Request) -> Result<ChangeOutcome, SubjectError> {
-    let speaker = Speaker::of_request(&request);
+    let speaker = Speaker::of(&request);
     let call: AdvertiseRequest = body::read(api, request).await?;
     let added = subject::hashes(api, &call.keys)?;
     let mut removed = subject::hashes(api, &call.removed)?;

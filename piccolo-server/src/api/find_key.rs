@@ -28,7 +28,7 @@ pub(crate) async fn handle(
         Ok(query) => query,
         Err(error) => return error.reply(),
     };
-    if let Some(speaker) = Speaker::of_request(&request)
+    if let Some(speaker) = Speaker::of(&request)
         && let Err(error) = speaker.may_speak(&api, &query.group, query.request_host)
     {
         return reply::failed(error.status(), error.to_string());

@@ -11,7 +11,7 @@ use daemon::tls::{Gate, GateError, Shown};
 use http::StatusCode;
 
 use crate::{
-    api::{Api, passing::Caller, reply},
+    api::{Api, passing::Caller, reply, speaker::Speaker},
     instances::Instances,
 };
 
@@ -44,8 +44,7 @@ pub(crate) async fn readers(State(gate): State<Gate>, request: Request, next: Ne
 
 /// The reply to a call that is not let through.
 fn refusal(gate: &Gate, request: &Request) -> Option<Response> {
-    let extensions = request.extensions();
-    let shown = extensions.get::<Shown>().cloned().unwrap_or(Shown::Plain);
+    let shown = Speaker::of(request).map_or(Shown::Plain, |speaker| speaker.shown);
     let error = gate.admit(&shown, request.headers()).err()?;
     let status = match error {
         GateError::Nobody(_) | GateError::Plain | GateError::Token => StatusCode::UNAUTHORIZED,

@@ -41,7 +41,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 
 /// Returns whether the agent should sync, and its rack mates where they are news.
 async fn keepalive(api: &Api, request: Request) -> Result<(bool, Option<Mates>), SubjectError> {
-    let speaker = Speaker::of_request(&request);
+    let speaker = Speaker::of(&request);
     let call: KeepaliveRequest = body::read_small(api, request).await?;
     let subject = Subject::find(api, speaker.as_ref(), &call.group, &call.host).await?;
     let report = Report::sift(subject.holder, call.observations, call.failures);

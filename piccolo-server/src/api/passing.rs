@@ -45,7 +45,7 @@ impl Caller {
     /// # Errors
     /// When it claims wrongly that another instance forwarded it.
     pub(super) fn of(api: &Api, request: &Request) -> Result<Self, SubjectError> {
-        let speaker = Speaker::of_request(request);
+        let speaker = Speaker::of(request);
         if !Instances::is_passed_on(api.instances.as_deref(), request.headers())? {
             return Ok(Self::Agent(speaker));
         }

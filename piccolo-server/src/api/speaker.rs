@@ -7,7 +7,7 @@ use daemon::{
     metric::Metric,
     tls::{Identity, Role, Shown},
 };
-use http::{Extensions, StatusCode};
+use http::StatusCode;
 use metrics::counter;
 use tracing::warn;
 
@@ -54,18 +54,15 @@ pub(crate) enum SpeakerError {
 }
 
 impl Speaker {
-    /// Who makes the call that these belong to.
-    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+    /// Who makes a call.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        let extensions = request.extensions();
         let ConnectInfo(address) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         let shown = extensions.get::<Shown>();
         Some(Self {
             address: *address,
             shown: shown.cloned().unwrap_or(Shown::Plain),
         })
-    }
-
-    pub(crate) fn of_request(request: &Request) -> Option<Self> {
-        Self::of(request.extensions())
     }
 
     /// Whether its certificate says that it is the node at `address`.
@@ -92,13 +89,12 @@ impl Speaker {
     }
 
     fn judge(&self, api: &Api, group: &str, address: Option<IpAddr>) -> Result<(), SpeakerError> {
-        let named = |address: IpAddr| format!("{group}/{address}");
         let leaf = match &self.shown {
             Shown::Certificate(leaf) => leaf,
             Shown::Nothing => return Err(SpeakerError::Nobody),
             Shown::Plain => {
                 let address = address.unwrap_or(self.address.ip().to_canonical());
-                return if api.tls.takes_plain(&named(address)) {
+                return if api.tls.takes_plain(format_args!("{group}/{address}")) {
                     Ok(())
                 } else {
                     Err(SpeakerError::Stripped(address))
@@ -117,7 +113,7 @@ impl Speaker {
         if !leaf.has(address) {
             return Err(SpeakerError::Address { is: is(), address });
         }
-        api.tls.note(&named(address), leaf);
+        api.tls.note(&format!("{group}/{address}"), leaf);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 }
 
 async fn sync(api: &Api, request: Request) -> Result<ChangeOutcome, SubjectError> {
-    let speaker = Speaker::of_request(&request);
+    let speaker = Speaker::of(&request);
     let call: AdvertiseRequest = body::read(api, request).await?;
     let keys = subject::hashes(api, &call.keys)?;
     let version = advertise::version(&call);

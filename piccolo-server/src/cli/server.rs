@@ -14,7 +14,7 @@ use piccolo_api::path;
 use serde::Deserialize;
 
 use super::{located, refused};
-use crate::config::{Explain, Look, Server, TlsSettings};
+use crate::config::{Explain, Look, Server};
 
 const DIAL: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -101,11 +101,8 @@ fn understood<T: serde::de::DeserializeOwned>(url: &str, reply: &Reply) -> Resul
 }
 
 async fn get(server: &Server, url: &str) -> Result<Reply> {
-    // In a server's pod the server's own certificate does. What the server remembers is its own, too.
-    let settings = TlsSettings {
-        tls_seen: None,
-        ..server.tls.clone()
-    };
+    // In a server's pod the server's own certificate does.
+    let settings = server.tls.to_look();
     let tls = settings.load(
         &[Role::Operator, Role::Reader, Role::Server],
         &Clock::system(),

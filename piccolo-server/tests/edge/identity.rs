@@ -41,22 +41,10 @@ impl Cluster {
         let here = IpAddr::from([127, 0, 0, 1]);
         let own = authority.identify("server", "spiffe://c/piccolo/server/s", &[here]);
         let own = own.expect("a certificate");
-        let ca = authority.certificate();
-        let files = [&own.certificate, &own.key, &ca].map(|file| text(file));
-        let [certificate, key, ca] = &files;
         let database = format!("sqlite:{}", text(&directory.path().join("piccolo.db")));
-        let flags = [
-            "--database",
-            &database,
-            "--tls",
-            mode,
-            "--tls-cert",
-            certificate,
-            "--tls-key",
-            key,
-            "--tls-ca",
-            ca,
-        ];
+        let files = authority.flags(&own);
+        let [certificate, key, ca] = files.each_ref().map(String::as_str);
+        let flags = ["--database", &database, "--tls", mode, certificate, key, ca];
         let server = Server::start_at(&[&flags, more].concat(), Clock::system()).await;
         Self {
             directory,
@@ -372,7 +360,6 @@ async fn the_commands_show_their_certificate() {
         .authority
         .identify("op", "spiffe://c/piccolo/operator/o", &[]);
     let operator = operator.expect("a certificate");
-    let ca = cluster.authority.certificate();
     let url = format!("http://{}", cluster.server.api);
     let run = async |flags: &[&str]| {
         let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_piccolo-server"));
@@ -381,18 +368,9 @@ async fn the_commands_show_their_certificate() {
             .args(flags);
         program.output().await.expect("it runs")
     };
-    let files = [&operator.certificate, &operator.key, &ca].map(|file| text(file));
-    let [certificate, key, ca] = &files;
-    let flags = [
-        "--tls",
-        "required",
-        "--tls-cert",
-        certificate,
-        "--tls-key",
-        key,
-        "--tls-ca",
-        ca,
-    ];
+    let files = cluster.authority.flags(&operator);
+    let [certificate, key, ca] = files.each_ref().map(String::as_str);
+    let flags = ["--tls", "required", certificate, key, ca];
     let shows = run(&flags).await;
     assert!(
         shows.status.success(),

@@ -3,7 +3,6 @@
 //! pull fails either.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -134,12 +133,9 @@ struct Certified {
 impl Certified {
     fn of(bed: &Bed) -> Result<Self> {
         let authority = Authority::new(bed.run())?;
-        let ca = authority.certificate();
         let flags = |file: &str, uri: &str, address| {
             let own = authority.identify(file, uri, &[address])?;
-            let files = [("cert", &own.certificate), ("key", &own.key), ("ca", &ca)];
-            let flag = |(name, file): (&str, &PathBuf)| format!("--tls-{name}={}", file.display());
-            anyhow::Ok(files.map(flag).to_vec())
+            anyhow::Ok(authority.flags(&own).to_vec())
         };
         let server = bed.server_address();
         let node = |node: &testbed::Node| {

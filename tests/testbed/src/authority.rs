@@ -96,6 +96,13 @@ impl Authority {
         Ok(public)
     }
 
+    /// The flags by which a program of Piccolo shows a certificate, and trusts this authority.
+    pub fn flags(&self, own: &Certificate) -> [String; 3] {
+        let ca = self.certificate();
+        let files = [("cert", &own.certificate), ("key", &own.key), ("ca", &ca)];
+        files.map(|(name, file)| format!("--tls-{name}={}", file.display()))
+    }
+
     /// Certifies a host name or an address, and the host's other addresses.
     ///
     /// # Errors

@@ -15,10 +15,7 @@ use hyper_util::{
 };
 
 use super::{Check, Verdict};
-use crate::{
-    config::{Doctor, TlsSettings},
-    status::Status,
-};
+use crate::{config::Doctor, status::Status};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Beyond this, log lines and metrics of the two are hard to bring together.
@@ -38,12 +35,7 @@ pub(super) async fn checks(
         return vec![Check::new("server", Verdict::Bad, "none is known", remedy)];
     }
     let mut checks = Vec::new();
-    // What the agent remembers is its own.
-    let certificates = TlsSettings {
-        tls_seen: None,
-        ..settings.tls.clone()
-    };
-    let tls = match certificates.load(&[Role::Agent], clock) {
+    let tls = match settings.tls.to_look().load(&[Role::Agent], clock) {
         Ok(tls) => tls,
         Err(error) => {
             let found = chain(&error).to_string();
