@@ -130,7 +130,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             && let Some(source) = self.known(key, source)
         {
             self.with(now, key, |herd, context| {
-                herd.reported(by, source, fault, context.now);
+                herd.reported(by, source, fault, context);
             });
         }
     }

@@ -112,7 +112,7 @@ impl Herd {
         let tried = ask.tried.iter().copied();
         let tried: Vec<_> = tried.filter_map(|tried| known(self, tried)).collect();
         for &(source, fault) in &tried {
-            self.report(id, source, fault, now);
+            self.report(id, source, fault, context);
         }
         let tried: Vec<_> = tried.into_iter().map(|(source, _)| source).collect();
         let verdict = self.decide(id, ask, &tried, context);

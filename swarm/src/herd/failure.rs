@@ -1,6 +1,6 @@
 //! Failures: sources that were given up, and nodes that leave, are slow or lie.
 
-use super::member::{MemberId, Ms, Slot, State};
+use super::member::{MemberId, Ms, Slot, State, ms};
 use super::{Ask, Context, Found, Herd};
 use crate::identity::Node;
 use crate::{Event, Fault};
@@ -9,6 +9,9 @@ use crate::{Event, Fault};
 /// itself at fault.
 const MAX_BELIEVED: u8 = 3;
 const WINDOW: Ms = 5_000;
+
+/// Who asked a node before it had its first bytes may give it up so long after it got them.
+const LATE: Ms = 500;
 
 /// How often a key is cut while it is wanted: a member could have the others begin again.
 const MAX_CUTS: u8 = 3;
@@ -22,14 +25,20 @@ pub(crate) struct Before {
 
 impl Herd {
     /// A member gave up a source. Only members that were sent to a node may report it.
-    pub(super) fn report(&mut self, id: MemberId, source: MemberId, fault: Fault, now: Ms) {
+    pub(super) fn report(
+        &mut self,
+        id: MemberId,
+        source: MemberId,
+        fault: Fault,
+        context: &Context,
+    ) {
         if !self.takes_from(id, source) {
             return;
         }
+        let now = context.now;
+        let is_early = fault == Fault::Empty && self.is_unfed(source, context);
         self.unlink_from(id, source);
         let counts = matches!(fault, Fault::Silent | Fault::Empty | Fault::Wrong);
-        // It answered that it has nothing, and the registry may still be about to send it the first byte.
-        let is_early = fault == Fault::Empty && self.awaits_first_byte(source);
         if !counts || is_early || !self.is_believed(id, now) {
             return;
         }
@@ -40,12 +49,38 @@ impl Herd {
         }
     }
 
+    /// Whether a node had nothing to give through no fault of its own: the registry has yet to send the
+    /// first byte to the node at the head of its path, or that one waits for a source, or the first
+    /// bytes may have come too late for who asked.
+    fn is_unfed(&mut self, id: MemberId, context: &Context) -> bool {
+        let Context { now, rules, .. } = *context;
+        if self[id].state == State::Done {
+            return false;
+        }
+        let fed = self.fed_at(id, ms(rules.hop));
+        if fed < Ms::MAX {
+            return now < fed.saturating_add(LATE);
+        }
+        let mut head = id;
+        for _ in 0..self.members.len() {
+            match self[head].source {
+                Some(source) => head = source,
+                None => break,
+            }
+        }
+        let member = &self[head];
+        // One that waits asks again and again, and not for ever.
+        let is_patient = now.saturating_sub(member.heard) < ms(rules.lease)
+            && now.saturating_sub(member.since) < ms(rules.lease + rules.stall);
+        self.awaits_first_byte(head) || member.state == State::Waiting && is_patient
+    }
+
     /// A report outside of a join.
-    pub(crate) fn reported(&mut self, by: Node, source: Node, fault: Fault, now: Ms) {
+    pub(crate) fn reported(&mut self, by: Node, source: Node, fault: Fault, context: &Context) {
         let ids = (self.index.get(&by), self.index.get(&source));
         if let (Some(&by), Some(&source)) = ids {
-            self.touched = now;
-            self.report(by, source, fault, now);
+            self.touched = context.now;
+            self.report(by, source, fault, context);
         }
     }
 

@@ -235,6 +235,69 @@ fn a_child_that_waited_in_vain_costs_no_permit_that_waits_for_its_first_byte() {
     assert_eq!(may_go(&bed.give_up(1, 0, Fault::Empty)), Some(Reason::Turn));
 }
 
+/// A registry that is slow to begin: the nodes behind its fetcher give each other up, and none is to blame.
+#[test]
+fn nodes_that_wait_for_the_registrys_first_byte_are_not_taken_out() {
+    let mut bed = Bed::just_started(Rules::default(), 1_000);
+    let waiting = [0, 1, 2, 100, 101, 102];
+    for node in waiting {
+        bed.join(node);
+    }
+    bed.wait(1_600);
+    assert_eq!(may_go(&bed.join(0)), Some(Reason::Turn));
+    for node in waiting {
+        bed.join(node);
+    }
+    bed.wait(1_900);
+    for pair in waiting.windows(2) {
+        bed.give_up(pair[1], pair[0], Fault::Empty);
+    }
+    bed.progress(0, 1 << 20, None, true);
+    // One that asked before the byte came learns of it too late.
+    bed.wait(100);
+    bed.join(1);
+    bed.give_up(2, 1, Fault::Empty);
+    for node in waiting {
+        bed.join(node);
+    }
+    let out = bed
+        .swarm
+        .changes()
+        .filter(|change| matches!(change.event, Event::Out(_)));
+    assert_eq!(out.map(|change| change.node).collect::<Vec<_>>(), []);
+    // One that has bytes for long and gives none is.
+    bed.wait(1_000);
+    bed.progress(0, 2 << 20, None, true);
+    let source = bed.member(2).sources[0];
+    bed.give_up(2, source, Fault::Empty);
+    assert_eq!(bed.member(source).phase, Phase::Out);
+}
+
+/// A node that waits for a source and never takes one holds nobody up for long.
+#[test]
+fn one_that_waits_for_ever_is_taken_out() {
+    let hush = Duration::from_mins(1);
+    let mut bed = Bed::just_started(
+        Rules {
+            hush,
+            ..Rules::default()
+        },
+        1_000,
+    );
+    for node in [0, 1] {
+        bed.join(node);
+    }
+    let mut phases = Vec::new();
+    for _ in 0..3 {
+        bed.wait(1_900);
+        bed.join(0);
+        bed.give_up(1, 0, Fault::Empty);
+        phases.push(bed.member(0).phase);
+        bed.join(1);
+    }
+    assert_eq!(phases, [Phase::Waiting, Phase::Waiting, Phase::Out]);
+}
+
 #[test]
 fn a_fetcher_without_progress_loses_its_permit_and_hears_of_it() {
     let mut bed = Bed::new(Rules::default());
