@@ -62,7 +62,7 @@ impl Tracker {
         // Whom this is told knows its rack.
         let rack = |_| String::new();
         self.with(|swarm, now| {
-            let answer = wire::join(swarm, now, key_of(key), (node, HERE), fetch);
+            let answer = wire::join(swarm, now, key_of(key), (node, HERE), fetch, false);
             wire::turn(answer, now, rack)
         })
     }

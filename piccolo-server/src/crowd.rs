@@ -5,20 +5,21 @@
 
 mod count;
 mod heard;
+mod losses;
 mod view;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use daemon::{clock::Clock, scope::Scope, spell::Spell};
 use parking_lot::Mutex;
-use piccolo_api::{End, Fetch, Group, Holder, Progress, Standing, Turn};
+use piccolo_api::{End, Fetch, Group, Holder, Progress, Standing, Turn, Verdict};
 use swarm::{Answer, Key, NodePlace, Rack, Rules, Swarm, Zone, wire};
 use tokio::time::Instant;
 use topology::Topology;
 use tracing::{debug, warn};
 
-use self::heard::Heard;
 pub(crate) use self::{count::METRICS, view::View};
+use self::{heard::Heard, losses::Losses};
 use crate::{
     finder::Found,
     instances::{Instances, Tenure},
@@ -33,12 +34,19 @@ const RACKS: usize = 2000;
 /// Interval of expiry checks.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How long a node that has not announced itself waits for its turn where nobody has the key whole: an
+/// agent announces itself within a second of its start.
+const STRANGERS_WAIT: Duration = Duration::from_secs(5);
+/// Between two joins of such a node.
+const STRANGERS_PAUSE: Duration = Duration::from_millis(500);
+
 /// All keys that are being fetched, of all groups.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     started: Instant,
     swarm: Mutex<Swarm<Holder>>,
     heard: Heard,
+    losses: Losses,
     /// Keys that were cut because of a false chunk list.
     cuts: Spell,
 }
@@ -49,14 +57,22 @@ pub(crate) struct Fetcher<'a> {
     /// Groups share nothing, so a key is another one in each.
     group: u128,
     holder: Holder,
+    /// The address that announced it.
+    source: IpAddr,
     place: NodePlace,
     topology: &'a Topology,
 }
 
 impl<'a> Fetcher<'a> {
-    /// The node of a group that serves its peers at `holder`.
-    pub(crate) fn new(group: &Group, holder: Holder, topology: &'a Topology) -> Self {
+    /// The node of a group that serves its peers at `holder`, and that `source` announced.
+    pub(crate) fn new(
+        group: &Group,
+        holder: Holder,
+        source: IpAddr,
+        topology: &'a Topology,
+    ) -> Self {
         Self {
+            source,
             group: group_hash(group),
             holder,
             place: place(topology, holder.ip()),
@@ -94,6 +110,7 @@ impl Crowd {
             started: Instant::now(),
             swarm: Mutex::new(Swarm::new(rules, epoch, Duration::ZERO)),
             heard: Heard::default(),
+            losses: Losses::default(),
             cuts: Spell::new("chunk lists are right again"),
         }
     }
@@ -116,9 +133,7 @@ impl Crowd {
                 }
             }
             swarm.tick(now);
-            for change in swarm.changes() {
-                debug!(key = %hex::encode(change.key.0.to_be_bytes()), node = ?change.node, event = ?change.event, "crowd");
-            }
+            self.note_changes(&mut swarm);
             let mut totals = swarm.totals();
             drop(swarm);
             let waits = self.heard.waits();
@@ -127,6 +142,20 @@ impl Crowd {
             count::show(&totals);
             self.heard.forget(now);
         }
+    }
+
+    fn note_changes(&self, swarm: &mut Swarm<Holder>) {
+        for change in swarm.changes() {
+            self.losses.note(&change);
+            debug!(key = %hex::encode(change.key.0.to_be_bytes()), node = ?change.node, event = ?change.event, "crowd");
+        }
+    }
+
+    /// Whether nodes that `source` announced have lost too many permits for the key.
+    fn has_stalled(&self, swarm: &mut Swarm<Holder>, key: Key, source: IpAddr) -> bool {
+        swarm.expire(self.now(), key);
+        self.note_changes(swarm);
+        self.losses.are_too_many(key, source)
     }
 
     /// A node is about to fetch a key of which `found` are the complete holders.
@@ -155,12 +184,33 @@ impl Crowd {
         }
         let now = self.now();
         let mut swarm = self.swarm.lock();
+        let stalled = self.has_stalled(&mut swarm, key, who.source);
         for (holder, place) in holders {
             swarm.holder(now, key, holder, place);
         }
-        let answer = wire::join(&mut swarm, now, key, who.node(), fetch);
+        let answer = wire::join(&mut swarm, now, key, who.node(), fetch, stalled);
         drop(swarm);
-        self.answered(key, answer, now, who.topology)
+        self.answered(key, answer, now, who)
+    }
+
+    /// A node that has not announced itself is about to fetch a key: nobody is sent to it, and it gets no
+    /// permit, or an address could invent any number of them. It takes from complete holders, or waits
+    /// until its announcement is there, and is left to itself after that.
+    pub(crate) fn stranger(fetch: &Fetch, found: &Found) -> Option<Turn> {
+        Self::count_stranger();
+        let waited = Duration::from_millis(fetch.waited_ms.into());
+        let may_wait = found.candidates.is_empty() && waited < STRANGERS_WAIT;
+        may_wait.then(|| Turn {
+            rank: fetch.rank,
+            verdict: Verdict::Wait {
+                wait_ms: u32::try_from(STRANGERS_PAUSE.as_millis()).unwrap_or(u32::MAX),
+            },
+        })
+    }
+
+    /// A call about a crowd came from a node that has not announced itself.
+    pub(crate) fn count_stranger() {
+        metrics::counter!(count::STRANGERS.name).increment(1);
     }
 
     /// A node that was told to wait asks again; `None` where its key has to be looked up first, since
@@ -175,28 +225,24 @@ impl Crowd {
         let key = who.key(key);
         let now = self.now();
         let mut swarm = self.swarm.lock();
+        let stalled = self.has_stalled(&mut swarm, key, who.source);
         // Where this instance has yet to hear of the key, holders may be known to the database alone.
         if !swarm.knows(key, who.holder) || self.heard.lacks(key, tenure).is_some() {
             return None;
         }
-        let answer = wire::join(&mut swarm, now, key, who.node(), fetch);
+        let answer = wire::join(&mut swarm, now, key, who.node(), fetch, stalled);
         drop(swarm);
-        Some(self.answered(key, answer, now, who.topology))
+        Some(self.answered(key, answer, now, who))
     }
 
-    fn answered(
-        &self,
-        key: Key,
-        answer: Answer<Holder>,
-        now: Duration,
-        topology: &Topology,
-    ) -> Turn {
+    fn answered(&self, key: Key, answer: Answer<Holder>, now: Duration, who: Fetcher<'_>) -> Turn {
         if matches!(answer.verdict, swarm::Verdict::Permit(_)) {
             self.heard.note(key, now);
+            self.losses.given(key, who.holder, who.source);
         }
         let rack = |node: Holder| {
-            let rack = topology.locate(node.ip());
-            topology.rack_name(rack).into_owned()
+            let rack = who.topology.locate(node.ip());
+            who.topology.rack_name(rack).into_owned()
         };
         wire::turn(answer, now, rack)
     }

@@ -229,6 +229,16 @@ impl Nodes {
         }
     }
 
+    /// Whether the node was accepted and is not forgotten.
+    pub(crate) fn has(&self, key: NodeKey) -> bool {
+        self.table.read().slots.contains_key(&key)
+    }
+
+    /// The address that last announced the node; `None` where nobody did, or that is not known.
+    pub(crate) fn source(&self, key: NodeKey) -> Option<IpAddr> {
+        self.table.read().slots.get(&key)?.source()
+    }
+
     /// Whether some node is, or recently was, at an address.
     pub(crate) fn knows(&self, space: SpaceId, address: IpAddr) -> bool {
         let table = self.table.read();

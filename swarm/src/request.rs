@@ -26,6 +26,9 @@ pub struct Join<'a, A> {
     pub sources: usize,
     /// For how many milliseconds it has been waiting for a byte, as far as it knows itself.
     pub waited_ms: u32,
+    /// Whether it counts as one that had a permit for the key and made no progress, as others did that the
+    /// caller takes for the same: it gets none in its turn.
+    pub stalled: bool,
     /// The rank that it was given for this key earlier.
     pub rank: Option<Rank>,
 }

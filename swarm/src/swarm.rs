@@ -234,6 +234,13 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         }
     }
 
+    /// Ends the permits for a key that have run out, as each call about it does.
+    pub fn expire(&mut self, now: Duration, key: Key) {
+        self.with(now, key, |herd, context| {
+            herd.expire(context.now, context.rules);
+        });
+    }
+
     /// What changed since this was last asked, the oldest first.
     pub fn changes(&mut self) -> impl Iterator<Item = Change<A>> + '_ {
         self.changes.drain(..)
@@ -249,6 +256,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             tried: known.collect(),
             want: join.sources,
             waited: join.waited_ms,
+            stalled: join.stalled,
             rank: join.rank,
         }
     }

@@ -8,13 +8,14 @@ use crate::{
     Answer, Fault, Join, Key, NodePlace, Progress, Rank, Source, Standing, Swarm, Tried, Verdict,
 };
 
-/// A node wants a key, as it says it on the wire.
+/// A node wants a key, as it says it on the wire; `stalled` is [`Join::stalled`].
 pub fn join(
     swarm: &mut Swarm<Holder>,
     now: Duration,
     key: Key,
     (node, place): (Holder, NodePlace),
     fetch: &Fetch,
+    stalled: bool,
 ) -> Answer<Holder> {
     let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
     let join = Join {
@@ -25,6 +26,7 @@ pub fn join(
         // Older agents take from one source at a time.
         sources: fetch.sources.map_or(1, sources),
         waited_ms: fetch.waited_ms,
+        stalled,
         rank: fetch.rank.map(rank),
     };
     swarm.join(now, key, &join)

@@ -337,6 +337,7 @@ fn join(
         tried,
         sources,
         waited_ms: 0,
+        stalled: false,
         rank,
     }
 }

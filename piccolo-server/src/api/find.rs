@@ -18,7 +18,7 @@ use crate::{
         lookup::{self, FindError},
         passing::{self, Caller, Told},
         peers, reply,
-        subject::{self, SubjectError},
+        subject::{Subject, SubjectError},
     },
     crowd::{Crowd, Fetcher},
     finder::Found,
@@ -77,7 +77,7 @@ async fn find(api: &Api, address: SocketAddr, request: Request) -> Result<Vec<u8
     let keys: Vec<Key> = keys.collect::<Result<_, _>>().map_err(FindError::Name)?;
     let topology = api.current.get();
     let mut fetching = Fetching::of(api, &caller, &call, (&group, &topology))?;
-    if let Some(fetching) = &mut fetching {
+    if let Some(fetching) = fetching.as_mut().filter(|fetching| !fetching.is_stranger) {
         fetching.told = passing::joins(api, &caller, fetching.who, (&call, &keys)).await;
     }
     let part = |(n, key)| Part::of(fetching.as_ref(), n, key);
@@ -185,7 +185,9 @@ struct Fetching<'a> {
     crowd: &'a Crowd,
     who: Fetcher<'a>,
     fetches: &'a [Fetch],
-    /// The work left for each key.
+    /// Whether the node has not announced itself.
+    is_stranger: bool,
+    /// The work left for each key; none of a stranger's.
     told: Vec<Told<piccolo_api::Found>>,
 }
 
@@ -202,12 +204,12 @@ impl<'a> Fetching<'a> {
         else {
             return Ok(None);
         };
-        match subject::check(api, caller.agent(), group, holder) {
-            Ok(_) => {}
+        let node = match Subject::of(api, caller.agent(), group.as_str(), &holder.to_string()) {
+            Ok(node) => node,
             // Nobody is sent to it, so it has no place in a crowd; others are named to it all the same.
             Err(SubjectError::Bound(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
-        }
+        };
         // If an unreadable entry was left out, the entries no longer match their keys.
         let fetches = if call.fetches.len() == call.keys.len() {
             &*call.fetches
@@ -216,8 +218,9 @@ impl<'a> Fetching<'a> {
         };
         Ok(Some(Self {
             crowd,
-            who: Fetcher::new(group, holder, topology),
+            who: Fetcher::new(group, holder, node.announced_by(), topology),
             fetches,
+            is_stranger: caller.is_agent() && !node.has_announced(),
             told: Vec::new(),
         }))
     }
@@ -231,9 +234,12 @@ impl<'a> Fetching<'a> {
 
     /// What the node is to do about the n-th key, of which these are the holders.
     fn join(&self, n: usize, key: &Key, found: &Found) -> Option<Turn> {
-        let tenure = self.tenure(n)?;
         let new = Fetch::default();
         let fetch = self.fetches.get(n).unwrap_or(&new);
+        if self.is_stranger {
+            return Crowd::stranger(fetch, found);
+        }
+        let tenure = self.tenure(n)?;
         let key = KeyHash::of(key.as_str());
         Some(self.crowd.join(self.who, &key, fetch, found, tenure))
     }

@@ -71,6 +71,11 @@ impl Caller {
         Ok(())
     }
 
+    /// Whether it is an agent.
+    pub(super) fn is_agent(&self) -> bool {
+        matches!(self, Self::Agent(_))
+    }
+
     /// The agent, where it has to be one that may say what the call says.
     pub(super) fn agent(&self) -> Option<&Speaker> {
         match self {

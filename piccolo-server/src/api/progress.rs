@@ -16,7 +16,7 @@ use crate::{
         reply,
         subject::{Subject, SubjectError},
     },
-    crowd::Fetcher,
+    crowd::{Crowd, Fetcher},
     key_hash::KeyHash,
 };
 
@@ -40,10 +40,15 @@ async fn progress(api: &Api, request: Request) -> Result<ProgressReply, SubjectE
     let holder = call.holder.to_string();
     let subject = Subject::of(api, caller.agent(), &call.group, &holder)?;
     let topology = api.current.get();
-    let who = Fetcher::new(&subject.group, subject.holder, &topology);
+    let source = subject.announced_by();
+    let who = Fetcher::new(&subject.group, subject.holder, source, &topology);
     let keys = call.fetches.iter().map(|fetch| fetch.key.parse());
     let keys: Vec<Key> = keys.collect::<Result<_, _>>()?;
-    let Some(crowd) = &api.crowd else {
+    let is_stranger = caller.is_agent() && !subject.has_announced();
+    if is_stranger && api.crowd.is_some() {
+        Crowd::count_stranger();
+    }
+    let Some(crowd) = api.crowd.as_ref().filter(|_| !is_stranger) else {
         let results = call.fetches.iter().map(|_| Standing::Noted).collect();
         return Ok(ProgressReply { results });
     };

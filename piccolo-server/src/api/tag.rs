@@ -39,7 +39,8 @@ async fn tag(api: &Api, request: Request) -> Result<TagReply, SubjectError> {
         return Ok(Tags::stranger());
     }
     let topology = api.current.get();
-    let who = Fetcher::new(&subject.group, subject.holder, &topology);
+    let source = subject.announced_by();
+    let who = Fetcher::new(&subject.group, subject.holder, source, &topology);
     match passing::tag(api, &caller, who, (&call, &name)).await {
         Told::There(answer) => Ok(answer),
         Told::Here(_) => {

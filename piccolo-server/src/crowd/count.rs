@@ -73,6 +73,11 @@ const REFUSED: Metric = Metric::counter(
     &[],
     "Joins and reports for which there was no room.",
 );
+pub(super) const STRANGERS: Metric = Metric::counter(
+    "piccolo_server_swarm_strangers_total",
+    &[],
+    "Joins and reports of nodes that have not announced themselves: they have no part in a crowd.",
+);
 
 /// What this module counts.
 pub(crate) const METRICS: &[Metric] = &[
@@ -90,6 +95,7 @@ pub(crate) const METRICS: &[Metric] = &[
     FROM_REGISTRY,
     SAVED,
     REFUSED,
+    STRANGERS,
 ];
 
 /// Shows the sums.

@@ -1,12 +1,19 @@
 //! Nodes that fetch the same key at the same time.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use piccolo_api::path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::server::Server;
+use crate::{
+    instances::{exchange_from, text},
+    server::Server,
+};
 
 /// Longer than the no-permit period after a start.
 const HUSH: Duration = Duration::from_millis(1600);
@@ -22,8 +29,14 @@ async fn start_with(arguments: &[&str]) -> (Server, TempDir) {
     (Server::start(&arguments).await, state)
 }
 
-/// What a node is answered that is about to fetch a key.
+/// What a node is answered that has announced itself and is about to fetch a key.
 async fn join(server: &Server, holder: &str, fetch: Value) -> Value {
+    server.advertise(holder, &["its own"]).await;
+    join_as_it_is(server, holder, fetch).await
+}
+
+/// The same of a node that may not have announced itself.
+async fn join_as_it_is(server: &Server, holder: &str, fetch: Value) -> Value {
     let call = json!({
         "keys": ["k"], "group": "g", "intent": "fetch", "holder": holder,
         "request_host": holder.split(':').next(), "fetches": [fetch],
@@ -34,6 +47,11 @@ async fn join(server: &Server, holder: &str, fetch: Value) -> Value {
 }
 
 async fn tell(server: &Server, holder: &str, fetch: Value) -> Value {
+    server.advertise(holder, &["its own"]).await;
+    tell_as_it_is(server, holder, fetch).await
+}
+
+async fn tell_as_it_is(server: &Server, holder: &str, fetch: Value) -> Value {
     let call = json!({"holder": holder, "group": "g", "fetches": [fetch]});
     let (status, reply) = server.post(path::PROGRESS, &call).await;
     assert_eq!(status, 200, "{reply}");
@@ -142,6 +160,90 @@ async fn a_server_that_has_just_begun_learns_from_reports() {
     tell(&server, "10.0.0.1:7787", done).await;
     let next = join(&server, "10.0.0.2:7787", json!({})).await;
     assert_eq!(source(&next), "10.0.0.1:7787", "{next}");
+}
+
+/// Invented nodes get no permit, feed nobody, and are not remembered.
+#[tokio::test]
+async fn who_has_not_announced_itself_has_no_part_in_a_crowd() {
+    let (server, _state) = start().await;
+    tokio::time::sleep(HUSH).await;
+    let invented = |n: u32| format!("10.0.{}.{}:7787", n / 200, n % 200 + 1);
+    for n in 0..400 {
+        let own = invented(n);
+        let turn = join_as_it_is(&server, &own, json!({})).await["swarm"].take();
+        assert_eq!(
+            (&turn["verdict"], &turn["wait_ms"]),
+            (&json!("wait"), &json!(500))
+        );
+        let claims = [
+            json!({"key": "k", "bytes": 1, "permit": true}),
+            json!({"key": "k", "bytes": 9, "end": "complete"}),
+        ];
+        for claim in claims {
+            let told = tell_as_it_is(&server, &own, claim).await;
+            assert_eq!(told, json!({"results": ["noted"]}));
+        }
+    }
+    // After five seconds it is left to itself.
+    let late = join_as_it_is(&server, &invented(1), json!({"waited_ms": 5000})).await;
+    assert_eq!(late["swarm"], Value::Null, "{late}");
+    // The crowd has not heard of them.
+    let first = join(&server, "10.1.0.1:7787", json!({})).await;
+    assert_eq!(first["swarm"]["verdict"], "permit", "{first}");
+    let seen = format!("{}?key=k&group=g", path::SWARM);
+    let (_, view) = server.get(&seen).await;
+    let counts = (&view["permitted"], &view["fetching"]);
+    assert_eq!(counts, (&json!(1), &json!(1)), "{view}");
+    // One that has announced itself meanwhile takes part.
+    let next = join(&server, &invented(1), json!({})).await;
+    assert_eq!(next["swarm"]["verdict"], "wait", "{next}");
+    // Who has the key whole is named to one that has not, too.
+    server.advertise("10.1.0.9:7787", &["k"]).await;
+    let served = join_as_it_is(&server, &invented(2), json!({})).await;
+    assert_eq!(served["peers"][0]["addr"], "10.1.0.9:7787", "{served}");
+    assert_eq!(served["swarm"], Value::Null, "{served}");
+}
+
+/// One address announces many nodes, each of which takes the permit and does nothing.
+#[tokio::test]
+async fn an_address_whose_nodes_lost_two_permits_gets_no_third() {
+    let (server, _state) = start().await;
+    let honest = "10.9.0.1:7787";
+    // The test calls from one address; the honest node calls from its own.
+    let own = SocketAddr::from(([127, 0, 0, 2], 0));
+    let set = json!({"holder": honest, "keys": ["its own"], "group": "g"});
+    let call = text("POST", path::ADVERTISE, "accept: */*", &set);
+    let reply = exchange_from(own, server.api, &call).await;
+    assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+    tokio::time::sleep(HUSH).await;
+    let mut permitted = Vec::new();
+    let begun = Instant::now();
+    let mut sources: HashMap<u32, (Value, Instant)> = HashMap::new();
+    // Each permit ends after three seconds, and a node gives its source up after two.
+    while begun.elapsed() < Duration::from_secs(9) {
+        for n in 1..=9 {
+            let gave_up = sources
+                .get(&n)
+                .filter(|(_, since)| since.elapsed() > Duration::from_secs(2));
+            let tried = gave_up.map(|(source, _)| json!({"source": source, "fault": "empty"}));
+            let fetch = json!({"tried": tried.as_slice()});
+            let found = join(&server, &format!("10.0.0.{n}:7787"), fetch).await;
+            if found["swarm"]["verdict"] == "permit" && !permitted.contains(&n) {
+                permitted.push(n);
+            }
+            let now = (source(&found).clone(), Instant::now());
+            if tried.is_some() || now.0.is_null() {
+                sources.remove(&n);
+            }
+            if !now.0.is_null() {
+                sources.entry(n).or_insert(now);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(permitted.len(), 2, "{permitted:?}");
+    let turn = join_as_it_is(&server, honest, json!({})).await["swarm"].take();
+    assert_eq!(turn["verdict"], "permit", "{turn}");
 }
 
 #[tokio::test]

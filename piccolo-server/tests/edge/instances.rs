@@ -62,6 +62,21 @@ async fn ready(instance: &Process) {
         instance.admin("/readyz").await.0 == 200
     })
     .await;
+    announce(instance.api).await;
+}
+
+/// All nodes of these tests announce themselves there.
+async fn announce(api: SocketAddr) {
+    let calls = (1..=99).map(async |n| {
+        let node = format!("10.0.0.{n}:7787");
+        let own = json!({"holder": node, "keys": ["its own"], "group": "g"});
+        let client = JsonClient::new(Duration::from_secs(2));
+        let url = format!("http://{api}{}", path::ADVERTISE);
+        // Refused where a holder is bound to the caller's address.
+        let reply = client.post(&url, &own, Duration::from_secs(10)).await;
+        reply.expect("a reply")
+    });
+    futures_util::future::join_all(calls).await;
 }
 
 /// Waits until an instance counts `count` instances.
@@ -374,6 +389,9 @@ async fn a_wrong_clock_does_not_matter() {
     let two = Server::start_at(&flags, Clock::manual(now + Duration::from_hours(240))).await;
     // Two looks, and what an instance that begins waits for.
     tokio::time::sleep(Duration::from_secs(2) + HUSH).await;
+    for api in [one.api, two.api] {
+        announce(api).await;
+    }
     let keys = keys();
     for turn in join(one.api, "10.0.0.1:7787", &keys).await {
         assert_eq!(turn["verdict"], "permit", "{turn}");
@@ -411,7 +429,7 @@ async fn an_instance_without_an_address_decides_by_itself() {
 }
 
 /// A call with a header more.
-fn text(method: &str, path: &str, header: &str, body: &Value) -> String {
+pub(crate) fn text(method: &str, path: &str, header: &str, body: &Value) -> String {
     let body = body.to_string();
     format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n\
@@ -458,6 +476,9 @@ async fn who_passes_a_call_on_may_speak_for_its_node() {
     let call = |path: &str, body: &Value| text("POST", path, "accept: */*", body);
     let keys = keys();
     let own = SocketAddr::from(([127, 0, 0, 2], 0));
+    let set = json!({"holder": node, "keys": ["its own"], "group": "g"});
+    let reply = exchange_from(own, pair.one.api, &call(path::ADVERTISE, &set)).await;
+    assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
     let reply = exchange_from(own, pair.one.api, &call(path::FIND, &find(node, &keys))).await;
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     assert_eq!(
@@ -478,7 +499,7 @@ async fn who_passes_a_call_on_may_speak_for_its_node() {
     assert_eq!(passed_on(&pair.one, "ok").await, 1);
 }
 
-async fn exchange_from(own: SocketAddr, api: SocketAddr, text: &str) -> String {
+pub(crate) async fn exchange_from(own: SocketAddr, api: SocketAddr, text: &str) -> String {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind(own).expect("an address");
     let mut stream = socket.connect(api).await.expect("a connection");

@@ -16,6 +16,7 @@ pub(crate) struct Ask {
     pub(crate) tried: Vec<(Node, Fault)>,
     pub(crate) want: usize,
     pub(crate) waited: Ms,
+    pub(crate) stalled: bool,
     pub(crate) rank: Option<Rank>,
 }
 
@@ -66,6 +67,7 @@ impl Herd {
             self[id].tainted = false;
         }
         self.begins_anew(id, is_whole, context);
+        self[id].stalled |= ask.stalled;
         self.wants_again(id);
         self.ask(id, ask, context)
     }

@@ -70,7 +70,8 @@ impl Herd {
         }
         let member = &self[head];
         // One that waits asks again and again, and not for ever.
-        let is_patient = now.saturating_sub(member.heard) < ms(rules.lease)
+        let is_patient = !member.is_stuck()
+            && now.saturating_sub(member.heard) < ms(rules.lease)
             && now.saturating_sub(member.since) < ms(rules.lease + rules.stall);
         self.awaits_first_byte(head) || member.state == State::Waiting && is_patient
     }

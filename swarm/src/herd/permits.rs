@@ -117,7 +117,7 @@ impl Herd {
     }
 
     /// Ends the leases of silent and of stalled nodes.
-    pub(super) fn expire(&mut self, now: Ms, rules: &Rules) {
+    pub(crate) fn expire(&mut self, now: Ms, rules: &Rules) {
         let (lease_time, stall) = (ms(rules.lease), ms(rules.stall));
         while let Some(lease) = self.leases.iter().find(|lease| {
             let patience = if lease.begun { stall } else { lease_time };

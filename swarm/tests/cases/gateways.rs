@@ -29,6 +29,7 @@ fn is_slow(bed: &mut Bed, node: u32) {
         tried: &[],
         sources: 1,
         waited_ms: 0,
+        stalled: false,
         rank: None,
     };
     let answer = bed.swarm.slow(bed.now, KEY, &join);

@@ -61,6 +61,7 @@ impl Bed {
             tried,
             sources: 8,
             waited_ms: 0,
+            stalled: false,
             rank,
         };
         self.swarm.join(self.now, KEY, &join)
@@ -337,6 +338,7 @@ fn a_permit_is_kept_while_the_registry_sends_its_holder_another_key() {
         tried: &[],
         sources: 1,
         waited_ms: 0,
+        stalled: false,
         rank: None,
     };
     let answer = bed.swarm.join(bed.now, other, &join);
@@ -436,6 +438,7 @@ fn a_slow_node_becomes_a_leaf_and_its_child_is_given_its_source() {
         tried: &[],
         sources: 1,
         waited_ms: 0,
+        stalled: false,
         rank: None,
     };
     let answer = bed.swarm.slow(bed.now, KEY, &join).expect("it is known");
@@ -467,6 +470,7 @@ fn a_slow_gateway_hands_its_sources_to_the_next() {
         tried: &[],
         sources: 2,
         waited_ms: 0,
+        stalled: false,
         rank: None,
     };
     bed.swarm.slow(bed.now, KEY, &join);
@@ -615,6 +619,7 @@ fn a_rack_of_hundreds_has_one_gateway_and_short_chains() {
                 tried: &[],
                 sources: 1,
                 waited_ms: 0,
+                stalled: false,
                 rank: None,
             };
             let answer = bed.swarm.join(bed.now, KEY, &join);

@@ -140,6 +140,7 @@ impl Ranked {
             tried: &tried,
             sources: self.stripes,
             waited_ms: u32::try_from(request.waited.as_millis()).unwrap_or(u32::MAX),
+            stalled: false,
             rank: self.ranks[request.layer * self.nodes + request.node],
         };
         act(self.tracker(request.node), key(request.layer), &join)
