@@ -38,6 +38,12 @@ pub enum DatabaseError {
     /// No file is named.
     #[error("sqlite: needs a file")]
     NoFile,
+    /// Where the password ends is not certain, so nothing of the URL may be shown.
+    #[error(
+        "the database's URL has an @ behind the host, or a password with a /, ? or # in it: write these as \
+         %40, %2F, %3F and %23"
+    )]
+    Ambiguous,
     /// A URL that is none, or has options that are not known.
     #[error("the database's URL is not understood: {0}")]
     Url(sqlx::Error),
@@ -153,6 +159,9 @@ impl FromStr for Address {
             .iter()
             .find_map(|scheme| url.strip_prefix(scheme));
         if let Some(rest) = rest {
+            if is_ambiguous(rest) {
+                return Err(DatabaseError::Ambiguous);
+            }
             let options: MySqlConnectOptions = format!("mysql://{rest}")
                 .parse()
                 .map_err(DatabaseError::Url)?;
@@ -168,6 +177,13 @@ impl FromStr for Address {
         }
         Ok(Self::Sqlite(file.into()))
     }
+}
+
+/// Whether some of a password could be taken for what comes behind the host: a URL's host ends at the first
+/// of these characters, and the `@` behind a password is only looked for before.
+fn is_ambiguous(url: &str) -> bool {
+    let (_, behind) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
+    behind.contains('@')
 }
 
 impl Address {

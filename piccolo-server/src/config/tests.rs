@@ -81,6 +81,18 @@ fn passwords_are_not_shown() {
     assert_eq!(format!("{:?}", databases[0].address), "mysql://db:3307/p");
 }
 
+/// Escaped, each of them is a part of it.
+#[test]
+fn a_password_may_have_any_characters() {
+    let url = "mysql://u:%2Fse%3F%23%40@db/p";
+    let databases = serve(&["--database", url]).data.databases();
+    assert_eq!(format!("{:?}", databases[0].address), "mysql://db:3306/p");
+    for url in ["mysql://u:/se@db/p", "mysql://u@db/p@q", "mysql://db/p?x=@"] {
+        let error = Cli::try_parse_from(["piccolo-server", "--database", url]).expect_err(url);
+        assert!(error.to_string().contains("%2F"), "{error}");
+    }
+}
+
 #[test]
 fn an_error_shows_no_password() {
     for flag in ["--database", "--replica"] {
@@ -94,11 +106,19 @@ fn an_error_shows_no_password() {
             "mariadb:u:secret@db/p",
             "mysql://u:secret@db",
             "secret",
+            // The host would end at the first of these, and what follows be the database's name.
+            "mysql://u:/secret@db/p",
+            "mysql://u:1/u:secret@db/p",
+            "mysql://u:se/u:secret@db/p",
+            "mysql://u:?u:secret@db/p",
+            "mysql://u:#u:secret@db/p",
+            "mysql://u:a@/u:secret@db/p",
+            "mysql:///u:secret@db/p",
         ] {
             let error = Cli::try_parse_from(["piccolo-server", flag, url]).expect_err(url);
             let error = error.to_string();
             assert!(
-                !error.contains("u:secret") && error.contains(flag),
+                !error.contains("u:secret") && !error.contains("/secret") && error.contains(flag),
                 "{error}"
             );
         }
