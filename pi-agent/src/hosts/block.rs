@@ -107,18 +107,31 @@ pub fn add(text: &str, mirror: &Mirror, created: Option<Before>) -> Result<Added
     Ok(Added::Text(added))
 }
 
-/// The text of a file without the agent's block.
+/// The text of a file without the agent's block; without each of them, where somebody has copied it.
 ///
 /// # Errors
-/// When only one end of the block is there.
+/// When only one end of a block is there. What is left has none: it would be taken for an end of the block
+/// that comes next.
 pub fn remove(text: &str) -> Result<Removed, BlockError> {
+    let mut removed = Removed {
+        text: text.to_owned(),
+        before: None,
+    };
+    while let Some(less) = remove_one(&removed.text)? {
+        removed = Removed {
+            before: removed.before.or(less.before),
+            ..less
+        };
+    }
+    Ok(removed)
+}
+
+/// Without the first block; `None` where there is none.
+fn remove_one(text: &str) -> Result<Option<Removed>, BlockError> {
     let Some((start, first)) = line_with(text, BEGIN, 0) else {
         return match line_with(text, END, 0) {
             Some(_) => Err(BlockError::Torn(BEGIN)),
-            None => Ok(Removed {
-                text: text.to_owned(),
-                before: None,
-            }),
+            None => Ok(None),
         };
     };
     let Some((last, line)) = line_with(text, END, start) else {
@@ -130,10 +143,10 @@ pub fn remove(text: &str) -> Result<Removed, BlockError> {
         head = head.strip_suffix('\n').unwrap_or(head);
     }
     let tail = text.get(last + line.len()..).unwrap_or_default();
-    Ok(Removed {
+    Ok(Some(Removed {
         text: format!("{head}{tail}"),
         before: Some(before),
-    })
+    }))
 }
 
 impl Removed {
@@ -180,10 +193,11 @@ fn insert(text: &str, mirror: &Mirror, before: Before) -> String {
     let at = first_table(text).unwrap_or(text.len());
     let (head, tail) = text.split_at(at);
     let joined = !head.is_empty() && !head.ends_with('\n');
-    let before = if joined {
-        Before::FileWithoutLineEnd
-    } else {
-        before
+    let before = match before {
+        _ if joined => Before::FileWithoutLineEnd,
+        // A block that was renewed stands elsewhere now, behind a line end that is not its own.
+        Before::FileWithoutLineEnd => Before::File,
+        other => other,
     };
     let line_end = if joined { "\n" } else { "" };
     let url = toml_edit::Value::from(mirror.url.as_str()).to_string();

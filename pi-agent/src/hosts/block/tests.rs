@@ -93,6 +93,36 @@ fn what_the_operator_adds_later_stays() {
     assert_eq!(remove(&text).unwrap().text, "[host.\"https://later\"]\n");
 }
 
+/// Somebody has copied the block, or a part of it.
+#[test]
+fn a_second_block_goes_too_and_a_torn_one_is_left_alone() {
+    let block = added("");
+    let text = format!("{block}# ours\n{block}[host.\"https://a\"]\n");
+    let own = "# ours\n[host.\"https://a\"]\n";
+    assert_eq!(remove(&text).unwrap().text, own);
+    let with = added(&text);
+    assert_eq!(with.matches("# BEGIN pi-agent").count(), 1, "{with}");
+    assert_eq!(remove(&with).unwrap().text, own);
+    for torn in ["# BEGIN pi-agent", "# END pi-agent"] {
+        let text = format!("{block}{torn}\n[host.\"https://a\"]\n");
+        assert!(matches!(remove(&text), Err(BlockError::Torn(_))), "{torn}");
+        let added = add(&text, &mirror(), None);
+        assert!(matches!(added, Err(BlockError::Torn(_))), "{torn}");
+    }
+}
+
+/// What stood before the block when it came has changed meanwhile.
+#[test]
+fn a_line_end_that_is_not_the_blocks_stays() {
+    let once = added("server = \"https://r\"");
+    assert!(once.contains("(and the line end before it)"), "{once}");
+    let (head, block) = once.split_once('\n').unwrap();
+    let text = format!("{head}\n\n{block}[host.\"https://a\"]\n");
+    let own = remove(&text).unwrap().text;
+    assert_eq!(own, "server = \"https://r\"\n[host.\"https://a\"]\n");
+    assert_eq!(remove(&added(&text)).unwrap().text, own);
+}
+
 #[test]
 fn leaves_alone_what_it_does_not_understand() {
     let error = |text: &str| add(text, &mirror(), None).unwrap_err();
