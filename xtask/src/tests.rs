@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use testbed::{Galera, Product, Release};
 
 use crate::dist::Arch;
+use crate::fuzz;
 use crate::image;
 use crate::setup::{self, BUILD, DEMO, DEPLOY, GALERA, NEXTEST, TESTS};
 use crate::shell::{self, say};
@@ -32,6 +33,9 @@ pub(crate) fn run(filter: &[String], mysql: Option<&Path>) -> Result<()> {
         "--workspace",
         "--no-run",
     ])?)?;
+    if filter.is_empty() {
+        fuzz::run_briefly()?;
+    }
     if runs_images(filter)? {
         image::run_quick(&Arch::ALL, "localhost")?;
     }
