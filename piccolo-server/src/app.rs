@@ -37,6 +37,7 @@ use crate::{
     instances,
     mates::RackLists,
     nodes::Caps,
+    patience::Patience,
     store::Writer,
     tags::Tags,
     topology_file::{self, Current},
@@ -183,7 +184,7 @@ fn common(settings: &Serve, host: &Host) -> Common {
         clock: host.clock.clone(),
         readiness: host.readiness.clone(),
         writer: Writer(host.instance),
-        node_timeout: settings.node_timeout,
+        patience: Patience::new(settings.node_timeout, settings.go_node_timeout),
         flush: Duration::from_secs(1),
         bounds: Bounds {
             queue: 8192,

@@ -184,6 +184,16 @@ pub struct Serve {
         value_parser = duration::parse
     )]
     pub node_timeout: Duration,
+    /// The same for the node of a Go agent, which gives a keepalive only every ten minutes; what is less than
+    /// `--node-timeout` counts as that.
+    #[arg(
+        long,
+        env = "PICCOLO_GO_NODE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "31m",
+        value_parser = duration::parse
+    )]
+    pub go_node_timeout: Duration,
     /// Which holders are taken.
     #[command(flatten)]
     pub holders: Holders,

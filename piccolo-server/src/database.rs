@@ -18,6 +18,7 @@ use crate::{
     holders::{HolderCache, KeyQuery, Lookup},
     nodes::{Admission, Caps, Nodes},
     packed::Packed,
+    patience::Patience,
     spaces::{ByFamily, Spaces},
     store::{Change, ChangeOutcome, NodeKey, Store, StoreError, Writer},
     writer::{self, Bounds, ChangeError, Changes},
@@ -45,7 +46,7 @@ pub(crate) struct Common {
     pub(crate) clock: Clock,
     pub(crate) readiness: Readiness,
     pub(crate) writer: Writer,
-    pub(crate) node_timeout: Duration,
+    pub(crate) patience: Patience,
     pub(crate) flush: Duration,
     pub(crate) bounds: Bounds,
     pub(crate) caps: Caps,
@@ -64,7 +65,7 @@ pub(crate) struct Known {
 impl Known {
     /// Reads it.
     pub(crate) async fn read(store: Arc<dyn Store>, common: &Common) -> Result<Self, StoreError> {
-        let nodes = Arc::new(Nodes::new(common.node_timeout, common.caps));
+        let nodes = Arc::new(Nodes::new(common.patience, common.caps));
         let spaces = Arc::new(Spaces::default());
         spaces.add(store.spaces().await?);
         nodes.merge(&store.nodes().await?, common.clock.now_ms());
@@ -111,7 +112,7 @@ impl Database {
             nodes: Arc::clone(&nodes),
             clock: common.clock.clone(),
             writer: common.writer,
-            timeout: common.node_timeout,
+            patience: common.patience,
         };
         scope.service("evictor", evictor::run(evictor, scope.clone()));
         let flusher = Flusher {
@@ -123,7 +124,7 @@ impl Database {
             spaces: Arc::clone(&spaces),
             clock: common.clock.clone(),
             writer: common.writer,
-            timeout: common.node_timeout,
+            patience: common.patience,
             every: common.flush,
             clocks: Spell::new("no instance writes times of the future any more"),
         };

@@ -1,26 +1,22 @@
 //! Evicts the holdings of nodes that have been silent for long, and groups that have had no node for as
 //! long.
 //!
-//! One instance at a time does it, under a lease in the database. It waits for a full timeout after
-//! its own start, and after the process was suspended or its clock was set, because keepalives could not
-//! arrive before.
+//! One instance at a time does it, under a lease in the database. It waits for a full timeout, of nodes of
+//! either kind, after its own start, and after the process was suspended or its clock was set, because
+//! keepalives could not arrive before.
 //! It also waits after a database outage: other instances may have keepalives that they have yet to
 //! write.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use daemon::{
-    clock::{Clock, as_ms},
-    metric::Metric,
-    scope::Scope,
-    telemetry,
-};
+use daemon::{clock::Clock, metric::Metric, scope::Scope, telemetry};
 use metrics::counter;
 use tracing::{debug, info};
 
 use crate::{
     lease::Lease,
     nodes::Nodes,
+    patience::{Patience, Since},
     store::{Evicted, SpaceId, Store, StoreError, Writer},
 };
 
@@ -49,7 +45,7 @@ pub(crate) const METRICS: &[Metric] = &[
 ];
 
 /// Number of timeouts after which a silent node is removed. Until then it can return with its old set.
-const TIMEOUTS: i64 = 3;
+const REMOVED: i64 = 2;
 
 /// Rounds between two looks at the groups.
 const SWEEP_EVERY: u32 = 4;
@@ -74,13 +70,13 @@ pub(crate) struct Evictor {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
-    pub(crate) timeout: Duration,
+    pub(crate) patience: Patience,
 }
 
 /// Evicts until the scope drains.
 pub(crate) async fn run(evictor: Evictor, scope: Scope) {
-    let every = (evictor.timeout / 8).clamp(Duration::from_millis(100), Duration::from_secs(10));
-    let timeout = as_ms(evictor.timeout);
+    let timeout = evictor.patience.own();
+    let every = Duration::from_millis((timeout / 8).clamp(100, 10_000).unsigned_abs());
     let lease = Lease {
         store: Arc::clone(&evictor.store),
         clock: evictor.clock.clone(),
@@ -115,10 +111,13 @@ pub(crate) async fn run(evictor: Evictor, scope: Scope) {
             }
             continue;
         }
-        let before = now.saturating_sub(timeout.saturating_mul(TIMEOUTS));
+        let mut before = evictor.patience.over(now, REMOVED);
+        if now < not_before.saturating_add(evictor.patience.more()) {
+            before.go = i64::MIN;
+        }
         let done = async {
             let evicted = evictor.round(before, &lease, &scope).await?;
-            evictor.sweep(&mut empty, before, &lease).await?;
+            evictor.sweep(&mut empty, before.own, &lease).await?;
             Ok::<_, StoreError>(evicted)
         };
         match done.await {
@@ -179,7 +178,7 @@ impl Evictor {
 
     async fn round(
         &self,
-        before: i64,
+        before: Since,
         lease: &Lease,
         scope: &Scope,
     ) -> Result<Evicted, StoreError> {

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use daemon::{
-    clock::{Clock, as_ms},
+    clock::Clock,
     metric::{Label, Metric},
     readiness::Readiness,
     spell::Spell,
@@ -19,11 +19,13 @@ use tracing::{info, warn};
 use crate::{
     holders::{CacheSize, HolderCache},
     nodes::{Census, Nodes},
+    patience::Patience,
     spaces::Spaces,
     store::{Connections, NodeRow, Stamp, Store, StoreError, Writer},
 };
 
 const NODES: &str = "piccolo_server_nodes";
+const GO_NODES: &str = "piccolo_server_go_nodes";
 const KEYS: &str = "piccolo_server_keys";
 const CONNECTIONS: &str = "piccolo_server_database_connections";
 const CACHED: &str = "piccolo_server_find_cache_keys";
@@ -43,11 +45,16 @@ pub(crate) const METRICS: &[Metric] = &[
             DATABASE,
             (
                 "state",
-                "`up`, `silent` (for longer than `--node-timeout`), `left` (said that it goes), \
-                 `broken` (several peers said so)",
+                "`up`, `silent` (for longer than `--node-timeout`, or `--go-node-timeout`), `left` (said that it goes), \
+                 `broken` (peers said so)",
             ),
         ],
         "Nodes that are known; only those that are `up` are handed out.",
+    ),
+    Metric::gauge(
+        GO_NODES,
+        &[DATABASE],
+        "Nodes that are up and number nothing that they announce, as Go agents: `--go-node-timeout` is theirs.",
     ),
     Metric::gauge(
         KEYS,
@@ -86,9 +93,9 @@ const LAZINESS: i64 = 16;
 /// that is alive writes sooner, with each keepalive of any node.
 const WAIT: i64 = 2;
 
-/// Timeouts of silence after which a node is forgotten: before its group may be taken away, so that a
+/// Timeouts after which a silent node is forgotten: before its group may be taken away, so that a
 /// group with nodes in memory is there.
-const FORGOTTEN: i64 = 4;
+const FORGOTTEN: i64 = 3;
 
 #[derive(Debug)]
 pub(crate) struct Flusher {
@@ -101,7 +108,7 @@ pub(crate) struct Flusher {
     pub(crate) spaces: Arc<Spaces>,
     pub(crate) clock: Clock,
     pub(crate) writer: Writer,
-    pub(crate) timeout: Duration,
+    pub(crate) patience: Patience,
     pub(crate) every: Duration,
     /// The log lines about clocks that differ.
     pub(crate) clocks: Spell,
@@ -171,7 +178,7 @@ pub(crate) async fn run(flusher: Flusher, mut open: mpsc::Receiver<()>) {
         }
         let now = flusher.clock.now_ms();
         forgot = forgot.min(now);
-        if now.saturating_sub(forgot) >= ALL_MS.min(as_ms(flusher.timeout)) {
+        if now.saturating_sub(forgot) >= ALL_MS.min(flusher.patience.own()) {
             forgot = now;
             flusher.forget(now);
         }
@@ -191,7 +198,7 @@ impl Flusher {
         } else {
             self.read(read, now).await?
         };
-        let timeout = as_ms(self.timeout);
+        let timeout = self.patience.own();
         let wait = timeout / WAIT;
         if self.nodes.settle(now) && now.saturating_sub(read.ahead.grew) >= wait {
             self.rewind(now, read.ahead.grew).await?;
@@ -282,9 +289,7 @@ impl Flusher {
 
     /// Also runs while the database is away, when nodes are still added.
     fn forget(&self, now: i64) {
-        let timeout = as_ms(self.timeout);
-        let before = now.saturating_sub(timeout.saturating_mul(FORGOTTEN));
-        self.nodes.forget(before);
+        self.nodes.forget(self.patience.over(now, FORGOTTEN));
     }
 
     fn count(&self, is_up: bool) {
@@ -294,6 +299,7 @@ impl Flusher {
             silent,
             left,
             broken,
+            go,
             keys,
         } = self.nodes.census(self.clock.now_ms());
         for (state, nodes) in [
@@ -304,6 +310,7 @@ impl Flusher {
         ] {
             gauge!(NODES, "database" => database(), "state" => state).set(float(nodes));
         }
+        gauge!(GO_NODES, "database" => database()).set(float(go));
         let Connections { open, idle } = self.store.connections();
         let used = open.saturating_sub(idle);
         for (state, connections) in [("idle", idle), ("used", used)] {

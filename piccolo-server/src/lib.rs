@@ -23,6 +23,7 @@ mod lease;
 mod mates;
 mod nodes;
 mod packed;
+mod patience;
 mod quick_hash;
 mod reports;
 mod spaces;

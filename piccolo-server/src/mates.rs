@@ -64,7 +64,7 @@ impl RackLists {
 fn look(nodes: &Nodes, space: SpaceId, now: i64, topology: &Topology) -> Made {
     let mut living: Vec<Holder> = nodes
         .view(now)
-        .living_in(space)
+        .coordinators_in(space)
         .filter_map(|packed| packed.holder())
         .collect();
     living.sort_unstable();

@@ -14,10 +14,9 @@ use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
-    time::Duration,
 };
 
-use daemon::{clock::as_ms, metric::Metric};
+use daemon::metric::Metric;
 use metrics::counter;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
@@ -27,7 +26,7 @@ pub(crate) use self::{
     sources::{Admission, CapError, Caps, Plan},
 };
 use self::{
-    accusers::{Accusers, OutCount},
+    accusers::{Accusers, ENOUGH, OutCount},
     handed::HandedTo,
     node::Present,
     sources::Sources,
@@ -35,6 +34,7 @@ use self::{
 use crate::{
     key_hash::Fingerprint,
     packed::Packed,
+    patience::{Agent, Patience, Since},
     quick_hash::QuickHash,
     store::{NodeKey, NodeRow, NodeState, Seen, SpaceId, Version},
 };
@@ -47,7 +47,7 @@ pub(crate) const METRICS: &[Metric] = &[
     Metric::counter(
         TAKEN_OUT,
         &[],
-        "Nodes that were taken out because several peers reported them.",
+        "Nodes that were taken out because peers reported them.",
     ),
     Metric::counter(
         ACCUSATIONS,
@@ -69,7 +69,7 @@ pub(crate) struct Nodes {
     handed: HandedTo,
     sources: Arc<Sources>,
     caps: Caps,
-    timeout: i64,
+    patience: Patience,
 }
 
 /// The result of a stored change of a node's set.
@@ -83,6 +83,7 @@ pub(crate) struct Stored {
     pub(crate) written: Option<i64>,
     pub(crate) state: NodeState,
     pub(crate) version: Option<Version>,
+    pub(crate) agent: Agent,
     /// What it had in the database, and has now.
     pub(crate) before: Fingerprint,
     pub(crate) held: Fingerprint,
@@ -104,6 +105,8 @@ pub(crate) struct Census {
     pub(crate) silent: u64,
     pub(crate) left: u64,
     pub(crate) broken: u64,
+    /// Of those that are up, those of Go agents.
+    pub(crate) go: u64,
     pub(crate) keys: u64,
 }
 
@@ -120,19 +123,19 @@ struct NodeTable {
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     table: RwLockReadGuard<'a, NodeTable>,
-    alive_since: i64,
+    alive_since: Since,
 }
 
 impl Nodes {
-    /// A node that was silent for `timeout` is dead.
-    pub(crate) fn new(timeout: Duration, caps: Caps) -> Self {
+    /// A node that was silent for longer than `patience` has is dead.
+    pub(crate) fn new(patience: Patience, caps: Caps) -> Self {
         Self {
             table: RwLock::default(),
             accusers: Mutex::default(),
             handed: HandedTo::new(),
             sources: Arc::default(),
             caps,
-            timeout: as_ms(timeout),
+            patience,
         }
     }
 
@@ -145,14 +148,14 @@ impl Nodes {
     }
 
     /// Nodes last heard of before the returned time are dead at `now`.
-    pub(crate) fn alive_since(&self, now: i64) -> i64 {
-        now.saturating_sub(self.timeout)
+    pub(crate) fn alive_since(&self, now: i64) -> Since {
+        self.patience.over(now, 0)
     }
 
     /// The latest time that a right clock may say at `now`: those of instances may differ by as much as a
     /// node may be silent.
     pub(crate) fn latest(&self, now: i64) -> i64 {
-        now.saturating_add(self.timeout)
+        now.saturating_add(self.patience.own())
     }
 
     fn present(&self, now: i64) -> Present {
@@ -257,7 +260,8 @@ impl Nodes {
     }
 
     /// Peer `by`, which called from `source`, could not get from `node` what it should have. Several
-    /// different ones in a short time take it out until its next keepalive.
+    /// different ones in a short time take it out until its next keepalive; one does where the node was
+    /// silent for longer than one of our agents may be.
     ///
     /// All nodes that call from one address are one peer, unless the accused does too: then it is an
     /// address translation that they have in common.
@@ -283,10 +287,16 @@ impl Nodes {
         if !self.handed.is_blind(now) && !self.handed.has(peer, node, now) {
             return Accusation::NotHanded;
         }
+        // It is alive only by the patience that there is with Go agents.
+        let enough = if accused.heard() < view.alive_since.own {
+            1
+        } else {
+            ENOUGH
+        };
         let is_shared = accused.source() == Some(source);
         let who = if is_shared { peer } else { source };
         let mut accusers = self.accusers.lock();
-        if !accusers.add(node, who, now, accused.heard()) {
+        if !accusers.add(node, who, (now, accused.heard()), enough) {
             return Accusation::Counted;
         }
         if !accusers.may_take_out(node.space, now, || view.out_of(node.space)) {
@@ -358,11 +368,11 @@ impl Nodes {
 
     /// Forgets nodes of which nothing was heard since `before`; the database is asked again should
     /// they come back.
-    pub(crate) fn forget(&self, before: i64) {
+    pub(crate) fn forget(&self, before: Since) {
         let mut table = self.table.write();
         let mut gone = Vec::new();
         table.slots.retain(|key, node| {
-            let stays = node.heard() >= before;
+            let stays = node.is_heard(before);
             if !stays {
                 gone.push((key.space, node.source(), node.held()));
             }
@@ -382,16 +392,14 @@ impl Nodes {
                 self.sources.remove(source, space, held);
             }
         }
-        self.sources.forget(before);
+        self.sources.forget(before.own);
     }
 
     /// Whether the node has sent a call since then.
-    pub(crate) fn is_fresh(&self, key: NodeKey, since: i64) -> bool {
+    pub(crate) fn is_fresh(&self, key: NodeKey, since: Since) -> bool {
         let table = self.table.read();
-        table
-            .slots
-            .get(&key)
-            .is_some_and(|node| node.heard() >= since)
+        let node = table.slots.get(&key);
+        node.is_some_and(|node| node.is_heard(since))
     }
 
     /// Counts the nodes as they are at `now`.
@@ -404,6 +412,7 @@ impl Nodes {
         )]
         for node in view.table.slots.values() {
             census.keys += u64::from(node.held());
+            census.go += u64::from(node.is_alive(view.alive_since) && node.agent() == Agent::Go);
             *match node.state() {
                 NodeState::Left => &mut census.left,
                 NodeState::Broken => &mut census.broken,
@@ -463,26 +472,27 @@ impl View<'_> {
         for (_, node) in of_space {
             if node.is_alive(self.alive_since) {
                 count.alive += 1;
-            } else if node.state() == NodeState::Broken && node.heard() >= self.alive_since {
+            } else if node.state() == NodeState::Broken && node.is_heard(self.alive_since) {
                 count.out += 1;
             }
         }
         count
     }
 
-    /// Those of one space, in no order.
-    pub(crate) fn living_in(&self, space: SpaceId) -> impl Iterator<Item = Packed> {
-        let of_space = self.living_keys().filter(move |key| key.space == space);
-        of_space.map(|key| key.holder)
+    /// Those of one space that can coordinate others, in no order: Go agents cannot.
+    pub(crate) fn coordinators_in(&self, space: SpaceId) -> impl Iterator<Item = Packed> {
+        let can =
+            move |(key, node): &(&NodeKey, &Node)| key.space == space && node.agent() == Agent::Own;
+        self.living_nodes().filter(can).map(|(key, _)| key.holder)
     }
 
     /// All nodes that may be handed out, in no order.
     pub(crate) fn living(&self) -> impl Iterator<Item = Packed> {
-        self.living_keys().map(|key| key.holder)
+        self.living_nodes().map(|(key, _)| key.holder)
     }
 
-    fn living_keys(&self) -> impl Iterator<Item = &NodeKey> {
+    fn living_nodes(&self) -> impl Iterator<Item = (&NodeKey, &Node)> {
         let living = |(_, node): &(&NodeKey, &Node)| node.is_alive(self.alive_since);
-        self.table.slots.iter().filter(living).map(|(key, _)| key)
+        self.table.slots.iter().filter(living)
     }
 }

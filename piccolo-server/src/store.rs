@@ -35,6 +35,7 @@ use piccolo_api::Group;
 use crate::{
     key_hash::{Fingerprint, KeyHash},
     packed::{Family, Packed, Stretch},
+    patience::{Agent, Since},
 };
 
 pub(crate) use self::{error::StoreError, mysql::MySql, sql_store::SqlStore, sqlite::Sqlite};
@@ -132,11 +133,11 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn forget_bandwidth(&self, before: i64) -> Reply<'_, ()>;
 
     /// Nodes without a call since `before`, at most `limit`.
-    fn silent(&self, before: i64, limit: u32) -> Reply<'_, Vec<NodeKey>>;
+    fn silent(&self, before: Since, limit: u32) -> Reply<'_, Vec<NodeKey>>;
 
     /// Takes away up to `keys` keys of those of the nodes of which nothing was heard since
     /// `before`, and the nodes that have none left.
-    fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted>;
+    fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: Since, keys: u32) -> Reply<'a, Evicted>;
 
     /// Compares the stored sets of the next nodes after `after`, at most `limit`, with their rows, and
     /// puts rows right that say something else. `stamp` is given to these.
@@ -179,7 +180,8 @@ pub(crate) struct Stamp {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
     pub(crate) stamp: Stamp,
-    /// A node that was last heard of before then is silent, and its rows may soon be taken away.
+    /// A node that was last heard of before then is silent, and its rows may soon be taken away. A Go
+    /// agent's may not yet; its row is only written more often than it has to be.
     pub(crate) alive_since: i64,
     /// The most keys that a node may come to.
     pub(crate) keys_per_node: u32,
@@ -220,6 +222,7 @@ pub(crate) struct NodeRow {
     pub(crate) seen: i64,
     pub(crate) state: NodeState,
     pub(crate) version: Option<Version>,
+    pub(crate) agent: Agent,
     pub(crate) held: Fingerprint,
 }
 
@@ -271,6 +274,7 @@ pub(crate) struct Applied {
     /// to is not.
     pub(crate) written: Option<i64>,
     pub(crate) version: Option<Version>,
+    pub(crate) agent: Agent,
     pub(crate) held: Fingerprint,
     pub(crate) added: Vec<KeyHash>,
     pub(crate) removed: Vec<KeyHash>,

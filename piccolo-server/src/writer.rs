@@ -244,7 +244,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                     at,
                     writer: work.writer,
                 },
-                alive_since: work.nodes.alive_since(at),
+                alive_since: work.nodes.alive_since(at).own,
                 keys_per_node: work.bounds.keys_per_node,
             },
         )
@@ -262,6 +262,7 @@ async fn commit(batch: Vec<Job>, work: &Work) {
                         written: applied.written,
                         state: change.kind.state(),
                         version: applied.version,
+                        agent: applied.agent,
                         before: applied.before(),
                         held: applied.held,
                     };

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use crate::store::{NodeKey, SpaceId};
 
 /// Number of different addresses whose accusations take a node out.
-const ENOUGH: usize = 3;
+pub(super) const ENOUGH: usize = 3;
 /// Accusations older than this do not count, in milliseconds.
 const WINDOW: i64 = 60_000;
 /// Accused nodes that are remembered; beyond, only those that are accused already. Not an LRU cache: an
@@ -57,9 +57,15 @@ impl Accusation {
 }
 
 impl Accusers {
-    /// Notes that the peer at `by` could not fetch from `node`. Returns whether enough different
+    /// Notes that the peer at `by` could not fetch from `node`. Returns whether `enough` different
     /// hosts did since `heard`, the node's last keepalive.
-    pub(super) fn add(&mut self, node: NodeKey, by: IpAddr, now: i64, heard: i64) -> bool {
+    pub(super) fn add(
+        &mut self,
+        node: NodeKey,
+        by: IpAddr,
+        (now, heard): (i64, i64),
+        enough: usize,
+    ) -> bool {
         if self.said.len() >= MAX_ACCUSED {
             self.said
                 .retain(|_, said| said.iter().any(|(_, at)| *at > now - WINDOW));
@@ -70,7 +76,7 @@ impl Accusers {
         let said = self.said.entry(node).or_default();
         said.retain(|(who, at)| *who != by && *at > heard && *at > now - WINDOW);
         said.push((by, now));
-        if said.len() < ENOUGH {
+        if said.len() < enough {
             return false;
         }
         self.said.remove(&node);

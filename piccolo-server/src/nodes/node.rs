@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -11,6 +11,7 @@ use piccolo_api::Load;
 use super::{Stored, handed_out::HandedOut, life::Life, sources::Sources};
 use crate::{
     key_hash::Fingerprint,
+    patience::{Agent, Since},
     store::{NodeKey, NodeRow, NodeState, Seen, SpaceId, Version},
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Node {
     handed_out: HandedOut,
     /// The share of its slots in use, in units of 1/[`FULL`], plus one; 0 if it never reported.
     load: AtomicU32,
+    is_go_agent: AtomicBool,
     rest: Box<Rest>,
 }
 
@@ -57,9 +59,25 @@ pub(super) struct Present {
 const FULL: u16 = u16::MAX;
 
 impl Node {
-    pub(super) fn is_alive(&self, since: i64) -> bool {
-        let life = self.life();
-        life.at() >= since && life.state() == NodeState::Up
+    pub(super) fn is_alive(&self, since: Since) -> bool {
+        self.state() == NodeState::Up && self.is_heard(since)
+    }
+
+    /// Whether it has sent a call since then.
+    pub(super) fn is_heard(&self, since: Since) -> bool {
+        self.heard() >= since.of(self.agent())
+    }
+
+    pub(super) fn agent(&self) -> Agent {
+        if self.is_go_agent.load(Relaxed) {
+            Agent::Go
+        } else {
+            Agent::Own
+        }
+    }
+
+    fn is_of(&self, agent: Agent) {
+        self.is_go_agent.store(agent == Agent::Go, Relaxed);
     }
 
     /// A keepalive: it brings back a node that was reported broken, or had left.
@@ -74,6 +92,7 @@ impl Node {
 
     /// A change was stored. Returns whether it changed the set that was known here.
     pub(super) fn stored(&self, stored: &Stored, present: Present, sources: &Sources) -> bool {
+        self.is_of(stored.agent);
         self.learn(Life::new(stored.at, stored.state), present);
         if let Some(written) = stored.written {
             let written = Life::new(written, stored.state);
@@ -86,6 +105,7 @@ impl Node {
     /// Merges the database's row. Returns whether the row is later than what this instance wrote,
     /// or has another set.
     pub(super) fn merge(&self, row: &NodeRow, present: Present, sources: &Sources) -> bool {
+        self.is_of(row.agent);
         let life = Life::new(row.seen, row.state);
         let before = self.is_written(life, present);
         // A time of the future counts once, not each time that it is read.

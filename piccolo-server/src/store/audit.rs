@@ -98,7 +98,7 @@ async fn mend<E: Engine>(engine: &E, node: NodeKey, stamp: Stamp) -> Result<bool
     if stored == row.held {
         return Ok(false);
     }
-    let sql = "UPDATE node SET held = ?, digest = ?, epoch = NULL, seq = NULL, stamp = ?, writer = ? \
+    let sql = "UPDATE node SET held = ?, digest = ?, seq = NULL, stamp = ?, writer = ? \
         WHERE space = ? AND holder = ?";
     let [space, holder] = node_args(node);
     let args = [

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     key_hash::{Fingerprint, KeyHash},
+    patience::Agent,
     store::{
         Applied, Change, ChangeKind, ChangeOutcome, NodeKey, NodeRow, NodeState, Stamp, StoreError,
         Taken, Version,
@@ -18,6 +19,9 @@ use crate::{
         statement::{Arg, ROWS, Statement, in_space, node_args},
     },
 };
+
+/// The epoch of a set whose version is not known; without a seq it counts as none.
+const UNKNOWN: u64 = 0;
 
 pub(super) async fn write<E: Engine>(
     engine: &E,
@@ -88,6 +92,7 @@ async fn unchanged<E: Engine>(
             matches!((change.version, row.version), (Some(new), Some(old)) if new.is_before(old));
         let mut applied = Applied {
             version: if is_late { row.version } else { change.version },
+            agent: agent(change, Some(row)),
             held: row.held,
             ..Applied::default()
         };
@@ -189,6 +194,7 @@ fn outcome(
     let mut applied = Applied {
         // After an unnumbered change, no numbered one can continue the set.
         version: change.version,
+        agent: agent(change, row),
         held: row.map(|row| row.held).unwrap_or_default(),
         ..Applied::default()
     };
@@ -237,6 +243,18 @@ fn outcome(
     ChangeOutcome::Done(applied)
 }
 
+/// What the node's agent is after a change. A set without a number is a Go agent's. A few keys without one
+/// are as well where the node is new, or where another agent has left; else they need not be the agent's.
+fn agent(change: &Change, row: Option<&NodeRow>) -> Agent {
+    let known = row.filter(|row| row.state != NodeState::Left);
+    match (&change.kind, change.version) {
+        (ChangeKind::Leave | ChangeKind::Return, _) => row.map_or(Agent::Go, |row| row.agent),
+        (ChangeKind::Delta { .. } | ChangeKind::Replace(_), Some(_)) => Agent::Own,
+        (ChangeKind::Delta { .. }, None) => known.map_or(Agent::Go, |row| row.agent),
+        (ChangeKind::Replace(_), None) => Agent::Go,
+    }
+}
+
 /// The keepalive to write with the node's row. A row that did not change is not written: its
 /// keepalive is, with those of other nodes, when it is worth it. But a node that was silent is
 /// written at once, before another instance takes its rows away.
@@ -261,6 +279,7 @@ fn written(change: &Change, row: Option<&NodeRow>, applied: &Applied, taken: Tak
             let same = applied.added.is_empty()
                 && applied.removed.is_empty()
                 && applied.version == row.version
+                && applied.agent == row.agent
                 && row.state == NodeState::Up
                 && (taken.alive_since..=latest).contains(&row.seen);
             (!same).then(|| now.max(since))
@@ -326,6 +345,11 @@ async fn update<E: Engine>(
 
 fn node_row(change: &Change, applied: &Applied, seen: i64, stamp: Stamp) -> [Arg; 10] {
     let [space, holder] = node_args(change.node);
+    let epoch = match (applied.version, applied.agent) {
+        (Some(version), _) => Some(version.epoch),
+        (None, Agent::Own) => Some(UNKNOWN),
+        (None, Agent::Go) => None,
+    };
     [
         space,
         holder,
@@ -333,7 +357,7 @@ fn node_row(change: &Change, applied: &Applied, seen: i64, stamp: Stamp) -> [Arg
         stamp.at.into(),
         stamp.writer.0.into(),
         i64::from(change.kind.state().byte()).into(),
-        applied.version.map(|version| version.epoch).into(),
+        epoch.into(),
         applied.version.map(|version| version.seq).into(),
         i64::from(applied.held.count).into(),
         Arg::Hash(applied.held.sum.to_be_bytes()),

@@ -3,14 +3,22 @@
 use crate::{
     key_hash::{Fingerprint, KeyHash},
     packed::Packed,
+    patience::Agent,
     store::{NodeKey, NodeRow, NodeState, SpaceId, Version, engine::Columns},
 };
 
-/// Columns of [`node`], in its order.
+/// Columns of [`node`], in its order. The version is of no known one if one of its two numbers is missing; a
+/// node that has never had one has no epoch.
 pub(super) const NODE: &str = "space, holder, seen, state, epoch, seq, held, digest";
 
 pub(super) fn node(row: &dyn Columns) -> Result<NodeRow, sqlx::Error> {
-    let version = match (row.maybe_int(4)?, row.maybe_int(5)?) {
+    let (epoch, seq) = (row.maybe_int(4)?, row.maybe_int(5)?);
+    let agent = if epoch.is_some() {
+        Agent::Own
+    } else {
+        Agent::Go
+    };
+    let version = match (epoch, seq) {
         (Some(epoch), Some(seq)) => Some(Version {
             epoch: epoch.cast_unsigned(),
             seq: seq.cast_unsigned(),
@@ -27,6 +35,7 @@ pub(super) fn node(row: &dyn Columns) -> Result<NodeRow, sqlx::Error> {
         seen: row.int(2)?,
         state: NodeState::from_byte(u8::try_from(row.int(3)?).map_err(decode)?),
         version,
+        agent,
         held: Fingerprint {
             count,
             sum: u128::from_be_bytes(sum),

@@ -5,6 +5,7 @@ use piccolo_api::Group;
 use crate::{
     key_hash::KeyHash,
     packed::{Family, Packed, Stretch},
+    patience::Since,
     store::{
         Audited, BandwidthRow, Change, ChangeOutcome, Connections, Evicted, InstanceRow, Nearest,
         NodeKey, NodeRow, Reply, Seen, SpaceId, SpaceRow, Stamp, Store, StoreError, Taken, Writer,
@@ -126,11 +127,11 @@ impl<E: Engine> Store for SqlStore<E> {
         Box::pin(bandwidth::forget(&self.engine, before))
     }
 
-    fn silent(&self, before: i64, limit: u32) -> Reply<'_, Vec<NodeKey>> {
+    fn silent(&self, before: Since, limit: u32) -> Reply<'_, Vec<NodeKey>> {
         Box::pin(evict::silent(&self.engine, before, limit))
     }
 
-    fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: i64, keys: u32) -> Reply<'a, Evicted> {
+    fn evict<'a>(&'a self, nodes: &'a [NodeKey], before: Since, keys: u32) -> Reply<'a, Evicted> {
         Box::pin(evict::evict(&self.engine, nodes, before, keys))
     }
 

@@ -145,6 +145,7 @@ async fn ask_everything(store: &SqlStore<Recorder>) {
         begin: holder,
         last: other,
     };
+    let before = Since { own: 9, go: 5 };
     // What fails for want of rows was sent all the same.
     let _ = store.check_schema().await;
     ask_of_spaces(store).await;
@@ -152,7 +153,7 @@ async fn ask_everything(store: &SqlStore<Recorder>) {
     let _ = store.nodes().await;
     let _ = store.nodes_of_others(1, Writer(1)).await;
     let _ = store.node(node).await;
-    let _ = store.silent(9, 9).await;
+    let _ = store.silent(before, 9).await;
     let _ = store.bandwidth_of_others(Writer(1)).await;
     let _ = store.forget_bandwidth(1).await;
     let _ = store.lease("l", 1, stamp).await;
@@ -164,7 +165,7 @@ async fn ask_everything(store: &SqlStore<Recorder>) {
         let _ = store.within(space, key(1), &[stretch], limit).await;
     }
     for keys in [1, 9] {
-        let _ = store.evict(&[node], 9, keys).await;
+        let _ = store.evict(&[node], before, keys).await;
     }
     for after in [None, Some(node)] {
         let _ = store.audit(after, 9, stamp).await;

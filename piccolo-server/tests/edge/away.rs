@@ -81,7 +81,9 @@ async fn finds_go_on_from_memory_and_writes_are_refused(engine: Engine) {
 async fn an_outage_removes_no_node_that_lives(engine: Engine) {
     const HOSTS: usize = 20;
     let (mut database, url) = engine.server();
-    let flags = ["--database", url.as_str(), "--node-timeout", "1s"];
+    let timeouts = ["--node-timeout", "1s", "--go-node-timeout", "1s"];
+    let flags = ["--database", url.as_str()];
+    let flags: Vec<_> = flags.into_iter().chain(timeouts).collect();
     // The first one has the lease, and hears of no node.
     let first = Process::start(&flags);
     eventually("it is ready", async || {

@@ -95,7 +95,14 @@ async fn only_an_advertisement_makes_a_node_or_a_group(engine: Engine) {
 }
 
 async fn an_address_has_so_many_nodes_and_others_have_theirs(engine: Engine) {
-    let flags = ["--nodes-per-address", "100", "--node-timeout", "10s"];
+    let flags = [
+        "--nodes-per-address",
+        "100",
+        "--node-timeout",
+        "10s",
+        "--go-node-timeout",
+        "10s",
+    ];
     let (server, database) = start(engine, &flags).await;
     let invented: Vec<_> = (0..400)
         .map(|n| format!("10.9.{}.{}:1", n / 200, n % 200))
@@ -236,6 +243,8 @@ async fn a_group_without_nodes_goes_and_comes_back(engine: Engine) {
         &url,
         "--node-timeout",
         "1s",
+        "--go-node-timeout",
+        "1s",
         "--groups-per-address",
         "2",
     ];
@@ -281,7 +290,8 @@ async fn a_group_without_nodes_goes_and_comes_back(engine: Engine) {
 }
 
 async fn the_number_of_a_group_that_is_gone_is_given_again(engine: Engine) {
-    let (server, database) = start(engine, &["--node-timeout", "1s"]).await;
+    let (server, database) =
+        start(engine, &["--node-timeout", "1s", "--go-node-timeout", "1s"]).await;
     assert_eq!(
         advertise("127.0.0.66", server.api, HOLDER, "a").await.0,
         201

@@ -286,7 +286,7 @@ async fn a_node_is_told_who_is_in_its_rack() {
         "[fd00::1]:7787",
     ];
     for holder in holders {
-        server.advertise(holder, &["k"]).await;
+        server.announce(holder, &["k"]).await;
     }
     let other = json!({"holder": "10.0.0.9:7787", "keys": ["k"], "group": "other"});
     assert_eq!(server.post(path::ADVERTISE, &other).await.0, 201);
@@ -308,15 +308,15 @@ async fn a_node_is_told_who_is_in_its_rack() {
     assert_eq!(alive(Some(version)).await, Value::Null);
     assert_eq!(alive(None).await, Value::Null);
     // A new node is heard of when the lists are made anew.
-    server.advertise("10.0.0.3:7787", &["k"]).await;
+    server.announce("10.0.0.3:7787", &["k"]).await;
     server.clock.advance(Duration::from_secs(31));
     let mates = alive(Some(version)).await;
     let all = ["10.0.0.1:7787", "10.0.0.2:7787", "10.0.0.3:7787"];
     assert_eq!(mates["holders"], json!(all), "{mates}");
     // Those that are gone are not in them any more.
     server.clock.advance(Duration::from_mins(10));
-    server.advertise("10.0.0.3:7787", &["k", "l"]).await;
-    server.advertise("10.0.0.1:7787", &["k", "l"]).await;
+    server.announce("10.0.0.3:7787", &["k", "l"]).await;
+    server.announce("10.0.0.1:7787", &["k", "l"]).await;
     let mates = alive(Some(version)).await;
     assert_eq!(
         mates["holders"],

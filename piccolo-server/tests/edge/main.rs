@@ -22,6 +22,7 @@ mod memory;
 mod nearest;
 mod nobodys;
 mod operations;
+mod patience;
 mod plans;
 mod pressure;
 mod process;

@@ -18,7 +18,9 @@ use crate::{
 on_engines!(all: metrics_say_what_happened);
 
 /// Series, and the least that each comes to.
-const MOVED: [(&str, f64); 21] = [
+const MOVED: [(&str, f64); 22] = [
+    // It falls when they are silent.
+    ("piccolo_server_go_nodes{database=\"default\"}", 1.0),
     ("piccolo_server_find_holders_count", 2.0),
     (
         "piccolo_server_database_connections{database=\"default\",state=\"idle\"}",
@@ -92,7 +94,9 @@ pub(crate) async fn page(server: &Process) -> BTreeMap<String, f64> {
 async fn metrics_say_what_happened(engine: Engine) {
     let database = engine.database();
     let url = database.url();
-    let server = Process::start(&["--database", &url, "--node-timeout", "1s"]);
+    let timeouts = ["--node-timeout", "1s", "--go-node-timeout", "5s"];
+    let flags = ["--database", &url].into_iter().chain(timeouts);
+    let server = Process::start(&flags.collect::<Vec<_>>());
     let alive = |host: &str, failures: bool| {
         let failure = json!({"peer": "10.0.0.1:1", "kind": "cut", "count": 1});
         let failures = if failures {

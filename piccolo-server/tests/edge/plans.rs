@@ -111,6 +111,8 @@ async fn statements_read_by_indexes(engine: Engine) {
         "0",
         "--node-timeout",
         "1s",
+        "--go-node-timeout",
+        "1s",
     ];
     let server = Server::start(&flags).await;
     all_calls(&server).await;

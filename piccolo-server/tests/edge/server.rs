@@ -22,7 +22,7 @@ use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(40);
 
-/// No two servers of a test are the same instance.
+/// No two servers of a test are the same instance, and no two starts of agents the same epoch.
 static INSTANCE: AtomicI64 = AtomicI64::new(1);
 
 /// A running server; dropping it ends it.
@@ -122,6 +122,16 @@ impl Server {
     pub(crate) async fn advertise(&self, holder: &str, keys: &[&str]) {
         let call = serde_json::json!({"holder": holder, "keys": keys, "group": "g"});
         let (status, reply) = self.post(piccolo_api::path::ADVERTISE, &call).await;
+        assert_eq!(status, 201, "{reply}");
+    }
+
+    /// Tells the keys of a node of group `g` as one of our agents does after its start.
+    pub(crate) async fn announce(&self, holder: &str, keys: &[&str]) {
+        let epoch = INSTANCE.fetch_add(1, Ordering::Relaxed);
+        let call = serde_json::json!(
+            {"holder": holder, "keys": keys, "group": "g", "epoch": epoch, "seq": 1}
+        );
+        let (status, reply) = self.post(piccolo_api::path::SYNC, &call).await;
         assert_eq!(status, 201, "{reply}");
     }
 
