@@ -5,6 +5,7 @@ mod database;
 mod duration;
 mod holders;
 mod instance;
+mod pki;
 mod swarm;
 mod topology;
 
@@ -21,6 +22,7 @@ pub use self::{
     database::{Address, DatabaseError, DatabaseFile, DatabaseFileError, GroupDatabase},
     holders::Holders,
     instance::{InstanceAddress, InstanceAddressError},
+    pki::{PkiCommand, PkiInit, PkiIssue, PkiRole},
     swarm::{Look, Swarm, Switch},
     topology::{Color, Explain, Server, TopologyCommand, TopologySource},
 };
@@ -50,6 +52,9 @@ pub enum Command {
     Topology(TopologyCommand),
     /// Shows who of those that fetch a key now takes it from whom.
     Swarm(Look),
+    /// Makes certificates, for those who have no authority of their own.
+    #[command(subcommand)]
+    Pki(PkiCommand),
     /// Prints the reference of all metrics as Markdown.
     #[command(hide = true)]
     MetricsDoc,

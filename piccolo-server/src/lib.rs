@@ -6,6 +6,7 @@ pub mod app;
 mod auditor;
 pub mod cli;
 pub mod config;
+pub mod pki;
 
 mod api;
 mod bandwidth;

@@ -15,6 +15,7 @@ use piccolo_server::{
     app::{self, Host},
     cli,
     config::{Cli, Command, Migrate, Process, Serve},
+    pki,
 };
 use tracing::{error, warn};
 
@@ -64,6 +65,7 @@ fn run() -> anyhow::Result<ExitCode> {
             runtime.block_on(cli::swarm(&look))?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Pki(command)) => print(&pki::run(&command, &Clock::system())?),
         Some(Command::MetricsDoc) => print(&daemon::metric::reference(app::metrics())),
         Some(Command::SettingsDoc) => print(&daemon::settings::reference(&Cli::command())),
     }

@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{
+    AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode,
+};
 
 /// What the owner of a certificate does in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +65,33 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+impl Identity {
+    /// The URI that says so.
+    pub fn uri(&self, domain: &str) -> String {
+        let role = self.role.as_str();
+        let name = escaped(&self.name);
+        match self.role {
+            Role::Agent => {
+                let group = escaped(&self.group);
+                format!("spiffe://{domain}/piccolo/{role}/{group}/{name}")
+            }
+            Role::Server | Role::Operator | Role::Reader => {
+                format!("spiffe://{domain}/piccolo/{role}/{name}")
+            }
+        }
+    }
+}
+
+/// All but what stands for itself in every part of a URI.
+fn escaped(text: &str) -> PercentEncode<'_> {
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    utf8_percent_encode(text, ESCAPED)
 }
 
 impl fmt::Display for Identity {
@@ -136,6 +165,25 @@ mod tests {
             .parse()
             .expect("an identity");
         assert_eq!((server.role, server.name.as_str()), (Role::Server, "one"));
+    }
+
+    #[test]
+    fn a_uri_says_who_it_is() {
+        let of = |role, group: &str, name: &str| Identity {
+            role,
+            group: group.to_owned(),
+            name: name.to_owned(),
+        };
+        for identity in [
+            of(Role::Agent, "gpu/a b%\u{e9}", "n-1.example"),
+            of(Role::Server, "", "one"),
+            of(Role::Operator, "", "a@b"),
+            of(Role::Reader, "", "p"),
+        ] {
+            let uri = identity.uri("c");
+            assert!(uri.is_ascii(), "{uri}");
+            assert_eq!(uri.parse(), Ok(identity), "{uri}");
+        }
     }
 
     #[test]

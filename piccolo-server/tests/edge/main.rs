@@ -23,6 +23,7 @@ mod nearest;
 mod nobodys;
 mod operations;
 mod patience;
+mod pki;
 mod plans;
 mod pressure;
 mod process;

@@ -3,6 +3,8 @@
 //! pull fails either.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use system_tests::{PULL, node};
 use testbed::{
-    Agent, Authority, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, Packing, Plan, Product,
-    Rate, Release, Run, Server, SqlServer, wait_until,
+    Agent, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, Packing, Plan, Product, Rate,
+    Release, Run, Server, SqlServer, binary, wait_until,
 };
 
 const IMAGES: [&str; 3] = ["lib/red:v1", "lib/green:v1", "lib/blue:v1"];
@@ -124,7 +126,7 @@ fn tls_is_turned_on_and_off_under_a_pull_storm() -> Result<()> {
     Ok(())
 }
 
-/// The flags that give the server and each node a certificate.
+/// The flags that give the server and each node a certificate, which the server's own commands have made.
 struct Certified {
     server: Vec<String>,
     nodes: Vec<Vec<String>>,
@@ -132,19 +134,44 @@ struct Certified {
 
 impl Certified {
     fn of(bed: &Bed) -> Result<Self> {
-        let authority = Authority::new(bed.run())?;
-        let flags = |file: &str, uri: &str, address| {
-            let own = authority.identify(file, uri, &[address])?;
-            anyhow::Ok(authority.flags(&own).to_vec())
+        let directory = bed.run().make_directory("pki")?;
+        let pki = |command: &str, more: &[String]| {
+            let directory = format!("--directory={}", directory.display());
+            let mut program = Command::new(binary("piccolo-server")?);
+            let output = program
+                .args(["pki", command, &directory])
+                .args(more)
+                .output()?;
+            ensure!(
+                output.status.success(),
+                "pki {command} {more:?}: {output:?}"
+            );
+            anyhow::Ok(())
         };
-        let server = bed.server_address();
+        let issue = |role: &str, name: &str, group: Option<&str>, address: IpAddr| {
+            let mut more = vec![
+                format!("--role={role}"),
+                format!("--node={name}"),
+                format!("--address={address}"),
+            ];
+            more.extend(group.map(|group| format!("--group={group}")));
+            pki("issue", &more)?;
+            let files = directory.join(format!("{role}-{name}"));
+            let flag =
+                |name: &str, file: &str| format!("--tls-{name}={}", files.join(file).display());
+            anyhow::Ok(vec![
+                flag("cert", "tls.crt"),
+                flag("key", "tls.key"),
+                flag("ca", "ca.crt"),
+            ])
+        };
+        pki("init", &[])?;
         let node = |node: &testbed::Node| {
             let host = &node.host;
-            let uri = format!("spiffe://bed/piccolo/agent/{}/{}", Bed::group(), host.name);
-            flags(&host.name, &uri, host.address)
+            issue("agent", &host.name, Some(Bed::group()), host.address)
         };
         Ok(Self {
-            server: flags("server", "spiffe://bed/piccolo/server/s", server)?,
+            server: issue("server", "s", None, bed.server_address())?,
             nodes: bed.nodes.iter().map(node).collect::<Result<_>>()?,
         })
     }
