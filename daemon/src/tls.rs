@@ -4,13 +4,17 @@
 //! its owner is. Its files are read again when they change. TLS 1.3 only, without early data.
 
 mod accept;
+mod agents;
+mod buffer;
 mod connect;
 mod gate;
 mod identity;
 mod leaf;
 mod material;
 mod seen;
+mod session;
 mod settings;
+mod socket;
 mod stream;
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -21,12 +25,15 @@ use tracing::{info, warn};
 
 pub use self::{
     accept::{AcceptError, Shown},
+    agents::{AgentError, Agents, Way, is_refusal},
     connect::{Connector, Peer},
     gate::{Gate, GateError},
     identity::{Identity, IdentityError, Role},
     leaf::{Leaf, LeafError},
     material::MaterialError,
+    session::{Overhead, Uncounted},
     settings::{Files, MissingError, Mode},
+    socket::Socket,
     stream::MaybeTls,
 };
 use self::{
@@ -39,6 +46,8 @@ use crate::{clock::Clock, metric::Metric, scope::Scope, spell::Spell, telemetry:
 pub const METRICS: &[Metric] = &[connect::DIALLED, EXPIRES, RELOADS];
 /// What it counts of listeners besides.
 pub const OF_LISTENERS: &[Metric] = &[accept::ACCEPTED];
+/// What it counts of connections among agents besides.
+pub const OF_AGENTS: &[Metric] = &[agents::REFUSED];
 
 const EXPIRES: Metric = Metric::gauge(
     "piccolo_tls_certificate_expires_seconds",

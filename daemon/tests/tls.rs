@@ -130,7 +130,15 @@ impl Serving {
 
 fn client(tls: Tls, role: Role) -> JsonClient {
     let role = Some(role);
-    JsonClient::of(Peer { tls, role }, DEADLINE, 4)
+    JsonClient::of(
+        Peer {
+            tls,
+            role,
+            group: None,
+        },
+        DEADLINE,
+        4,
+    )
 }
 
 async fn ask(client: &JsonClient, server: SocketAddr) -> Result<String, CallError> {

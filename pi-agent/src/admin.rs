@@ -191,6 +191,8 @@ fn peers(admin: &Admin) -> Vec<PeerStatus> {
         peer.sent_bytes = totals.sent.body;
         peer.received_http_bytes = totals.received.total();
         peer.sent_http_bytes = totals.sent.total();
+        peer.received_tls_bytes = totals.received.tls;
+        peer.sent_tls_bytes = totals.sent.tls;
     }
     for view in admin.accounting.peers() {
         let peer = peers.entry(view.address).or_default();

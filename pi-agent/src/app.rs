@@ -22,10 +22,10 @@ use daemon::{
     scope::{Deaths, Scope},
     serve::addresses::Grouping,
     telemetry,
-    tls::Tls,
+    tls::{Agents, Tls},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use piccolo_api::{Holder, Load};
+use piccolo_api::{Holder, Load, Observation};
 use tracing::{info, warn};
 
 use self::{
@@ -216,7 +216,8 @@ impl Working {
         let takes_part = settings.swarm.mode == SwarmMode::On;
         let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
         let here = Here::from(holder);
-        let clients = Clients::new(tls, &scope);
+        let agents = Agents::new(&tls, settings.nodes.group.as_str());
+        let clients = Clients::new(tls, settings.nodes.group.as_str(), &scope);
         let reach = Reach::new(holder.ip(), settings.nodes.node_cidrs.clone());
         let discovery = Discovery::of_servers(discovery::Settings {
             client: clients.servers.clone(),
@@ -234,7 +235,7 @@ impl Working {
         let peers = PeerServer::with(
             content.clone(),
             sockets.clone(),
-            serving(settings, holder.ip()),
+            serving(settings, holder.ip(), &agents),
             tracker,
         );
         let parts = Parts {
@@ -247,6 +248,7 @@ impl Working {
         let fetching = FetchSettings {
             here: here.clone(),
             reach,
+            agents,
             verify: settings.verifying.verify.into(),
             verify_memory: settings.verifying.verify_memory,
             swarm: settings.swarm.mode.into(),
@@ -257,7 +259,7 @@ impl Working {
         };
         let fetcher = Fetcher::new(parts, &fetching);
         let accounting = Arc::new(accounting);
-        report(&discovery, &accounting, &peers);
+        report(&discovery, &accounting, &peers, &bytes);
         Ok(Self {
             content,
             tracking,
@@ -399,26 +401,33 @@ fn policy(settings: &Run) -> Policy {
     Policy::new(settings.tags.allow.clone(), settings.tags.deny.clone())
 }
 
-fn serving(settings: &Run, own: IpAddr) -> PeerSettings {
+fn serving(settings: &Run, own: IpAddr, agents: &Agents) -> PeerSettings {
     let pace = std::num::NonZeroU64::new(settings.serving.upload_rate);
     PeerSettings {
         slots: usize::try_from(settings.serving.upload_slots).unwrap_or(usize::MAX),
         pace: pace.map_or_else(Pace::free, Pace::limited),
         receiver: PeerSettings::receiver(settings.rate_floor),
         grouping: Grouping::at(own),
+        agents: agents.clone(),
         ..PeerSettings::default()
     }
 }
 
 /// Gives the measurements to the reports to the server.
-fn report(discovery: &Discovery, accounting: &Arc<Accounting>, peers: &PeerServer) {
-    let accounting = Arc::clone(accounting);
+fn report(
+    discovery: &Discovery,
+    accounting: &Arc<Accounting>,
+    peers: &PeerServer,
+    bytes: &PeerBytes,
+) {
+    let (accounting, bytes) = (Arc::clone(accounting), bytes.clone());
     let peers = peers.clone();
     discovery.observe(
         Box::new(move || {
             accounting.refresh(Instant::now);
             let reports = accounting.take_reports(REPORTED_PEERS, Instant::now);
-            reports.iter().map(Into::into).collect()
+            let goodput = |report| goodput(Observation::from(report), &bytes);
+            reports.iter().map(goodput).collect()
         }),
         Box::new(move || {
             let slots = peers.slots();
@@ -429,6 +438,20 @@ fn report(discovery: &Discovery, accounting: &Arc<Accounting>, peers: &PeerServe
             }
         }),
     );
+}
+
+/// The kernel counts what is on the wire; what a path delivers is what is left of it without TLS.
+fn goodput(mut observation: Observation, bytes: &PeerBytes) -> Observation {
+    let totals = bytes.of(observation.peer);
+    let flows = [
+        (&mut observation.received, totals.received),
+        (&mut observation.sent, totals.sent),
+    ];
+    for (flow, direction) in flows {
+        flow.bytes = direction.goodput(flow.bytes);
+        flow.rated_bytes = direction.goodput(flow.rated_bytes);
+    }
+    observation
 }
 
 /// Hands on what the kernel's program logs, where that is switched on.

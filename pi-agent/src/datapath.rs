@@ -1,7 +1,9 @@
 //! Moves bodies: the only place that does.
 //!
 //! A file goes to a socket by `sendfile`, a socket to a socket by `splice` through a pipe where
-//! nothing has to look at the bytes, and by large reads and writes where something has.
+//! nothing has to look at the bytes, and by large reads and writes where something has. With TLS the bytes
+//! are encrypted and decrypted here, so that there are reads and writes only; a kernel that does that by
+//! itself would have `Socket::as_plain` say so.
 
 mod copy;
 mod fill;

@@ -2,11 +2,8 @@
 
 use std::{io, time::Duration};
 
-use daemon::spell::Spell;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use daemon::{spell::Spell, tls::Socket};
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::{
@@ -249,7 +246,7 @@ impl Prepared {
     /// Sends it. `moved` is told of the body's bytes as they go.
     pub(crate) async fn send(
         &self,
-        socket: &TcpStream,
+        socket: &Socket,
         pace: &Pace,
         receiver: Receiver,
         mut moved: impl FnMut(u64),
@@ -359,7 +356,7 @@ async fn sniff(source: &Source, size: u64) -> Result<String, Unfit> {
 
 /// Passes a part of an object on as containerd hands it over.
 async fn send_remote(
-    socket: &TcpStream,
+    socket: &Socket,
     remote: &Remote,
     span: Span,
     pace: &Pace,

@@ -14,7 +14,7 @@ pub use self::{count::METRICS, slots::SlotCount};
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use daemon::{serve::addresses::Grouping, spell::Spell};
+use daemon::{serve::addresses::Grouping, spell::Spell, tls::Agents};
 use tokio::net::TcpListener;
 
 use self::{alternates::Alternates, count::Counts, fed::Fed, slots::Slots};
@@ -61,6 +61,8 @@ pub struct PeerSettings {
     pub grouping: Grouping,
     /// The rate of all uploads together.
     pub pace: Pace,
+    /// How the other side shows who it is.
+    pub agents: Agents,
 }
 
 /// Serves peers. Clones are the same.
@@ -95,6 +97,7 @@ impl Default for PeerSettings {
             per_address: 256,
             grouping: Grouping::default(),
             pace: Pace::free(),
+            agents: Agents::default(),
         }
     }
 }

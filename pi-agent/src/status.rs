@@ -105,6 +105,12 @@ pub struct PeerStatus {
     pub received_http_bytes: u64,
     /// Bytes of HTTP to it, heads and bodies, as the data path counts them.
     pub sent_http_bytes: u64,
+    /// Bytes that TLS added to those from it, as the data path counts them.
+    #[serde(default)]
+    pub received_tls_bytes: u64,
+    /// Bytes that TLS added to those to it, as the data path counts them.
+    #[serde(default)]
+    pub sent_tls_bytes: u64,
     /// Bytes of TCP payload from it, as the accounting in force counts them.
     pub received_tcp_bytes: u64,
     /// Bytes of TCP payload to it that it has acknowledged, as the accounting in force counts them.

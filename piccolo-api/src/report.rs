@@ -69,6 +69,8 @@ pub enum FailureKind {
     WrongBytes,
     /// The answer is no valid HTTP or contradicts the request.
     Protocol,
+    /// It, or this node, did not show who it is.
+    Identity,
     /// A kind that a newer agent reports.
     #[serde(other)]
     Other,

@@ -98,7 +98,15 @@ pub(crate) async fn start(
         own,
         secret,
         roll: RwLock::new(Arc::new(Roll::alone(number(own), Instant::now()))),
-        client: JsonClient::of(tls::Peer { tls, role }, DIAL, MAX_IDLE_CONNECTIONS),
+        client: JsonClient::of(
+            tls::Peer {
+                tls,
+                role,
+                group: None,
+            },
+            DIAL,
+            MAX_IDLE_CONNECTIONS,
+        ),
         failing: Spell::new("the other instances answer again"),
     });
     let row = InstanceRow {

@@ -28,7 +28,7 @@ pub(super) const ACCEPTED: Metric = Metric::counter(
 );
 
 /// The first byte of a connection that begins with a TLS handshake; no HTTP method begins with it.
-const HANDSHAKE_RECORD: u8 = 0x16;
+pub(super) const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// What the other side of a connection has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]

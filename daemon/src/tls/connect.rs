@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     future::Future,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,7 +23,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, TlsStream};
 use tower::Service;
 
-use super::{HANDSHAKE, Inner, Leaf, LeafError, MaybeTls, Mode, Role, Tls};
+use super::{HANDSHAKE, Inner, Leaf, LeafError, MaybeTls, Mode, Role, Tls, seen::agent_at};
 use crate::metric::Metric;
 
 pub(super) const DIALLED: Metric = Metric::counter(
@@ -33,11 +34,11 @@ pub(super) const DIALLED: Metric = Metric::counter(
          the other side's certificate does not count), `stripped` (no TLS, where the other side has \
          spoken it before)",
     )],
-    "Connections to servers by what came of TLS.",
+    "Connections to servers and to other agents by what came of TLS.",
 );
 
 /// How long one that does not speak TLS is not asked for it again.
-const PLAIN: Duration = Duration::from_mins(1);
+pub(super) const PLAIN: Duration = Duration::from_mins(1);
 
 /// Who is dialled, and how.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +47,8 @@ pub struct Peer {
     pub tls: Tls,
     /// The role that the other side must have.
     pub role: Option<Role>,
+    /// The group that an agent must be in.
+    pub group: Option<String>,
 }
 
 /// Connects by TCP, and by TLS on top of it where it is to be.
@@ -96,6 +99,16 @@ pub enum ConnectError {
         is: String,
         /// Who it should be.
         role: Role,
+    },
+    /// It is one of another group.
+    #[error("{host} has the certificate of {is}, and this agent is in group {group}")]
+    Group {
+        /// Who was dialled.
+        host: String,
+        /// Who it is.
+        is: String,
+        /// Where it should be.
+        group: String,
     },
 }
 
@@ -148,7 +161,11 @@ impl Connector {
         uri: Uri,
         error: io::Error,
     ) -> Result<MaybeTls<TcpStream>, ConnectError> {
-        if self.peer.tls.takes_plain(format_args!("{host}")) {
+        if self
+            .peer
+            .tls
+            .takes_plain(format_args!("{}", self.seen(&host)))
+        {
             self.found_plain(&host);
             self.dial(&host, uri).await.map(MaybeTls::Plain)
         } else if inner.mode == Mode::Permissive {
@@ -169,7 +186,19 @@ impl Connector {
     fn is_plain(&self, host: &str) -> bool {
         let plain = self.plain.lock();
         plain.get(host).is_some_and(|until| *until > Instant::now())
-            && self.peer.tls.takes_plain(format_args!("{host}"))
+            && self
+                .peer
+                .tls
+                .takes_plain(format_args!("{}", self.seen(host)))
+    }
+
+    /// By what name it is remembered that the other side has a certificate: an agent by its address alone.
+    fn seen(&self, host: &str) -> String {
+        let address = host.parse().map(|address: SocketAddr| address.ip());
+        match (self.peer.role, address) {
+            (Some(Role::Agent), Ok(address)) => agent_at(address),
+            _ => host.to_owned(),
+        }
     }
 
     async fn dial(&mut self, host: &str, uri: Uri) -> Result<TcpStream, ConnectError> {
@@ -201,7 +230,12 @@ impl Connector {
         let name = ServerName::try_from(name)
             .map_err(|error| ConnectError::Host(host.to_owned(), error))?;
         let socket = self.dial(host, uri.clone()).await?;
-        let connector = TlsConnector::from(Arc::clone(&inner.material().client));
+        let material = inner.material();
+        let config = match self.peer.role {
+            Some(Role::Agent) => &material.among_agents.1,
+            _ => &material.client,
+        };
+        let connector = TlsConnector::from(Arc::clone(config));
         let handshake = timeout(HANDSHAKE, connector.connect(name, socket)).await;
         let stream = handshake
             .map_err(|_elapsed| ConnectError::Late(host.to_owned()))?
@@ -219,7 +253,14 @@ impl Connector {
                 role,
             });
         }
-        self.peer.tls.note(host, &leaf);
+        if let Some(group) = (self.peer.group.as_ref()).filter(|g| **g != leaf.identity.group) {
+            return Err(ConnectError::Group {
+                host: host.to_owned(),
+                is: leaf.identity.to_string(),
+                group: group.clone(),
+            });
+        }
+        self.peer.tls.note(&self.seen(host), &leaf);
         Ok(MaybeTls::Tls(Box::new(TlsStream::Client(stream))))
     }
 }

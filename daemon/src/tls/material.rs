@@ -8,9 +8,10 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
+    client::Resumption,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
-    server::WebPkiClientVerifier,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
     time_provider::TimeProvider,
     version::TLS13,
 };
@@ -38,6 +39,8 @@ pub(super) struct Content {
 pub(super) struct Material {
     pub(super) server: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
+    /// The same among agents: every side shows its certificate, and no session is resumed.
+    pub(super) among_agents: (Arc<ServerConfig>, Arc<ClientConfig>),
     /// This program's own certificate.
     pub(super) own: Leaf,
 }
@@ -179,32 +182,43 @@ impl Content {
         };
         let provider = Arc::new(provider());
         let time = Arc::new(WallTime(clock.clone()));
-        let verifier =
+        let verifier = || {
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-                // Who has no certificate may still have a token; what is asked decides.
-                .allow_unauthenticated()
-                .build()
-                .map_err(|source| MaterialError::Verifier {
-                    path: files.authorities.clone(),
-                    source,
-                })?;
-        let mut server = ServerConfig::builder_with_details(Arc::clone(&provider), time.clone())
-            .with_protocol_versions(&[&TLS13])
-            .map_err(pair)?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), key.clone_key())
-            .map_err(pair)?;
+        };
+        let unusable = |source| MaterialError::Verifier {
+            path: files.authorities.clone(),
+            source,
+        };
+        // Who has no certificate may still have a token; what is asked decides.
+        let anybody = verifier().allow_unauthenticated().build();
+        let certified = verifier().build().map_err(unusable)?;
+        let server = |verifier| {
+            ServerConfig::builder_with_details(Arc::clone(&provider), time.clone())
+                .with_protocol_versions(&[&TLS13])
+                .map_err(pair)?
+                .with_client_cert_verifier(verifier)
+                .with_single_cert(chain.clone(), key.clone_key())
+                .map_err(pair)
+        };
+        let mut of_server = server(anybody.map_err(unusable)?)?;
         // Agents open a connection for each keepalive: resuming spares both sides the signatures.
-        server.ticketer = ring::Ticketer::new().map_err(pair)?;
-        let client = ClientConfig::builder_with_details(provider, time)
+        of_server.ticketer = ring::Ticketer::new().map_err(pair)?;
+        let mut of_agent = server(certified)?;
+        // Nothing that was not asked for comes on a connection that waits for its next request.
+        of_agent.send_tls13_tickets = 0;
+        of_agent.session_storage = Arc::new(NoServerSessionStorage {});
+        let client = ClientConfig::builder_with_details(Arc::clone(&provider), time.clone())
             .with_protocol_versions(&[&TLS13])
             .map_err(pair)?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
+            .with_root_certificates(Arc::clone(&roots))
+            .with_client_auth_cert(chain.clone(), key.clone_key())
             .map_err(pair)?;
+        let mut to_agent = client.clone();
+        to_agent.resumption = Resumption::disabled();
         Ok(Material {
-            server: Arc::new(server),
+            server: Arc::new(of_server),
             client: Arc::new(client),
+            among_agents: (Arc::new(of_agent), Arc::new(to_agent)),
             own,
         })
     }

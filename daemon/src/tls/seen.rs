@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
@@ -82,6 +83,11 @@ impl Seen {
         };
         replace(file, &text).inspect_err(|_| self.is_changed.store(true, Relaxed))
     }
+}
+
+/// The name of the agent at `address`.
+pub(super) fn agent_at(address: IpAddr) -> String {
+    format!("agent/{}", address.to_canonical())
 }
 
 /// Replaces the file as a whole.

@@ -77,8 +77,8 @@ macro_rules! tls_settings {
         /// Whether the connections between agents and servers are encrypted, and by which certificate.
         #[derive(Debug, Clone, ::clap::Args)]
         pub struct TlsSettings {
-            /// TLS between agents and servers and among servers; what agents send each other is not
-            /// encrypted yet. `permissive` speaks it with those who can.
+            /// TLS between agents and servers, among agents and among servers. `permissive` speaks it with
+            /// those who can.
             #[arg(long, env = concat!($prefix, "_TLS"), value_name = "MODE", default_value = "off")]
             pub tls: $crate::tls::Mode,
             /// The certificate of this program, in PEM, and those between it and the authority. Its URI

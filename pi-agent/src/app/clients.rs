@@ -50,19 +50,32 @@ pub(super) fn certified(settings: &Run, holder: Holder, clock: &Clock) -> Result
 #[derive(Debug)]
 pub(super) struct Clients {
     pub(super) servers: JsonClient,
-    /// Other agents, which speak no TLS.
+    /// Other agents.
     pub(super) mates: JsonClient,
 }
 
 impl Clients {
     /// Follows this agent's certificate, too.
-    pub(super) fn new(tls: Tls, scope: &Scope) -> Self {
+    pub(super) fn new(tls: Tls, group: &str, scope: &Scope) -> Self {
         let following = tls.clone().follow(scope.clone());
         scope.service("certificates", following);
+        let mate = tls::Peer {
+            tls: tls.clone(),
+            role: Some(Role::Agent),
+            group: Some(group.to_owned()),
+        };
         let role = Some(Role::Server);
         Self {
-            servers: JsonClient::of(tls::Peer { tls, role }, DIAL, IDLE),
-            mates: JsonClient::new(DIAL),
+            servers: JsonClient::of(
+                tls::Peer {
+                    tls,
+                    role,
+                    group: None,
+                },
+                DIAL,
+                IDLE,
+            ),
+            mates: JsonClient::of(mate, DIAL, IDLE),
         }
     }
 

@@ -18,6 +18,8 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::reach::METRICS,
         crate::tags::METRICS,
         daemon::tls::METRICS,
+        daemon::tls::OF_LISTENERS,
+        daemon::tls::OF_AGENTS,
     ]
     .into_iter()
     .flatten()

@@ -1,7 +1,8 @@
 //! From one socket to another through memory: where something looks at the bytes, or where the
 //! kernel does not splice.
 
-use tokio::{net::TcpStream, time::Instant};
+use daemon::tls::Socket;
+use tokio::time::Instant;
 
 use super::{
     floor::Floor,
@@ -31,8 +32,8 @@ impl Tap for Blind {
 
 /// Moves `length` bytes from `source` to `sink`, with `tap` looking at each.
 pub(crate) async fn copy(
-    source: &TcpStream,
-    sink: &TcpStream,
+    source: &Socket,
+    sink: &Socket,
     length: u64,
     floor: &mut Floor,
     patience: Patience,
@@ -52,7 +53,7 @@ pub(crate) async fn copy(
         let Some(room) = buffer.get_mut(..room) else {
             break End::Complete;
         };
-        let read = match read(source, room, floor).await {
+        let read = match read(source, room, floor, &mut water).await {
             Ok(read) => read,
             Err(error) => break End::Source(error),
         };
@@ -74,8 +75,8 @@ pub(crate) async fn copy(
 
 /// [`copy`] with nobody looking.
 pub(super) async fn copy_rest(
-    source: &TcpStream,
-    sink: &TcpStream,
+    source: &Socket,
+    sink: &Socket,
     length: u64,
     floor: &mut Floor,
     patience: Patience,

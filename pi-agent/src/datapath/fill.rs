@@ -1,6 +1,6 @@
 //! From a socket into memory that is to be full before anything is done with it.
 
-use tokio::net::TcpStream;
+use daemon::tls::Socket;
 
 use super::{
     floor::Floor,
@@ -14,7 +14,7 @@ const STEP: usize = 256 << 10;
 /// Fills `room` from its `filled`th byte on; `got` sees bytes as they come. What came before an error
 /// stays, and a later call goes on behind it.
 pub(crate) async fn fill(
-    source: &TcpStream,
+    source: &Socket,
     room: &mut [u8],
     filled: &mut usize,
     floor: &mut Floor,
@@ -25,7 +25,7 @@ pub(crate) async fn fill(
         let most = rest.len().min(STEP);
         water.left(u64::try_from(most).unwrap_or(u64::MAX));
         let step = rest.get_mut(..most).unwrap_or_default();
-        let count = read(source, step, floor).await?;
+        let count = read(source, step, floor, &mut water).await?;
         got(step.get(..count).unwrap_or_default());
         *filled += count;
         tokio::task::coop::consume_budget().await;

@@ -3,7 +3,7 @@
 
 use std::{mem::size_of, os::fd::AsRawFd as _};
 
-use tokio::net::TcpStream;
+use daemon::tls::Socket;
 
 /// Bytes that are waited for. At the rates of production links bytes trickle in by the segment, and
 /// waking up for each costs more than moving it.
@@ -13,18 +13,31 @@ const BATCH: u64 = 256 << 10;
 /// when this is dropped. The end of the stream is always told at once.
 #[derive(Debug)]
 pub(super) struct LowWater<'a> {
-    socket: &'a TcpStream,
+    socket: &'a Socket,
+    left: u64,
     mark: u64,
 }
 
 impl<'a> LowWater<'a> {
-    pub(super) fn new(socket: &'a TcpStream) -> Self {
-        Self { socket, mark: 1 }
+    pub(super) fn new(socket: &'a Socket) -> Self {
+        Self {
+            socket,
+            left: 1,
+            mark: 1,
+        }
     }
 
     /// Sets the number of bytes left to come.
     pub(super) fn left(&mut self, bytes: u64) {
-        let mark = bytes.clamp(1, BATCH);
+        self.left = bytes;
+        self.waits();
+    }
+
+    /// The socket is going to be waited for.
+    pub(super) fn waits(&mut self) {
+        // Encrypted bytes are more than that, but for those that were taken from the kernel already.
+        let held = u64::try_from(self.socket.held()).unwrap_or(u64::MAX);
+        let mark = self.left.saturating_sub(held).clamp(1, BATCH);
         if mark != self.mark {
             self.mark = mark;
             self.set();
@@ -39,7 +52,7 @@ impl<'a> LowWater<'a> {
         // `length` bytes from the address of `mark`, which lives until the call returns.
         let _ = unsafe {
             libc::setsockopt(
-                self.socket.as_raw_fd(),
+                self.socket.tcp().as_raw_fd(),
                 libc::SOL_SOCKET,
                 libc::SO_RCVLOWAT,
                 (&raw const mark).cast(),

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use daemon::tls::Socket;
 use tokio::{io::Interest, net::TcpStream, time::Instant};
 
 use super::{
@@ -16,18 +17,20 @@ use super::{
 };
 
 /// Moves `length` bytes from `source` to `sink` by splice, or by reads and writes where the kernel
-/// does not splice.
+/// does not splice, or one of them has TLS.
 pub(crate) async fn relay(
-    source: &TcpStream,
-    sink: &TcpStream,
+    source: &Socket,
+    sink: &Socket,
     length: u64,
     floor: &mut Floor,
     patience: Patience,
     tally: &mut impl Tally,
 ) -> Relayed {
     let mut total = 0;
-    let Ok(mut pipe) = Pipe::new() else {
-        // Out of descriptors, most likely: reads and writes need none.
+    let kernel = source.as_plain().zip(sink.as_plain());
+    // No pipe means out of descriptors, most likely: reads and writes need none.
+    let pipe = kernel.and_then(|sockets| Some((sockets, Pipe::new().ok()?)));
+    let Some(((from, to), mut pipe)) = pipe else {
         return copy_rest(source, sink, length, floor, patience, tally).await;
     };
     let mut water = LowWater::new(source);
@@ -36,7 +39,7 @@ pub(crate) async fn relay(
             break End::Complete;
         }
         water.left(length - total);
-        let filled = fill(&mut pipe, source, length - total, floor).await;
+        let filled = fill(&mut pipe, (source, from), length - total, floor).await;
         if let Err(SourceError::Read(error)) = &filled
             && error.kind() == io::ErrorKind::InvalidInput
             && total == 0
@@ -48,7 +51,7 @@ pub(crate) async fn relay(
             Ok(taken) => tally.came(taken),
             Err(error) => break End::Source(error),
         }
-        match drain(&mut pipe, sink, floor, patience).await {
+        match drain(&mut pipe, (sink, to), floor, patience).await {
             Ok(bytes) => {
                 total += bytes;
                 tally.went(bytes);
@@ -63,14 +66,14 @@ pub(crate) async fn relay(
 /// Waits for bytes and takes them into the empty pipe.
 async fn fill(
     pipe: &mut Pipe,
-    source: &TcpStream,
+    (source, from): (&Socket, &TcpStream),
     most: u64,
     floor: &mut Floor,
 ) -> Result<u64, SourceError> {
     loop {
-        let taken = match source.try_io(Interest::READABLE, || pipe.fill(source, most)) {
+        let taken = match from.try_io(Interest::READABLE, || pipe.fill(from, most)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(source, floor, || pipe.fill(source, most)).await?
+                wait(source, floor, || pipe.fill(from, most)).await?
             }
             result => Some(counted(result, floor)?),
         };
@@ -85,13 +88,13 @@ async fn fill(
 /// Empties the pipe into the sink.
 async fn drain(
     pipe: &mut Pipe,
-    sink: &TcpStream,
+    (sink, to): (&Socket, &TcpStream),
     floor: &mut Floor,
     patience: Patience,
 ) -> io::Result<u64> {
     let mut given = 0;
     while pipe.held() > 0 {
-        match sink.try_io(Interest::WRITABLE, || pipe.drain(sink)) {
+        match to.try_io(Interest::WRITABLE, || pipe.drain(to)) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(bytes) => given += u64::try_from(bytes).unwrap_or(u64::MAX),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

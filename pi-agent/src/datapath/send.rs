@@ -1,13 +1,16 @@
-//! From this node's memory and files to a socket.
+//! From this node's memory and files to a socket: a file by `sendfile`, or by way of a buffer where it is
+//! encrypted.
 
-use std::{fs::File, io, time::Duration};
+use std::{fs::File, io, os::unix::fs::FileExt as _, time::Duration};
 
+use daemon::tls::Socket;
 use rustix::{fs::sendfile, io::Errno};
-use tokio::{io::Interest, net::TcpStream, time::Instant};
+use tokio::{io::Interest, time::Instant};
 
 use super::{
     TURN,
     floor::Floor,
+    low_water::LowWater,
     pace::Pace,
     source::{SourceError, read},
     wait::{Judge, Patience, Receiver},
@@ -34,7 +37,7 @@ const MEMORY: Duration = Duration::from_secs(1);
 /// # Errors
 /// When not all of it was sent.
 pub async fn send_file(
-    socket: &TcpStream,
+    socket: &Socket,
     file: &File,
     span: Span,
     pace: &Pace,
@@ -76,7 +79,7 @@ pub(crate) struct Grown {
 /// # Errors
 /// As those of [`send_file`]; [`SendError::Short`] when the file will not go on.
 pub(crate) async fn send_growing(
-    socket: &TcpStream,
+    socket: &Socket,
     file: &File,
     span: Span,
     pace: &Pace,
@@ -114,7 +117,7 @@ pub(crate) async fn send_growing(
 
 /// Sends a part that the pace allows.
 async fn send_part(
-    socket: &TcpStream,
+    socket: &Socket,
     file: &File,
     part: Span,
     judge: &mut Judge,
@@ -132,27 +135,32 @@ async fn send_part(
         sent(count);
         offset += count;
     }
+    flush(socket, judge).await.map_err(SendError::Io)?;
     tokio::task::coop::consume_budget().await;
     Ok(())
 }
 
 /// Sends as much of a part as the socket takes at once: nothing, if that had to be waited for.
 async fn send_some(
-    socket: &TcpStream,
+    socket: &Socket,
     file: &File,
     part: Span,
     judge: &mut Judge,
 ) -> Result<u64, SendError> {
     let most = usize::try_from(part.len()).unwrap_or(TURN);
     let mut offset = part.start();
-    let sent = socket.try_io(Interest::WRITABLE, || {
-        loop {
-            match sendfile(socket, file, Some(&mut offset), most) {
-                Err(Errno::INTR) => {}
-                result => return Ok(result?),
+    let sent = match socket.as_plain() {
+        Some(tcp) => tcp.try_io(Interest::WRITABLE, || {
+            loop {
+                match sendfile(tcp, file, Some(&mut offset), most) {
+                    Err(Errno::INTR) => {}
+                    result => return Ok(result?),
+                }
             }
-        }
-    });
+        }),
+        // It is in memory, as above.
+        None => socket.try_write_with(most, |room| file.read_at(room, offset)),
+    };
     match sent {
         Ok(0) => Err(SendError::Short),
         Ok(count) => {
@@ -170,7 +178,7 @@ async fn send_some(
 
 /// Writes bytes of this process's memory.
 pub(crate) async fn write_all(
-    socket: &TcpStream,
+    socket: &Socket,
     mut bytes: &[u8],
     patience: Patience,
 ) -> io::Result<()> {
@@ -184,12 +192,19 @@ pub(crate) async fn write_all(
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    loop {
+        match socket.try_flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                patience.writable(socket).await?;
+            }
+            flushed => return flushed,
+        }
+    }
 }
 
 /// [`write_all`] to a receiver that is judged.
 pub(crate) async fn write_judged(
-    socket: &TcpStream,
+    socket: &Socket,
     mut bytes: &[u8],
     judge: &mut Judge,
 ) -> io::Result<()> {
@@ -206,18 +221,31 @@ pub(crate) async fn write_judged(
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    flush(socket, judge).await
+}
+
+/// Waits until the kernel has all that was written.
+async fn flush(socket: &Socket, judge: &mut Judge) -> io::Result<()> {
+    loop {
+        match socket.try_flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                judge.writable(socket).await?;
+            }
+            flushed => return flushed,
+        }
+    }
 }
 
 /// Fills `room` from a socket. `got` is told of bytes as they come.
 pub(crate) async fn read_exact(
-    socket: &TcpStream,
+    socket: &Socket,
     mut room: &mut [u8],
     floor: &mut Floor,
     mut got: impl FnMut(u64),
 ) -> Result<(), SourceError> {
+    let mut water = LowWater::new(socket);
     while !room.is_empty() {
-        let count = read(socket, room, floor).await?;
+        let count = read(socket, room, floor, &mut water).await?;
         got(u64::try_from(count).unwrap_or(u64::MAX));
         room = room.get_mut(count..).unwrap_or_default();
     }

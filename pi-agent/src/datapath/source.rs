@@ -2,12 +2,10 @@
 
 use std::io;
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use daemon::tls::Socket;
+use tokio::time::{Instant, timeout_at};
 
-use super::floor::Floor;
+use super::{floor::Floor, low_water::LowWater};
 
 /// Why a source gave no more.
 #[derive(Debug, thiserror::Error)]
@@ -25,14 +23,16 @@ pub enum SourceError {
 
 /// Reads what there is, at least one byte.
 pub(super) async fn read(
-    source: &TcpStream,
+    source: &Socket,
     room: &mut [u8],
     floor: &mut Floor,
+    water: &mut LowWater<'_>,
 ) -> Result<usize, SourceError> {
     loop {
         let read = match source.try_read(room) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(source, floor, || direct(source, room)).await?
+                water.waits();
+                wait(source, floor, || source.read_now(room)).await?
             }
             result => Some(counted(result, floor)?),
         };
@@ -54,7 +54,7 @@ pub(super) fn counted(result: io::Result<usize>, floor: &mut Floor) -> Result<us
 /// Waits until the source is readable. Now and then the floor is checked, and `attempt` made
 /// regardless of readiness, since a low-water mark hides a trickle.
 pub(super) async fn wait(
-    source: &TcpStream,
+    source: &Socket,
     floor: &mut Floor,
     attempt: impl FnOnce() -> io::Result<usize>,
 ) -> Result<Option<usize>, SourceError> {
@@ -71,9 +71,4 @@ pub(super) async fn wait(
     floor.add(taken.map_or(0, |taken| u64::try_from(taken).unwrap_or(u64::MAX)));
     let good = floor.check(Instant::now());
     good.then_some(taken).ok_or(SourceError::Stalled)
-}
-
-/// Reads regardless of what the runtime knows of the socket's readiness.
-fn direct(source: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
-    Ok(rustix::io::read(source, room)?)
 }

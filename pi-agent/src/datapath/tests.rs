@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use daemon::tls::Socket;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::Instant,
@@ -46,7 +47,7 @@ impl Tap for Sum {
     }
 }
 
-async fn pair() -> (TcpStream, std::net::TcpStream) {
+async fn pair() -> (Socket, std::net::TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap())
         .await
@@ -54,7 +55,7 @@ async fn pair() -> (TcpStream, std::net::TcpStream) {
     let (theirs, _) = listener.accept().await.unwrap();
     let theirs = theirs.into_std().unwrap();
     theirs.set_nonblocking(false).unwrap();
-    (ours, theirs)
+    (Socket::plain(ours), theirs)
 }
 
 fn pattern(length: usize) -> Vec<u8> {
@@ -249,13 +250,13 @@ async fn a_limited_pace_is_shared_fairly() {
 }
 
 /// The smallest buffers on both sides, so that a little taken is soon told.
-async fn narrow_pair() -> (TcpStream, std::net::TcpStream) {
+async fn narrow_pair() -> (Socket, std::net::TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, 4 << 10).unwrap();
     let addr = listener.local_addr().unwrap();
     let other = std::net::TcpStream::connect(addr).unwrap();
     rustix::net::sockopt::set_socket_recv_buffer_size(&other, 4 << 10).unwrap();
-    (listener.accept().await.unwrap().0, other)
+    (Socket::plain(listener.accept().await.unwrap().0), other)
 }
 
 /// A reader that takes a little now and then never stalls, and is given up all the same.

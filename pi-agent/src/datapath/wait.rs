@@ -2,10 +2,8 @@
 
 use std::{io, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout, timeout_at},
-};
+use daemon::tls::Socket;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::floor::{Floor, RateFloor};
 
@@ -31,7 +29,7 @@ pub(crate) struct Judge {
 
 impl Patience {
     /// Waits until the socket takes bytes.
-    pub(super) async fn writable(self, socket: &TcpStream) -> io::Result<()> {
+    pub(super) async fn writable(self, socket: &Socket) -> io::Result<()> {
         match timeout(self.0, socket.writable()).await {
             Ok(result) => result,
             Err(_) => Err(given_up("the receiver takes no bytes")),
@@ -72,7 +70,7 @@ impl Judge {
     }
 
     /// Waits until the socket takes bytes.
-    pub(crate) async fn writable(&mut self, socket: &TcpStream) -> io::Result<()> {
+    pub(crate) async fn writable(&mut self, socket: &Socket) -> io::Result<()> {
         let end = Instant::now() + self.patience.0;
         loop {
             let next = self.floor.next_check().min(end);

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use self::{
     accept::{Body, accept},
+    link::Dialler,
     pool::Pool,
 };
 use super::{settings::FetchSettings, want::Want};
@@ -46,10 +47,9 @@ const PROBE: Duration = Duration::from_millis(500);
 pub(super) struct Exchanges {
     /// This node, as peers know it.
     here: Here,
-    dial: Duration,
+    dialler: Dialler,
     first_byte: Duration,
     floor: RateFloor,
-    sockets: PeerSockets,
     pool: Pool,
 }
 
@@ -97,10 +97,14 @@ impl Exchanges {
     pub(super) fn new(sockets: PeerSockets, settings: &FetchSettings) -> Self {
         Self {
             here: settings.here.clone(),
-            dial: settings.dial,
+            dialler: Dialler {
+                sockets,
+                agents: settings.agents.clone(),
+                dial: settings.dial,
+                handshake: settings.first_byte,
+            },
             first_byte: settings.first_byte,
             floor: settings.floor,
-            sockets,
             pool: Pool::default(),
         }
     }
@@ -119,7 +123,7 @@ impl Exchanges {
                 result => return result,
             }
         }
-        let link = Link::dial(holder, &self.sockets, self.dial).await?;
+        let link = self.dialler.dial(holder).await?;
         self.converse(question, link, &request).await
     }
 

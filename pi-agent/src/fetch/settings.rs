@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use daemon::tls::Agents;
+
 use crate::{
     datapath::{RATE_FLOOR, RateFloor},
     here::Here,
@@ -21,6 +23,8 @@ pub struct FetchSettings {
     pub here: Here,
     /// Where other nodes may be.
     pub reach: Reach,
+    /// How peers show who they are.
+    pub agents: Agents,
     /// Connect timeout.
     pub dial: Duration,
     /// Deadline of a peer from the request to the end of its head.
@@ -95,6 +99,7 @@ impl Default for FetchSettings {
         Self {
             here: Here::default(),
             reach: Reach::default(),
+            agents: Agents::default(),
             dial: Duration::from_millis(300),
             first_byte: Duration::from_secs(2),
             open: Duration::from_secs(6),

@@ -3,7 +3,7 @@
 use std::{error::Error, io};
 
 use bytes::{Buf as _, BytesMut};
-use tokio::net::TcpStream;
+use daemon::tls::Socket;
 
 use super::MAX_HEAD;
 
@@ -44,7 +44,7 @@ impl Inbox {
     /// When there is no head. The caller sets the deadline.
     pub(crate) async fn head<T, E: Error + 'static>(
         &mut self,
-        stream: &TcpStream,
+        stream: &Socket,
         parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, E>,
     ) -> Result<(T, usize), HeadError<E>> {
         loop {
@@ -66,7 +66,14 @@ impl Inbox {
                 Ok(0) if empty => return Err(HeadError::Closed),
                 Ok(0) => return Err(HeadError::Cut),
                 Ok(_) => {}
-                Err(error) if empty && error.kind() == io::ErrorKind::ConnectionReset => {
+                // One that was cut off between two heads has told nothing either.
+                Err(error)
+                    if empty
+                        && matches!(
+                            error.kind(),
+                            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+                        ) =>
+                {
                     return Err(HeadError::Closed);
                 }
                 Err(error) => return Err(HeadError::Read(error)),
@@ -75,7 +82,7 @@ impl Inbox {
     }
 
     /// Waits for the first bytes of a head; returns whether there are some.
-    pub(crate) async fn begin(&mut self, stream: &TcpStream) -> bool {
+    pub(crate) async fn begin(&mut self, stream: &Socket) -> bool {
         matches!(self.fill(stream).await, Ok(1..))
     }
 
@@ -90,14 +97,19 @@ impl Inbox {
         self.buffer.len()
     }
 
-    async fn fill(&mut self, stream: &TcpStream) -> io::Result<usize> {
+    async fn fill(&mut self, stream: &Socket) -> io::Result<usize> {
         loop {
             // Waiting comes first, so that an idle connection holds no memory.
             stream.readable().await?;
-            self.buffer.reserve(CHUNK);
-            match stream.try_read_buf(&mut self.buffer) {
+            let before = self.buffer.len();
+            self.buffer.resize(before + CHUNK, 0);
+            let room = self.buffer.get_mut(before..).unwrap_or_default();
+            let read = stream.try_read(room);
+            let came = read.as_ref().copied().unwrap_or(0);
+            self.buffer.truncate(before + came);
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result,
+                read => return read,
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-use daemon::{scope::Scope, serve::places::ConnectionPlace};
-use tokio::{net::TcpStream, time::timeout};
+use daemon::{scope::Scope, serve::places::ConnectionPlace, tls::Socket};
+use tokio::time::timeout;
 
 use crate::{
     datapath::{Patience, finish, write_all},
@@ -23,10 +23,21 @@ pub(crate) struct Limits {
     pub(crate) patience: Duration,
 }
 
+impl Limits {
+    /// Those of a connection at `place`.
+    pub(crate) fn at(mut self, place: &ConnectionPlace) -> Self {
+        if place.is_spare() {
+            self.idle = self.idle.min(SPARE);
+            self.head = self.head.min(SPARE);
+        }
+        self
+    }
+}
+
 /// The connection of a session, and its limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client<'a> {
-    pub(crate) stream: &'a TcpStream,
+    pub(crate) stream: &'a Socket,
     /// Its place among the connections of the listener.
     pub(crate) place: &'a ConnectionPlace,
     pub(crate) limits: Limits,
@@ -145,13 +156,11 @@ async fn next(service: &impl Service, inbox: &mut Inbox, scope: &Scope) -> Next 
     let Client {
         stream,
         place,
-        mut limits,
+        limits,
     } = service.client();
-    if place.is_spare() {
-        limits.idle = limits.idle.min(SPARE);
-        limits.head = limits.head.min(SPARE);
-    }
+    let limits = limits.at(place);
     if inbox.len() == 0 {
+        stream.rest();
         let begun = tokio::select! {
             biased;
             () = scope.draining() => false,

@@ -1,6 +1,6 @@
 //! One connection of containerd, from its first request to its last.
 
-use daemon::scope::Scope;
+use daemon::{scope::Scope, tls::Socket};
 use tracing::debug;
 
 use super::{Inner, count::MirrorOutcome};
@@ -20,6 +20,7 @@ use crate::{
 
 pub(super) async fn run(mirror: &Inner, accepted: Accepted, scope: &Scope) {
     let Accepted { stream, place, .. } = accepted;
+    let stream = Socket::plain(stream);
     let session = ContainerdSession {
         mirror,
         client: Client {

@@ -1,9 +1,9 @@
 //! One connection of a peer, from its first request to its last.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use daemon::scope::Scope;
-use tokio::time::timeout;
+use daemon::{scope::Scope, serve::places::ConnectionPlace, tls::Socket};
+use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
 use super::{Inner, count::UploadOutcome, rack, unknown};
@@ -27,6 +27,13 @@ pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
         place,
     } = accepted;
     let registered = server.sockets.register(remote, &stream);
+    let handshake = secured(server, stream, remote, (&registered.meter, &place));
+    let stream = tokio::select! {
+        stream = handshake => stream,
+        () = place.evicted() => return,
+        () = scope.draining() => return,
+    };
+    let Some(stream) = stream else { return };
     let session = PeerSession {
         server,
         remote: remote.ip().to_canonical(),
@@ -42,6 +49,20 @@ pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
     drop(registered);
     drop(stream);
     drop(place);
+}
+
+/// The connection once its other side has shown who it is; `None` where it is not to be served.
+async fn secured(
+    server: &Inner,
+    stream: TcpStream,
+    remote: SocketAddr,
+    (meter, place): (&Meter, &ConnectionPlace),
+) -> Option<Socket> {
+    let limits = server.settings.limits().at(place);
+    let overhead = meter.clone();
+    let agents = &server.settings.agents;
+    let taken = agents.accept(stream, remote, limits.head, overhead).await;
+    taken.ok()
 }
 
 /// A connection and what its bytes are counted by.
@@ -242,7 +263,7 @@ impl PeerSession<'_> {
         };
         let settings = &server.settings;
         let stream = self.client.stream;
-        self.meter.will_send(stream, prepared.certain());
+        self.meter.will_send(stream.tcp(), prepared.certain());
         let sent = prepared
             .send(stream, &settings.pace, settings.receiver, |bytes| {
                 self.meter.sent_body(bytes);

@@ -1,6 +1,6 @@
 //! The bytes of every connection with a peer, counted where they are read and written.
 //!
-//! Heads and bodies in both directions, whichever side opened the connection: together exactly
+//! Heads, bodies and what TLS adds in both directions, whichever side opened the connection: together exactly
 //! the payload that TCP carried on the peer port, which is what the kernel's accounting sees.
 
 use std::{
@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use daemon::tls::Overhead;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
@@ -36,8 +37,10 @@ pub(crate) struct Meter {
 struct Cells {
     received_head: AtomicU64,
     received_body: AtomicU64,
+    received_tls: AtomicU64,
     sent_head: AtomicU64,
     sent_body: AtomicU64,
+    sent_tls: AtomicU64,
 }
 
 /// Bytes between this node and one peer since the start.
@@ -56,6 +59,8 @@ pub struct Direction {
     pub head: u64,
     /// Of objects.
     pub body: u64,
+    /// That TLS adds: handshakes, and what stands around each record.
+    pub tls: u64,
 }
 
 impl PeerBytes {
@@ -64,6 +69,13 @@ impl PeerBytes {
     pub fn snapshot(&self) -> Vec<(IpAddr, PeerTotals)> {
         let peers = self.0.lock();
         peers.iter().map(|(ip, m)| (*ip, m.totals())).collect()
+    }
+
+    /// What went between this node and one peer.
+    pub fn of(&self, peer: IpAddr) -> PeerTotals {
+        let peers = self.0.lock();
+        let cells = peers.get(&peer.to_canonical());
+        cells.map(|cells| cells.totals()).unwrap_or_default()
     }
 
     /// Counts a connection with a peer, and reports its progress to the watcher.
@@ -91,6 +103,18 @@ impl Direction {
     /// Heads and bodies together.
     pub fn total(self) -> u64 {
         self.head.saturating_add(self.body)
+    }
+
+    /// What of `wire` bytes of TCP's payload is left without what TLS adds, by what that has been so far.
+    pub fn goodput(self, wire: u64) -> u64 {
+        if self.tls == 0 {
+            return wire;
+        }
+        let (of, all) = (
+            u128::from(self.total()),
+            u128::from(self.total()) + u128::from(self.tls),
+        );
+        u64::try_from(u128::from(wire) * of / all).unwrap_or(wire)
     }
 }
 
@@ -126,6 +150,19 @@ impl Meter {
     }
 }
 
+/// What TLS adds is on the wire, too.
+impl Overhead for Meter {
+    fn received(&self, bytes: u64) {
+        add(&self.cells.received_tls, bytes);
+        self.watched.received(bytes);
+    }
+
+    fn sent(&self, bytes: u64) {
+        add(&self.cells.sent_tls, bytes);
+        self.watched.sent(bytes);
+    }
+}
+
 impl Cells {
     fn totals(&self) -> PeerTotals {
         let get = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
@@ -133,10 +170,12 @@ impl Cells {
             received: Direction {
                 head: get(&self.received_head),
                 body: get(&self.received_body),
+                tls: get(&self.received_tls),
             },
             sent: Direction {
                 head: get(&self.sent_head),
                 body: get(&self.sent_body),
+                tls: get(&self.sent_tls),
             },
         }
     }

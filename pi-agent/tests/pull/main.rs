@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod bed;
+mod between;
 mod chunks;
 mod client;
 mod conformance;
@@ -22,5 +23,6 @@ mod ranges;
 mod serving;
 mod silent;
 mod striped;
+mod tls;
 mod trust;
 mod waiting;

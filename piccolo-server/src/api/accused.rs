@@ -81,6 +81,9 @@ fn is_fault(kind: FailureKind) -> bool {
         | FailureKind::Cut
         | FailureKind::WrongBytes
         | FailureKind::Protocol => true,
-        FailureKind::Missing | FailureKind::Busy | FailureKind::Other => false,
+        // The certificate at fault may be that of the node that says so.
+        FailureKind::Missing | FailureKind::Busy | FailureKind::Identity | FailureKind::Other => {
+            false
+        }
     }
 }

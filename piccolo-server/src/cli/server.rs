@@ -108,7 +108,15 @@ async fn get(server: &Server, url: &str) -> Result<Reply> {
         &Clock::system(),
     )?;
     let role = Some(Role::Server);
-    let client = JsonClient::of(Peer { tls, role }, DIAL, 1);
+    let client = JsonClient::of(
+        Peer {
+            tls,
+            role,
+            group: None,
+        },
+        DIAL,
+        1,
+    );
     // A token is not shown to who hides that the server speaks TLS.
     let needs_tls = server.operator_token_file.is_some() && settings.tls == Mode::Permissive;
     let url = match url.strip_prefix("http://") {

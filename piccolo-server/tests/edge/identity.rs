@@ -82,7 +82,15 @@ impl Cluster {
     fn by(&self, tls: Tls) -> Caller {
         let role = Some(Role::Server);
         Caller {
-            client: JsonClient::of(Peer { tls, role }, DEADLINE, 4),
+            client: JsonClient::of(
+                Peer {
+                    tls,
+                    role,
+                    group: None,
+                },
+                DEADLINE,
+                4,
+            ),
             api: format!("http://{}", self.server.api),
             admin: format!("http://{}", self.server.admin),
         }

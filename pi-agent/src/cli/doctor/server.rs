@@ -104,6 +104,7 @@ async fn date(url: &str, tls: &Tls) -> Result<Option<Duration>> {
     let peer = Peer {
         tls: tls.clone(),
         role: Some(Role::Server),
+        group: None,
     };
     let connector = Connector::new(HttpConnector::new(), peer);
     let client: Client<Connector, Empty<bytes::Bytes>> =

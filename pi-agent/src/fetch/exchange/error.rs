@@ -2,6 +2,7 @@
 
 use std::io;
 
+use daemon::tls::{AgentError, is_refusal};
 use piccolo_api::{FailureKind, Holder};
 
 use crate::{
@@ -18,6 +19,9 @@ pub(crate) enum PeerError {
     /// No connection in time.
     #[error("the peer could not be reached in time")]
     DialDeadline,
+    /// The handshake failed, or the peer is not who it has to be.
+    #[error("the peer does not show who it has to be")]
+    Tls(#[source] AgentError),
     /// The request could not be written.
     #[error("the request could not be sent")]
     Request(#[source] io::Error),
@@ -75,8 +79,14 @@ impl PeerError {
                 FailureKind::Refused
             }
             Self::Dial(_) | Self::DialDeadline => FailureKind::Unreachable,
-            Self::HeadDeadline | Self::Body(SourceError::Stalled) => FailureKind::Stalled,
-            Self::Request(_)
+            Self::Tls(error) if error.is_of_identity() => FailureKind::Identity,
+            // In TLS 1.3 the other side may find this one's certificate wanting after the handshake.
+            Self::Head(HeadError::Read(error)) if is_refusal(error) => FailureKind::Identity,
+            Self::Tls(AgentError::Late) | Self::HeadDeadline | Self::Body(SourceError::Stalled) => {
+                FailureKind::Stalled
+            }
+            Self::Tls(_)
+            | Self::Request(_)
             | Self::Head(HeadError::Closed | HeadError::Cut | HeadError::Read(_))
             | Self::Body(SourceError::Ended | SourceError::Read(_)) => FailureKind::Cut,
             Self::Missing | Self::Withheld | Self::NoFirstByte => FailureKind::Missing,

@@ -39,6 +39,7 @@ impl Pool {
     /// Keeps a connection for the next request.
     pub(crate) fn put(&self, mut link: Link) {
         link.since = Instant::now();
+        link.stream.rest();
         let mut links = self.0.lock();
         if links.values().map(Vec::len).sum::<usize>() >= IN_ALL {
             return;

@@ -11,7 +11,8 @@ pub(crate) const FAILURES: Metric = Metric::counter(
     "piccolo_agent_peer_failures_total",
     &[(
         "cause",
-        "refused, unreachable, stalled, cut, missing, busy, wrong_bytes, protocol",
+        "refused, unreachable, stalled, cut, missing, busy, wrong_bytes, protocol, identity (one of both \
+         sides did not show with TLS who it has to be)",
     )],
     "Failures of peers, by cause.",
 );
@@ -118,6 +119,7 @@ fn cause(kind: FailureKind) -> &'static str {
         FailureKind::Missing => "missing",
         FailureKind::Busy => "busy",
         FailureKind::WrongBytes => "wrong_bytes",
+        FailureKind::Identity => "identity",
         FailureKind::Protocol | FailureKind::Other => "protocol",
     }
 }

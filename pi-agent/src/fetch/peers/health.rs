@@ -125,7 +125,10 @@ impl Health {
     ) -> Option<Scope> {
         let mut table = self.lock();
         match kind {
-            FailureKind::Refused | FailureKind::Unreachable | FailureKind::Stalled => {
+            FailureKind::Refused
+            | FailureKind::Unreachable
+            | FailureKind::Stalled
+            | FailureKind::Identity => {
                 let record = table.record(peer, now);
                 let doubled = DOWN.saturating_mul(1 << record.in_a_row.min(8));
                 record.out = now + doubled.min(DOWN_MOST);

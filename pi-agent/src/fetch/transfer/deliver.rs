@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use daemon::tls::Socket;
 use piccolo_api::Holder;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::{
@@ -111,7 +112,7 @@ impl Transfer {
     /// Sends the bytes. `moved` is told of them as containerd's socket takes them.
     pub(crate) async fn deliver(
         mut self,
-        client: &TcpStream,
+        client: &Socket,
         mut moved: impl FnMut(u64) + Send,
     ) -> Delivery {
         let delivery = self.send(client, &mut moved).await;
@@ -125,7 +126,7 @@ impl Transfer {
         self
     }
 
-    async fn send(&mut self, client: &TcpStream, moved: &mut (impl FnMut(u64) + Send)) -> Delivery {
+    async fn send(&mut self, client: &Socket, moved: &mut (impl FnMut(u64) + Send)) -> Delivery {
         let mut at = self.span.start();
         while at < self.span.end() {
             let Some(mut upstream) = self.upstream_at(at).await else {
@@ -217,7 +218,7 @@ impl Transfer {
     async fn move_to(
         &mut self,
         upstream: &mut Upstream,
-        client: &TcpStream,
+        client: &Socket,
         (at, until): (u64, u64),
         moved: &mut (impl FnMut(u64) + Send),
     ) -> (u64, Ending) {

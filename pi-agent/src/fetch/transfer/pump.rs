@@ -1,7 +1,7 @@
 //! Moves the bytes of one upstream to containerd.
 
+use daemon::tls::Socket;
 use piccolo_api::Holder;
-use tokio::net::TcpStream;
 
 use super::{blame::Senders, ending::Ending, hash::Hasher};
 use crate::{
@@ -15,7 +15,7 @@ const HELD: u64 = 16 << 10;
 
 /// Moves bytes to one client.
 pub(super) struct Pump<'a, F> {
-    pub(super) client: &'a TcpStream,
+    pub(super) client: &'a Socket,
     pub(super) patience: Patience,
     /// Hashes an object in flight; `None` once it is verified.
     pub(super) hasher: &'a mut Option<Hasher>,
@@ -73,7 +73,7 @@ impl<F: FnMut(u64) + Send> Pump<'_, F> {
         let length = free - upstream.next - total;
         let source = &upstream.link.stream;
         if !upstream.growing {
-            tally.meter.will_receive(source, length);
+            tally.meter.will_receive(source.tcp(), length);
         }
         let (client, patience) = (self.client, self.patience);
         let relayed = match &mut *self.hasher {
@@ -102,7 +102,7 @@ impl<F: FnMut(u64) + Send> Pump<'_, F> {
 
 /// The end of a hashed object.
 struct Last<'a> {
-    client: &'a TcpStream,
+    client: &'a Socket,
     patience: Patience,
     /// Taken once the last byte was read: until then another peer may have to send it.
     hasher: &'a mut Option<Hasher>,

@@ -1,0 +1,182 @@
+//! A TCP connection with or without TLS, read and written without waiting, as a TCP socket is.
+
+use std::{io, os::fd::AsFd as _};
+
+use parking_lot::Mutex;
+use rustix::net::{Shutdown, shutdown};
+use tokio::{net::TcpStream, time::Instant};
+
+use super::session::Session;
+
+/// A TCP connection with or without TLS.
+///
+/// Where it has TLS, what was written may wait in memory until the next call; [`flush`](Self::flush) says
+/// when the kernel has it. A stream that was cut off reads as an error, never as an end.
+#[derive(Debug)]
+pub struct Socket {
+    /// Before the stream: what counts its bytes looks at it a last time.
+    encrypted: Option<Box<Encrypted>>,
+    tcp: TcpStream,
+}
+
+#[derive(Debug)]
+struct Encrypted {
+    /// Held for as long as a call takes that does not wait.
+    session: Mutex<Session>,
+    /// When the certificate of the other side expires, if ever. No byte passes after that.
+    until: Option<Instant>,
+}
+
+impl Socket {
+    /// Without TLS.
+    pub fn plain(tcp: TcpStream) -> Self {
+        let encrypted = None;
+        Self { encrypted, tcp }
+    }
+
+    pub(super) fn encrypted(tcp: TcpStream, session: Session, until: Option<Instant>) -> Self {
+        let session = Mutex::new(session);
+        let encrypted = Some(Box::new(Encrypted { session, until }));
+        Self { encrypted, tcp }
+    }
+
+    /// The connection, for its options and for who watches it.
+    pub fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// The connection, where what passes is what was meant: the kernel may move it by itself.
+    pub fn as_plain(&self) -> Option<&TcpStream> {
+        self.encrypted.is_none().then_some(&self.tcp)
+    }
+
+    /// Whether a certificate of the other side lets bytes pass still.
+    pub fn is_current(&self) -> bool {
+        self.encrypted.as_deref().is_none_or(Encrypted::is_current)
+    }
+
+    /// Waits until there may be something to read.
+    ///
+    /// # Errors
+    /// As those of [`TcpStream::readable`].
+    pub async fn readable(&self) -> io::Result<()> {
+        let has_more = |encrypted: &Encrypted| encrypted.session.lock().has_more();
+        if self.encrypted.as_deref().is_some_and(has_more) {
+            return Ok(());
+        }
+        self.tcp.readable().await
+    }
+
+    /// Waits until there may be room for more.
+    ///
+    /// # Errors
+    /// As those of [`TcpStream::writable`].
+    pub async fn writable(&self) -> io::Result<()> {
+        self.tcp.writable().await
+    }
+
+    /// Reads what there is; 0 at the end.
+    ///
+    /// # Errors
+    /// As those of [`TcpStream::try_read`], and of TLS.
+    pub fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        match self.session()? {
+            None => self.tcp.try_read(room),
+            Some(session) => session.lock().read(room, |room| self.tcp.try_read(room)),
+        }
+    }
+
+    /// [`try_read`](Self::try_read) regardless of what the runtime knows of the socket's readiness.
+    ///
+    /// # Errors
+    /// As those of read(2), and of TLS.
+    pub fn read_now(&self, room: &mut [u8]) -> io::Result<usize> {
+        let read = |room: &mut [u8]| Ok(rustix::io::read(self.tcp.as_fd(), room)?);
+        match self.session()? {
+            None => read(room),
+            Some(session) => session.lock().read(room, read),
+        }
+    }
+
+    /// Bytes that were taken from the kernel and not read yet.
+    pub fn held(&self) -> usize {
+        let held = |encrypted: &Encrypted| encrypted.session.lock().held();
+        self.encrypted.as_deref().map_or(0, held)
+    }
+
+    /// Writes some of `bytes`.
+    ///
+    /// # Errors
+    /// As those of [`TcpStream::try_write`], and of TLS.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self.session()? {
+            None => self.tcp.try_write(bytes),
+            Some(session) => session.lock().write(&self.tcp, bytes),
+        }
+    }
+
+    /// Writes what `fill` puts into the room that it is given, of `most` bytes at most.
+    ///
+    /// # Errors
+    /// As those of [`try_write`](Self::try_write) and of `fill`; an input error where there is no TLS, and
+    /// so no room either.
+    pub fn try_write_with(
+        &self,
+        most: usize,
+        fill: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        match self.session()? {
+            None => Err(io::ErrorKind::InvalidInput.into()),
+            Some(session) => session.lock().write_with(&self.tcp, most, fill),
+        }
+    }
+
+    /// Has the kernel take all that was written.
+    ///
+    /// # Errors
+    /// As those of [`TcpStream::try_write`]; a "would block" among them is to be waited for.
+    pub fn try_flush(&self) -> io::Result<()> {
+        match self.session()? {
+            None => Ok(()),
+            Some(session) => session.lock().flush(&self.tcp),
+        }
+    }
+
+    /// Returns memory until more is to be read or written.
+    pub fn rest(&self) {
+        if let Some(encrypted) = &self.encrypted {
+            encrypted.session.lock().rest();
+        }
+    }
+
+    /// Says to the other side that this was all, and ends the writing half.
+    ///
+    /// # Errors
+    /// As those of shutdown(2).
+    pub fn shut(&self) -> io::Result<()> {
+        if let Some(encrypted) = &self.encrypted {
+            let mut session = encrypted.session.lock();
+            session.close();
+            // Without it the other side takes what follows for cut off, which is nothing.
+            let _ = session.flush(&self.tcp);
+        }
+        Ok(shutdown(&self.tcp, Shutdown::Write)?)
+    }
+
+    fn session(&self) -> io::Result<Option<&Mutex<Session>>> {
+        let Some(encrypted) = &self.encrypted else {
+            return Ok(None);
+        };
+        if encrypted.is_current() {
+            return Ok(Some(&encrypted.session));
+        }
+        let why = "the certificate of the other side has expired";
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+    }
+}
+
+impl Encrypted {
+    fn is_current(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
