@@ -33,7 +33,7 @@ pub use self::{
     material::MaterialError,
     session::{Overhead, Uncounted},
     settings::{Files, MissingError, Mode},
-    socket::Socket,
+    socket::{Socket, is_expiry},
     stream::MaybeTls,
 };
 use self::{

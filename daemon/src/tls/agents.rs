@@ -313,8 +313,10 @@ impl Plane {
 
     fn taken(&self, tcp: TcpStream, session: Session, address: IpAddr, leaf: &Leaf) -> Socket {
         self.tls.note(&agent_at(address), leaf);
+        // The other side ends it when this one's certificate expires.
+        let own = self.inner.left(&self.inner.material().own);
         // More than centuries are as good as for ever.
-        let until = Instant::now().checked_add(self.inner.left(leaf));
+        let until = Instant::now().checked_add(self.inner.left(leaf).min(own));
         Socket::encrypted(tcp, session, until)
     }
 

@@ -19,12 +19,22 @@ pub struct Socket {
     tcp: TcpStream,
 }
 
+/// Nothing passes any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate of one of both sides has expired")]
+struct Expired;
+
 #[derive(Debug)]
 struct Encrypted {
     /// Held for as long as a call takes that does not wait.
     session: Mutex<Session>,
-    /// When the certificate of the other side expires, if ever. No byte passes after that.
+    /// When one of both certificates expires, if ever. No byte passes after that.
     until: Option<Instant>,
+}
+
+/// Whether a connection failed because the certificate of one of its sides has expired.
+pub fn is_expiry(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<Expired>())
 }
 
 impl Socket {
@@ -50,7 +60,7 @@ impl Socket {
         self.encrypted.is_none().then_some(&self.tcp)
     }
 
-    /// Whether a certificate of the other side lets bytes pass still.
+    /// Whether the certificates of both sides let bytes pass still.
     pub fn is_current(&self) -> bool {
         self.encrypted.as_deref().is_none_or(Encrypted::is_current)
     }
@@ -170,8 +180,7 @@ impl Socket {
         if encrypted.is_current() {
             return Ok(Some(&encrypted.session));
         }
-        let why = "the certificate of the other side has expired";
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, Expired))
     }
 }
 

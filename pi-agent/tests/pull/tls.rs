@@ -387,6 +387,7 @@ async fn stalled_handshakes_are_bounded_and_hold_no_pull_up() {
 
 #[tokio::test]
 async fn a_certificate_is_exchanged_during_a_pull_and_no_byte_passes_by_the_old_one() {
+    let counted = Counted::begin();
     let cluster = Cluster::new();
     let files = cluster.files(NODE, HERE, Duration::from_secs(8));
     let tls = Tls::load(Mode::Required, Some(files), ALL, Clock::system()).unwrap();
@@ -400,9 +401,8 @@ async fn a_certificate_is_exchanged_during_a_pull_and_no_byte_passes_by_the_old_
         pace,
         ..serving(&old)
     };
-    let (_one, one, sent_one) = agent(&[&layer], settings.clone(), &bed.scope).await;
-    let (_two, two, sent_two) = agent(&[&layer], settings, &bed.scope).await;
-    bed.known.set(vec![peer(one), peer(two)]);
+    let (_store, one, _) = agent(&[&layer], settings, &bed.scope).await;
+    bed.known.set(vec![peer(one)]);
     // Files of the same names.
     cluster.files(NODE, HERE, WEEK);
     let begin = Instant::now();
@@ -413,11 +413,9 @@ async fn a_certificate_is_exchanged_during_a_pull_and_no_byte_passes_by_the_old_
         "{:?}",
         begin.elapsed()
     );
-    let gave = [sent_one.of(HERE).sent.body, sent_two.of(HERE).sent.body];
-    assert!(
-        gave.iter().all(|bytes| *bytes > 0),
-        "one connection gave it all: {gave:?}"
-    );
+    // On another connection, which is nobody's failure.
+    assert_eq!(counted.of(r#"piccolo_tls_dialled_total{outcome="tls"}"#), 2);
+    assert_eq!(bed.known.kinds(), []);
 }
 
 #[tokio::test]

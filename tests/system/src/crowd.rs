@@ -21,7 +21,7 @@ use testbed::{
 };
 use testbed::{Release, wait_until};
 
-use crate::{APP, pull_within};
+use crate::{APP, certified::Certified, pull_within};
 
 /// How long a pull of the bench and of the fault plans may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
@@ -145,6 +145,15 @@ impl Crowd {
         let crowd = Self { bed, deadline };
         crowd.use_piccolo(true)?;
         Ok(crowd)
+    }
+
+    /// Starts the server and the agents anew, as those that show each other who they are.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub fn secure(&mut self, certified: &Certified, mode: &str) -> Result<()> {
+        certified.server(&mut self.bed, mode, &SERVER)?;
+        certified.agents(&mut self.bed, mode, &[ON])
     }
 
     /// Has every containerd ask its agent first, or the registry alone.

@@ -3,17 +3,15 @@
 //! pull fails either.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use system_tests::{PULL, node};
+use system_tests::{PULL, certified::Certified, node};
 use testbed::{
     Agent, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, Packing, Plan, Product, Rate,
-    Release, Run, Server, SqlServer, binary, wait_until,
+    Release, Run, Server, SqlServer, wait_until,
 };
 
 const IMAGES: [&str; 3] = ["lib/red:v1", "lib/green:v1", "lib/blue:v1"];
@@ -101,11 +99,11 @@ fn tls_is_turned_on_and_off_under_a_pull_storm() -> Result<()> {
     let storm = Storm::prepare(&bed)?;
     storm.rage(&mut bed, |bed, pulled| {
         pulled()?;
-        certified.server(bed, "permissive")?;
-        certified.agents(bed, "permissive")?;
+        certified.server(bed, "permissive", &[])?;
+        certified.agents(bed, "permissive", &[])?;
         pulled()?;
-        certified.agents(bed, "required")?;
-        certified.server(bed, "required")?;
+        certified.agents(bed, "required", &[])?;
+        certified.server(bed, "required", &[])?;
         let found = || count(bed, "piccolo_agent_finds_total{outcome=\"found\"}");
         let before = found()?;
         wait_until("somebody to be found over TLS", SOON, || {
@@ -114,87 +112,16 @@ fn tls_is_turned_on_and_off_under_a_pull_storm() -> Result<()> {
         let plain = count(bed, "piccolo_tls_dialled_total{outcome=\"plain\"}")?;
         ensure!(plain == 0, "{plain} calls were plain");
         pulled()?;
-        certified.server(bed, "permissive")?;
-        certified.agents(bed, "permissive")?;
+        certified.server(bed, "permissive", &[])?;
+        certified.agents(bed, "permissive", &[])?;
         pulled()?;
-        certified.server(bed, "off")?;
-        certified.agents(bed, "off")?;
+        certified.server(bed, "off", &[])?;
+        certified.agents(bed, "off", &[])?;
         pulled()
     })?;
     let found = count(&bed, "piccolo_agent_finds_total{outcome=\"found\"}")?;
     ensure!(found > 0, "nobody was found when TLS was off again");
     Ok(())
-}
-
-/// The flags that give the server and each node a certificate, which the server's own commands have made.
-struct Certified {
-    server: Vec<String>,
-    nodes: Vec<Vec<String>>,
-}
-
-impl Certified {
-    fn of(bed: &Bed) -> Result<Self> {
-        let directory = bed.run().make_directory("pki")?;
-        let pki = |command: &str, more: &[String]| {
-            let directory = format!("--directory={}", directory.display());
-            let mut program = Command::new(binary("piccolo-server")?);
-            let output = program
-                .args(["pki", command, &directory])
-                .args(more)
-                .output()?;
-            ensure!(
-                output.status.success(),
-                "pki {command} {more:?}: {output:?}"
-            );
-            anyhow::Ok(())
-        };
-        let issue = |role: &str, name: &str, group: Option<&str>, address: IpAddr| {
-            let mut more = vec![
-                format!("--role={role}"),
-                format!("--node={name}"),
-                format!("--address={address}"),
-            ];
-            more.extend(group.map(|group| format!("--group={group}")));
-            pki("issue", &more)?;
-            let files = directory.join(format!("{role}-{name}"));
-            let flag =
-                |name: &str, file: &str| format!("--tls-{name}={}", files.join(file).display());
-            anyhow::Ok(vec![
-                flag("cert", "tls.crt"),
-                flag("key", "tls.key"),
-                flag("ca", "ca.crt"),
-            ])
-        };
-        pki("init", &[])?;
-        let node = |node: &testbed::Node| {
-            let host = &node.host;
-            issue("agent", &host.name, Some(Bed::group()), host.address)
-        };
-        Ok(Self {
-            server: issue("server", "s", None, bed.server_address())?,
-            nodes: bed.nodes.iter().map(node).collect::<Result<_>>()?,
-        })
-    }
-
-    fn server(&self, bed: &mut Bed, mode: &str) -> Result<()> {
-        bed.server.take().context("no server")?.stop()?;
-        bed.start_server(&with(&self.server, &format!("--tls={mode}")))
-    }
-
-    fn agents(&self, bed: &mut Bed, mode: &str) -> Result<()> {
-        for (number, flags) in self.nodes.iter().enumerate() {
-            let node = bed.nodes.get_mut(number).context("no such node")?;
-            node.agent.take().context("no agent")?.stop()?;
-            bed.start_agent(number, &with(flags, &format!("--tls={mode}")))?;
-            let node = bed.nodes.get_mut(number).context("no such node")?;
-            node.agent.as_mut().context("no agent")?.wait_ready()?;
-        }
-        Ok(())
-    }
-}
-
-fn with<'a>(flags: &'a [String], mode: &'a str) -> Vec<&'a str> {
-    flags.iter().map(String::as_str).chain([mode]).collect()
 }
 
 /// Two servers over one database, the older one first.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use daemon::tls::{AgentError, is_refusal};
+use daemon::tls::{AgentError, is_expiry, is_refusal};
 use piccolo_api::{FailureKind, Holder};
 
 use crate::{
@@ -98,6 +98,11 @@ impl PeerError {
             | Self::TooLong
             | Self::Contradiction(_) => FailureKind::Protocol,
         }
+    }
+
+    /// Whether the certificate of one of both sides has expired meanwhile: it may have another one by now.
+    pub(crate) fn is_expiry(&self) -> bool {
+        matches!(self, Self::Body(SourceError::Read(error)) if is_expiry(error))
     }
 
     /// Whether the peer cannot be reached.

@@ -244,7 +244,8 @@ impl Candidates {
         if let Some(seat) = &mut self.seat {
             // A peer that is still fetching is not blamed for missing bytes.
             seat.failed(peer, &error);
-            if error.is_unreachable() || error.kind() == FailureKind::WrongBytes {
+            let counts = [FailureKind::WrongBytes, FailureKind::Identity];
+            if error.is_unreachable() || counts.contains(&error.kind()) {
                 self.peers.failed(peer, &self.digest, &error);
             }
         } else if error.is_blameless() {

@@ -1,0 +1,97 @@
+//! The certificates of a bed's server and nodes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use testbed::{Authority, Bed, Host, Subject};
+
+/// An authority of the bed's own, and the flags by which the server and each node show what it certifies.
+#[derive(Debug)]
+pub struct Certified {
+    authority: Authority,
+    server: Vec<String>,
+    nodes: Vec<Vec<String>>,
+}
+
+impl Certified {
+    /// Certifies the server and all nodes.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn of(bed: &Bed) -> Result<Self> {
+        let authority = Authority::new(bed.run())?;
+        let address = [bed.server_address()];
+        let own = authority.identify("server", "spiffe://bed/piccolo/server/s", &address)?;
+        let server = authority.flags(&own).to_vec();
+        let node = |node: &testbed::Node| {
+            let (host, uri) = (&node.host, uri(&node.host));
+            let own = authority.identify(&host.name, &uri, &[host.address])?;
+            anyhow::Ok(authority.flags(&own).to_vec())
+        };
+        let nodes = bed.nodes.iter().map(node).collect::<Result<_>>()?;
+        Ok(Self {
+            authority,
+            server,
+            nodes,
+        })
+    }
+
+    /// Exchanges the certificate of a node for one that lasts so long.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn renew(&self, host: &Host, lasts: Duration) -> Result<()> {
+        let subject = Subject {
+            file: &host.name,
+            host: None,
+            uri: Some(&uri(host)),
+            addresses: &[host.address],
+            lasts,
+        };
+        self.authority.issue(&subject).map(drop)
+    }
+
+    /// Starts the server, in place of the one that runs, with TLS and `more`.
+    ///
+    /// # Errors
+    /// When it does not stop, or not start.
+    pub fn server(&self, bed: &mut Bed, mode: &str, more: &[&str]) -> Result<()> {
+        if let Some(server) = bed.server.take() {
+            server.stop()?;
+        }
+        let mode = format!("--tls={mode}");
+        bed.start_server(&[&with(&self.server, &mode)[..], more].concat())
+    }
+
+    /// Starts the agents one by one, in place of those that run, with TLS and `more`.
+    ///
+    /// # Errors
+    /// When one does not stop, or not start.
+    pub fn agents(&self, bed: &mut Bed, mode: &str, more: &[&str]) -> Result<()> {
+        (0..self.nodes.len()).try_for_each(|number| self.agent(bed, number, mode, more))
+    }
+
+    /// Starts one of them.
+    ///
+    /// # Errors
+    /// When it does not stop, or not start.
+    pub fn agent(&self, bed: &mut Bed, number: usize, mode: &str, more: &[&str]) -> Result<()> {
+        let node = bed.nodes.get_mut(number).context("no such node")?;
+        if let Some(agent) = node.agent.take() {
+            agent.stop()?;
+        }
+        let mode = format!("--tls={mode}");
+        let flags = self.nodes.get(number).context("no such node")?;
+        bed.start_agent(number, &[&with(flags, &mode)[..], more].concat())?;
+        let node = bed.nodes.get_mut(number).context("no such node")?;
+        node.agent.as_mut().context("no agent")?.wait_ready()
+    }
+}
+
+fn uri(host: &Host) -> String {
+    format!("spiffe://bed/piccolo/agent/{}/{}", Bed::group(), host.name)
+}
+
+fn with<'a>(flags: &'a [String], mode: &'a str) -> Vec<&'a str> {
+    flags.iter().map(String::as_str).chain([mode]).collect()
+}
