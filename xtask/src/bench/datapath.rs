@@ -7,7 +7,10 @@
 pub(super) mod images;
 mod load;
 mod nginx;
+mod secured;
 pub(super) mod stand;
+mod start;
+mod target;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -27,6 +30,9 @@ pub(super) struct Options {
     /// Measures only tables whose names contain one of these.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Measures chains with TLS between the nodes instead, beside those without.
+    #[arg(long)]
+    tls: bool,
 }
 
 /// One table: the same load on several targets.
@@ -49,6 +55,21 @@ const CASES: [Case; 8] = [
     case("chain, 64 streams of 16 MiB", MANY, CHAIN),
     shaped("1 Gbit/s, serving, one stream of 1 GiB", SERVING),
     shaped("1 Gbit/s, chain, one stream of 1 GiB", CHAIN),
+];
+
+/// nginx's and ours by the same cipher, and both without.
+const SECURED: &[Target] = &[
+    Target::ProxyTls,
+    Target::MirrorTls,
+    Target::Proxy,
+    Target::Mirror,
+];
+
+const TLS_CASES: [Case; 4] = [
+    case("TLS, chain, one stream, 4 x 1 GiB", ONE, SECURED),
+    case("TLS, chain, 16 streams of 16 MiB", SIXTEEN, SECURED),
+    case("TLS, chain, 64 streams of 16 MiB", MANY, SECURED),
+    shaped("TLS, 1 Gbit/s, chain, one stream of 1 GiB", SECURED),
 ];
 
 const ONE: Load = load(Layers::Large, 1, 4);
@@ -85,9 +106,13 @@ const fn load(layers: Layers, streams: u32, repeat: u32) -> Load {
 const METRICS: [&str; 4] = ["MB/s", "CPU-s/GiB", "of the hop here", "failed %"];
 
 pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
-    let stand = Stand::start()?;
+    let (stand, cases) = if options.tls {
+        (Stand::secured()?, &TLS_CASES[..])
+    } else {
+        (Stand::start()?, &CASES[..])
+    };
     let mut tables = Vec::new();
-    for case in &CASES {
+    for case in cases {
         let wanted = |part: &String| case.name.contains(part.as_str());
         if options.only.is_empty() || options.only.iter().any(wanted) {
             let table = compare(&stand, case, options.rounds);
@@ -97,6 +122,9 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
     if let Some(table) = tables.last_mut() {
         for note in stand.memory() {
             table.note(note);
+        }
+        if options.tls {
+            table.note("TLS: between the nodes, 1.3, AES-128-GCM, by both programs in user space; none in the kernel");
         }
         table.note("CPU: of all programs between file and reader; the hop here is the last one");
     }

@@ -46,7 +46,7 @@ impl Load {
             .arg(format!("--streams={}", self.streams))
             .arg(format!("--repeat={}", self.repeat))
             .args(paths);
-        if target == Target::Mirror {
+        if matches!(target, Target::Mirror | Target::MirrorTls) {
             reader.arg("--commit").arg(stand.commits_to()?);
         }
         let outcome = shell::output(&mut reader)?;

@@ -2,20 +2,23 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use testbed::{
-    Bed, BedSetup, Containerd, Host, Netns, Node, Plan, Process, Release, Run, get, wait_until,
-};
+use testbed::{Bed, BedSetup, Containerd, Netns, Node, Plan, Process, Release, Run, wait_until};
 
 use super::images::{self, Bytes, Made};
 use super::nginx;
+use super::secured::{Place, Secured};
+use super::start::{PLAIN, start_agent, start_server, wait_until_shared};
+use super::target::at;
 use crate::bench::{process, programs::release_of};
 use crate::setup::{self, BUILD, DATAPATH, DEMO};
 use crate::shell;
+
+pub(in crate::bench) use super::target::Target;
 
 /// The holder's node, the reader's node, and all that runs on them.
 #[derive(Debug)]
@@ -28,28 +31,10 @@ pub(in crate::bench) struct Stand {
     splice: Process,
     copy: Process,
     _server: Process,
+    secured: Option<Secured>,
     made: Vec<Made>,
     programs: PathBuf,
     pub(in crate::bench) bed: Bed,
-}
-
-/// What is asked for bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::bench) enum Target {
-    /// nginx on the holder's node, by sendfile.
-    Nginx,
-    /// Our agent's peer listener there.
-    Peer,
-    /// nginx on the reader's node as a proxy of the first.
-    Proxy,
-    /// A relay to the first that splices.
-    Splice,
-    /// A relay to the first that reads and writes.
-    Copy,
-    /// Our agent's mirror on the reader's node, which asks our peer.
-    Mirror,
-    /// Our agent's mirror on the holder's node, which has it itself.
-    Own,
 }
 
 /// Which layers are fetched.
@@ -66,13 +51,21 @@ pub(super) enum Layers {
 pub(super) struct Shaped<'a>(&'a Netns);
 
 const START: Duration = Duration::from_secs(30);
-const SHARED: Duration = Duration::from_mins(1);
 const CHECKED: Duration = Duration::from_mins(1);
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7786);
 
 impl Stand {
     /// Builds the programs, and starts everything.
     pub(in crate::bench) fn start() -> Result<Self> {
+        Self::with(false)
+    }
+
+    /// The same, and what is compared with TLS between the nodes.
+    pub(super) fn secured() -> Result<Self> {
+        Self::with(true)
+    }
+
+    fn with(tls: bool) -> Result<Self> {
         setup::packages(&[BUILD, DEMO, DATAPATH])?;
         let programs = release_of(&PROGRAMS)?;
         let setup = BedSetup {
@@ -81,14 +74,23 @@ impl Stand {
         };
         let mut bed = Bed::start(Run::start()?, &setup)?;
         let finder = bed.network().add_core_host("finder", None)?;
+        let guarded = bed.network().add_core_host("guarded", None)?;
         let (holder, reader) = (node(&bed, 0)?, node(&bed, 1)?);
         let made = layers(&holder.containerd)?;
         let run = bed.run();
-        let server = start_server(run, &finder, &programs)?;
-        let peer = start_agent(run, holder, &finder, &programs)?;
-        wait_until_shared(&finder, &made)?;
+        let server = start_server(run, &finder, &programs, &[])?;
+        let peer = start_agent(run, holder, &finder, &programs, &PLAIN)?;
+        wait_until_shared(&finder, PLAIN.group, &made)?;
         expect(&reader.containerd, &made)?;
-        let mirror = start_agent(run, reader, &finder, &programs)?;
+        let mirror = start_agent(run, reader, &finder, &programs, &PLAIN)?;
+        let place = Place {
+            run,
+            programs: &programs,
+            finder: &guarded,
+            holder,
+            reader,
+        };
+        let secured = tls.then(|| Secured::start(place, &made)).transpose()?;
         let blobs = holder.containerd.content().join("blobs");
         let from = at(&holder.host, Target::Nginx);
         let here = |target| at(&reader.host, target);
@@ -105,11 +107,12 @@ impl Stand {
         let stand = Self {
             peer,
             mirror,
-            files: nginx::files(run, &holder.host, from, &blobs)?,
-            proxy: nginx::proxy(run, &reader.host, here(Target::Proxy), from)?,
+            files: nginx::files(run, &holder.host, from, &blobs, None)?,
+            proxy: nginx::proxy(run, &reader.host, here(Target::Proxy), from, None)?,
             splice: relay("splice", Target::Splice, "splice")?,
             copy: relay("copy", Target::Copy, "copy")?,
             _server: server,
+            secured,
             made,
             programs,
             bed,
@@ -126,8 +129,13 @@ impl Stand {
 
     pub(in crate::bench) fn address(&self, target: Target) -> SocketAddr {
         let place = match target {
-            Target::Nginx | Target::Peer | Target::Own => 0,
-            Target::Proxy | Target::Splice | Target::Copy | Target::Mirror => 1,
+            Target::Nginx | Target::Peer | Target::Own | Target::NginxTls | Target::PeerTls => 0,
+            Target::Proxy
+            | Target::Splice
+            | Target::Copy
+            | Target::Mirror
+            | Target::ProxyTls
+            | Target::MirrorTls => 1,
         };
         // The bed has both nodes.
         let host = self.bed.nodes.get(place).map(|node| &node.host);
@@ -180,12 +188,13 @@ impl Stand {
 
     /// Processor time of a target so far.
     pub(in crate::bench) fn cpu(&self, target: Target) -> Result<Duration> {
-        process::cgroup_cpu(self.process(target).cgroup())
+        process::cgroup_cpu(self.process(target)?.cgroup())
     }
 
     /// The last that a target has logged.
     pub(super) fn log_tail(&self, target: Target) -> String {
-        self.process(target).log_tail()
+        let process = self.process(target);
+        process.map_or_else(|error| error.to_string(), Process::log_tail)
     }
 
     /// Reads every layer once, so that it is in memory, and has our peer check each: it does so when
@@ -205,8 +214,23 @@ impl Stand {
             .args(["--streams=2", "--repeat=1"])
             .args(paths.concat());
         shell::output(&mut reader)?;
-        wait_until("our peer to have checked its layers", CHECKED, || {
-            let busy = || self.cpu(Target::Peer);
+        if self.secured.is_some() {
+            let mut reader = self.reader();
+            reader
+                .arg("fetch")
+                .arg(format!("--from={}", self.address(Target::MirrorTls)))
+                .args(["--streams=2", "--repeat=1"])
+                .args(paths.concat())
+                .arg("--commit")
+                .arg(self.commits_to()?);
+            shell::output(&mut reader)?;
+        }
+        wait_until("our peers to have checked their layers", CHECKED, || {
+            let secured = || match &self.secured {
+                Some(_) => self.cpu(Target::PeerTls),
+                None => Ok(Duration::ZERO),
+            };
+            let busy = || anyhow::Ok(self.cpu(Target::Peer)? + secured()?);
             let before = busy()?;
             std::thread::sleep(Duration::from_secs(1));
             Ok((busy()?.saturating_sub(before) < Duration::from_millis(50)).then_some(()))
@@ -235,37 +259,19 @@ impl Stand {
         lines.to_vec()
     }
 
-    fn process(&self, target: Target) -> &Process {
-        match target {
+    fn process(&self, target: Target) -> Result<&Process> {
+        Ok(match target {
             Target::Nginx => &self.files,
             Target::Peer | Target::Own => &self.peer,
             Target::Proxy => &self.proxy,
             Target::Splice => &self.splice,
             Target::Copy => &self.copy,
             Target::Mirror => &self.mirror,
-        }
-    }
-}
-
-impl Target {
-    pub(in crate::bench) fn name(self) -> &'static str {
-        match self {
-            Self::Nginx => "nginx, sendfile",
-            Self::Peer => "our peer",
-            Self::Proxy => "nginx, proxy",
-            Self::Splice => "splice relay",
-            Self::Copy => "read/write relay",
-            Self::Mirror => "our mirror",
-            Self::Own => "our mirror, own content",
-        }
-    }
-
-    /// Who has the files.
-    pub(super) fn source(self) -> Self {
-        match self {
-            Self::Peer | Self::Mirror | Self::Own => Self::Peer,
-            Self::Nginx | Self::Proxy | Self::Splice | Self::Copy => Self::Nginx,
-        }
+            Target::NginxTls | Target::PeerTls | Target::ProxyTls | Target::MirrorTls => {
+                let secured = self.secured.as_ref();
+                return secured.context("nothing has TLS here")?.process(target);
+            }
+        })
     }
 }
 
@@ -281,13 +287,6 @@ pub(in crate::bench) fn megabytes(bytes: u64) -> f64 {
     f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX)) * 1024.0 / 1e6
 }
 
-/// Waits until an agent says that it is ready.
-pub(in crate::bench) fn wait_ready(netns: &Netns) -> Result<()> {
-    wait_until("the agent to be ready", START, || {
-        Ok((get(netns, ADMIN, "/readyz")?.status == 200).then_some(()))
-    })
-}
-
 fn tc(netns: &Netns, arguments: &str) -> Command {
     let mut tc = Command::new("tc");
     tc.args(["-n", netns.name(), "qdisc"]);
@@ -297,18 +296,6 @@ fn tc(netns: &Netns, arguments: &str) -> Command {
 
 fn node(bed: &Bed, number: usize) -> Result<&Node> {
     bed.nodes.get(number).context("no such node")
-}
-
-fn at(host: &Host, target: Target) -> SocketAddr {
-    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    match target {
-        Target::Nginx => (host.address, 8001).into(),
-        Target::Peer => (host.address, 7787).into(),
-        Target::Proxy => (local, 8002).into(),
-        Target::Splice => (local, 8003).into(),
-        Target::Copy => (local, 8004).into(),
-        Target::Mirror | Target::Own => (local, 7788).into(),
-    }
 }
 
 /// What is measured, and what measures.
@@ -326,57 +313,6 @@ fn layers(containerd: &Containerd) -> Result<Vec<Made>> {
     };
     let many = (1..=64).map(|number| layer(number, 16)).collect();
     images::import(&containerd.socket(), 0, &[vec![layer(0, 1024)], many])
-}
-
-fn start_server(run: &Run, host: &Host, programs: &Path) -> Result<Process> {
-    let arguments = [
-        "serve".to_owned(),
-        format!("--listen={}", server(host)),
-        format!("--admin-listen={}", SocketAddr::new(host.address, 7790)),
-        format!(
-            "--database=sqlite://{}/bench.sqlite",
-            run.directory().display()
-        ),
-    ];
-    let program = programs.join("piccolo-server");
-    let process = Process::start(run, &host.netns, "bench-server", &program, arguments)?;
-    wait_until("the server to answer", START, || {
-        Ok((get(&host.netns, server(host), "/healthz")?.status == 200).then_some(()))
-    })?;
-    Ok(process)
-}
-
-fn server(host: &Host) -> SocketAddr {
-    (host.address, 7789).into()
-}
-
-fn start_agent(run: &Run, node: &Node, finder: &Host, programs: &Path) -> Result<Process> {
-    let arguments = [
-        "run".to_owned(),
-        format!("--server=http://{}", server(finder)),
-        format!("--group={}", Bed::group()),
-        format!("--advertise-address={}", node.host.address),
-        format!("--containerd-socket={}", node.containerd.socket().display()),
-        format!("--content-path={}", node.containerd.content().display()),
-    ];
-    let name = format!("{}-bench-agent", node.host.name);
-    let program = programs.join("pi-agent");
-    let process = Process::start(run, &node.host.netns, &name, &program, arguments)?;
-    wait_ready(&node.host.netns)?;
-    Ok(process)
-}
-
-fn wait_until_shared(finder: &Host, made: &[Made]) -> Result<()> {
-    wait_until("the server to know the layers", SHARED, || {
-        for digest in made.iter().flat_map(|image| &image.layers) {
-            let group = Bed::group();
-            let target = format!("/api/v1/distribution/findkey?group={group}&key={digest}");
-            if get(&finder.netns, server(finder), &target)?.status != 200 {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    })
 }
 
 /// Opens the ingests that the reader's containerd would have opened before it asked: without them
