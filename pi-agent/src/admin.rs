@@ -21,7 +21,7 @@ use daemon::{
     readiness::Readiness,
     scope::Scope,
     serve::{self, Limits},
-    tls::Tls,
+    tls::{Mode, Tls},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::Rank;
@@ -53,6 +53,7 @@ pub(crate) struct Admin {
     pub(crate) addresses: Addresses,
     pub(crate) hosts: Report,
     pub(crate) group: String,
+    pub(crate) tls: Mode,
     pub(crate) started: Duration,
     pub(crate) clock: Clock,
     pub(crate) content: Content,
@@ -130,6 +131,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         uptime_seconds: admin.clock.now().saturating_sub(admin.started).as_secs(),
         ready: admin.readiness.is_ready(),
         group: admin.group.clone(),
+        tls: admin.tls.as_str().to_owned(),
         holder: admin.discovery.holder().map(|holder| holder.to_string()),
         addresses: admin.addresses,
         hosts: admin.hosts.status(),

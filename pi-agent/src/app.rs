@@ -341,6 +341,7 @@ impl Working {
             addresses,
             hosts: report,
             group: settings.nodes.group.as_str().to_owned(),
+            tls: settings.tls.tls,
             started: clock.now(),
             clock,
             content: self.content,
@@ -348,10 +349,7 @@ impl Working {
             accounting: self.accounting,
             needs: ebpf::needs(),
             fetcher: self.fetcher,
-            tags: TagsStatus {
-                resolved: settings.tags.resolve_tags,
-                shared: settings.tags.sharing.share_tags,
-            },
+            tags: tags_status(&settings),
             peers: self.peers,
             bytes: self.bytes,
             readiness: self.readiness,
@@ -394,6 +392,13 @@ fn resolver(
             shared: settings.tags.sharing.share_tags.then(|| policy(settings)),
         })
     })
+}
+
+fn tags_status(settings: &Run) -> TagsStatus {
+    TagsStatus {
+        resolved: settings.tags.resolve_tags,
+        shared: settings.tags.sharing.share_tags,
+    }
 }
 
 /// Which repositories are shared.

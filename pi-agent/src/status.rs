@@ -25,6 +25,9 @@ pub struct Status {
     pub group: String,
     /// Where peers find this node.
     pub holder: Option<String>,
+    /// Which connections with servers and other agents are encrypted: `off`, `permissive`, `required`.
+    #[serde(default)]
+    pub tls: String,
     /// Where the agent listens.
     pub addresses: Addresses,
     /// Whether containerd asks the agent first.

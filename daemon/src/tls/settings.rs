@@ -37,7 +37,8 @@ pub struct MissingError {
 }
 
 impl Mode {
-    fn as_str(self) -> &'static str {
+    /// As in the setting.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
             Self::Permissive => "permissive",

@@ -34,7 +34,8 @@ struct Encrypted {
 
 /// Whether a connection failed because the certificate of one of its sides has expired.
 pub fn is_expiry(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<Expired>())
+    let inner = error.get_ref();
+    inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Expired>)
 }
 
 impl Socket {

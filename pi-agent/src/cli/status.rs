@@ -44,8 +44,16 @@ fn node(status: &Status) -> Vec<Line> {
             "listens",
             format!("mirror {}, peer {}, admin {}", at.mirror, at.peer, at.admin),
         ),
+        ("tls", tls(&status.tls)),
         ("hosts.toml", hosts(&status.hosts)),
     ]
+}
+
+fn tls(mode: &str) -> String {
+    match mode {
+        "" | "off" => "off".to_owned(),
+        mode => format!("{mode}, with servers and other agents"),
+    }
 }
 
 fn hosts(hosts: &HostsStatus) -> String {

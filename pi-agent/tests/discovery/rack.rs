@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use daemon::{client::JsonClient, clock::Clock, scope::Scope};
+use daemon::{
+    client::JsonClient,
+    clock::Clock,
+    scope::Scope,
+    tls::{self, Agents, Files, Mode, Role, Tls},
+};
 use pi_agent::{
     content::Content,
     digest::Digest,
@@ -15,6 +20,7 @@ use pi_agent::{
     tracker::Tracker,
 };
 use piccolo_api::{Fetch, Holder, Standing, Verdict};
+use testbed::Authority;
 use tokio::net::TcpListener;
 
 use super::{
@@ -31,11 +37,11 @@ struct Node {
 }
 
 impl Node {
-    fn start(listener: TcpListener, server: &str, seed: u64) -> Self {
-        Self::reaching(listener, server, seed, Reach::default())
+    fn reaching(listener: TcpListener, server: &str, seed: u64, reach: Reach) -> Self {
+        Self::showing(listener, server, seed, reach, &Tls::default())
     }
 
-    fn reaching(listener: TcpListener, server: &str, seed: u64, reach: Reach) -> Self {
+    fn showing(listener: TcpListener, server: &str, seed: u64, reach: Reach, tls: &Tls) -> Self {
         let holder = Holder::new(listener.local_addr().unwrap()).unwrap();
         let tracker = Tracker::new(Clock::system());
         let (scope, _deaths) = Scope::new();
@@ -44,13 +50,24 @@ impl Node {
         let peers = PeerServer::with(
             Content::new(root.path().to_owned()),
             sockets,
-            PeerSettings::default(),
+            PeerSettings {
+                agents: Agents::new(tls, "g"),
+                ..PeerSettings::default()
+            },
             Some(tracker.clone()),
         );
         scope.service("peers", peers.serve(listener, scope.clone()));
         let discovery = Discovery::of_servers(Settings {
             client: JsonClient::new(Duration::from_millis(300)),
-            mates: JsonClient::new(Duration::from_millis(300)),
+            mates: JsonClient::of(
+                tls::Peer {
+                    tls: tls.clone(),
+                    role: Some(Role::Agent),
+                    group: Some("g".to_owned()),
+                },
+                Duration::from_millis(300),
+                4,
+            ),
             servers: vec![server.to_owned()],
             group: "g".to_owned(),
             here: holder.into(),
@@ -83,8 +100,14 @@ impl Node {
 
 /// Nodes that know each other, whose server is away then.
 async fn rack(count: u64) -> (Vec<Node>, FakeServer) {
+    let plain: Vec<_> = (0..count).map(|_| Tls::default()).collect();
+    rack_of(&plain).await
+}
+
+/// The same, each of which shows who it is in its way.
+async fn rack_of(shown: &[Tls]) -> (Vec<Node>, FakeServer) {
     let mut listeners = Vec::new();
-    for _ in 0..count {
+    for _ in shown {
         listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
     }
     let holder = |listener: &TcpListener| Holder::new(listener.local_addr().unwrap()).unwrap();
@@ -94,8 +117,8 @@ async fn rack(count: u64) -> (Vec<Node>, FakeServer) {
     };
     let (server, url) = FakeServer::start(behaviour).await;
     let mut nodes = Vec::new();
-    for (listener, seed) in listeners.into_iter().zip(1..) {
-        nodes.push(Node::start(listener, &url, seed));
+    for ((listener, tls), seed) in listeners.into_iter().zip(shown).zip(1..) {
+        nodes.push(Node::showing(listener, &url, seed, Reach::default(), tls));
     }
     for node in &nodes {
         for _ in 0..1000 {
@@ -184,4 +207,39 @@ async fn a_node_without_mates_asks_the_registry_at_once() {
     let digest = &digests()[0];
     let joined = Finder::join(&nodes[0].discovery, digest, Fetch::default()).await;
     assert!(joined.turn.is_none() && joined.peers.is_empty());
+}
+
+/// By a certificate of an agent of that group.
+fn certified(authority: &Authority, group: &str) -> Tls {
+    let uri = format!("spiffe://c/piccolo/agent/{group}/n");
+    let own = authority.identify(group, &uri, &["127.0.0.1".parse().unwrap()]);
+    let own = own.unwrap();
+    let files = Files {
+        certificate: own.certificate,
+        key: own.key,
+        authorities: authority.certificate(),
+        seen: None,
+    };
+    Tls::load(Mode::Required, Some(files), &[Role::Agent], Clock::system()).unwrap()
+}
+
+#[tokio::test]
+async fn a_rack_decides_over_tls_and_a_node_of_another_group_has_no_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::within(directory.path()).unwrap();
+    let own = certified(&authority, "g");
+    let (nodes, _server) = rack_of(&[own.clone(), own.clone(), own.clone()]).await;
+    for digest in digests() {
+        let (permits, sources) = sources(&nodes, &digest).await;
+        assert_eq!((permits, sources.len()), (1, 2), "{sources:?}");
+    }
+    // Who is not of the group, or plain, is neither asked nor told: each decides by itself.
+    let other = certified(&authority, "other");
+    for stranger in [other, Tls::default()] {
+        let (nodes, _server) = rack_of(&[own.clone(), stranger]).await;
+        for digest in digests() {
+            let (permits, sources) = sources(&nodes, &digest).await;
+            assert_eq!((permits, sources.len()), (2, 0), "{sources:?}");
+        }
+    }
 }

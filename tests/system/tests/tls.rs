@@ -1,6 +1,6 @@
 //! Nodes that show each other who they are: pulls over TLS, and past those who do not show it.
 
-use std::{thread, time::Duration};
+use std::{net::IpAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -81,6 +81,7 @@ fn from_registry(bed: &Bed, node: &Node) -> Result<u64> {
 /// What an agent says of a peer.
 #[derive(Debug, Deserialize)]
 struct Peer {
+    addr: IpAddr,
     received_bytes: u64,
     received_http_bytes: u64,
     received_tls_bytes: u64,
@@ -123,7 +124,9 @@ fn an_image_comes_from_a_peer_over_tls(release: Release) -> Result<()> {
     wait_until("all counters to agree", SETTLES, || {
         let answer = agent(second)?.admin("/status")?;
         let status: Status = serde_json::from_slice(&answer.body)?;
-        let peer = status.peers.first().context("no peer")?;
+        let mut peers = status.peers.iter();
+        let peer = peers.find(|peer| peer.addr == first.host.address);
+        let peer = peer.context("no such peer")?;
         ensure!(peer.received_bytes >= image.bytes() * 9 / 10, "{peer:?}");
         ensure!(peer.received_tls_bytes > 0, "{peer:?}");
         let passed = peer.received_http_bytes + peer.received_tls_bytes;

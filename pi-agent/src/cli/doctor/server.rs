@@ -13,9 +13,13 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use piccolo_api::FailureKind;
 
 use super::{Check, Verdict};
-use crate::{config::Doctor, status::Status};
+use crate::{
+    config::Doctor,
+    status::{PeerStatus, Status},
+};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Beyond this, log lines and metrics of the two are hard to bring together.
@@ -60,6 +64,7 @@ pub(super) async fn checks(
     }
     if let Some(status) = status {
         checks.push(standing(status));
+        checks.extend(identities(status));
     }
     checks
 }
@@ -96,6 +101,23 @@ fn away(url: &str, error: &str) -> Check {
         "start it, let the firewall pass it, or correct --server; meanwhile pulls go to the \
          registry",
     )
+}
+
+/// Peers with which this node could not agree who they are.
+fn identities(status: &Status) -> Option<Check> {
+    let is_wrong = |peer: &&PeerStatus| peer.last_failure == Some(FailureKind::Identity);
+    let wrong: Vec<_> = status.peers.iter().filter(is_wrong).collect();
+    let first = wrong.first()?;
+    let count = wrong.len();
+    Some(Check::new(
+        "peers' certificates",
+        Verdict::Warning,
+        format!(
+            "{count} peers or this node did not show who they have to be, {} for one",
+            first.addr
+        ),
+        "the logs of both agents say what is wrong with whose certificate: see docs/tls.md",
+    ))
 }
 
 /// The time of the server's reply, where it says it.
