@@ -1,14 +1,15 @@
 //! The certificates of a bed's server and nodes.
 
-use std::time::Duration;
+use std::{net::IpAddr, process::Command, time::Duration};
 
-use anyhow::{Context as _, Result};
-use testbed::{Authority, Bed, Host, Subject};
+use anyhow::{Context as _, Result, ensure};
+use testbed::{Authority, Bed, Host, Subject, binary};
 
-/// An authority of the bed's own, and the flags by which the server and each node show what it certifies.
+/// An authority, and the flags by which the server and each node show what it certifies.
 #[derive(Debug)]
 pub struct Certified {
-    authority: Authority,
+    /// The bed's own; `None` where the server's commands have issued the certificates.
+    authority: Option<Authority>,
     server: Vec<String>,
     nodes: Vec<Vec<String>>,
 }
@@ -30,16 +31,64 @@ impl Certified {
         };
         let nodes = bed.nodes.iter().map(node).collect::<Result<_>>()?;
         Ok(Self {
-            authority,
+            authority: Some(authority),
             server,
             nodes,
+        })
+    }
+
+    /// The same with certificates that `piccolo-server pki` issues.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn by_pki(bed: &Bed) -> Result<Self> {
+        let directory = bed.run().make_directory("pki")?;
+        let pki = |command: &str, more: &[String]| {
+            let directory = format!("--directory={}", directory.display());
+            let mut program = Command::new(binary("piccolo-server")?);
+            let output = program
+                .args(["pki", command, &directory])
+                .args(more)
+                .output()?;
+            ensure!(
+                output.status.success(),
+                "pki {command} {more:?}: {output:?}"
+            );
+            anyhow::Ok(())
+        };
+        let issue = |role: &str, name: &str, group: Option<&str>, address: IpAddr| {
+            let mut more = vec![
+                format!("--role={role}"),
+                format!("--node={name}"),
+                format!("--address={address}"),
+            ];
+            more.extend(group.map(|group| format!("--group={group}")));
+            pki("issue", &more)?;
+            let files = directory.join(format!("{role}-{name}"));
+            let flag =
+                |name: &str, file: &str| format!("--tls-{name}={}", files.join(file).display());
+            anyhow::Ok(vec![
+                flag("cert", "tls.crt"),
+                flag("key", "tls.key"),
+                flag("ca", "ca.crt"),
+            ])
+        };
+        pki("init", &[])?;
+        let node = |node: &testbed::Node| {
+            let host = &node.host;
+            issue("agent", &host.name, Some(Bed::group()), host.address)
+        };
+        Ok(Self {
+            authority: None,
+            server: issue("server", "s", None, bed.server_address())?,
+            nodes: bed.nodes.iter().map(node).collect::<Result<_>>()?,
         })
     }
 
     /// Exchanges the certificate of a node for one that lasts so long.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// When a file cannot be written, or the authority is not the bed's own.
     pub fn renew(&self, host: &Host, lasts: Duration) -> Result<()> {
         let subject = Subject {
             file: &host.name,
@@ -48,7 +97,9 @@ impl Certified {
             addresses: &[host.address],
             lasts,
         };
-        self.authority.issue(&subject).map(drop)
+        let authority = self.authority.as_ref();
+        let authority = authority.context("the authority is not the bed's own")?;
+        authority.issue(&subject).map(drop)
     }
 
     /// Starts the server, in place of the one that runs, with TLS and `more`.

@@ -95,7 +95,7 @@ fn tls_is_turned_on_and_off_under_a_pull_storm() -> Result<()> {
     let mut bed = start(&[2, 1])?;
     bed.start_server(&[])?;
     bed.start_agents(&[])?;
-    let certified = Certified::of(&bed)?;
+    let certified = Certified::by_pki(&bed)?;
     let storm = Storm::prepare(&bed)?;
     storm.rage(&mut bed, |bed, pulled| {
         pulled()?;
