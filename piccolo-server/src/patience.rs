@@ -1,4 +1,4 @@
-//! For how long a node may be silent: that depends on how often its agent gives a sign of life.
+//! For how long a node may be silent: that depends on how often its agent gives a keepalive.
 
 use std::time::Duration;
 
