@@ -93,8 +93,12 @@ impl Pki {
             seen: None,
         };
         let tls = Tls::load(Mode::Required, Some(files), ALL, clock).expect("it can be used");
-        let role = Some(Role::Server);
-        Caller(JsonClient::of(Peer { tls, role }, DEADLINE, 4))
+        let server = Peer {
+            tls,
+            role: Some(Role::Server),
+            group: None,
+        };
+        Caller(JsonClient::of(server, DEADLINE, 4))
     }
 }
 
