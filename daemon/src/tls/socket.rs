@@ -10,7 +10,7 @@ use super::session::Session;
 
 /// A TCP connection with or without TLS.
 ///
-/// Where it has TLS, what was written may wait in memory until the next call; [`flush`](Self::flush) says
+/// Where it has TLS, what was written may wait in memory until the next call; [`try_flush`](Self::try_flush) says
 /// when the kernel has it. A stream that was cut off reads as an error, never as an end.
 #[derive(Debug)]
 pub struct Socket {
