@@ -336,6 +336,7 @@ impl Discovery {
 
     fn request(&self, keys: &[Key]) -> FindRequest {
         FindRequest {
+            caller: None,
             keys: keys.iter().map(|key| key.as_str().to_owned()).collect(),
             group: self.0.group.clone(),
             count: Some(HOLDERS),

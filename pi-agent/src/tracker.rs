@@ -71,7 +71,7 @@ impl Tracker {
     pub(crate) fn progress(&self, call: &ProgressRequest) -> Vec<Standing> {
         let standing = |fetch: &Progress| {
             self.with(|swarm, now| {
-                let (key, node) = (key_of(&fetch.key), (call.holder, HERE));
+                let (key, node) = (key_of(&fetch.key), ((call.holder, HERE), false));
                 wire::report(swarm, now, key, node, fetch, |_| HERE).0
             })
         };

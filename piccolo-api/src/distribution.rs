@@ -154,6 +154,13 @@ pub struct FindRequest {
         deserialize_with = "lenient::list"
     )]
     pub fetches: Vec<Fetch>,
+    /// Between instances: the address from which the agent called.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub caller: Option<IpAddr>,
 }
 
 /// Reply of [`FIND`](crate::path::FIND).

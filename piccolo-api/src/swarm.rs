@@ -3,6 +3,8 @@
 //! All of it is optional: an older server answers with complete holders, and so does this server to
 //! an older agent.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Holder, bounded, lenient};
@@ -144,6 +146,13 @@ pub struct ProgressRequest {
     /// One entry for each key.
     #[serde(deserialize_with = "bounded::list::<{ bounded::FETCHES }, _, _>")]
     pub fetches: Vec<Progress>,
+    /// Between instances: the address from which the agent called.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub caller: Option<IpAddr>,
 }
 
 /// How far a node is with one key.

@@ -6,6 +6,7 @@
 mod count;
 mod heard;
 mod losses;
+mod newcomers;
 mod view;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -19,7 +20,7 @@ use topology::Topology;
 use tracing::{debug, warn};
 
 pub(crate) use self::{count::METRICS, view::View};
-use self::{heard::Heard, losses::Losses};
+use self::{heard::Heard, losses::Losses, newcomers::Newcomers};
 use crate::{
     finder::Found,
     instances::{Instances, Tenure},
@@ -34,9 +35,9 @@ const RACKS: usize = 2000;
 /// Interval of expiry checks.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long a node that has not announced itself waits for its turn where nobody has the key whole: an
-/// agent announces itself within a second of its start.
-const STRANGERS_WAIT: Duration = Duration::from_secs(5);
+/// How long a node that has not announced itself waits for its turn where nobody has the key whole. An agent
+/// without content announces itself three seconds after its start, and other instances hear of it a second later.
+const STRANGERS_WAIT: Duration = Duration::from_secs(8);
 /// Between two joins of such a node.
 const STRANGERS_PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,6 +48,7 @@ pub(crate) struct Crowd {
     swarm: Mutex<Swarm<Holder>>,
     heard: Heard,
     losses: Losses,
+    newcomers: Newcomers,
     /// Keys that were cut because of a false chunk list.
     cuts: Spell,
 }
@@ -57,14 +59,14 @@ pub(crate) struct Fetcher<'a> {
     /// Groups share nothing, so a key is another one in each.
     group: u128,
     holder: Holder,
-    /// The address that announced it.
+    /// The address from which it calls.
     source: IpAddr,
     place: NodePlace,
     topology: &'a Topology,
 }
 
 impl<'a> Fetcher<'a> {
-    /// The node of a group that serves its peers at `holder`, and that `source` announced.
+    /// The node of a group that serves its peers at `holder`, and calls from `source`.
     pub(crate) fn new(
         group: &Group,
         holder: Holder,
@@ -78,6 +80,11 @@ impl<'a> Fetcher<'a> {
             place: place(topology, holder.ip()),
             topology,
         }
+    }
+
+    /// The address from which the node calls.
+    pub(crate) fn source(&self) -> IpAddr {
+        self.source
     }
 
     fn node(&self) -> (Holder, NodePlace) {
@@ -111,6 +118,7 @@ impl Crowd {
             swarm: Mutex::new(Swarm::new(rules, epoch, Duration::ZERO)),
             heard: Heard::default(),
             losses: Losses::default(),
+            newcomers: Newcomers::default(),
             cuts: Spell::new("chunk lists are right again"),
         }
     }
@@ -134,6 +142,7 @@ impl Crowd {
             }
             swarm.tick(now);
             self.note_changes(&mut swarm);
+            self.losses.keep(swarm.keys());
             let mut totals = swarm.totals();
             drop(swarm);
             let waits = self.heard.waits();
@@ -141,6 +150,7 @@ impl Crowd {
             totals.waits += waits;
             count::show(&totals);
             self.heard.forget(now);
+            self.newcomers.forget(now);
         }
     }
 
@@ -151,7 +161,7 @@ impl Crowd {
         }
     }
 
-    /// Whether nodes that `source` announced have lost too many permits for the key.
+    /// Whether nodes that call from `source` have lost too many permits for the key.
     fn has_stalled(&self, swarm: &mut Swarm<Holder>, key: Key, source: IpAddr) -> bool {
         swarm.expire(self.now(), key);
         self.note_changes(swarm);
@@ -208,6 +218,11 @@ impl Crowd {
         })
     }
 
+    /// Whether a node that has not announced itself, and calls from its own address, takes part all the same.
+    pub(crate) fn takes_newcomer(&self, source: IpAddr, holder: Holder) -> bool {
+        self.newcomers.take(source, holder, self.now())
+    }
+
     /// A call about a crowd came from a node that has not announced itself.
     pub(crate) fn count_stranger() {
         metrics::counter!(count::STRANGERS.name).increment(1);
@@ -258,7 +273,12 @@ impl Crowd {
         let now = self.now();
         let place_of = |maker: Holder| place(who.topology, maker.ip());
         let mut swarm = self.swarm.lock();
-        let (standing, is_cut) = wire::report(&mut swarm, now, key, who.node(), progress, place_of);
+        let stalled = self.has_stalled(&mut swarm, key, who.source);
+        let node = (who.node(), stalled);
+        let (standing, is_cut) = wire::report(&mut swarm, now, key, node, progress, place_of);
+        if standing == Standing::Permit {
+            self.losses.given(key, who.holder, who.source);
+        }
         if is_cut && let Some(maker) = progress.refused {
             self.cuts.happened(|times| {
                 warn!(%maker, by = %who.holder, key = %progress.key, times, "a chunk list was false: all begin again");

@@ -237,11 +237,6 @@ impl Nodes {
         self.table.read().slots.contains_key(&key)
     }
 
-    /// The address that last announced the node; `None` where nobody did, or that is not known.
-    pub(crate) fn source(&self, key: NodeKey) -> Option<IpAddr> {
-        self.table.read().slots.get(&key)?.source()
-    }
-
     /// Whether some node is, or recently was, at an address.
     pub(crate) fn knows(&self, space: SpaceId, address: IpAddr) -> bool {
         let table = self.table.read();
@@ -299,7 +294,8 @@ impl Nodes {
         if !accusers.add(node, who, (now, accused.heard()), enough) {
             return Accusation::Counted;
         }
-        if !accusers.may_take_out(node.space, now, || view.out_of(node.space)) {
+        let which = (node.space, accused.agent());
+        if !accusers.may_take_out(which, now, || view.out_of(which)) {
             return Accusation::TooManyOut;
         }
         accused.broken(self.present(now));
@@ -461,14 +457,15 @@ impl View<'_> {
             .filter(|node| node.is_alive(self.alive_since))
     }
 
-    /// How many of a space may be handed out, and how many would be if nobody had accused them.
-    fn out_of(&self, space: SpaceId) -> OutCount {
+    /// How many of a space may be handed out, and how many would be if nobody had accused them. The nodes of Go
+    /// agents are counted by themselves: they are out for long, and must not use up what is there for others.
+    fn out_of(&self, (space, agent): (SpaceId, Agent)) -> OutCount {
         let mut count = OutCount::default();
         let of_space = self
             .table
             .slots
             .iter()
-            .filter(|(key, _)| key.space == space);
+            .filter(|(key, node)| key.space == space && node.agent() == agent);
         for (_, node) in of_space {
             if node.is_alive(self.alive_since) {
                 count.alive += 1;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemon::clock::as_ms;
 
 /// What a node's agent is, as its calls tell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Agent {
     /// It numbers the changes of its set, and gives a keepalive at least twice a minute.
     #[default]

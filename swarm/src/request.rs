@@ -68,4 +68,6 @@ pub struct Progress<A> {
     pub rank: Option<Rank>,
     /// Whether it is taking from the registry by a permit.
     pub permit: bool,
+    /// The same as [`Join::stalled`]: a permit that it claims and does not have is not given.
+    pub stalled: bool,
 }

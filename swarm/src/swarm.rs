@@ -100,6 +100,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             bytes: progress.bytes,
             rank: progress.rank,
             permit: progress.permit,
+            stalled: progress.stalled,
             is_fed: (self.names.fed(node)).is_some_and(|fed| at.saturating_sub(fed) < stall),
         };
         let noted = self.with(now, key, |herd, context| {

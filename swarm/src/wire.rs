@@ -32,13 +32,13 @@ pub fn join(
     swarm.join(now, key, &join)
 }
 
-/// A node says how far it is with a key, how its fetch ended, or who made a false chunk list of it;
+/// A node, which may be [`Progress::stalled`], says how far it is with a key, how its fetch ended, or who made a false chunk list of it;
 /// `place_of` is where that one is. Gives how the node stands, and whether all begin again.
 pub fn report(
     swarm: &mut Swarm<Holder>,
     now: Duration,
     key: Key,
-    (node, place): (Holder, NodePlace),
+    ((node, place), stalled): ((Holder, NodePlace), bool),
     progress: &piccolo_api::Progress,
     place_of: impl Fn(Holder) -> NodePlace,
 ) -> (piccolo_api::Standing, bool) {
@@ -56,6 +56,7 @@ pub fn report(
                 bytes: progress.bytes,
                 rank: progress.rank.map(rank),
                 permit: progress.permit,
+                stalled,
             };
             return (standing(swarm.progress(now, key, &said).standing), false);
         }

@@ -156,6 +156,7 @@ impl World {
                     bytes,
                     rank: None,
                     permit: permit || self.has_permit(node),
+                    stalled: false,
                 };
                 self.swarm.progress(now, KEY, &progress);
             }

@@ -92,6 +92,7 @@ impl Discovery {
             return self.found(keys).await;
         };
         let request = FindRequest {
+            caller: None,
             intent: Some(Intent::Fetch),
             holder: Some(holder),
             fetches,
@@ -189,6 +190,7 @@ impl Discovery {
         };
         let has_permit = fetches.iter().any(|fetch| fetch.permit);
         let request = ProgressRequest {
+            caller: None,
             holder,
             group: self.0.group.clone(),
             fetches,

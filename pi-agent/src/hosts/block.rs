@@ -137,6 +137,10 @@ fn remove_one(text: &str) -> Result<Option<Removed>, BlockError> {
     let Some((last, line)) = line_with(text, END, start) else {
         return Err(BlockError::Torn(END));
     };
+    // The end belongs to another block that begins before it: what is between would be lost.
+    if line_with(text, BEGIN, start + first.len()).is_some_and(|(next, _)| next < last) {
+        return Err(BlockError::Torn(END));
+    }
     let before = Before::read(first);
     let mut head = text.get(..start).unwrap_or_default();
     if before == Before::FileWithoutLineEnd {

@@ -210,6 +210,7 @@ impl<'a> Fetching<'a> {
             Err(SubjectError::Bound(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        let source = caller.source(&node, call.caller);
         // If an unreadable entry was left out, the entries no longer match their keys.
         let fetches = if call.fetches.len() == call.keys.len() {
             &*call.fetches
@@ -218,9 +219,9 @@ impl<'a> Fetching<'a> {
         };
         Ok(Some(Self {
             crowd,
-            who: Fetcher::new(group, holder, node.announced_by(), topology),
+            who: Fetcher::new(group, holder, source, topology),
             fetches,
-            is_stranger: caller.is_agent() && !node.has_announced(),
+            is_stranger: caller.is_stranger(&node, crowd),
             told: Vec::new(),
         }))
     }

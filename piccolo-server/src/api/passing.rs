@@ -12,8 +12,12 @@ use piccolo_api::{
 };
 
 use crate::{
-    api::{Api, speaker::Speaker, subject::SubjectError},
-    crowd::Fetcher,
+    api::{
+        Api,
+        speaker::Speaker,
+        subject::{Subject, SubjectError},
+    },
+    crowd::{Crowd, Fetcher},
     instances::{Decider, Instances, Peer, Tenure},
     key_hash::KeyHash,
 };
@@ -71,9 +75,20 @@ impl Caller {
         Ok(())
     }
 
-    /// Whether it is an agent.
-    pub(super) fn is_agent(&self) -> bool {
-        matches!(self, Self::Agent(_))
+    /// Whether the node it speaks of may have no part in a crowd: it has not announced itself, and is not the one
+    /// such node that calls from its own address.
+    pub(super) fn is_stranger(&self, node: &Subject, crowd: &Crowd) -> bool {
+        let is_newcomer = || node.is_own_address && crowd.takes_newcomer(node.source, node.holder);
+        matches!(self, Self::Agent(_)) && !node.has_announced() && !is_newcomer()
+    }
+
+    /// The address from which a node calls; where its call was passed on, `said` by the instance that did so.
+    pub(super) fn source(&self, node: &Subject, said: Option<IpAddr>) -> IpAddr {
+        match (self, node.is_own_address) {
+            (Self::Agent(Some(speaker)), false) => speaker.address.ip().to_canonical(),
+            (Self::Agent(_), _) => node.holder.ip(),
+            (Self::Instance, _) => said.unwrap_or(node.holder.ip()),
+        }
     }
 
     /// The agent, where it has to be one that may say what the call says.
@@ -107,6 +122,7 @@ pub(super) async fn joins(
             keys: some(&call.keys, at),
             fetches: some(if have_fetches { &call.fetches } else { &[] }, at),
             group: call.group.clone(),
+            caller: Some(who.source()),
             ..*call
         };
         serde_json::to_vec(&request).ok()
@@ -133,6 +149,7 @@ pub(super) async fn reports(
 ) -> Vec<Told<Standing>> {
     let body = |at: &[usize]| {
         let request = ProgressRequest {
+            caller: Some(who.source()),
             holder: call.holder,
             group: call.group.clone(),
             fetches: some(&call.fetches, at),

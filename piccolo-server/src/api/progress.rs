@@ -40,15 +40,18 @@ async fn progress(api: &Api, request: Request) -> Result<ProgressReply, SubjectE
     let holder = call.holder.to_string();
     let subject = Subject::of(api, caller.agent(), &call.group, &holder)?;
     let topology = api.current.get();
-    let source = subject.announced_by();
+    let source = caller.source(&subject, call.caller);
     let who = Fetcher::new(&subject.group, subject.holder, source, &topology);
     let keys = call.fetches.iter().map(|fetch| fetch.key.parse());
     let keys: Vec<Key> = keys.collect::<Result<_, _>>()?;
-    let is_stranger = caller.is_agent() && !subject.has_announced();
-    if is_stranger && api.crowd.is_some() {
-        Crowd::count_stranger();
-    }
-    let Some(crowd) = api.crowd.as_ref().filter(|_| !is_stranger) else {
+    let may_take_part = |crowd: &&Arc<Crowd>| {
+        let is_stranger = caller.is_stranger(&subject, crowd);
+        if is_stranger {
+            Crowd::count_stranger();
+        }
+        !is_stranger
+    };
+    let Some(crowd) = api.crowd.as_ref().filter(may_take_part) else {
         let results = call.fetches.iter().map(|_| Standing::Noted).collect();
         return Ok(ProgressReply { results });
     };

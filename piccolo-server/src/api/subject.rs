@@ -148,13 +148,6 @@ impl Subject {
         self.node.is_some_and(|node| nodes.has(node))
     }
 
-    /// The address that announced it; its own where that is not known.
-    pub(crate) fn announced_by(&self) -> IpAddr {
-        let nodes = self.database.nodes();
-        let source = self.node.and_then(|node| nodes.source(node));
-        source.unwrap_or_else(|| self.holder.ip())
-    }
-
     /// Whether some node of its group is, or recently was, at an address.
     pub(crate) fn knows(&self, peer: IpAddr) -> bool {
         let space = self.database.spaces(&self.group).of(Family::of(peer));

@@ -39,7 +39,7 @@ async fn tag(api: &Api, request: Request) -> Result<TagReply, SubjectError> {
         return Ok(Tags::stranger());
     }
     let topology = api.current.get();
-    let source = subject.announced_by();
+    let source = caller.source(&subject, None);
     let who = Fetcher::new(&subject.group, subject.holder, source, &topology);
     match passing::tag(api, &caller, who, (&call, &name)).await {
         Told::There(answer) => Ok(answer),

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use crate::store::{NodeKey, SpaceId};
+use crate::{
+    patience::Agent,
+    store::{NodeKey, SpaceId},
+};
 
 /// Number of different addresses whose accusations take a node out.
 pub(super) const ENOUGH: usize = 3;
@@ -20,7 +23,7 @@ const COUNTED_MS: i64 = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Accusers {
     said: HashMap<NodeKey, Vec<(IpAddr, i64)>>,
-    counts: HashMap<SpaceId, (i64, OutCount)>,
+    counts: HashMap<(SpaceId, Agent), (i64, OutCount)>,
 }
 
 /// Nodes of one space.
@@ -83,16 +86,16 @@ impl Accusers {
         true
     }
 
-    /// Whether one more node of a space may be out. `count` counts them all.
+    /// Whether one more node with such an agent may be out of a space. `count` counts them all.
     pub(super) fn may_take_out(
         &mut self,
-        space: SpaceId,
+        which: (SpaceId, Agent),
         now: i64,
         count: impl FnOnce() -> OutCount,
     ) -> bool {
         self.counts
             .retain(|_, (at, _)| (0..COUNTED_MS).contains(&now.saturating_sub(*at)));
-        let (_, counted) = self.counts.entry(space).or_insert_with(|| (now, count()));
+        let (_, counted) = self.counts.entry(which).or_insert_with(|| (now, count()));
         let most = (counted.alive.saturating_add(counted.out) / SHARE).max(1);
         let may = counted.out < most;
         if may {

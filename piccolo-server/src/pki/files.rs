@@ -17,13 +17,18 @@ pub(super) const PUBLIC: u32 = 0o644;
 /// The mode of a directory.
 const PRIVATE: u32 = 0o700;
 
-/// Makes a directory, and those above it, where they are not there yet.
+/// Makes a directory where it is not there yet, and those above it, which others may read.
 pub(super) fn make_directory(directory: &Path) -> Result<(), PkiError> {
-    let made = DirBuilder::new()
-        .recursive(true)
-        .mode(PRIVATE)
-        .create(directory);
-    made.map_err(|source| failed(directory, source))
+    let make = || {
+        if directory.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = directory.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        DirBuilder::new().mode(PRIVATE).create(directory)
+    };
+    make().map_err(|source| failed(directory, source))
 }
 
 /// Writes a key, and then its certificate: neither where one of them would be overwritten and must not be.

@@ -184,8 +184,8 @@ async fn who_has_not_announced_itself_has_no_part_in_a_crowd() {
             assert_eq!(told, json!({"results": ["noted"]}));
         }
     }
-    // After five seconds it is left to itself.
-    let late = join_as_it_is(&server, &invented(1), json!({"waited_ms": 5000})).await;
+    // After eight seconds it is left to itself.
+    let late = join_as_it_is(&server, &invented(1), json!({"waited_ms": 8000})).await;
     assert_eq!(late["swarm"], Value::Null, "{late}");
     // The crowd has not heard of them.
     let first = join(&server, "10.1.0.1:7787", json!({})).await;
@@ -242,8 +242,48 @@ async fn an_address_whose_nodes_lost_two_permits_gets_no_third() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(permitted.len(), 2, "{permitted:?}");
-    let turn = join_as_it_is(&server, honest, json!({})).await["swarm"].take();
-    assert_eq!(turn["verdict"], "permit", "{turn}");
+    let fetch = json!({
+        "keys": ["k"], "group": "g", "intent": "fetch", "holder": honest, "fetches": [{}],
+    });
+    let call = text("POST", path::FIND, "accept: */*", &fetch);
+    let reply = exchange_from(own, server.api, &call).await;
+    assert!(reply.contains("\"verdict\":\"permit\""), "{reply}");
+}
+
+/// The same by nodes that say that they have a permit.
+#[tokio::test]
+async fn a_third_permit_that_an_addresss_nodes_claim_is_not_believed() {
+    let (server, _state) = start().await;
+    tokio::time::sleep(HUSH).await;
+    let mut believed = 0;
+    for n in 1..=4 {
+        let claim = json!({"key": "k", "bytes": 0, "permit": true});
+        let told = tell(&server, &format!("10.0.0.{n}:7787"), claim).await;
+        believed += u32::from(told == json!({"results": ["permit"]}));
+        tokio::time::sleep(Duration::from_millis(3_200)).await;
+    }
+    assert_eq!(believed, 2);
+}
+
+/// An agent that has just begun announces itself some seconds later.
+#[tokio::test]
+async fn one_new_node_that_calls_from_its_own_address_takes_part() {
+    let (server, _state) = start().await;
+    tokio::time::sleep(HUSH).await;
+    let own = SocketAddr::from(([127, 0, 0, 3], 0));
+    for (holder, verdict) in [
+        ("127.0.0.3:7787", "permit"),
+        ("127.0.0.3:7788", "wait"),
+        ("127.0.0.3:7787", "permit"),
+    ] {
+        let fetch = json!({
+            "keys": ["k"], "group": "g", "intent": "fetch", "holder": holder, "fetches": [{}],
+        });
+        let call = text("POST", path::FIND, "accept: */*", &fetch);
+        let reply = exchange_from(own, server.api, &call).await;
+        let verdict = format!("\"verdict\":\"{verdict}\"");
+        assert!(reply.contains(&verdict), "{holder}: {reply}");
+    }
 }
 
 #[tokio::test]

@@ -428,6 +428,23 @@ async fn an_instance_without_an_address_decides_by_itself() {
     assert_eq!(one.admin("/readyz").await.0, 200);
 }
 
+/// Nodes that call from one address lose two permits, whichever instance they ask.
+#[tokio::test]
+async fn an_address_is_the_same_to_all_instances() {
+    let (_database, url) = sqlite();
+    let pair = Pair::start(&url, &[]).await;
+    let of = fetched(&pair, "10.0.0.1:7787").await;
+    let key = &of[1][0];
+    // Its permit ends, and those of others that come from here.
+    for n in 1..=4 {
+        let claim = [key.clone()];
+        let told = report(pair.one.api, &format!("10.0.0.{n}:7787"), &claim, 0).await;
+        let expected = if n <= 2 { "permit" } else { "lost" };
+        assert_eq!(told[0], expected, "{n}");
+        tokio::time::sleep(Duration::from_millis(3_200)).await;
+    }
+}
+
 /// A call with a header more.
 pub(crate) fn text(method: &str, path: &str, header: &str, body: &Value) -> String {
     let body = body.to_string();

@@ -207,6 +207,16 @@ async fn one_peer_takes_out_a_tenth_at_most(engine: Engine) {
     accuse(&server, by, &nodes).await;
     // The accuser is of the group, and has the key.
     assert_eq!(found(&server).await.len(), 31 - 3);
+    // Those do not use up the tenth of the others.
+    let (broken, others) = ("10.0.0.9:1", ["10.0.0.4:1", "10.0.0.5:1"]);
+    for node in [broken, others[0], others[1]] {
+        server.announce(node, &["k"]).await;
+    }
+    server.clock.advance(Duration::from_secs(1));
+    for by in [by, others[0], others[1]] {
+        accuse(&server, by, &[broken.to_owned()]).await;
+    }
+    assert!(!found(&server).await.contains(&broken.to_owned()));
 }
 
 /// Whether the node is found after ten minutes without a keepalive.

@@ -67,7 +67,7 @@ impl Herd {
             self[id].tainted = false;
         }
         self.begins_anew(id, is_whole, context);
-        self[id].stalled |= ask.stalled;
+        self[id].shunned = ask.stalled;
         self.wants_again(id);
         self.ask(id, ask, context)
     }

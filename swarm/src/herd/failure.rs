@@ -68,12 +68,16 @@ impl Herd {
                 None => break,
             }
         }
-        let member = &self[head];
+        if self.awaits_first_byte(head) {
+            return true;
+        }
+        let member = &mut self[head];
         // One that waits asks again and again, and not for ever.
-        let is_patient = !member.is_stuck()
+        member.excused = member.excused.min(now);
+        member.state == State::Waiting
+            && !member.is_stuck()
             && now.saturating_sub(member.heard) < ms(rules.lease)
-            && now.saturating_sub(member.since) < ms(rules.lease + rules.stall);
-        self.awaits_first_byte(head) || member.state == State::Waiting && is_patient
+            && now.saturating_sub(member.excused) < ms(rules.lease)
     }
 
     /// A report outside of a join.
@@ -98,6 +102,7 @@ impl Herd {
     pub(crate) fn leave(&mut self, node: Node, now: Ms) {
         if let Some(&id) = self.index.get(&node) {
             self.touched = now;
+            self.return_permit(id);
             self.take_out(id, now);
             self.drop_kids(id);
             let member = &mut self[id];

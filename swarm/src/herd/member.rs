@@ -54,6 +54,8 @@ pub(super) struct Member {
     /// When it had its first bytes, or is presumed to.
     pub(super) fed_at: Ms,
     pub(super) heard: Ms,
+    /// Since when it has had nothing for those who were sent to it, and was not blamed.
+    pub(super) excused: Ms,
     /// When the count of its reports began.
     pub(super) reported: Ms,
     pub(super) depth: u16,
@@ -62,6 +64,8 @@ pub(super) struct Member {
     pub(super) permit: bool,
     /// It had a permit and made no progress: it gets none any more.
     pub(super) stalled: bool,
+    /// The caller takes it for one that did so.
+    pub(super) shunned: bool,
     pub(super) slow: bool,
     /// It sent wrong bytes.
     pub(super) barred: bool,
@@ -105,12 +109,14 @@ impl Member {
             linked: now,
             fed_at: Ms::MAX,
             heard: now,
+            excused: Ms::MAX,
             reported: 0,
             depth: 0,
             reports: 0,
             state: State::Waiting,
             permit: false,
             stalled: false,
+            shunned: false,
             slow: false,
             barred: false,
             leaf: false,
@@ -133,9 +139,14 @@ impl Member {
         self.state != State::Out && !self.slow && self.is_trusted() && !self.leaf
     }
 
+    /// Whether it counts as one that had a permit and made no progress.
+    pub(super) fn has_stalled(&self) -> bool {
+        self.stalled || self.shunned
+    }
+
     /// Whether it waits for others, and must not go first: no node waits behind it.
     pub(super) fn is_stuck(&self) -> bool {
-        self.stalled && self.state == State::Waiting
+        self.has_stalled() && self.state == State::Waiting
     }
 
     pub(super) fn has_room(&self, slot: Slot) -> bool {
@@ -171,6 +182,7 @@ impl Member {
         if bytes > self.bytes {
             self.bytes = bytes;
             self.since = now;
+            self.excused = Ms::MAX;
         }
         if bytes > 0 {
             self.fed_at = self.fed_at.min(now);

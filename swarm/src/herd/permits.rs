@@ -35,7 +35,8 @@ impl Herd {
         let Context { now, rules, .. } = *context;
         let member = &self[id];
         // A complete copy exists: the nodes wait for room, not for a permit.
-        if member.stalled || !member.is_trusted() || self.done > 0 && self.has_usable_holder() {
+        if member.has_stalled() || !member.is_trusted() || self.done > 0 && self.has_usable_holder()
+        {
             return None;
         }
         let chain = member.chain;

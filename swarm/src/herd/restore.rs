@@ -22,6 +22,7 @@ pub(crate) struct Said {
     pub(crate) bytes: u64,
     pub(crate) rank: Option<Rank>,
     pub(crate) permit: bool,
+    pub(crate) stalled: bool,
     /// Whether the registry sends it another key.
     pub(crate) is_fed: bool,
 }
@@ -46,6 +47,7 @@ impl Herd {
             bytes,
             rank,
             permit: says_permit,
+            stalled,
             is_fed,
         } = *said;
         let Context { now, rules, .. } = *context;
@@ -53,8 +55,9 @@ impl Herd {
         self.touched = now;
         let id = match self.index.get(&node) {
             Some(&id) => id,
-            None => self.adopt(node, place, rank, says_permit, context),
+            None => self.adopt(node, place, rank, says_permit && !stalled, context),
         };
+        self[id].shunned = stalled;
         let more = bytes > self[id].bytes;
         self[id].note(bytes, now);
         if self[id].state == State::Out && more {
@@ -69,7 +72,7 @@ impl Herd {
         }
         let chain = self[id].chain;
         let has_room = now < context.hush || self.turns(self[chain].zone, rules) < rules.permits;
-        let is_new = says_permit && has_room && self[id].is_flying() && !self[id].stalled;
+        let is_new = says_permit && has_room && self[id].is_flying() && !self[id].has_stalled();
         if lease.is_none() && is_new {
             lease = Some(self.adopt_permit(id, now, rules));
         }

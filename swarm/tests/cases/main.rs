@@ -74,6 +74,7 @@ impl Bed {
             bytes,
             rank,
             permit,
+            stalled: false,
         };
         self.swarm.progress(self.now, KEY, &progress).standing
     }
@@ -299,6 +300,53 @@ fn one_that_waits_for_ever_is_taken_out() {
     assert_eq!(phases, [Phase::Waiting, Phase::Waiting, Phase::Out]);
 }
 
+/// Nor does it help to be silent for a lease, or to say that it had it all, and to begin anew.
+#[test]
+fn one_that_begins_anew_is_not_waited_for_anew() {
+    for says_done in [false, true] {
+        let mut bed = Bed::new(Rules::default());
+        assert!(may_go(&bed.join(100)).is_some());
+        for node in [0, 1] {
+            bed.join(node);
+        }
+        let mut bytes = 0;
+        for _ in 0..3 {
+            for _ in 0..5 {
+                bed.wait(610);
+                bytes += 1 << 20;
+                bed.progress(100, bytes, None, true);
+            }
+            if says_done {
+                bed.swarm.complete(bed.now, KEY, 0);
+            }
+            // It refuses all that it is given.
+            let tried = [Tried {
+                source: 100,
+                fault: Fault::Busy,
+            }];
+            bed.join_as(0, 0, &tried, None);
+            bed.give_up(1, 0, Fault::Empty);
+            if bed.member(0).phase == Phase::Out {
+                break;
+            }
+            bed.join(1);
+        }
+        let next = bed.join(1);
+        assert_eq!(sources(&next), [100], "{says_done}: {next:?}");
+    }
+}
+
+/// Who gives its permit back has not lost it.
+#[test]
+fn a_permit_that_is_given_back_is_not_lost() {
+    let mut bed = Bed::new(Rules::default());
+    assert!(may_go(&bed.join(0)).is_some());
+    bed.swarm.leave(bed.now, KEY, 0);
+    let events: Vec<_> = bed.swarm.changes().map(|change| change.event).collect();
+    assert!(events.contains(&Event::Returned), "{events:?}");
+    assert!(!events.contains(&Event::Lost), "{events:?}");
+}
+
 #[test]
 fn a_fetcher_without_progress_loses_its_permit_and_hears_of_it() {
     let mut bed = Bed::new(Rules::default());
@@ -354,6 +402,7 @@ fn a_permit_is_kept_while_the_registry_sends_its_holder_another_key() {
             bytes: second << 20,
             rank: None,
             permit: true,
+            stalled: false,
         };
         let fast = bed.swarm.progress(bed.now, other, &fast).standing;
         assert!(matches!(fast, Standing::Permit { .. }), "{fast:?}");

@@ -173,6 +173,7 @@ impl Guide for Ranked {
             bytes: whole(bytes),
             rank: self.ranks[layer * self.nodes + node],
             permit: true,
+            stalled: false,
         };
         let heard = self.tracker(node).progress(now, key(layer), &progress);
         heard.standing != Standing::Lost

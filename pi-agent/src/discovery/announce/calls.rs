@@ -69,6 +69,7 @@ impl Calls {
 
     async fn find_out(&self, server: &Usable<'_>) {
         let request = FindRequest {
+            caller: None,
             keys: Vec::new(),
             group: self.discovery.0.group.clone(),
             count: None,

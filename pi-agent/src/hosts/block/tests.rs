@@ -109,6 +109,8 @@ fn a_second_block_goes_too_and_a_torn_one_is_left_alone() {
         let added = add(&text, &mirror(), None);
         assert!(matches!(added, Err(BlockError::Torn(_))), "{torn}");
     }
+    let before = format!("# BEGIN pi-agent\n[host.\"https://a\"]\n{block}");
+    assert!(matches!(remove(&before), Err(BlockError::Torn(_))));
 }
 
 /// What stood before the block when it came has changed meanwhile.
