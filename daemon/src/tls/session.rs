@@ -1,7 +1,9 @@
 //! One side of a TLS session that never waits: bytes in, bytes out, and what is between them.
 //!
 //! It works on buffers of its own, so that a whole batch of records is one read or one write of the
-//! socket, and the plaintext is copied once on its way.
+//! socket. The plaintext of a record is copied twice on its way: by rustls, which decrypts and encrypts in
+//! memory of its own, and between that and where it comes from or goes to. What does not fit there at once
+//! is copied a third time.
 
 use std::{fmt, io};
 
@@ -59,6 +61,8 @@ pub(super) struct Session {
     scratch: Vec<u8>,
     /// Bytes of the next read.
     reading: usize,
+    /// Whether nothing can be done with what came: a part of a message may be there, in whole records.
+    is_hungry: bool,
     end: Option<End>,
     overhead: Box<dyn Overhead>,
 }
@@ -122,6 +126,7 @@ impl Session {
             outgoing: Buffer::default(),
             scratch: Vec::new(),
             reading: SMALL,
+            is_hungry: false,
             end: None,
             overhead,
         }
@@ -138,8 +143,11 @@ impl Session {
     /// Makes the handshake.
     pub(super) async fn handshake(&mut self, tcp: &TcpStream) -> io::Result<()> {
         loop {
-            let advanced = self.digest();
-            // An alert says to the other side what is wrong.
+            if let Err(error) = self.digest() {
+                // An alert says to the other side what is wrong, if that still takes it.
+                let _ = self.flush(tcp);
+                return Err(error);
+            }
             while !self.outgoing.is_empty() {
                 match self.flush(tcp) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -148,7 +156,6 @@ impl Session {
                     flushed => flushed?,
                 }
             }
-            advanced?;
             if !self.state().is_handshaking() {
                 return Ok(());
             }
@@ -162,7 +169,8 @@ impl Session {
 
     /// Whether a read gives something without the socket.
     pub(super) fn has_more(&self) -> bool {
-        !self.decrypted.is_empty() || self.end.is_some() || self.has_record()
+        let has_record = || !self.is_hungry && self.has_record();
+        !self.decrypted.is_empty() || self.end.is_some() || has_record()
     }
 
     /// Bytes that came and were not read, as far as the socket has none of them any more.
@@ -316,6 +324,7 @@ impl Session {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => {
                 self.incoming.add(count);
+                self.is_hungry = false;
                 if count == whole {
                     self.reading = self.reading.saturating_mul(4).min(LARGE);
                 }
@@ -338,6 +347,7 @@ impl Session {
                 if matches!(turn, Turn::Closed | Turn::Gone) {
                     self.end.get_or_insert(End::Clean);
                 }
+                self.is_hungry |= turn == Turn::Hungry;
                 turn
             }
             Err(error) => {
