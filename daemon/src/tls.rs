@@ -11,6 +11,7 @@ mod gate;
 mod identity;
 mod leaf;
 mod material;
+mod refusal;
 mod seen;
 mod session;
 mod settings;
@@ -25,12 +26,13 @@ use tracing::{info, warn};
 
 pub use self::{
     accept::{AcceptError, Shown},
-    agents::{AgentError, Agents, Way, is_refusal},
+    agents::{Agents, Way},
     connect::{Connector, Peer},
     gate::{Gate, GateError},
     identity::{Identity, IdentityError, Role},
     leaf::{Leaf, LeafError},
     material::MaterialError,
+    refusal::{AgentError, is_refusal},
     session::{Overhead, Uncounted},
     settings::{Files, MissingError, Mode},
     socket::{Socket, is_expiry},

@@ -9,7 +9,8 @@ use std::{
 
 use daemon::{
     clock::Clock,
-    tls::{AgentError, Agents, Files, Mode, Role, Socket, Tls, Uncounted},
+    scope::Scope,
+    tls::{AgentError, Agents, Files, Mode, Role, Socket, Tls, Uncounted, Way},
 };
 use rustls::{
     ServerConfig,
@@ -206,4 +207,67 @@ async fn why_a_handshake_failed_is_told_though_nobody_takes_the_alert() {
     let (dialled, ()) = tokio::join!(dial(&node, address), answering);
     let error = dialled.unwrap_err();
     assert!(error.is_of_identity(), "{error:?}");
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_taken_for_plain_no_longer_than_it_may_be_busy() {
+    let group = Group::new();
+    for answer in [
+        None,
+        Some(&b""[..]),
+        Some(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    ] {
+        let node = group.node(Mode::Permissive, WEEK);
+        let (listener, address) = listener().await;
+        let answering = async {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let hello = tcp.read(&mut [0; 4096]).await.unwrap();
+            assert!(hello > 0);
+            match answer {
+                None => tokio::time::sleep(Duration::from_secs(2)).await,
+                Some(answer) => tcp.write_all(answer).await.unwrap(),
+            }
+        };
+        let (dialled, ()) = tokio::join!(dial(&node, address), answering);
+        let error = dialled.unwrap_err();
+        assert!(matches!(error, AgentError::NoTls(_)), "{error:?}");
+        assert_eq!(node.way(HERE), Way::Plain);
+        let is_sure = answer.is_some_and(|answer| !answer.is_empty());
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(6)).await;
+        let later = if is_sure { Way::Plain } else { Way::Either };
+        assert_eq!(node.way(HERE), later, "{answer:?}");
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(node.way(HERE), Way::Either);
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lasts_as_long_as_the_certificate_that_was_shown() {
+    let group = Group::new();
+    let old = Duration::from_secs(9);
+    let tls = group.tls(Mode::Required, "old", old);
+    let expired = tokio::time::Instant::now() + old;
+    let (scope, _deaths) = Scope::new();
+    scope.service("certificates", tls.clone().follow(scope.clone()));
+    let node = Agents::new(&tls, "g");
+    let other = group.node(Mode::Required, WEEK);
+    group.certificate("old", WEEK);
+    let (listener, address) = listener().await;
+    let dialling = async {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let within = Duration::from_secs(20);
+        node.dial(tcp, HERE, within, Uncounted).await.unwrap()
+    };
+    let accepting = async {
+        // Until the new one is in force.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        accept(&other, &listener).await.unwrap()
+    };
+    let (dialled, accepted) = tokio::join!(dialling, accepting);
+    assert!(dialled.is_current() && accepted.is_current());
+    tokio::time::sleep_until(expired + Duration::from_millis(200)).await;
+    assert!(!accepted.is_current());
+    assert!(!dialled.is_current());
 }

@@ -11,9 +11,9 @@ use std::{
 
 use metrics::counter;
 use parking_lot::Mutex;
+use rustix::net::{Shutdown, shutdown};
 use rustls::{
-    CertificateError, client::UnbufferedClientConnection, pki_types::ServerName,
-    server::UnbufferedServerConnection,
+    client::UnbufferedClientConnection, pki_types::ServerName, server::UnbufferedServerConnection,
 };
 use tokio::{
     net::TcpStream,
@@ -22,9 +22,10 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    HANDSHAKE, Inner, Leaf, LeafError, Mode, Role, Tls,
+    HANDSHAKE, Inner, Leaf, Mode, Role, Tls,
     accept::{ACCEPTED, HANDSHAKE_RECORD},
     connect::{DIALLED, PLAIN},
+    refusal::{AgentError, NoTls, is_no_tls},
     seen::agent_at,
     session::{Overhead, Session, Side},
     socket::Socket,
@@ -48,6 +49,10 @@ pub(super) const REFUSED: Metric = Metric::counter(
 
 /// How long the handshake of one that never spoke TLS is waited for where plain is allowed, too.
 const SILENT: Duration = Duration::from_secs(1);
+/// How long one that said nothing of TLS, nor anything else, is dialled plainly. It may merely be busy.
+const UNSURE: Duration = Duration::from_secs(5);
+/// How long and how many bytes of one that was refused are thrown away, so that it learns of that.
+const PARTING: (Duration, usize) = (Duration::from_millis(500), 64 << 10);
 /// Most addresses that are remembered to speak no TLS.
 const MOST: usize = 4096;
 
@@ -64,6 +69,9 @@ struct Plane {
     plain: Mutex<HashMap<IpAddr, Instant>>,
 }
 
+/// What a handshake came to, and until when that counts, if not for ever.
+type Secured = (Session, Option<Instant>);
+
 /// How another agent is to be dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -73,57 +81,6 @@ pub enum Way {
     Tls,
     /// With TLS, and without where it turns out to speak none.
     Either,
-}
-
-/// Why a connection with another agent is not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// It is plain.
-    #[error("it is not encrypted, and this agent takes only what is (--tls required)")]
-    Plain,
-    /// It is plain, and was not before.
-    #[error(
-        "{0} does not speak TLS, as it did when its certificate was last seen: somebody may be in between; \
-         if TLS was turned off there, remove the --tls-seen file here and restart"
-    )]
-    Stripped(IpAddr),
-    /// The other side does not speak TLS.
-    #[error("the other side does not speak TLS")]
-    NoTls(#[source] io::Error),
-    /// It was closed at once, as a probe of the port does.
-    #[error("it was closed without a byte")]
-    Closed,
-    /// Nothing came in time.
-    #[error("no TLS handshake in time")]
-    Late,
-    /// The handshake failed.
-    #[error("the TLS handshake failed")]
-    Handshake(#[source] io::Error),
-    /// The certificate says nothing that counts.
-    #[error("the certificate does not count here")]
-    Leaf(#[source] LeafError),
-    /// It has expired.
-    #[error("the certificate of {0} has expired")]
-    Expired(String),
-    /// It is no agent's.
-    #[error("the certificate is one of {0}, and only agents speak with agents")]
-    Role(String),
-    /// It is one of another group.
-    #[error("the certificate is one of {is}, and this agent is in group {group}")]
-    Group {
-        /// Whose it is.
-        is: String,
-        /// This agent's.
-        group: String,
-    },
-    /// It is another node's.
-    #[error("the certificate of {is} is not for {address}")]
-    Address {
-        /// Whose it is.
-        is: String,
-        /// Where the connection comes from.
-        address: IpAddr,
-    },
 }
 
 impl Agents {
@@ -158,24 +115,56 @@ impl Agents {
             return Ok(Socket::plain(tcp));
         };
         let address = remote.ip().to_canonical();
-        let taking = plane.accept(tcp, address, Box::new(overhead));
+        let taking = plane.accept(&tcp, address, Box::new(overhead));
         let taken = timeout(within.min(HANDSHAKE), taking).await;
         let taken = taken.unwrap_or(Err(AgentError::Late));
         let outcome = match &taken {
-            Ok(socket) if socket.as_plain().is_some() => "plain",
-            Ok(_) => "tls",
+            Ok(None) => "plain",
+            Ok(Some(_)) => "tls",
             Err(AgentError::Closed) => "closed",
             Err(AgentError::Plain | AgentError::Stripped(_)) => "refused",
             Err(AgentError::Late) => "late",
             Err(_) => "failed",
         };
         counter!(ACCEPTED.name, "outcome" => outcome).increment(1);
-        match &taken {
-            Ok(_) => plane.inner.refusing.is_well(),
-            Err(AgentError::Closed) => {}
-            Err(error) => plane.refused("accepted", address, error),
+        match taken {
+            Ok(secured) => {
+                plane.inner.refusing.is_well();
+                Ok(match secured {
+                    None => Socket::plain(tcp),
+                    Some((session, until)) => Socket::encrypted(tcp, session, until),
+                })
+            }
+            Err(AgentError::Closed) => Err(AgentError::Closed),
+            Err(error) => {
+                plane.refused("accepted", address, &error);
+                if !matches!(error, AgentError::Late) {
+                    part(&tcp).await;
+                }
+                Err(error)
+            }
         }
-        taken
+    }
+
+    /// Whether a connection from `remote` may still be used: a plain one is not any more once the other side
+    /// has shown a certificate. That is counted and logged.
+    pub fn still_takes(&self, socket: &Socket, remote: IpAddr) -> bool {
+        let Some(plane) = &self.0 else { return true };
+        let address = remote.to_canonical();
+        if socket.as_plain().is_none()
+            || (plane.tls).takes_plain(format_args!("{}", agent_at(address)))
+        {
+            return true;
+        }
+        plane.refused("accepted", address, &AgentError::Stripped(address));
+        false
+    }
+
+    /// A plain connection to `address` came to nothing: it is asked again whether it speaks TLS.
+    pub fn doubt_plain(&self, address: IpAddr) {
+        if let Some(plane) = &self.0 {
+            plane.plain.lock().remove(&address.to_canonical());
+        }
     }
 
     /// How the agent at `address` is to be dialled.
@@ -203,7 +192,7 @@ impl Agents {
             return Ok(Socket::plain(tcp));
         };
         let address = address.to_canonical();
-        let dialling = plane.dial(tcp, address, within, Box::new(overhead));
+        let dialling = plane.dial(&tcp, address, within, Box::new(overhead));
         let dialled = dialling.await;
         let outcome = match &dialled {
             Ok(_) => "tls",
@@ -216,17 +205,19 @@ impl Agents {
             Ok(_) | Err(AgentError::NoTls(_)) => {}
             Err(error) => plane.refused("dialled", address, error),
         }
-        dialled
+        let (session, until) = dialled?;
+        Ok(Socket::encrypted(tcp, session, until))
     }
 }
 
 impl Plane {
+    /// `None` where it is to be plain.
     async fn accept(
         &self,
-        tcp: TcpStream,
+        tcp: &TcpStream,
         address: IpAddr,
         overhead: Box<dyn Overhead>,
-    ) -> Result<Socket, AgentError> {
+    ) -> Result<Option<Secured>, AgentError> {
         let mut first = [0];
         let length = tcp.peek(&mut first).await.map_err(AgentError::Handshake)?;
         if length == 0 {
@@ -234,34 +225,46 @@ impl Plane {
         }
         if first != [HANDSHAKE_RECORD] {
             return if self.tls.takes_plain(format_args!("{}", agent_at(address))) {
-                Ok(Socket::plain(tcp))
+                Ok(None)
             } else if self.inner.mode == Mode::Required {
                 Err(AgentError::Plain)
             } else {
                 Err(AgentError::Stripped(address))
             };
         }
-        let config = Arc::clone(&self.inner.material().among_agents.0);
+        let material = self.inner.material();
+        let config = Arc::clone(&material.among_agents.0);
         let server = UnbufferedServerConnection::new(config).map_err(broken)?;
         let mut session = Session::new(Side::Server(server), overhead);
-        let handshake = session.handshake(&tcp).await;
+        let handshake = session.handshake(tcp).await;
         handshake.map_err(AgentError::Handshake)?;
-        let leaf = self.agent(&session)?;
-        if !leaf.has(address) {
+        let agent = self.agent(&session).and_then(|leaf| {
+            if leaf.has(address) {
+                return Ok(leaf);
+            }
             let is = leaf.identity.to_string();
-            return Err(AgentError::Address { is, address });
+            Err(AgentError::Address { is, address })
+        });
+        match agent {
+            Ok(leaf) => Ok(Some((session, self.taken(address, &leaf, &material.own)))),
+            Err(error) => {
+                session.close();
+                // Where that does not go, the connection's end says it.
+                let _ = session.flush(tcp);
+                Err(error)
+            }
         }
-        Ok(self.taken(tcp, session, address, &leaf))
     }
 
     async fn dial(
         &self,
-        tcp: TcpStream,
+        tcp: &TcpStream,
         address: IpAddr,
         within: Duration,
         overhead: Box<dyn Overhead>,
-    ) -> Result<Socket, AgentError> {
-        let config = Arc::clone(&self.inner.material().among_agents.1);
+    ) -> Result<Secured, AgentError> {
+        let material = self.inner.material();
+        let config = Arc::clone(&material.among_agents.1);
         let name = ServerName::IpAddress(address.into());
         let client = UnbufferedClientConnection::new(config, name).map_err(broken)?;
         let mut session = Session::new(Side::Client(client), overhead);
@@ -271,19 +274,23 @@ impl Plane {
         } else {
             within
         };
-        let handshake = timeout(within, session.handshake(&tcp)).await;
+        let handshake = timeout(within, session.handshake(tcp)).await;
         let error = match handshake {
             Ok(Ok(())) => {
                 let leaf = self.agent(&session)?;
-                return Ok(self.taken(tcp, session, address, &leaf));
+                return Ok((session, self.taken(address, &leaf, &material.own)));
             }
             Ok(Err(error)) => error,
             Err(_elapsed) if is_believed => io::ErrorKind::TimedOut.into(),
             Err(_elapsed) => return Err(AgentError::Late),
         };
         match is_no_tls(&error) {
-            NoTls::Answers | NoTls::Ends if is_believed => {
-                self.found_plain(address);
+            NoTls::Answers if is_believed => {
+                self.found_plain(address, PLAIN);
+                Err(AgentError::NoTls(error))
+            }
+            NoTls::Ends if is_believed => {
+                self.found_plain(address, UNSURE);
                 Err(AgentError::NoTls(error))
             }
             NoTls::Answers if self.inner.mode == Mode::Permissive => {
@@ -311,13 +318,14 @@ impl Plane {
         Ok(leaf)
     }
 
-    fn taken(&self, tcp: TcpStream, session: Session, address: IpAddr, leaf: &Leaf) -> Socket {
+    /// Takes the other side for who it has shown to be by `leaf`, when `own` was shown to it. Gives until when
+    /// that counts.
+    fn taken(&self, address: IpAddr, leaf: &Leaf, own: &Leaf) -> Option<Instant> {
         self.tls.note(&agent_at(address), leaf);
         // The other side ends it when this one's certificate expires.
-        let own = self.inner.left(&self.inner.material().own);
+        let left = self.inner.left(leaf).min(self.inner.left(own));
         // More than centuries are as good as for ever.
-        let until = Instant::now().checked_add(self.inner.left(leaf).min(own));
-        Socket::encrypted(tcp, session, until)
+        Instant::now().checked_add(left)
     }
 
     fn way(&self, address: IpAddr) -> Way {
@@ -331,12 +339,12 @@ impl Plane {
         }
     }
 
-    fn found_plain(&self, address: IpAddr) {
+    fn found_plain(&self, address: IpAddr, lasts: Duration) {
         let now = Instant::now();
         let mut plain = self.plain.lock();
         plain.retain(|_, until| *until > now);
         if plain.len() < MOST {
-            plain.insert(address, now + PLAIN);
+            plain.insert(address, now + lasts);
         }
     }
 
@@ -349,79 +357,27 @@ impl Plane {
     }
 }
 
-/// What an answer to the beginning of a handshake says that is none.
-enum NoTls {
-    /// That the other side speaks something else.
-    Answers,
-    /// Nothing: it may speak something else.
-    Ends,
-    /// Something of TLS.
-    No,
-}
-
-fn is_no_tls(error: &io::Error) -> NoTls {
-    match tls_error(error) {
-        Some(rustls::Error::InvalidMessage(_)) => NoTls::Answers,
-        Some(_) => NoTls::No,
-        None => NoTls::Ends,
+/// Ends a connection so that what was said on it arrives: one that is closed with bytes unread is reset, and
+/// the other side may not read any more then.
+async fn part(tcp: &TcpStream) {
+    let (time, most) = PARTING;
+    let discarding = async {
+        let (mut room, mut came) = ([0; 4 << 10], 0);
+        while came < most && tcp.readable().await.is_ok() {
+            match tcp.try_read(&mut room) {
+                Ok(0) => break,
+                Ok(count) => came += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+    };
+    if shutdown(tcp, Shutdown::Write).is_ok() {
+        // Who does not end its side in time is cut off.
+        let _ = timeout(time, discarding).await;
     }
-}
-
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
 }
 
 fn broken(error: rustls::Error) -> AgentError {
     AgentError::Handshake(io::Error::other(error))
-}
-
-impl AgentError {
-    /// Whether it is about who the other side is, or this one.
-    pub fn is_of_identity(&self) -> bool {
-        match self {
-            Self::Late | Self::NoTls(_) | Self::Closed => false,
-            Self::Handshake(error) => tls_error(error).is_some(),
-            Self::Plain
-            | Self::Stripped(_)
-            | Self::Leaf(_)
-            | Self::Expired(_)
-            | Self::Role(_)
-            | Self::Group { .. }
-            | Self::Address { .. } => true,
-        }
-    }
-
-    /// As it is counted.
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Stripped(_) => "stripped",
-            Self::Late => "late",
-            Self::Leaf(_) | Self::Role(_) => "role",
-            Self::Expired(_) => "expired",
-            Self::Group { .. } => "group",
-            Self::Address { .. } => "address",
-            Self::NoTls(_) | Self::Closed => "broken",
-            Self::Handshake(error) => match tls_error(error) {
-                Some(rustls::Error::NoCertificatesPresented) => "nobody",
-                Some(rustls::Error::AlertReceived(_)) => "alert",
-                Some(rustls::Error::InvalidMessage(_)) => "plain",
-                Some(rustls::Error::InvalidCertificate(error)) => match error {
-                    CertificateError::Expired
-                    | CertificateError::ExpiredContext { .. }
-                    | CertificateError::NotValidYet
-                    | CertificateError::NotValidYetContext { .. } => "expired",
-                    CertificateError::NotValidForName
-                    | CertificateError::NotValidForNameContext { .. } => "address",
-                    _ => "untrusted",
-                },
-                _ => "broken",
-            },
-        }
-    }
-}
-
-/// Whether a connection between agents failed because the other side does not take this node's certificate.
-pub fn is_refusal(error: &io::Error) -> bool {
-    matches!(tls_error(error), Some(rustls::Error::AlertReceived(_)))
 }

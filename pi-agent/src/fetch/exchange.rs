@@ -116,15 +116,40 @@ impl Exchanges {
         holder: Holder,
     ) -> Result<Upstream, PeerError> {
         let request = question.head(holder, self.here.get());
-        if let Some(link) = self.pool.take(holder) {
+        let pooled = self.pool.take(holder);
+        if let Some(link) = pooled.filter(|link| self.dialler.may_use(link)) {
             match self.converse(question, link, &request).await {
                 // The peer closed it at the moment it was taken. A new one tells what is the matter.
-                Err(error) if error.is_stale() => {}
+                Err(error) if error.is_stale() || error.is_expiry() => {}
                 result => return result,
             }
         }
+        match self.ask_anew(question, holder, &request).await {
+            // By another certificate, if there is one by now.
+            Err(PeerError::Unwelcome(error)) if error.is_expiry() => {
+                self.ask_anew(question, holder, &request).await
+            }
+            result => result,
+        }
+    }
+
+    /// Asks on a new connection.
+    async fn ask_anew(
+        &self,
+        question: Question<'_>,
+        holder: Holder,
+        request: &[u8],
+    ) -> Result<Upstream, PeerError> {
         let link = self.dialler.dial(holder).await?;
-        self.converse(question, link, &request).await
+        let is_plain = link.stream.as_plain().is_some();
+        match self.converse(question, link, request).await {
+            Err(error) if !is_plain => Err(error.on_new()),
+            Err(error) if error.is_stale() => {
+                self.dialler.agents.doubt_plain(holder.ip());
+                Err(error)
+            }
+            result => result,
+        }
     }
 
     /// Asks whether a peer that says nothing is still getting the object, and gives how many bytes of

@@ -61,6 +61,10 @@ pub(crate) trait Service: Sync {
     fn client(&self) -> Client<'_>;
     /// Received `bytes` bytes that do not belong to an object.
     fn received(&self, _bytes: usize) {}
+    /// Whether requests on the connection are answered still.
+    fn is_welcome(&self) -> bool {
+        true
+    }
     /// Sent `bytes` bytes that do not belong to an object.
     fn sent(&self, _bytes: usize) {}
     /// A request is refused.
@@ -129,6 +133,10 @@ pub(crate) async fn serve(service: &impl Service, scope: &Scope) {
 async fn turn(service: &impl Service, next: Next, scope: &Scope) -> Connection {
     match next {
         Next::Request(request, length) => {
+            service.received(length);
+            if !service.is_welcome() {
+                return Connection::Close;
+            }
             let place = service.client().place;
             // One that was told to make room as its request came does so after the reply.
             let stays = place.answers() && !place.is_spare();
@@ -136,7 +144,6 @@ async fn turn(service: &impl Service, next: Next, scope: &Scope) -> Connection {
                 Connection::KeepAlive if stays => Connection::KeepAlive,
                 _ => Connection::Close,
             };
-            service.received(length);
             answer(service, &request, connection).await
         }
         Next::Invalid(length) => {

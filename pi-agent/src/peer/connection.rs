@@ -94,6 +94,11 @@ impl Service for PeerSession<'_> {
         self.meter.sent_head(bytes);
     }
 
+    fn is_welcome(&self) -> bool {
+        let agents = &self.server.settings.agents;
+        agents.still_takes(self.client.stream, self.remote)
+    }
+
     fn refused(&self, why: Refused) {
         self.server.counts.request(match why {
             Refused::Invalid => UploadOutcome::Invalid,

@@ -24,5 +24,6 @@ mod serving;
 mod silent;
 mod striped;
 mod tls;
+mod tls_ends;
 mod trust;
 mod waiting;

@@ -30,20 +30,20 @@ use crate::{
     serving::{manifest, peer},
 };
 
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
-const NODE: &str = "spiffe://c/piccolo/agent/g/n";
+pub(crate) const NODE: &str = "spiffe://c/piccolo/agent/g/n";
 const ALL: &[Role] = &[Role::Agent, Role::Server, Role::Operator, Role::Reader];
-const WEEK: Duration = Duration::from_hours(7 * 24);
+pub(crate) const WEEK: Duration = Duration::from_hours(7 * 24);
 
 /// An authority, and how agents speak that it certifies.
-struct Cluster {
+pub(crate) struct Cluster {
     _directory: TempDir,
     authority: Authority,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::within(directory.path()).unwrap();
         Self {
@@ -52,7 +52,7 @@ impl Cluster {
         }
     }
 
-    fn files(&self, uri: &str, address: IpAddr, lasts: Duration) -> Files {
+    pub(crate) fn files(&self, uri: &str, address: IpAddr, lasts: Duration) -> Files {
         let subject = Subject {
             file: &format!("node{}", uri.len() + usize::from(address == HERE)),
             host: None,
@@ -74,7 +74,7 @@ impl Cluster {
         agents(mode, self.files(uri, address, WEEK), Clock::system())
     }
 
-    fn node(&self, mode: Mode) -> Agents {
+    pub(crate) fn node(&self, mode: Mode) -> Agents {
         self.by(mode, NODE, HERE)
     }
 
@@ -113,25 +113,25 @@ impl Cluster {
     }
 }
 
-fn agents(mode: Mode, files: Files, clock: Clock) -> Agents {
+pub(crate) fn agents(mode: Mode, files: Files, clock: Clock) -> Agents {
     Agents::new(&Tls::load(mode, Some(files), ALL, clock).unwrap(), "g")
 }
 
-fn pulling(agents: &Agents) -> FetchSettings {
+pub(crate) fn pulling(agents: &Agents) -> FetchSettings {
     FetchSettings {
         agents: agents.clone(),
         ..settings()
     }
 }
 
-fn serving(agents: &Agents) -> PeerSettings {
+pub(crate) fn serving(agents: &Agents) -> PeerSettings {
     PeerSettings {
         agents: agents.clone(),
         ..PeerSettings::default()
     }
 }
 
-async fn served(bed: &Bed, object: &[u8], agents: &Agents) -> (Store, SocketAddr) {
+pub(crate) async fn served(bed: &Bed, object: &[u8], agents: &Agents) -> (Store, SocketAddr) {
     let (store, addr, _) = agent(&[object], serving(agents), &bed.scope).await;
     (store, addr)
 }
@@ -231,6 +231,7 @@ async fn who_does_not_show_a_node_of_the_group_is_not_served() {
             "{reason}"
         );
         assert_eq!(sent.of(HERE).sent.body, 0, "{reason}");
+        assert_eq!(bed.known.kinds(), [FailureKind::Identity], "{reason}");
         let refused =
             format!("piccolo_tls_agents_refused_total{{side=\"accepted\",reason=\"{reason}\"}}");
         // A client whose own certificate has expired does not wait for the answer.

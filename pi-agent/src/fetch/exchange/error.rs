@@ -10,6 +10,13 @@ use crate::{
     http::{HeadError, ResponseError},
 };
 
+/// How a write fails when the other side has ended the connection.
+const ENDS: [io::ErrorKind; 3] = [
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::UnexpectedEof,
+];
+
 /// Why a peer did not deliver. In every case another peer may help.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
@@ -22,6 +29,10 @@ pub(crate) enum PeerError {
     /// The handshake failed, or the peer is not who it has to be.
     #[error("the peer does not show who it has to be")]
     Tls(#[source] AgentError),
+    /// It ended a new connection by TLS without a byte of a reply. It may find this node's certificate
+    /// wanting, which it does after the handshake, or that has expired.
+    #[error("the peer ends a new connection: it may not take this node for one of its group")]
+    Unwelcome(#[source] Box<Self>),
     /// The request could not be written.
     #[error("the request could not be sent")]
     Request(#[source] io::Error),
@@ -80,6 +91,7 @@ impl PeerError {
             }
             Self::Dial(_) | Self::DialDeadline => FailureKind::Unreachable,
             Self::Tls(error) if error.is_of_identity() => FailureKind::Identity,
+            Self::Unwelcome(_) => FailureKind::Identity,
             // In TLS 1.3 the other side may find this one's certificate wanting after the handshake.
             Self::Head(HeadError::Read(error)) if is_refusal(error) => FailureKind::Identity,
             Self::Tls(AgentError::Late) | Self::HeadDeadline | Self::Body(SourceError::Stalled) => {
@@ -102,7 +114,25 @@ impl PeerError {
 
     /// Whether the certificate of one of both sides has expired meanwhile: it may have another one by now.
     pub(crate) fn is_expiry(&self) -> bool {
-        matches!(self, Self::Body(SourceError::Read(error)) if is_expiry(error))
+        match self {
+            Self::Request(error)
+            | Self::Head(HeadError::Read(error))
+            | Self::Body(SourceError::Read(error)) => is_expiry(error),
+            _ => false,
+        }
+    }
+
+    /// What it is on a new connection by TLS.
+    pub(super) fn on_new(self) -> Self {
+        let is_end = match &self {
+            Self::Head(HeadError::Closed) => true,
+            Self::Request(error) if ENDS.contains(&error.kind()) => true,
+            other => other.is_expiry(),
+        };
+        if is_end {
+            return Self::Unwelcome(Box::new(self));
+        }
+        self
     }
 
     /// Whether the peer cannot be reached.

@@ -57,6 +57,12 @@ impl Dialler {
         }
     }
 
+    /// Whether a connection that was kept may be used still: a plain one may not once the peer has shown a
+    /// certificate.
+    pub(crate) fn may_use(&self, link: &Link) -> bool {
+        link.stream.as_plain().is_none() || self.agents.way(link.holder.ip()) != Way::Tls
+    }
+
     async fn connect(&self, holder: Holder) -> Result<TcpStream, PeerError> {
         let stream = match timeout(self.dial, TcpStream::connect(holder.addr())).await {
             Ok(result) => result.map_err(PeerError::Dial)?,
