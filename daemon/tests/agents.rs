@@ -10,7 +10,7 @@ use std::{
 use daemon::{
     clock::Clock,
     scope::Scope,
-    tls::{AgentError, Agents, Files, Mode, Role, Socket, Tls, Uncounted, Way},
+    tls::{AgentError, Agents, Files, Mode, Role, Socket, Tls, Uncounted, Way, is_expiry},
 };
 use rustls::{
     ServerConfig,
@@ -88,6 +88,15 @@ async fn accept(agents: &Agents, listener: &TcpListener) -> Result<Socket, Agent
 async fn dial(agents: &Agents, address: SocketAddr) -> Result<Socket, AgentError> {
     let tcp = TcpStream::connect(address).await.expect("a connection");
     agents.dial(tcp, HERE, SOON, Uncounted).await
+}
+
+/// Both ends of a connection, of which the second one's certificate lasts that long.
+async fn pair(group: &Group, lasts: Duration) -> (Socket, Socket) {
+    let one = group.node(Mode::Required, WEEK);
+    let other = group.node(Mode::Required, lasts);
+    let (listener, address) = listener().await;
+    let (one, other) = tokio::join!(accept(&one, &listener), dial(&other, address));
+    (one.expect("a handshake"), other.expect("a handshake"))
 }
 
 /// What comes within that time, and how often the socket was said to be readable.
@@ -240,6 +249,21 @@ async fn who_says_nothing_is_taken_for_plain_no_longer_than_it_may_be_busy() {
         tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(node.way(HERE), Way::Either);
         tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn an_end_just_when_a_certificate_expires_is_its_expiry() {
+    let group = Group::new();
+    for (lasts, is_by_it) in [(SOON, true), (WEEK, false)] {
+        let (one, other) = pair(&group, lasts).await;
+        drop(one);
+        let error = next(&other).await.unwrap_err();
+        assert_eq!(is_expiry(&error), is_by_it, "{error:?}");
+        let (one, other) = pair(&group, lasts).await;
+        one.shut().unwrap();
+        let read = next(&other).await;
+        assert_eq!(read.is_err_and(|error| is_expiry(&error)), is_by_it);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A TCP connection with or without TLS, read and written without waiting, as a TCP socket is.
 
-use std::{io, os::fd::AsFd as _};
+use std::{io, os::fd::AsFd as _, time::Duration};
 
 use parking_lot::Mutex;
 use rustix::net::{Shutdown, shutdown};
@@ -18,6 +18,10 @@ pub struct Socket {
     encrypted: Option<Box<Encrypted>>,
     tcp: TcpStream,
 }
+
+/// How far apart both sides may find that a certificate has expired. A connection that ends so shortly before
+/// ends for that.
+const APART: Duration = Duration::from_secs(5);
 
 /// Nothing passes any more.
 #[derive(Debug, thiserror::Error)]
@@ -91,9 +95,9 @@ impl Socket {
     /// # Errors
     /// As those of [`TcpStream::try_read`], and of TLS.
     pub fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
-        match self.session()? {
+        match self.current()? {
             None => self.tcp.try_read(room),
-            Some(session) => session.lock().read(room, |room| self.tcp.try_read(room)),
+            Some(encrypted) => encrypted.read(room, |room| self.tcp.try_read(room)),
         }
     }
 
@@ -103,9 +107,9 @@ impl Socket {
     /// As those of read(2), and of TLS.
     pub fn read_now(&self, room: &mut [u8]) -> io::Result<usize> {
         let read = |room: &mut [u8]| Ok(rustix::io::read(self.tcp.as_fd(), room)?);
-        match self.session()? {
+        match self.current()? {
             None => read(room),
-            Some(session) => session.lock().read(room, read),
+            Some(encrypted) => encrypted.read(room, read),
         }
     }
 
@@ -120,9 +124,9 @@ impl Socket {
     /// # Errors
     /// As those of [`TcpStream::try_write`], and of TLS.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.session()? {
+        match self.current()? {
             None => self.tcp.try_write(bytes),
-            Some(session) => session.lock().write(&self.tcp, bytes),
+            Some(encrypted) => encrypted.judge(|session| session.write(&self.tcp, bytes)),
         }
     }
 
@@ -136,9 +140,9 @@ impl Socket {
         most: usize,
         fill: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        match self.session()? {
+        match self.current()? {
             None => Err(io::ErrorKind::InvalidInput.into()),
-            Some(session) => session.lock().write_with(&self.tcp, most, fill),
+            Some(encrypted) => encrypted.judge(|session| session.write_with(&self.tcp, most, fill)),
         }
     }
 
@@ -147,9 +151,9 @@ impl Socket {
     /// # Errors
     /// As those of [`TcpStream::try_write`]; a "would block" among them is to be waited for.
     pub fn try_flush(&self) -> io::Result<()> {
-        match self.session()? {
+        match self.current()? {
             None => Ok(()),
-            Some(session) => session.lock().flush(&self.tcp),
+            Some(encrypted) => encrypted.judge(|session| session.flush(&self.tcp)),
         }
     }
 
@@ -174,14 +178,13 @@ impl Socket {
         Ok(shutdown(&self.tcp, Shutdown::Write)?)
     }
 
-    fn session(&self) -> io::Result<Option<&Mutex<Session>>> {
-        let Some(encrypted) = &self.encrypted else {
-            return Ok(None);
-        };
-        if encrypted.is_current() {
-            return Ok(Some(&encrypted.session));
+    /// What encrypts it, if something does.
+    fn current(&self) -> io::Result<Option<&Encrypted>> {
+        let encrypted = self.encrypted.as_deref();
+        match encrypted {
+            Some(encrypted) if !encrypted.is_current() => Err(expired()),
+            _ => Ok(encrypted),
         }
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, Expired))
     }
 }
 
@@ -189,4 +192,42 @@ impl Encrypted {
     fn is_current(&self) -> bool {
         self.until.is_none_or(|until| Instant::now() < until)
     }
+
+    /// Whether the other side may find that it is not current any more.
+    fn is_ending(&self) -> bool {
+        (self.until).is_some_and(|until| until.saturating_duration_since(Instant::now()) <= APART)
+    }
+
+    fn read(
+        &self,
+        room: &mut [u8],
+        receive: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let is_end = !room.is_empty();
+        match self.judge(|session| session.read(room, receive))? {
+            0 if is_end && self.is_ending() => Err(expired()),
+            count => Ok(count),
+        }
+    }
+
+    /// What `call` comes to, and why it failed.
+    fn judge<T>(&self, call: impl FnOnce(&mut Session) -> io::Result<T>) -> io::Result<T> {
+        let result = call(&mut self.session.lock());
+        match result {
+            Err(error) if is_end(&error) && self.is_ending() => Err(expired()),
+            result => result,
+        }
+    }
+}
+
+fn expired() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, Expired)
+}
+
+/// Whether the other side has ended the connection.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }

@@ -2,25 +2,126 @@
 
 use std::{
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use daemon::tls::{Agents, Mode, Uncounted};
+use daemon::{
+    clock::Clock,
+    tls::{Agents, Mode, Socket, Uncounted},
+};
 use pi_agent::peer::PeerSettings;
 use piccolo_api::FailureKind;
 use testbed::{Certificate, Records};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 
 use crate::{
     bed::{Bed, agent, blob_path, object},
     client::{End, receive, send},
     counted::Counted,
     serving::peer,
-    tls::{Cluster, HERE, NODE, WEEK, pulling, served, serving},
+    tls::{Cluster, HERE, NODE, WEEK, agents, pulling, served, serving},
 };
 
 /// Within five seconds of its end from the beginning on.
 const SHORT: Duration = Duration::from_secs(4);
+
+/// What a peer does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Nothing,
+    Half,
+    All,
+}
+
+/// A peer that has `object`. On each connection it shows a certificate that lasts so long, acts so, and
+/// ends the connection; on those after the last of `acts` as on that. Gives how many there were, too.
+async fn acting(
+    cluster: &Cluster,
+    object: &[u8],
+    acts: &'static [(Duration, Act)],
+) -> (SocketAddr, Arc<AtomicUsize>) {
+    let by = |lasts| {
+        agents(
+            Mode::Required,
+            cluster.files(NODE, HERE, lasts),
+            Clock::system(),
+        )
+    };
+    let acts: Vec<_> = acts.iter().map(|(lasts, act)| (by(*lasts), *act)).collect();
+    let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (object, count) = (object.to_vec(), Arc::<AtomicUsize>::default());
+    let counted = Arc::clone(&count);
+    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+    tokio::spawn(async move {
+        loop {
+            let (tcp, remote) = listener.accept().await.unwrap();
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            let (agents, act) = &acts[number.min(acts.len() - 1)];
+            let taken = agents.accept(tcp, remote, SHORT, Uncounted).await;
+            if let Ok(socket) = taken {
+                // What the other side does not wait for is no failure here.
+                let _ = play(&socket, &object, *act).await;
+            }
+        }
+    });
+    (addr, count)
+}
+
+async fn play(socket: &Socket, object: &[u8], act: Act) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        socket.readable().await?;
+        let mut room = [0; 4096];
+        match socket.try_read(&mut room) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            read => match read? {
+                0 => return Ok(()),
+                count => request.extend_from_slice(&room[..count]),
+            },
+        }
+    }
+    let request = String::from_utf8(request).unwrap();
+    let from = request.split("bytes=").nth(1);
+    let from = from.map_or(0, |range| range.split('-').next().unwrap().parse().unwrap());
+    let (length, all) = (object.len() - from, object.len());
+    let status = match from {
+        0 => "200 OK\r\n".to_owned(),
+        _ => format!(
+            "206 Partial Content\r\nContent-Range: bytes {from}-{}/{all}\r\n",
+            all - 1
+        ),
+    };
+    let mut reply = format!("HTTP/1.1 {status}Content-Length: {length}\r\n\r\n").into_bytes();
+    reply.extend_from_slice(&object[from..]);
+    reply.truncate(match act {
+        Act::Nothing => 0,
+        Act::Half => reply.len() - length / 2,
+        Act::All => reply.len(),
+    });
+    let mut at = 0;
+    while at < reply.len() {
+        socket.writable().await?;
+        match socket.try_write(&reply[at..]) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            written => at += written?,
+        }
+    }
+    while let Err(error) = socket.try_flush() {
+        if error.kind() != std::io::ErrorKind::WouldBlock {
+            return Err(error);
+        }
+        socket.writable().await?;
+    }
+    Ok(())
+}
 
 async fn records(cluster: &Cluster, addr: SocketAddr) -> Records {
     let files = cluster.files(NODE, HERE, WEEK);
@@ -125,4 +226,50 @@ async fn what_the_other_side_refuses_is_answered_at_once() {
     let read = tokio::io::AsyncReadExt::read(&mut client, &mut [0]).await;
     assert!(matches!(read, Ok(0)), "{read:?}");
     assert!(begin.elapsed() < Duration::from_millis(400));
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_on_the_other_side_first_is_nobodys_failure() {
+    let cluster = Cluster::new();
+    let node = cluster.node(Mode::Required);
+    for size in [3 << 20, 9 << 20] {
+        let object = object(size, 27);
+        for acts in [
+            &[(SHORT, Act::Half), (WEEK, Act::All)][..],
+            &[(SHORT, Act::Nothing), (WEEK, Act::All)],
+        ] {
+            let bed = Bed::with(Vec::new(), pulling(&node)).await;
+            let (addr, connections) = acting(&cluster, &object, acts).await;
+            bed.known.set(vec![peer(addr)]);
+            let pulled = bed.pull(&object).await;
+            assert!(pulled.body == object);
+            assert_eq!(pulled.from_registry, 0, "{size} {acts:?}");
+            assert_eq!(bed.known.kinds(), [], "{size} {acts:?}");
+            assert_eq!(connections.load(Ordering::SeqCst), 2, "{size} {acts:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_whose_certificates_always_expire_is_given_up() {
+    let cluster = Cluster::new();
+    let node = cluster.node(Mode::Required);
+    for (size, act) in [
+        (3 << 20, Act::Half),
+        (3 << 20, Act::Nothing),
+        (9 << 20, Act::Nothing),
+    ] {
+        let object = object(size, 28);
+        let bed = Bed::with(Vec::new(), pulling(&node)).await;
+        let acts: &'static [_] = match act {
+            Act::Half => &[(SHORT, Act::Half)],
+            _ => &[(SHORT, Act::Nothing)],
+        };
+        let (addr, connections) = acting(&cluster, &object, acts).await;
+        bed.known.set(vec![peer(addr)]);
+        let pulled = bed.pull(&object).await;
+        assert!(pulled.body == object && pulled.from_registry > 0);
+        assert!(connections.load(Ordering::SeqCst) <= 6, "{connections:?}");
+        assert_eq!(bed.known.failures.lock().len(), 1, "{size} {act:?}");
+    }
 }

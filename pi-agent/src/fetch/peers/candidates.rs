@@ -18,6 +18,9 @@ use crate::{content::Growing, digest::Digest, fetch::exchange::PeerError};
 const MOST: usize = 16;
 /// How many may have it under another name before the registry is asked.
 const WITHHELD: u32 = 2;
+/// How often a peer is asked again since a certificate has expired meanwhile. Certificates last longer than
+/// transfers, mostly.
+const EXPIRIES: u32 = 3;
 
 /// Peers that were not asked yet for an object.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct Candidates {
     found_again: bool,
     /// How many have the object and do not give it under this name.
     withheld: u32,
+    /// How often a certificate has expired meanwhile.
+    expiries: u32,
 }
 
 impl Candidates {
@@ -53,6 +58,7 @@ impl Candidates {
             growing: None,
             found_again: false,
             withheld: 0,
+            expiries: 0,
         }
     }
 
@@ -222,6 +228,17 @@ impl Candidates {
     /// Puts a peer in front: it is asked for more of what it gives.
     pub(crate) fn again(&mut self, peer: Holder) {
         self.waiting.push_front(peer);
+    }
+
+    /// The certificate of one of both sides has expired while a peer sent. It is asked again, on a connection
+    /// by a new one, unless that does not help.
+    pub(crate) fn expired(&mut self, peer: Holder, error: PeerError) {
+        self.expiries += 1;
+        if self.expiries > EXPIRIES {
+            self.failed(peer, error);
+        } else {
+            self.again(peer);
+        }
     }
 
     /// Whether nobody waits.

@@ -170,9 +170,8 @@ impl Transfer {
             {
                 self.upstream = Some(upstream);
             }
-            // On a connection by its new one.
             Ending::Failed(peer, error) if error.is_expiry() => {
-                self.candidates.again(peer);
+                self.candidates.expired(peer, error);
                 self.broken = at > self.span.start();
             }
             Ending::Failed(peer, error) => self.fail(peer, error, at),

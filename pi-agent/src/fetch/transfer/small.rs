@@ -170,7 +170,11 @@ impl Smalls {
                 Ok(small)
             }
             Err(error) => {
-                candidates.failed(peer, error);
+                if error.is_expiry() {
+                    candidates.expired(peer, error);
+                } else {
+                    candidates.failed(peer, error);
+                }
                 Err(Unread::Failed)
             }
         }
