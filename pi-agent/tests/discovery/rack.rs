@@ -1,6 +1,13 @@
 //! Nodes of a rack that coordinate while no server answers.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use daemon::{
     client::JsonClient,
@@ -21,7 +28,10 @@ use pi_agent::{
 };
 use piccolo_api::{Fetch, Holder, Standing, Verdict};
 use testbed::Authority;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use super::{
     Behaviour, FakeServer,
@@ -242,4 +252,57 @@ async fn a_rack_decides_over_tls_and_a_node_of_another_group_has_no_say() {
             assert_eq!((permits, sources.len()), (2, 0), "{sources:?}");
         }
     }
+}
+
+/// In a crowd a node may be slow to answer once, and others do not think that it is gone.
+#[tokio::test]
+async fn one_that_does_not_answer_once_is_asked_again() {
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let named = Holder::new(deaf.local_addr().unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = Holder::new(listener.local_addr().unwrap()).unwrap();
+    let behaviour = Behaviour {
+        rack: vec![named, own],
+        ..Behaviour::default()
+    };
+    let (server, url) = FakeServer::start(behaviour).await;
+    let node = Node::reaching(listener, &url, 1, Reach::default());
+    for _ in 0..1000 {
+        if node.discovery.rack_mates() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.behaviour.lock().away = true;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    node.scope.service("deaf", async move {
+        let mut held = Vec::new();
+        loop {
+            let (mut connection, _) = deaf.accept().await.unwrap();
+            if count.fetch_add(1, Ordering::Relaxed) > 0 {
+                let mut head = [0; 2048];
+                let _ = connection.read(&mut head).await.unwrap();
+                let body = r#"{"Group":"g","results":[{"key":"k","peers":[],"swarm":{"verdict":"take","sources":[{"addr":"10.0.0.9:1","rack":"r","bytes":0,"complete":true}]}}]}"#;
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                connection.write_all(head.as_bytes()).await.unwrap();
+            }
+            held.push(connection);
+        }
+    });
+    // Some are decided by that node, and others by this one.
+    for digest in digests() {
+        let before = asked.load(Ordering::Relaxed);
+        let verdict = node.join(&digest).await;
+        if asked.load(Ordering::Relaxed) > before {
+            let Some(Verdict::Take { sources, .. }) = verdict else {
+                panic!("{verdict:?}");
+            };
+            assert_eq!(sources[0].addr.to_string(), "10.0.0.9:1");
+        }
+    }
+    assert!(asked.load(Ordering::Relaxed) >= 2);
 }
