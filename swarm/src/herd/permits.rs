@@ -119,9 +119,10 @@ impl Herd {
 
     /// Ends the leases of silent and of stalled nodes.
     pub(crate) fn expire(&mut self, now: Ms, rules: &Rules) {
-        let (lease_time, stall) = (ms(rules.lease), ms(rules.stall));
+        // A registry that sends a node two layers may be late with the first byte of one.
+        let (first, stall) = (ms(rules.lease + rules.stall), ms(rules.stall));
         while let Some(lease) = self.leases.iter().find(|lease| {
-            let patience = if lease.begun { stall } else { lease_time };
+            let patience = if lease.begun { stall } else { first };
             now >= lease.until || now.saturating_sub(lease.moved) >= patience
         }) {
             let id = lease.member;
