@@ -162,8 +162,13 @@ impl Crowd {
     }
 
     /// Whether nodes that call from `source` have lost too many permits for the key.
-    fn has_stalled(&self, swarm: &mut Swarm<Holder>, key: Key, source: IpAddr) -> bool {
-        swarm.expire(self.now(), key);
+    fn has_stalled(
+        &self,
+        swarm: &mut Swarm<Holder>,
+        (now, key): (Duration, Key),
+        source: IpAddr,
+    ) -> bool {
+        swarm.expire(now, key);
         self.note_changes(swarm);
         self.losses.are_too_many(key, source)
     }
@@ -194,7 +199,7 @@ impl Crowd {
         }
         let now = self.now();
         let mut swarm = self.swarm.lock();
-        let stalled = self.has_stalled(&mut swarm, key, who.source);
+        let stalled = self.has_stalled(&mut swarm, (now, key), who.source);
         for (holder, place) in holders {
             swarm.holder(now, key, holder, place);
         }
@@ -240,7 +245,7 @@ impl Crowd {
         let key = who.key(key);
         let now = self.now();
         let mut swarm = self.swarm.lock();
-        let stalled = self.has_stalled(&mut swarm, key, who.source);
+        let stalled = self.has_stalled(&mut swarm, (now, key), who.source);
         // Where this instance has yet to hear of the key, holders may be known to the database alone.
         if !swarm.knows(key, who.holder) || self.heard.lacks(key, tenure).is_some() {
             return None;
@@ -273,7 +278,7 @@ impl Crowd {
         let now = self.now();
         let place_of = |maker: Holder| place(who.topology, maker.ip());
         let mut swarm = self.swarm.lock();
-        let stalled = self.has_stalled(&mut swarm, key, who.source);
+        let stalled = self.has_stalled(&mut swarm, (now, key), who.source);
         let node = (who.node(), stalled);
         let (standing, is_cut) = wire::report(&mut swarm, now, key, node, progress, place_of);
         if standing == Standing::Permit {

@@ -204,7 +204,7 @@ impl<'a> Fetching<'a> {
         else {
             return Ok(None);
         };
-        let node = match Subject::of(api, caller.agent(), group.as_str(), &holder.to_string()) {
+        let node = match Subject::named(api, caller.agent(), group.clone(), holder) {
             Ok(node) => node,
             // Nobody is sent to it, so it has no place in a crowd; others are named to it all the same.
             Err(SubjectError::Bound(_)) => return Ok(None),

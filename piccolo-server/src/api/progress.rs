@@ -37,8 +37,7 @@ async fn progress(api: &Api, request: Request) -> Result<ProgressReply, SubjectE
             most,
         });
     }
-    let holder = call.holder.to_string();
-    let subject = Subject::of(api, caller.agent(), &call.group, &holder)?;
+    let subject = Subject::named(api, caller.agent(), call.group.parse()?, call.holder)?;
     let topology = api.current.get();
     let source = caller.source(&subject, call.caller);
     let who = Fetcher::new(&subject.group, subject.holder, source, &topology);

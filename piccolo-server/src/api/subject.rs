@@ -96,8 +96,16 @@ impl Subject {
         group: &str,
         holder: &str,
     ) -> Result<Self, SubjectError> {
-        let group: Group = group.parse()?;
-        let holder: Holder = holder.parse()?;
+        Self::named(api, speaker, group.parse()?, holder.parse()?)
+    }
+
+    /// The same of names that were read already.
+    pub(crate) fn named(
+        api: &Api,
+        speaker: Option<&Speaker>,
+        group: Group,
+        holder: Holder,
+    ) -> Result<Self, SubjectError> {
         let foreign = check(api, speaker, &group, holder)?;
         let database = api.databases.of(&group);
         let unknown = || SubjectError::UnknownGroup(group.clone());
@@ -157,7 +165,7 @@ impl Subject {
 
 /// Whether a caller may speak of `holder` in `group`; gives the caller where it is another host, and its
 /// certificate does not say that it is the holder.
-pub(crate) fn check(
+fn check(
     api: &Api,
     speaker: Option<&Speaker>,
     group: &Group,

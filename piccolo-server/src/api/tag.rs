@@ -31,8 +31,7 @@ pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 async fn tag(api: &Api, request: Request) -> Result<TagReply, SubjectError> {
     let caller = Caller::of(api, &request)?;
     let call: TagRequest = body::read_small(api, request).await?;
-    let holder = call.holder.to_string();
-    let subject = Subject::of(api, caller.agent(), &call.group, &holder)?;
+    let subject = Subject::named(api, caller.agent(), call.group.parse()?, call.holder)?;
     let name: Key = call.tag.parse()?;
     // What is said of tags counts for a whole group, so it takes a node of the group to say it.
     if !is_alive(api, &subject) {
