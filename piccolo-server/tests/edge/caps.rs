@@ -397,3 +397,98 @@ async fn after_a_flood_of_nodes_and_groups_there_is_room_for_others() {
     let reply = advertise("127.0.0.1", server.api, HOLDER, "newer").await;
     assert_eq!(reply.0, 201, "{}", reply.1);
 }
+
+/// The full size of what the tests above show: some minutes, so it is run by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "by hand: a million calls"]
+async fn a_million_invented_nodes_and_five_thousand_groups_leave_room_for_others() {
+    const NODES: u32 = 1_000_000;
+    const GROUPS: u32 = 5_000;
+    const CONNECTIONS: u32 = 32;
+    let (server, database) = start(Engine::Sqlite, &[]).await;
+    let api = server.api;
+    let flood = (0..CONNECTIONS).map(|first| {
+        tokio::spawn(async move {
+            let mut caller = Caller::from("127.0.0.66", api).await;
+            let mut taken = 0_u32;
+            for n in (first..NODES + GROUPS).step_by(CONNECTIONS as usize) {
+                let group = n
+                    .checked_sub(NODES)
+                    .map_or_else(|| "g".to_owned(), |n| format!("g{n}"));
+                let holder = std::net::Ipv4Addr::from_bits(0x0A00_0000 + n);
+                let body = json!({"holder": format!("{holder}:1"), "keys": ["k"], "group": group});
+                match caller.post(path::ADVERTISE, &body).await {
+                    201 => taken += 1,
+                    status => assert_eq!(status, 429),
+                }
+            }
+            taken
+        })
+    });
+    let mut taken = 0;
+    for task in futures_util::future::join_all(flood).await {
+        taken += task.expect("no call fails");
+    }
+    let nodes = database.count("node");
+    println!(
+        "{taken} of {} calls taken, {nodes} nodes kept",
+        NODES + GROUPS
+    );
+    assert!(nodes < 10_000, "{nodes}");
+    let honest = async |server: &Server, holder: &str, group: &str| {
+        let (status, reply) = advertise("127.0.0.1", server.api, holder, group).await;
+        assert_eq!(status, 201, "{reply}");
+    };
+    honest(&server, "172.16.0.1:7787", "g").await;
+    honest(&server, "172.16.0.1:7787", "new").await;
+    let clock = server.clock.clone();
+    server.stop().await;
+    let server = Server::start_at(&["--database", &database.url()], clock).await;
+    honest(&server, "172.16.0.2:7787", "g").await;
+    honest(&server, "172.16.0.2:7787", "newer").await;
+}
+
+/// Calls over one connection, from one address.
+struct Caller(tokio::io::BufStream<tokio::net::TcpStream>);
+
+impl Caller {
+    async fn from(address: &str, server: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let from = format!("{address}:0").parse().expect("an address");
+        socket.bind(from).expect("an address of this host");
+        let stream = socket.connect(server).await.expect("a connection");
+        Self(tokio::io::BufStream::new(stream))
+    }
+
+    /// The status of the answer.
+    async fn post(&mut self, path: &str, body: &Value) -> u16 {
+        use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        self.0
+            .write_all((head + &body).as_bytes())
+            .await
+            .expect("it is sent");
+        self.0.flush().await.expect("it is sent");
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).await.expect("a head");
+            match line.trim_end().split_once(' ') {
+                None => break,
+                Some(("HTTP/1.1", rest)) => status = rest[..3].parse().expect("a status"),
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length:") => {
+                    length = value.parse().expect("a length");
+                }
+                Some(_) => {}
+            }
+        }
+        let mut rest = vec![0; length];
+        self.0.read_exact(&mut rest).await.expect("the body");
+        status
+    }
+}
