@@ -7,6 +7,7 @@ mod calls;
 mod chunks;
 mod counters;
 mod databases;
+mod first_bytes;
 mod framing;
 mod hosts;
 mod input;
@@ -32,11 +33,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     target("calls", calls::check),
     target("chunks", chunks::check),
     target("counters", counters::check),
     target("databases", databases::check),
+    target("first-bytes", first_bytes::check),
     target("framing", framing::check),
     target("hosts", hosts::check),
     target("manifest", manifest::check),

@@ -67,6 +67,7 @@ targets! {
     chunks "chunks";
     counters "counters";
     databases "databases";
+    first_bytes "first-bytes";
     framing "framing";
     hosts "hosts";
     manifest "manifest";
