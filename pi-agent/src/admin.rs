@@ -211,6 +211,7 @@ fn peers(admin: &Admin) -> Vec<PeerStatus> {
         let peer = peers.entry(ip).or_default();
         peer.failures = failures.count;
         peer.last_failure = Some(failures.last);
+        peer.last_failure_age_s = Some(failures.at.elapsed().as_secs());
     }
     let named = peers.into_iter().map(|(ip, peer)| PeerStatus {
         addr: ip.to_string(),

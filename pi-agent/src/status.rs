@@ -136,6 +136,9 @@ pub struct PeerStatus {
     pub failures: u64,
     /// What was the matter the last time.
     pub last_failure: Option<FailureKind>,
+    /// Seconds since then.
+    #[serde(default)]
+    pub last_failure_age_s: Option<u64>,
 }
 
 /// What a node fetches together with others.

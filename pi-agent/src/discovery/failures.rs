@@ -1,6 +1,6 @@
 //! Which peers did not deliver, for the tables that people read.
 
-use std::{net::IpAddr, num::NonZeroUsize};
+use std::{net::IpAddr, num::NonZeroUsize, time::Instant};
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -19,6 +19,8 @@ pub struct PeerFailures {
     pub count: u64,
     /// The last error.
     pub last: FailureKind,
+    /// When that was.
+    pub at: Instant,
 }
 
 impl Default for Failures {
@@ -33,9 +35,13 @@ impl Failures {
         let one = failures.get_or_insert_mut(peer.ip(), || PeerFailures {
             count: 0,
             last: kind,
+            at: Instant::now(),
         });
-        one.count += 1;
-        one.last = kind;
+        *one = PeerFailures {
+            count: one.count + 1,
+            last: kind,
+            at: Instant::now(),
+        };
     }
 
     pub(super) fn all(&self) -> Vec<(IpAddr, PeerFailures)> {

@@ -24,6 +24,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Beyond this, log lines and metrics of the two are hard to bring together.
 const MAX_SKEW: Duration = Duration::from_secs(5);
+/// For as many seconds a failure with a peer is worth a line.
+const RECENT_S: u64 = 600;
 
 pub(super) async fn checks(
     settings: &Doctor,
@@ -64,7 +66,7 @@ pub(super) async fn checks(
     }
     if let Some(status) = status {
         checks.push(standing(status));
-        checks.extend(identities(status));
+        checks.extend(identities(&status.peers));
     }
     checks
 }
@@ -103,17 +105,22 @@ fn away(url: &str, error: &str) -> Check {
     )
 }
 
-/// Peers with which this node could not agree who they are.
-fn identities(status: &Status) -> Option<Check> {
-    let is_wrong = |peer: &&PeerStatus| peer.last_failure == Some(FailureKind::Identity);
-    let wrong: Vec<_> = status.peers.iter().filter(is_wrong).collect();
+/// Peers with which this node could lately not agree who they are.
+fn identities(peers: &[PeerStatus]) -> Option<Check> {
+    let is_wrong = |peer: &&PeerStatus| {
+        // What was mended before shows no more. An agent that gives no age gives no end either.
+        let is_recent = peer.last_failure_age_s.is_none_or(|age| age < RECENT_S);
+        peer.last_failure == Some(FailureKind::Identity) && is_recent
+    };
+    let wrong: Vec<_> = peers.iter().filter(is_wrong).collect();
     let first = wrong.first()?;
     let count = wrong.len();
     Some(Check::new(
         "peers' certificates",
         Verdict::Warning,
         format!(
-            "{count} peers or this node did not show who they have to be, {} for one",
+            "in the last {} minutes {count} peers or this node did not show who they have to be, {} for one",
+            RECENT_S / 60,
             first.addr
         ),
         "the logs of both agents say what is wrong with whose certificate: see docs/tls.md",
@@ -169,5 +176,24 @@ fn standing(status: &Status) -> Check {
     } else {
         let remedy = "it is done within seconds of the server's answer; see server above";
         Check::new("announced", Verdict::Warning, found, remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FailureKind, PeerStatus, RECENT_S, identities};
+
+    #[test]
+    fn what_was_the_matter_with_certificates_long_ago_is_not_told() {
+        let peer = |kind, age| PeerStatus {
+            last_failure: Some(kind),
+            last_failure_age_s: age,
+            ..PeerStatus::default()
+        };
+        let is_told = |kind, age| identities(&[peer(kind, age)]).is_some();
+        assert!(is_told(FailureKind::Identity, Some(RECENT_S - 1)));
+        assert!(is_told(FailureKind::Identity, None));
+        assert!(!is_told(FailureKind::Identity, Some(RECENT_S)));
+        assert!(!is_told(FailureKind::Stalled, Some(0)));
     }
 }
