@@ -123,6 +123,9 @@ pub(crate) struct DemoOptions {
     /// Over how many racks they are spread, 1 to 16.
     #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) racks: u8,
+    /// The server and the agents show each other certificates (`--tls required`), which `piccolo-server pki` issues.
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// Leaves everything running at the end, and says how to look at it and how to end it.
     #[arg(long)]
     pub(crate) keep: bool,

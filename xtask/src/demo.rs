@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::{
-    Agent, Bed, BedSetup, Family, Image, ImageSpec, Layer, Packing, Plan, Rate, Release, Run,
+    Agent, Bed, BedSetup, Certified, Family, Image, ImageSpec, Layer, Packing, Plan, Rate, Release,
+    Run,
 };
 
 use crate::cli::DemoOptions;
@@ -45,6 +46,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<()> {
     again.args(["demo", "--built"]);
     again.arg(format!("--nodes={}", options.nodes));
     again.arg(format!("--racks={}", options.racks));
+    again.args(options.tls.then_some("--tls"));
     again.args(options.keep.then_some("--keep"));
     if let Some(file) = &options.json {
         again.arg("--json").arg(file);
@@ -82,7 +84,7 @@ fn show(options: &DemoOptions) -> Result<()> {
         },
     )?;
     bed.registry.push(&image, IMAGE)?;
-    let figures = compare(&mut bed, &image, &mut screen)?;
+    let figures = compare(&mut bed, &image, options.tls, &mut screen)?;
     print(&table::show(&figures));
     if let Some(file) = &options.json {
         figures.write(file)?;
@@ -128,7 +130,7 @@ fn spec() -> ImageSpec {
 }
 
 /// Both ways of pulling, one after the other, from empty nodes each time.
-fn compare(bed: &mut Bed, image: &Image, screen: &mut Screen) -> Result<Figures> {
+fn compare(bed: &mut Bed, image: &Image, tls: bool, screen: &mut Screen) -> Result<Figures> {
     screen.say("Without Piccolo: all nodes pull at the same moment.");
     bed.set_hosts(&[bed.registry.url()])?;
     let without = pull_round(bed, &bed.nodes, image, screen)?;
@@ -138,14 +140,22 @@ fn compare(bed: &mut Bed, image: &Image, screen: &mut Screen) -> Result<Figures>
         node.containerd.wipe()?;
         node.containerd.start()?;
     }
-    bed.start_server(&[])?;
-    bed.start_agents(&["--swarm=on"])?;
+    if tls {
+        screen.say("They show each other certificates: --tls required.");
+        let certified = Certified::by_pki(bed)?;
+        certified.server(bed, "required", &[])?;
+        certified.agents(bed, "required", &["--swarm=on"])?;
+    } else {
+        bed.start_server(&[])?;
+        bed.start_agents(&["--swarm=on"])?;
+    }
     bed.set_hosts(&[Agent::mirror_url(), bed.registry.url()])?;
 
     screen.say("With Piccolo (--swarm on): all nodes pull at the same moment.");
     let with = pull_round(bed, &bed.nodes, image, screen)?;
     let nodes = NodeFigures::gather(bed, &without, &with)?;
     Ok(Figures {
+        tls,
         registry_copies: image.copies(with.registry_bytes()),
         copies_into_rack: copies_into_rack(bed, &nodes, image),
         registry_bytes_with: with.registry_bytes(),

@@ -17,11 +17,12 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use testbed::{
-    Agent, Bed, BedSetup, Family, Image, ImageSpec, Layer, Node, Packing, Plan, Rate, Run,
+    Agent, Bed, BedSetup, Certified, Family, Image, ImageSpec, Layer, Node, Packing, Plan, Rate,
+    Run,
 };
 use testbed::{Release, wait_until};
 
-use crate::{APP, certified::Certified, pull_within};
+use crate::{APP, pull_within};
 
 /// How long a pull of the bench and of the fault plans may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(3);

@@ -3,7 +3,6 @@
 //! The tests run the real programs with real containerd and a real registry. They need root, and
 //! what `cargo xtask test` installs.
 
-pub mod certified;
 pub mod chart;
 pub mod crowd;
 pub mod faults;

@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use system_tests::{PULL, certified::Certified, node};
+use system_tests::{PULL, node};
 use testbed::{
-    Agent, Bed, BedSetup, Cri, Host, Image, ImageSpec, Layer, Packing, Plan, Product, Rate,
-    Release, Run, Server, SqlServer, wait_until,
+    Agent, Bed, BedSetup, Certified, Cri, Host, Image, ImageSpec, Layer, Packing, Plan, Product,
+    Rate, Release, Run, Server, SqlServer, wait_until,
 };
 
 const IMAGES: [&str; 3] = ["lib/red:v1", "lib/green:v1", "lib/blue:v1"];

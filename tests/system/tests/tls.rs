@@ -6,13 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use system_tests::{
     APP, PULL,
-    certified::Certified,
     crowd::{Crowd, CrowdSetup, Links, ON},
     is_little, node, on_each_release, pull, push_app,
 };
 use testbed::{
-    Agent, Bed, BedSetup, Image, ImageSpec, Layer, Node, Packing, Plan, Rate, Release, Run,
-    wait_until,
+    Agent, Bed, BedSetup, Certified, Image, ImageSpec, Layer, Node, Packing, Plan, Rate, Release,
+    Run, wait_until,
 };
 
 on_each_release!(an_image_comes_from_a_peer_over_tls);

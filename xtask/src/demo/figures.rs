@@ -13,6 +13,8 @@ use super::pull::Round;
 /// Everything that the demo measures. Bytes are those of HTTP bodies.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
+    /// Whether the server and the agents showed each other certificates.
+    pub(super) tls: bool,
     /// Copies of the image that the registry sent with Piccolo.
     pub(super) registry_copies: f64,
     /// Copies that came into a rack from outside with Piccolo, the most of all racks.

@@ -27,7 +27,11 @@ pub(super) fn show(figures: &Figures) -> String {
             figures.seconds_without,
         ),
         (
-            "with Piccolo",
+            if figures.tls {
+                "with it and TLS"
+            } else {
+                "with Piccolo"
+            },
             figures.registry_bytes_with,
             figures.seconds_with,
         ),

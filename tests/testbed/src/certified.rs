@@ -2,8 +2,13 @@
 
 use std::{net::IpAddr, process::Command, time::Duration};
 
+use crate::{
+    authority::{Authority, Subject},
+    bed::{Bed, Node},
+    binaries::binary,
+    network::Host,
+};
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Authority, Bed, Host, Subject, binary};
 
 /// An authority, and the flags by which the server and each node show what it certifies.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ impl Certified {
         let address = [bed.server_address()];
         let own = authority.identify("server", "spiffe://bed/piccolo/server/s", &address)?;
         let server = authority.flags(&own).to_vec();
-        let node = |node: &testbed::Node| {
+        let node = |node: &Node| {
             let (host, uri) = (&node.host, uri(&node.host));
             let own = authority.identify(&host.name, &uri, &[host.address])?;
             anyhow::Ok(authority.flags(&own).to_vec())
@@ -74,7 +79,7 @@ impl Certified {
             ])
         };
         pki("init", &[])?;
-        let node = |node: &testbed::Node| {
+        let node = |node: &Node| {
             let host = &node.host;
             issue("agent", &host.name, Some(Bed::group()), host.address)
         };
