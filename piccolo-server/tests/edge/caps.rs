@@ -404,31 +404,29 @@ async fn after_a_flood_of_nodes_and_groups_there_is_room_for_others() {
 async fn a_million_invented_nodes_and_five_thousand_groups_leave_room_for_others() {
     const NODES: u32 = 1_000_000;
     const GROUPS: u32 = 5_000;
-    const CONNECTIONS: u32 = 32;
+    const CONNECTIONS: u16 = 32;
     let (server, database) = start(Engine::Sqlite, &[]).await;
     let api = server.api;
-    let flood = (0..CONNECTIONS).map(|first| {
-        tokio::spawn(async move {
-            let mut caller = Caller::from("127.0.0.66", api).await;
-            let mut taken = 0_u32;
-            for n in (first..NODES + GROUPS).step_by(CONNECTIONS as usize) {
-                let group = n
-                    .checked_sub(NODES)
-                    .map_or_else(|| "g".to_owned(), |n| format!("g{n}"));
-                let holder = std::net::Ipv4Addr::from_bits(0x0A00_0000 + n);
-                let body = json!({"holder": format!("{holder}:1"), "keys": ["k"], "group": group});
-                match caller.post(path::ADVERTISE, &body).await {
-                    201 => taken += 1,
-                    status => assert_eq!(status, 429),
-                }
+    let flood = (0..u32::from(CONNECTIONS)).map(async |first| {
+        let mut caller = Caller::from("127.0.0.66", api).await;
+        let mut taken = 0_u32;
+        for n in (first..NODES + GROUPS).step_by(CONNECTIONS.into()) {
+            let group = n
+                .checked_sub(NODES)
+                .map_or_else(|| "g".to_owned(), |n| format!("g{n}"));
+            let holder = std::net::Ipv4Addr::from_bits(0x0A00_0000 + n);
+            let body = json!({"holder": format!("{holder}:1"), "keys": ["k"], "group": group});
+            match caller.post(path::ADVERTISE, &body).await {
+                201 => taken += 1,
+                status => assert_eq!(status, 429),
             }
-            taken
-        })
+        }
+        taken
     });
-    let mut taken = 0;
-    for task in futures_util::future::join_all(flood).await {
-        taken += task.expect("no call fails");
-    }
+    let taken: u32 = futures_util::future::join_all(flood)
+        .await
+        .into_iter()
+        .sum();
     let nodes = database.count("node");
     println!(
         "{taken} of {} calls taken, {nodes} nodes kept",
