@@ -141,11 +141,19 @@ fn a_last_holder_that_goes_fails_no_pull_by_ranges() -> Result<()> {
 
 #[test]
 fn nor_one_that_goes_after_containerd_was_killed() -> Result<()> {
-    for (swarm, fault) in [("--swarm=off", "fin"), ("--swarm=on", "stop")] {
-        // A pull that was cut off keeps its content for a day.
-        let mut lab = Lab::with_settings(Release::V2, 32 << 10, PARALLEL)?;
-        lab.stop_holder()?;
-        resumed::pull(&mut lab, fault, &[swarm]).with_context(|| format!("{swarm}, {fault}"))?;
+    let releases = [
+        (Release::V2, PARALLEL),
+        (Release::V1_7, ""),
+        (Release::Installed, ""),
+    ];
+    for (release, settings) in releases {
+        for (swarm, fault) in [("--swarm=off", "fin"), ("--swarm=on", "stop")] {
+            // A pull that was cut off keeps its content for a day.
+            let mut lab = Lab::with_settings(release, 32 << 10, settings)?;
+            lab.stop_holder()?;
+            resumed::pull(&mut lab, fault, &[swarm])
+                .with_context(|| format!("{release:?}, {swarm}, {fault}"))?;
+        }
     }
     Ok(())
 }
