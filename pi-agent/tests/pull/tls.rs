@@ -364,7 +364,7 @@ async fn stalled_handshakes_are_bounded_and_hold_no_pull_up() {
     let (_store, addr, _) = agent(&[&layer], settings, &bed.scope).await;
     bed.known.set(vec![peer(addr)]);
     let mut stalled = Vec::new();
-    for number in 0..500_u16 {
+    for number in 0..10_000_u16 {
         let socket = TcpSocket::new_v4().unwrap();
         let from = SocketAddr::from(([127, 0, 1, u8::try_from(number % 20).unwrap()], 0));
         socket.bind(from).unwrap();
