@@ -1,10 +1,12 @@
 //! The admin endpoint: what both processes have, and `GET /status`.
 
+mod readers;
 mod totals;
 
 use std::{
     collections::BTreeMap,
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +23,7 @@ use daemon::{
     readiness::Readiness,
     scope::Scope,
     serve::{self, Limits},
-    tls::{Mode, Tls},
+    tls::{Gate, Tls},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::Rank;
@@ -53,7 +55,10 @@ pub(crate) struct Admin {
     pub(crate) addresses: Addresses,
     pub(crate) hosts: Report,
     pub(crate) group: String,
-    pub(crate) tls: Mode,
+    /// Who may look from other hosts.
+    pub(crate) tls: Tls,
+    /// The token that they may show.
+    pub(crate) token: Option<PathBuf>,
     pub(crate) started: Duration,
     pub(crate) clock: Clock,
     pub(crate) content: Content,
@@ -72,12 +77,18 @@ pub(crate) struct Admin {
 
 /// Serves until the scope drains.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin, scope: Scope) {
-    let router = daemon::admin::router(admin.readiness.clone(), admin.metrics.clone());
+    let probes = daemon::admin::probes(admin.readiness.clone());
+    let metrics = daemon::admin::metrics(admin.metrics.clone());
+    let tls = admin.tls.clone();
+    let gate = Gate::new(tls.clone(), admin.token.clone());
     let admin = Arc::new(admin);
-    let router: Router = router
+    let guarded: Router = metrics
         .route("/status", get(status).with_state(Arc::clone(&admin)))
-        .route_layer(middleware::from_fn_with_state(admin, refresh));
-    serve::serve(listener, router, Tls::default(), LIMITS, scope).await;
+        .route_layer(middleware::from_fn_with_state(admin, refresh))
+        .route_layer(middleware::from_fn_with_state(gate, readers::admit));
+    // Probes come without TLS.
+    let tls = tls.also_plain();
+    serve::serve(listener, probes.merge(guarded), tls, LIMITS, scope).await;
 }
 
 /// Refreshes the counters before a request that shows them.
@@ -131,7 +142,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         uptime_seconds: admin.clock.now().saturating_sub(admin.started).as_secs(),
         ready: admin.readiness.is_ready(),
         group: admin.group.clone(),
-        tls: admin.tls.as_str().to_owned(),
+        tls: admin.tls.mode().as_str().to_owned(),
         holder: admin.discovery.holder().map(|holder| holder.to_string()),
         addresses: admin.addresses,
         hosts: admin.hosts.status(),

@@ -315,6 +315,7 @@ impl Working {
             "peer",
             self.peers.clone().serve(listeners.peer, scope.clone()),
         );
+        let tls = self.clients.tls.clone();
         let moved = moved(self.clients, self.fetcher.clone(), &self.peers);
         let following = address::follow(settings.clone(), self.here, moved, scope.clone());
         scope.service("address", following);
@@ -341,7 +342,8 @@ impl Working {
             addresses,
             hosts: report,
             group: settings.nodes.group.as_str().to_owned(),
-            tls: settings.tls.tls,
+            tls,
+            token: settings.operator_token_file.clone(),
             started: clock.now(),
             clock,
             content: self.content,

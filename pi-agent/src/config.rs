@@ -115,6 +115,10 @@ pub struct Run {
         default_value = "127.0.0.1:7786"
     )]
     pub admin_listen: SocketAddr,
+    /// A file with a token: other hosts that send it as a bearer token may read metrics and status where
+    /// --admin-listen is open to them; without a certificate nobody else may then.
+    #[arg(long, env = "PI_AGENT_OPERATOR_TOKEN_FILE", value_name = "FILE")]
+    pub operator_token_file: Option<PathBuf>,
     #[command(flatten)]
     pub containerd: ContainerdArgs,
     /// What is done about containerd's mirror files while the agent runs.

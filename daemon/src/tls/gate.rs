@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
 use super::{Leaf, Mode, Role, Shown, Tls};
@@ -32,6 +32,17 @@ pub enum GateError {
     /// The token cannot be read.
     #[error("the file of --operator-token-file cannot be read")]
     File(#[source] io::Error),
+}
+
+impl GateError {
+    /// The status of the reply that says so.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Nobody(_) | Self::Plain | Self::Token => StatusCode::UNAUTHORIZED,
+            Self::Role(_) => StatusCode::FORBIDDEN,
+            Self::File(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
 }
 
 impl Gate {

@@ -52,6 +52,8 @@ pub(super) struct Clients {
     pub(super) servers: JsonClient,
     /// Other agents.
     pub(super) mates: JsonClient,
+    /// Who this agent shows itself as.
+    pub(super) tls: Tls,
 }
 
 impl Clients {
@@ -68,7 +70,7 @@ impl Clients {
         Self {
             servers: JsonClient::of(
                 tls::Peer {
-                    tls,
+                    tls: tls.clone(),
                     role,
                     group: None,
                 },
@@ -76,6 +78,7 @@ impl Clients {
                 IDLE,
             ),
             mates: JsonClient::of(mate, DIAL, IDLE),
+            tls,
         }
     }
 

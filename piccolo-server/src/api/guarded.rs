@@ -7,8 +7,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use daemon::tls::{Gate, GateError, Shown};
-use http::StatusCode;
+use daemon::tls::{Gate, Shown};
 
 use crate::{
     api::{Api, passing::Caller, reply, speaker::Speaker},
@@ -46,10 +45,5 @@ pub(crate) async fn readers(State(gate): State<Gate>, request: Request, next: Ne
 fn refusal(gate: &Gate, request: &Request) -> Option<Response> {
     let shown = Speaker::of(request).map_or(Shown::Plain, |speaker| speaker.shown);
     let error = gate.admit(&shown, request.headers()).err()?;
-    let status = match error {
-        GateError::Nobody(_) | GateError::Plain | GateError::Token => StatusCode::UNAUTHORIZED,
-        GateError::Role(_) => StatusCode::FORBIDDEN,
-        GateError::File(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    Some(reply::failed(status, error.to_string()))
+    Some(reply::failed(error.status(), error.to_string()))
 }

@@ -11,7 +11,7 @@ use system_tests::{
 };
 use testbed::{
     Agent, Bed, BedSetup, Certified, Image, ImageSpec, Layer, Node, Packing, Plan, Rate, Release,
-    Run, wait_until,
+    Run, get, wait_until,
 };
 
 on_each_release!(an_image_comes_from_a_peer_over_tls);
@@ -277,6 +277,48 @@ fn a_crowd_takes_one_copy_over_tls() -> Result<()> {
             counted(node, DIALLED, "outcome=\"tls\"")? > 0,
             "no call over TLS"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn an_open_admin_listener_is_for_who_may_look() -> Result<()> {
+    let (mut bed, certified) = prepared(Release::V2, &[2], None)?;
+    let token = bed.run().make_directory("token")?.join("token");
+    std::fs::write(&token, "secret\n")?;
+    certified.server(&mut bed, "required", &[])?;
+    let file = format!("--operator-token-file={}", token.display());
+    let open = ["--admin-listen=[::]:7786", file.as_str()];
+    certified.agent(&mut bed, 0, "required", &open)?;
+    let (one, other) = (node(&bed, 0)?, node(&bed, 1)?);
+    let admin = (one.host.address, 7786).into();
+    let netns = &other.host.netns;
+    // Probes and who is on the node need nothing.
+    ensure!(get(netns, admin, "/healthz")?.status == 200);
+    ensure!(get(netns, admin, "/readyz")?.status == 200);
+    ensure!(agent(one)?.admin("/metrics")?.status == 200);
+    let nobody = certified.client(None)?;
+    let bearer = |token| [("Authorization", token)];
+    for page in ["/metrics", "/status"] {
+        let plain = get(netns, admin, page)?;
+        ensure!(
+            plain.status == 401 && !plain.text().contains("piccolo_"),
+            "{plain:?}"
+        );
+        for (role, status) in [("reader/r", 200), ("operator/o", 200), ("agent/g/n", 403)] {
+            let uri = format!("spiffe://bed/piccolo/{role}");
+            let client = certified.client(Some(&uri))?;
+            let answer = client.get(netns, admin, page, &[])?;
+            ensure!(answer.status == status, "{role}: {answer:?}");
+        }
+        for (headers, status) in [
+            (&bearer("Bearer secret")[..], 200),
+            (&bearer("Bearer other")[..], 401),
+            (&[][..], 401),
+        ] {
+            let answer = nobody.get(netns, admin, page, headers)?;
+            ensure!(answer.status == status, "{headers:?}: {answer:?}");
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::{
     authority::{Authority, Subject},
     bed::{Bed, Node},
     binaries::binary,
+    https::Https,
     network::Host,
 };
 use anyhow::{Context as _, Result, ensure};
@@ -88,6 +89,17 @@ impl Certified {
             server: issue("server", "s", None, bed.server_address())?,
             nodes: bed.nodes.iter().map(node).collect::<Result<_>>()?,
         })
+    }
+
+    /// A client that shows a certificate with this URI name, or none.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or the authority is not the bed's own.
+    pub fn client(&self, uri: Option<&str>) -> Result<Https> {
+        let authority = self.authority.as_ref();
+        let authority = authority.context("the authority is not the bed's own")?;
+        let own = uri.map(|uri| authority.identify("client", uri, &[]));
+        Https::new(authority, own.transpose()?.as_ref())
     }
 
     /// Exchanges the certificate of a node for one that lasts so long.

@@ -56,20 +56,27 @@ pub(crate) fn send(
     length: u64,
 ) -> Result<Answer> {
     let Request { method, target, .. } = request;
-    let stream = netns.connect(address, CONNECT)?;
+    let stream = connect(netns, address)?;
     exchange(stream, address, request, body, length)
         .with_context(|| format!("{method} http://{address}{target}"))
 }
 
-fn exchange(
-    mut stream: TcpStream,
+/// A connection on which no side is silent for ever.
+pub(crate) fn connect(netns: &Netns, address: SocketAddr) -> Result<TcpStream> {
+    let stream = netns.connect(address, CONNECT)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    stream.set_write_timeout(Some(SILENCE))?;
+    Ok(stream)
+}
+
+/// Sends one request on a connection of its own and reads the answer.
+pub(crate) fn exchange(
+    mut stream: impl Read + Write,
     address: SocketAddr,
     request: Request<'_>,
     body: &mut dyn Read,
     length: u64,
 ) -> Result<Answer> {
-    stream.set_read_timeout(Some(SILENCE))?;
-    stream.set_write_timeout(Some(SILENCE))?;
     let mut head = vec![
         format!("{} {} HTTP/1.1", request.method, request.target),
         format!("Host: {address}"),

@@ -21,6 +21,7 @@ mod dns;
 mod exec;
 mod hosts;
 mod http;
+mod https;
 mod image;
 mod kubernetes;
 mod netns;
@@ -49,6 +50,7 @@ pub use cri::{Container, ContainerSpec, Cri, Executed, ImageRecord, MountSpec, P
 pub use dns::NameServer;
 pub use hosts::Hosts;
 pub use http::{Answer, get};
+pub use https::Https;
 pub use image::{Image, ImageSpec, Layer, Packing};
 pub use kubernetes::{Api, Control, KubeNode, KubePaths, KubePrograms, KubeVersion, Kubernetes};
 pub use netns::Netns;
