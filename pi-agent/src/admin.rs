@@ -155,7 +155,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         peers: peers(&admin),
         quarantines: quarantines.collect(),
         swarm: swarm(&admin),
-        tags: admin.tags,
+        tags: admin.tags.clone(),
         uploads: count(slots.taken),
         upload_slots: count(slots.size),
     })

@@ -4,6 +4,7 @@ mod address;
 mod clients;
 mod listeners;
 mod metrics;
+mod sharing;
 mod sockets;
 
 use std::{
@@ -42,18 +43,17 @@ use crate::{
     ebpf::{self, Accounting},
     fetch::{FetchSettings, Fetcher, Parts},
     here::Here,
-    hosts::{Capabilities, after::HostFiles, release::Release},
+    hosts::{Capabilities, release::Release},
     instance::Instance,
     jitter::Jitter,
     keeper::{self, Duty, Keeper, Report},
     memory::Memory,
     mirror::{Mirror, MirrorSettings},
     peer::{PeerServer, PeerSettings},
-    policy::Policy,
     reach::Reach,
     sockets::{PeerBytes, PeerSockets},
-    status::{Addresses, TagsStatus},
-    tags::{self, Tags},
+    status::Addresses,
+    tags::Tags,
     tracker::Tracker,
 };
 
@@ -206,10 +206,11 @@ impl Working {
             TagSharing::Off
         };
         let readiness = Readiness::default();
+        let policy = sharing::policy(settings);
         let (content, tracking) = Content::of_images(content::Settings {
             path: settings.containerd.content_path.clone(),
             containerd,
-            policy: policy(settings),
+            policy: policy.clone(),
             tags: sharing,
             readiness: readiness.clone(),
         });
@@ -229,7 +230,7 @@ impl Working {
             tracker: tracker.clone(),
             reach: reach.clone(),
         });
-        let tags = resolver(settings, release, &discovery, &reach);
+        let tags = sharing::resolver(settings, release, &discovery, &reach, &policy);
         let bytes = PeerBytes::default();
         let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
         let peers = PeerServer::with(
@@ -351,7 +352,7 @@ impl Working {
             accounting: self.accounting,
             needs: ebpf::needs(),
             fetcher: self.fetcher,
-            tags: tags_status(&settings),
+            tags: sharing::tags_status(&settings),
             peers: self.peers,
             bytes: self.bytes,
             readiness: self.readiness,
@@ -369,43 +370,6 @@ fn moved(clients: Clients, fetcher: Fetcher, peers: &PeerServer) -> impl Fn(IpAd
         clients.renew();
         fetcher.renew();
     }
-}
-
-fn resolver(
-    settings: &Run,
-    release: Option<Release>,
-    discovery: &Discovery,
-    reach: &Reach,
-) -> Option<Tags> {
-    settings.tags.resolve_tags.then(|| {
-        Tags::new(tags::Settings {
-            ttl: Duration::from_secs(settings.tags.tag_ttl),
-            files: HostFiles {
-                hosts_dir: settings.hosts.hosts_dir.clone(),
-                containerd_config: settings.hosts.containerd_config.clone(),
-                release,
-                mirror_url: settings.hosts.mirror_url.clone(),
-            },
-            registries: settings.tags.registry_url.clone(),
-            authorities: settings.tags.registry_ca.clone(),
-            policy: policy(settings),
-            discovery: discovery.clone(),
-            reach: reach.clone(),
-            shared: settings.tags.sharing.share_tags.then(|| policy(settings)),
-        })
-    })
-}
-
-fn tags_status(settings: &Run) -> TagsStatus {
-    TagsStatus {
-        resolved: settings.tags.resolve_tags,
-        shared: settings.tags.sharing.share_tags,
-    }
-}
-
-/// Which repositories are shared.
-fn policy(settings: &Run) -> Policy {
-    Policy::new(settings.tags.allow.clone(), settings.tags.deny.clone())
 }
 
 fn serving(settings: &Run, own: IpAddr, agents: &Agents) -> PeerSettings {

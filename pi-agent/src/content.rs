@@ -11,7 +11,9 @@ mod listing;
 pub mod manifest;
 mod missed;
 mod named;
+mod offered;
 mod origin;
+mod private;
 mod proof;
 mod remote;
 mod store;
@@ -23,7 +25,6 @@ use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use daemon::{clock::Clock, metric::Metric, readiness::Readiness, scope::Scope};
 use parking_lot::RwLock;
-use piccolo_api::Key;
 use tokio::sync::mpsc;
 
 use self::{
@@ -38,7 +39,7 @@ use self::{
     origin::Origin,
     proof::Proofs,
     store::Store,
-    track::{Difference, Tracker},
+    track::Tracker,
     watch::StoreWatch,
 };
 use crate::{
@@ -106,6 +107,7 @@ pub struct Content(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    policy: Policy,
     containerd: Option<Containerd>,
     listing: Option<Listing>,
     shared: Shared,
@@ -198,10 +200,17 @@ impl Content {
     /// The content store whose plugin directory is `root` (the one that holds `blobs` and
     /// `ingest`), all of it shared and none of it followed.
     pub fn new(root: PathBuf) -> Self {
+        Self::with_policy(root, Policy::default())
+    }
+
+    /// The same, of which `policy` says what is private. Nobody knows where blobs came from that are there
+    /// already.
+    pub fn with_policy(root: PathBuf, policy: Policy) -> Self {
         let store = Store::new(root);
         let proofs = Proofs::default();
         Self(Arc::new(Inner {
-            growth: Growth::new(store.clone(), Policy::default(), proofs.clone()),
+            growth: Growth::new(store.clone(), policy.clone(), proofs.clone()),
+            policy,
             proofs,
             store,
             containerd: None,
@@ -218,6 +227,7 @@ impl Content {
         let proofs = Proofs::default();
         let content = Self(Arc::new(Inner {
             growth: Growth::new(store.clone(), settings.policy.clone(), proofs.clone()),
+            policy: settings.policy.clone(),
             proofs,
             store,
             containerd: Some(settings.containerd.clone()),
@@ -344,21 +354,6 @@ impl Content {
         self.0.facts.overview()
     }
 
-    /// Every key that this node serves to peers.
-    pub fn keys(&self) -> Vec<Key> {
-        match &self.0.shared {
-            Shared::All => Vec::new(),
-            Shared::Images { table, tags, .. } => {
-                let table = table.read();
-                let digests = table.objects.keys().filter_map(digest_key);
-                let tags = table.tags.keys().filter(|_| *tags == TagSharing::On);
-                digests
-                    .chain(tags.filter_map(|tag| tag.parse().ok()))
-                    .collect()
-            }
-        }
-    }
-
     /// Whether an object is known to be here, without a call to containerd.
     pub(crate) async fn is_here(&self, digest: &Digest) -> bool {
         let shared = match &self.0.shared {
@@ -397,51 +392,6 @@ impl Content {
         &self.0.facts
     }
 
-    /// Puts a new table in force and tells what it changes.
-    fn replace(&self, new: Shareable) -> Difference {
-        let Shared::Images { table, tags, .. } = &self.0.shared else {
-            return Difference::default();
-        };
-        let mut difference = Difference::default();
-        let mut old = table.write();
-        let only = |a: &Shareable, b: &Shareable| -> Vec<Key> {
-            let digests = a.objects.keys().filter(|id| !b.objects.contains_key(*id));
-            let names = a.tags.keys().filter(|tag| !b.tags.contains_key(*tag));
-            let names = names.filter(|_| *tags == TagSharing::On);
-            digests
-                .filter_map(digest_key)
-                .chain(names.filter_map(|n| n.parse().ok()))
-                .collect()
-        };
-        difference.added = only(&new, &old);
-        difference.removed = only(&old, &new);
-        let objects = new.objects.len();
-        let tags = match tags {
-            TagSharing::On => new.tags.len(),
-            TagSharing::Off => 0,
-        };
-        *old = new;
-        drop(old);
-        self.facts().update(|o| {
-            o.shared_objects = objects;
-            o.shared_tags = tags;
-        });
-        let overview = self.overview();
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::as_conversions,
-            reason = "gauges are floats"
-        )]
-        {
-            metrics::gauge!(IMAGES.name).set(overview.images as f64);
-            metrics::gauge!(WITHOUT.name).set(overview.images_without_layers as f64);
-            metrics::gauge!(BLOBS.name).set(overview.blobs as f64);
-            metrics::gauge!(STORED.name).set(overview.bytes as f64);
-            metrics::gauge!(SHARED.name).set((objects + tags) as f64);
-        }
-        difference
-    }
-
     /// Reads a blob that may be a manifest; `None` where it is absent or too large to be one.
     pub(crate) async fn read_manifest(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
         let error = match self.0.store.read_manifest(digest).await {
@@ -459,10 +409,6 @@ impl Content {
             None => Ok(None),
         }
     }
-}
-
-fn digest_key(id: &Id) -> Option<Key> {
-    id.digest().as_str().parse().ok()
 }
 
 impl Tracking {

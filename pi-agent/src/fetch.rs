@@ -218,6 +218,7 @@ impl Fetcher {
             && want.size.is_none_or(|size| size > ALONE)
             && inner.peers.has_crowds()
             && let Some(growing) = self.follow(want, range).await
+            && growing.total() > ALONE
         {
             let start = growing_from(range);
             let want = &Want {

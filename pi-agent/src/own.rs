@@ -26,6 +26,8 @@ use crate::{
 
 /// Objects up to this size go out together with their head in one write.
 const MAX_SINGLE_WRITE: u64 = 64 << 10;
+/// As much of an object as mostly tells whether it can be a manifest.
+const BEGINNING: u64 = 64;
 /// The media type of a blob; clients ignore it.
 const BLOB_TYPE: &str = "application/octet-stream";
 /// How long an upload of a growing object waits for its next byte.
@@ -118,24 +120,67 @@ pub(crate) async fn open(content: &Content, digest: &Digest, unreadable: &Spell)
 }
 
 /// Whether an object of this node may be given to `recipient` under the name of the request. Manifests belong to
-/// repositories; blobs are the same in all of them, and who asks for one knows a manifest that names it.
+/// repositories; blobs are the same in all of them, and who asks for one knows a manifest that names it. Of what
+/// is private neither is given to whom the registry would not.
 pub(crate) async fn is_named(
     content: &Content,
     asked: &ObjectRef,
     found: &Object,
     recipient: Recipient,
 ) -> bool {
-    let is_manifest = asked.kind == Kind::Manifest
+    let is_manifest = is_manifest(content, asked.kind, found).await;
+    let called = Called::from(asked);
+    let digest = &found.digest;
+    if let Source::Growing(growing) = &found.source
+        && content.has_private()
+    {
+        return !is_manifest && content.is_open_growth(growing, called);
+    }
+    if !is_manifest {
+        return recipient == Recipient::Containerd || content.is_open_blob(digest, called).await;
+    }
+    let is_named = !asked.is_named_by_digest() || content.is_named(digest, called, recipient).await;
+    let is_open = match recipient {
+        Recipient::Containerd => !content.is_private(called),
+        Recipient::Peer => is_named && content.is_open_manifest(digest, called).await,
+    };
+    is_named && is_open
+}
+
+/// Whether an object of this node is a manifest. What a name does not tell, and an image of this node, its bytes
+/// do where that matters.
+pub(crate) async fn is_manifest(content: &Content, asked: Kind, found: &Object) -> bool {
+    asked == Kind::Manifest
         || found.media_type.is_some()
-        || content.is_manifest(&found.digest);
-    if !is_manifest || !asked.is_named_by_digest() {
+        || content.is_manifest(&found.digest)
+        || (content.has_private() && looks_like_manifest(found).await)
+}
+
+/// Whether an object that is not known for a manifest may be one.
+async fn looks_like_manifest(object: &Object) -> bool {
+    let there = match &object.source {
+        Source::Growing(growing) => growing.reached().bytes,
+        Source::File(_) | Source::Remote(_) => object.size,
+    };
+    if object.size > MAX_MANIFEST {
+        return false;
+    }
+    let mut bytes = Vec::new();
+    let beginning = Span::whole(there.min(BEGINNING));
+    if there > 0
+        && read_into(&mut bytes, &object.source, beginning)
+            .await
+            .is_err()
+    {
         return true;
     }
-    let called = Called {
-        registry: asked.registry.as_deref(),
-        repository: &asked.repository,
-    };
-    content.is_named(&found.digest, called, recipient).await
+    let begins_so = |bytes: &[u8]| matches!(bytes.trim_ascii_start().first(), Some(b'{') | None);
+    match &object.source {
+        Source::Growing(_) => there > 0 && begins_so(&bytes),
+        Source::File(_) | Source::Remote(_) => {
+            begins_so(&bytes) && sniff(&object.source, object.size).await.is_ok()
+        }
+    }
 }
 
 /// Adds what every reply with an object has to its head.

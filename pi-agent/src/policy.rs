@@ -1,4 +1,4 @@
-//! Which registries and repositories are shared with peers.
+//! Which registries and repositories are shared with peers, and which of them are private.
 
 use std::{fmt, str::FromStr};
 
@@ -22,13 +22,17 @@ type Stars = WildMatchPattern<'*', '\0'>;
 #[error("a pattern is a registry or registry/repository, with * for any characters")]
 pub struct PatternError;
 
-/// The lists of what is shared: allowed and not denied. An empty allow list allows all.
+/// The lists of what is shared: allowed and not denied. An empty allow list allows all. Of what is private
+/// as well, no manifest is shared, and a blob only with who names a repository that has it.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     allow: Box<[Pattern]>,
     deny: Box<[Pattern]>,
     /// The same, whatever the port.
     deny_hosts: Box<[Pattern]>,
+    private: Box<[Pattern]>,
+    /// The same, whatever the port.
+    private_hosts: Box<[Pattern]>,
 }
 
 impl Policy {
@@ -38,6 +42,18 @@ impl Policy {
             allow: allow.into(),
             deny_hosts: deny.iter().map(Pattern::without_port).collect(),
             deny: deny.into(),
+            private: Box::default(),
+            private_hosts: Box::default(),
+        }
+    }
+
+    /// The same with a list of what is private.
+    #[must_use]
+    pub fn with_private(self, private: Vec<Pattern>) -> Self {
+        Self {
+            private_hosts: private.iter().map(Pattern::without_port).collect(),
+            private: private.into(),
+            ..self
         }
     }
 
@@ -59,6 +75,25 @@ impl Policy {
     /// some port denies it.
     pub fn shares_at_any_port(&self, host: &str, repository: &str) -> bool {
         self.shares(host, repository) && !is_listed(&self.deny_hosts, host, repository)
+    }
+
+    /// Whether anything may be private.
+    pub fn has_private(&self) -> bool {
+        !self.private.is_empty()
+    }
+
+    /// Whether a repository is private. One of which nobody says the registry may be.
+    pub fn is_private(&self, registry: Option<&str>, repository: &str) -> bool {
+        match registry {
+            Some(registry) => is_listed(&self.private, registry, repository),
+            None => self.has_private(),
+        }
+    }
+
+    /// Whether a repository is private of which the registry's port is not known: it is where it would be at
+    /// some port.
+    pub fn is_private_at_any_port(&self, host: &str, repository: &str) -> bool {
+        self.is_private(Some(host), repository) || is_listed(&self.private_hosts, host, repository)
     }
 }
 
@@ -180,6 +215,42 @@ mod tests {
         }
         assert!(check("reg.test:5000/secret/*", "reg.test/public/y"));
         assert!(check("reg.test:5000/secret/*", "other.test/secret/y"));
+    }
+
+    #[test]
+    fn what_is_private_is_so_under_each_of_its_names() {
+        let policy = |private: &str| Policy::default().with_private(vec![private.parse().unwrap()]);
+        for (private, name) in [
+            ("reg.test:5000/secret/*", "REG.test:05000/secret/y"),
+            ("reg.test", "reg.test.:443/a"),
+            ("docker.io/corp/*", "registry-1.docker.io/corp/app"),
+            ("index.docker.io/corp", "docker.io/corp"),
+            ("[2001:db8::1]:5000/*", "[2001:DB8:0::1]:5000/a"),
+            ("*/secret/*", "any.test/Secret/y"),
+        ] {
+            let (registry, repository) = name.split_once('/').unwrap();
+            let policy = policy(private);
+            let is_private = policy.is_private(Some(registry), repository);
+            assert!(is_private, "{private} and {name}");
+            assert!(policy.shares(registry, repository), "its layers are");
+            assert!(policy.is_private(None, repository), "{private}");
+        }
+        for (private, name) in [
+            ("reg.test:5000/secret/*", "reg.test:5001/secret/y"),
+            ("reg.test/secret/*", "reg.test/public/y"),
+            ("docker.io/corp/app", "docker.io/corp/app2"),
+        ] {
+            let (registry, repository) = name.split_once('/').unwrap();
+            let is_private = policy(private).is_private(Some(registry), repository);
+            assert!(!is_private, "{private} and {name}");
+        }
+        // As containerd records it.
+        let policy = policy("reg.test:5000/secret/*");
+        assert!(policy.is_private_at_any_port("reg.test", "secret/y"));
+        assert!(!policy.is_private_at_any_port("reg.test", "public/y"));
+        assert!(!policy.is_private(Some("reg.test"), "secret/y"));
+        let none = Policy::default();
+        assert!(!none.has_private() && !none.is_private(None, "a"));
     }
 
     #[test]

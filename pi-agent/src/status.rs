@@ -86,6 +86,9 @@ pub struct MirrorTotals {
     pub peer: u64,
     /// Requests left to the next mirror or the registry.
     pub misses: u64,
+    /// Requests for manifests of private repositories, left to their registries.
+    #[serde(default)]
+    pub private: u64,
     /// Bytes that containerd got elsewhere after it had asked here.
     pub missed_bytes: u64,
     /// Bytes given of all bytes that containerd got after it had asked here; nothing before the
@@ -155,12 +158,15 @@ pub struct SwarmStatus {
 }
 
 /// What a node does about tags.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagsStatus {
     /// Whether it answers them.
     pub resolved: bool,
     /// Whether one node asks the registry for all of the group.
     pub shared: bool,
+    /// The patterns of repositories whose tags and manifests it leaves to their registries.
+    #[serde(default)]
+    pub private: Vec<String>,
 }
 
 /// A blob that a node is getting together with others.

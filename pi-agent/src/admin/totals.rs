@@ -26,6 +26,7 @@ pub(super) fn read(scrape: &str) -> MirrorTotals {
             REQUESTS if has(r#"outcome="own""#) => totals.own += value,
             REQUESTS if has(r#"outcome="peer""#) => totals.peer += value,
             REQUESTS if has(r#"outcome="miss""#) => totals.misses += value,
+            REQUESTS if has(r#"outcome="private""#) => totals.private += value,
             MISSED => totals.missed_bytes = value,
             SERVED => totals.served_bytes = value,
             _ => {}

@@ -145,7 +145,8 @@ fn traffic(status: &Status) -> Vec<Line> {
         ("peers got", gave),
         ("accounting", accounting),
         ("swarm", swarm(&status.swarm)),
-        ("tags", tags(status.tags).to_owned()),
+        ("tags", tags(&status.tags).to_owned()),
+        ("private", private(status)),
     ]
     .into_iter()
     .chain(quarantines)
@@ -164,7 +165,21 @@ fn swarm(swarm: &SwarmStatus) -> String {
     )
 }
 
-fn tags(tags: TagsStatus) -> &'static str {
+fn private(status: &Status) -> String {
+    let asked = match status.mirror.private {
+        0 => String::new(),
+        count => format!(", asked for {count} times"),
+    };
+    match status.tags.private.as_slice() {
+        [] => "nothing: manifests come from peers".to_owned(),
+        patterns => format!(
+            "{}: manifests are left to their registries{asked}",
+            patterns.join(", ")
+        ),
+    }
+}
+
+fn tags(tags: &TagsStatus) -> &'static str {
     match (tags.resolved, tags.shared) {
         (false, _) => "left to containerd",
         (true, false) => "resolved here, each node asks the registry",

@@ -1,10 +1,11 @@
-//! Whether nodes resolve tags together.
+//! What nodes do together about tags, and what they leave to registries.
 
 use clap::Args;
 
 use super::Run;
+use crate::policy::Pattern;
 
-/// Who asks registries for tags.
+/// Who asks registries for tags, and for whose manifests.
 #[derive(Debug, Clone, Args)]
 pub struct Sharing {
     /// With `--resolve-tags`, has one node of the group ask the registry for a tag, and all take its
@@ -13,6 +14,17 @@ pub struct Sharing {
     /// tag stands for.
     #[arg(long, env = "PI_AGENT_SHARE_TAGS")]
     pub share_tags: bool,
+    /// Leaves the manifests and tags of these registries or repositories to the registry, which asks each
+    /// puller for its own credentials (`registry`, `registry/repository`, `*` for any characters). Their
+    /// layers come from peers, and are given to peers under the names of repositories that have them. Set it
+    /// on all nodes of the group.
+    #[arg(
+        long,
+        env = "PI_AGENT_PRIVATE",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub private: Vec<Pattern>,
 }
 
 /// Tags that nobody resolves are to be shared.

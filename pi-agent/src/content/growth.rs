@@ -29,12 +29,14 @@ use tracing::{Span, debug, warn};
 
 use self::list::List;
 pub(crate) use self::list::Noted;
-use super::{ingest::Ingest, proof::Proofs, store::Store};
+use super::{ingest::Ingest, named::Repository, proof::Proofs, store::Store};
 use crate::{digest::Digest, disk, policy::Policy};
 
 /// Most blobs that are followed at once. A pull has a few in flight; a node is no source of growing
 /// blobs beyond this number.
 const MAX_FOLLOWED: usize = 256;
+/// Most repositories that are remembered for each.
+const MAX_NAMES: usize = 16;
 /// How long a blob is served from its ingest after the commit: until the watch of the content store
 /// has found it as part of an image.
 const KEEP_AFTER_COMMIT: Duration = Duration::from_secs(30);
@@ -84,6 +86,8 @@ pub struct Growing {
     reached: watch::Sender<Reached>,
     list: Mutex<List>,
     proofs: Proofs,
+    /// The repositories under whose names it was asked for.
+    names: Mutex<Vec<Repository>>,
 }
 
 /// Progress of a blob.
@@ -153,6 +157,7 @@ impl Growth {
         if let Some(growing) = self.get(digest)
             && growing.reached().end.is_none()
         {
+            growing.asked_for(asked);
             return Some(growing);
         }
         let (store, wanted) = (self.0.store.clone(), digest.clone());
@@ -176,7 +181,9 @@ impl Growth {
             }),
             list: Mutex::default(),
             proofs: self.0.proofs.clone(),
+            names: Mutex::default(),
         });
+        growing.asked_for(asked);
         let mut table = self.lock();
         table.tidy(Instant::now());
         if table.blobs.len() >= MAX_FOLLOWED {
@@ -304,6 +311,22 @@ impl Followed {
 impl Growing {
     pub(crate) fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// The repositories under whose names this node's containerd asked for it.
+    pub(crate) fn names(&self) -> Vec<Repository> {
+        self.names.lock().clone()
+    }
+
+    fn asked_for(&self, asked: Asked<'_>) {
+        let Some(registry) = asked.registry else {
+            return;
+        };
+        let name = Repository::of_image(registry, asked.repository);
+        let mut names = self.names.lock();
+        if names.len() < MAX_NAMES && !names.contains(&name) {
+            names.push(name);
+        }
     }
 
     /// The file that it grows in.

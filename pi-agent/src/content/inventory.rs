@@ -4,6 +4,7 @@
 //! and present makes the table. A manifest that was committed just now counts as a root for a
 //! while: the image that a pull makes of it is recorded only when the pull is over.
 
+mod hidden;
 mod layers;
 
 use std::{
@@ -18,6 +19,7 @@ use super::{
     id::Id,
     manifest::{Manifest, Role},
     named::Repository,
+    origin::Extent,
 };
 use crate::{containerd::Image, policy::Policy, reference::Reference};
 
@@ -40,7 +42,7 @@ pub(crate) struct Inventory {
     bytes: u64,
     images: HashMap<Name, Root>,
     manifests: HashMap<Id, Node>,
-    fresh: BTreeMap<Id, Instant>,
+    fresh: BTreeMap<Id, Fresh>,
     /// Manifests that could not be read, and when to try again.
     unread: BTreeMap<Id, Instant>,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Shareable {
     pub(crate) tags: HashMap<String, Id>,
     /// Which repositories the images name for a manifest, also those that are not shared.
     pub(crate) names: HashMap<Id, Vec<Arc<Repository>>>,
+    /// Manifests of private repositories, which are offered to nobody.
+    pub(crate) hidden: HashSet<Id>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +82,13 @@ struct Root {
     repository: Option<Arc<Repository>>,
 }
 
+/// A manifest of a pull in progress.
+#[derive(Debug)]
+struct Fresh {
+    until: Instant,
+    extent: Extent,
+}
+
 #[derive(Debug)]
 enum Node {
     Manifest {
@@ -92,6 +103,14 @@ enum Node {
 struct Child {
     id: Id,
     role: Role,
+}
+
+impl Root {
+    /// One that names no repository is known under other names, if at all.
+    fn is_private(&self, policy: &Policy) -> bool {
+        let repository = self.repository.as_ref();
+        repository.is_some_and(|repository| repository.is_private(policy))
+    }
 }
 
 impl Inventory {
@@ -171,22 +190,20 @@ impl Inventory {
             .remove(&(Arc::clone(namespace), name.to_owned()));
     }
 
-    /// A manifest of a pull in progress, known to be shared, counts as an image from `now`.
-    pub(crate) fn begun(&mut self, id: Id, now: Instant) {
-        self.fresh.insert(id, now + FRESH);
+    /// A manifest of a pull in progress, known to be shared so far, counts as an image from `now`.
+    pub(crate) fn begun(&mut self, id: Id, extent: Extent, now: Instant) {
+        let until = now + FRESH;
+        self.fresh.insert(id, Fresh { until, extent });
     }
 
     /// When the next unreferenced blob expires or a manifest is retried.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.fresh
-            .values()
-            .chain(self.unread.values())
-            .min()
-            .copied()
+        let fresh = self.fresh.values().map(|fresh| fresh.until);
+        fresh.chain(self.unread.values().copied()).min()
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {
-        self.fresh.retain(|_, until| *until > now);
+        self.fresh.retain(|_, fresh| fresh.until > now);
         self.unread.retain(|_, until| *until > now);
     }
 
@@ -234,6 +251,7 @@ impl Inventory {
             .images
             .values()
             .filter(|root| root.shared && objects.contains_key(&root.target))
+            .filter(|root| !root.is_private(&self.policy))
             .filter_map(|root| Some((root.tag.clone()?, root.target.clone())))
             .collect();
         let names = self.names();
@@ -241,6 +259,7 @@ impl Inventory {
             objects,
             tags,
             names,
+            hidden: self.hidden(),
         };
         (table, walk.wanted)
     }

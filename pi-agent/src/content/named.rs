@@ -16,6 +16,7 @@ use tokio::{
 use super::{Content, Shared, id::Id, origin::Origin};
 use crate::{
     digest::Digest,
+    http::ObjectRef,
     policy::Policy,
     registry::{canonical, canonical_host},
 };
@@ -27,7 +28,7 @@ const CALL: Duration = Duration::from_millis(500);
 /// For so long an answer of containerd stands for later requests: a source may come to the others at any
 /// time, and a peer may ask under any number of wrong names.
 const STANDS: Duration = Duration::from_millis(200);
-/// Most manifests whose sources are remembered.
+/// Most objects whose sources are remembered.
 const MOST: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// A repository that has a manifest.
@@ -55,6 +56,15 @@ pub(crate) struct Called<'a> {
     pub(crate) repository: &'a str,
 }
 
+impl<'a> From<&'a ObjectRef> for Called<'a> {
+    fn from(object: &'a ObjectRef) -> Self {
+        Self {
+            registry: object.registry.as_deref(),
+            repository: &object.repository,
+        }
+    }
+}
+
 /// For whom an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recipient {
@@ -64,7 +74,7 @@ pub(crate) enum Recipient {
     Peer,
 }
 
-/// The sources of manifests, as containerd has recorded them.
+/// The sources of objects, as containerd has recorded them.
 #[derive(Debug)]
 pub(super) struct Sources {
     origin: Origin,
@@ -132,6 +142,14 @@ impl Repository {
         }
     }
 
+    /// Whether it is private, at some port of its registry where that is not known.
+    pub(crate) fn is_private(&self, policy: &Policy) -> bool {
+        match &self.registry {
+            Registry::Named(registry) => policy.is_private(Some(registry), &self.path),
+            Registry::AtSomePort(host) => policy.is_private_at_any_port(host, &self.path),
+        }
+    }
+
     fn is_shared(&self, policy: &Policy) -> bool {
         match &self.registry {
             Registry::Named(registry) => policy.shares(registry, &self.path),
@@ -159,7 +177,7 @@ impl Sources {
         }
     }
 
-    /// Whether one of the repositories that a manifest came from is as wanted. More may come to them.
+    /// Whether one of the repositories that an object came from is as wanted. More may come to them.
     pub(super) async fn any(
         &self,
         digest: &Digest,
@@ -190,6 +208,13 @@ impl Sources {
             Some(is_one)
         };
         matches!(timeout(CALL, asked).await, Ok(Some(true)))
+    }
+
+    /// What containerd said a moment ago, if it did.
+    pub(super) fn just_seen(&self, digest: &Digest) -> Vec<Repository> {
+        let seen = self.seen.lock().get(&Id::from(digest)).cloned();
+        let seen = seen.filter(|seen| seen.at.elapsed() < STANDS + CALL);
+        seen.map_or(Vec::new(), |seen| seen.sources.to_vec())
     }
 
     /// What is known without a call: `None` where containerd has to be asked.

@@ -9,6 +9,15 @@ use crate::{
 /// containerd's label with the repositories that a blob was pulled from, by registry.
 const SOURCE: &str = "containerd.io/distribution.source.";
 
+/// How far a manifest that came just now is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// With all that it refers to.
+    Whole,
+    /// It came from a private repository: what it refers to is shared, and no manifest.
+    Blobs,
+}
+
 /// Asks containerd which namespace a blob belongs to, and where it came from.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
@@ -25,17 +34,28 @@ impl Origin {
         &self.policy
     }
 
-    /// Whether a blob belongs to a shared namespace and, where there are lists, came from a shared
-    /// repository. `false` also while containerd does not know the blob yet.
-    pub(crate) async fn is_shared(&self, digest: &Digest) -> bool {
+    /// How far a manifest is shared that belongs to a shared namespace and, where there are lists, came from a
+    /// shared repository. `None` also while containerd does not know it yet.
+    pub(super) async fn extent(&self, digest: &Digest) -> Option<Extent> {
+        let policy = &self.policy;
+        if policy.shares_all() && !policy.has_private() {
+            return self.is_known(digest).await.then_some(Extent::Whole);
+        }
+        let sources = self.repositories(digest).await;
+        let any = |is: fn(&Policy, &str, &str) -> bool| {
+            let mut sources = sources.iter();
+            sources.any(|(host, path)| is(policy, host, path))
+        };
+        let extent = match any(Policy::is_private_at_any_port) {
+            true => Extent::Blobs,
+            false => Extent::Whole,
+        };
+        any(Policy::shares_at_any_port).then_some(extent)
+    }
+
+    async fn is_known(&self, digest: &Digest) -> bool {
         for namespace in self.containerd.namespaces() {
-            let Ok(Some(info)) = self.containerd.blob(namespace, digest).await else {
-                continue;
-            };
-            let shared = self.policy.shares_all()
-                || sources(&info)
-                    .any(|(registry, path)| self.policy.shares_at_any_port(registry, path));
-            if shared {
+            if let Ok(Some(_)) = self.containerd.blob(namespace, digest).await {
                 return true;
             }
         }

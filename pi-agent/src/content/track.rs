@@ -177,17 +177,17 @@ impl Tracker {
             }
             let digest = id.digest();
             let bytes = self.content.read_manifest(&digest).await;
-            let is_begun = match bytes {
+            let extent = match bytes {
                 Ok(Some(bytes)) if Manifest::parse(&bytes).is_ok() => {
-                    self.origin.is_shared(&digest).await
+                    self.origin.extent(&digest).await
                 }
                 Ok(_) => continue,
                 // The disk may have it the next time.
-                Err(_) => false,
+                Err(_) => None,
             };
-            if is_begun {
-                debug!(%digest, "a pull has begun");
-                self.inventory.begun(id, now);
+            if let Some(extent) = extent {
+                debug!(%digest, ?extent, "a pull has begun");
+                self.inventory.begun(id, extent, now);
             } else if let Some(delay) = VETTING.get(tries + 1) {
                 self.candidates.insert((now + *delay, id), tries + 1);
             }

@@ -5,7 +5,7 @@ use tracing::debug;
 
 use super::{Inner, count::MirrorOutcome};
 use crate::{
-    content::{Object, Recipient},
+    content::{Called, Object, Recipient},
     datapath::{Pace, Receiver},
     digest::Digest,
     fetch::{Delivery, Fetched, Small, Transfer, Want},
@@ -79,10 +79,16 @@ impl Service for ContainerdSession<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
+        if self.is_manifest(object) && self.is_private(object).await {
+            return self.withhold(object.kind, request, connection).await;
+        }
         let Some(digest) = self.resolve(object, request).await else {
             return self.miss(object.kind, request, connection).await;
         };
         match own::open(&self.mirror.content, &digest, &self.mirror.unreadable).await {
+            Some(own) if self.is_withheld(object, &own).await => {
+                self.withhold(object.kind, request, connection).await
+            }
             Some(own) if self.is_named(object, &own).await => {
                 self.own(object, own, request, connection).await
             }
@@ -106,6 +112,29 @@ impl ContainerdSession<'_> {
                 tags.resolve(&name, own).await
             }
         }
+    }
+
+    /// Whether a manifest is asked for, as far as that is known.
+    fn is_manifest(&self, object: &ObjectRef) -> bool {
+        match &object.reference {
+            Reference::Digest(digest) if object.kind == Kind::Blob => {
+                self.mirror.content.is_manifest(digest)
+            }
+            Reference::Digest(_) | Reference::Tag(_) => true,
+        }
+    }
+
+    /// Whether manifests of the repository are left to its registry, which gives them to whom it may.
+    async fn is_private(&self, object: &ObjectRef) -> bool {
+        self.mirror.content.is_private(Called::from(object))
+    }
+
+    /// Whether an object of this node is a manifest of a private repository.
+    async fn is_withheld(&self, object: &ObjectRef, own: &Object) -> bool {
+        let content = &self.mirror.content;
+        content.has_private()
+            && own::is_manifest(content, object.kind, own).await
+            && self.is_private(object).await
     }
 
     /// Whether an object of this node belongs to the name that it is asked for under.
@@ -161,6 +190,15 @@ impl ContainerdSession<'_> {
         self.say(&bytes, connection).await
     }
 
+    /// The same for what belongs to a private repository.
+    async fn withhold(&self, kind: Kind, request: &Request, connection: Connection) -> Connection {
+        self.count(Some(kind), MirrorOutcome::Private);
+        let text = "the registry of a private repository gives its manifests";
+        let answer = request.method.answer();
+        let bytes = Reply::new(404).error("MANIFEST_UNKNOWN", text, answer, connection);
+        self.say(&bytes, connection).await
+    }
+
     fn missing(&self, kind: Kind, answer: Answer, connection: Connection) -> Vec<u8> {
         self.count(Some(kind), MirrorOutcome::Miss);
         let (code, text) = match kind {
@@ -210,6 +248,12 @@ impl ContainerdSession<'_> {
         match fetcher.fetch(&want, request.method, request.range).await {
             Fetched::Own(own) if self.is_named(object, &own).await => {
                 self.own(object, own, request, connection).await
+            }
+            // By the name of a blob, and a manifest all the same.
+            Fetched::Small(small)
+                if small.media_type().is_some() && self.is_private(object).await =>
+            {
+                self.withhold(object.kind, request, connection).await
             }
             Fetched::Small(small) => self.small(&want, &small, request, connection).await,
             Fetched::Large(transfer) => {

@@ -13,7 +13,8 @@ pub const METRICS: &[Metric] = &[
             ("kind", "manifest, blob, other"),
             (
                 "outcome",
-                "own, peer, told (a tag, as its registry described it), miss, range, short, gone, invalid",
+                "own, peer, told (a tag, as its registry described it), miss, private (a manifest that is left \
+                 to its registry), range, short, gone, invalid",
             ),
         ],
         "Requests of containerd, by outcome.",
@@ -32,7 +33,7 @@ pub(super) struct Counts {
     pub(super) own_bytes: Counter,
     pub(super) peer_bytes: Counter,
     pub(super) crowd_bytes: Counter,
-    requests: [[Counter; 8]; 3],
+    requests: [[Counter; 9]; 3],
 }
 
 /// What became of a request.
@@ -46,6 +47,8 @@ pub(super) enum MirrorOutcome {
     Told,
     /// Left to the next mirror or the registry.
     Miss,
+    /// A manifest of a private repository, left to the registry.
+    Private,
     /// The object has no such part.
     Range,
     /// The reply ended early, for want of peers.
@@ -56,11 +59,12 @@ pub(super) enum MirrorOutcome {
     Invalid,
 }
 
-const OUTCOMES: [MirrorOutcome; 8] = [
+const OUTCOMES: [MirrorOutcome; 9] = [
     MirrorOutcome::Own,
     MirrorOutcome::Peer,
     MirrorOutcome::Told,
     MirrorOutcome::Miss,
+    MirrorOutcome::Private,
     MirrorOutcome::Range,
     MirrorOutcome::Short,
     MirrorOutcome::Gone,
@@ -102,6 +106,7 @@ impl MirrorOutcome {
             Self::Peer => "peer",
             Self::Told => "told",
             Self::Miss => "miss",
+            Self::Private => "private",
             Self::Range => "range",
             Self::Short => "short",
             Self::Gone => "gone",

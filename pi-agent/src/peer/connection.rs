@@ -161,16 +161,15 @@ impl PeerSession<'_> {
         } else {
             None
         };
-        match found {
-            Some(found) if own::is_named(content, object, &found, Recipient::Peer).await => {
-                Ok(found)
-            }
-            Some(_) => Err(Absent::Withheld),
-            None if object.kind == Kind::Blob => {
-                let growing = self.growing(&digest, request).await;
-                growing.ok_or(Absent::Missing)
-            }
-            None => Err(Absent::Missing),
+        let found = match found {
+            None if object.kind == Kind::Blob => self.growing(&digest, request).await,
+            found => found,
+        };
+        let found = found.ok_or(Absent::Missing)?;
+        if own::is_named(content, object, &found, Recipient::Peer).await {
+            Ok(found)
+        } else {
+            Err(Absent::Withheld)
         }
     }
 

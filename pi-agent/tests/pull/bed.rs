@@ -24,6 +24,7 @@ use pi_agent::{
     fetch::{FetchSettings, Fetcher, Finder, Parts, Quarantine, Verify},
     mirror::{Mirror, MirrorSettings},
     peer::{PeerServer, PeerSettings},
+    policy::Policy,
     sockets::{PeerBytes, PeerSockets, SocketWatch, Unwatched},
 };
 use piccolo_api::{FailureKind, Holder, Peer};
@@ -159,7 +160,11 @@ impl Store {
     }
 
     pub(crate) fn content(&self) -> Content {
-        Content::new(self.0.path().to_owned())
+        self.content_of(Policy::default())
+    }
+
+    pub(crate) fn content_of(&self, policy: Policy) -> Content {
+        Content::with_policy(self.0.path().to_owned(), policy)
     }
 }
 
@@ -179,6 +184,20 @@ impl Bed {
         settings: FetchSettings,
         watch: Arc<dyn SocketWatch>,
     ) -> Self {
+        Self::of_policy(peers, settings, watch, Policy::default()).await
+    }
+
+    /// A mirror for which some images are private.
+    pub(crate) async fn private(peers: Vec<Peer>, policy: Policy) -> Self {
+        Self::of_policy(peers, settings(), Arc::new(Unwatched), policy).await
+    }
+
+    async fn of_policy(
+        peers: Vec<Peer>,
+        settings: FetchSettings,
+        watch: Arc<dyn SocketWatch>,
+        policy: Policy,
+    ) -> Self {
         let store = Store::new();
         let known = Known::default();
         known.set(peers);
@@ -186,14 +205,15 @@ impl Bed {
         let bytes = PeerBytes::default();
         let (scope, deaths) = Scope::new();
         let parts = Parts {
-            content: store.content(),
+            content: store.content_of(policy.clone()),
             finder: Box::new(known.clone()),
             verdicts: Box::new(verdicts.clone()),
             sockets: PeerSockets::new(bytes.clone(), watch),
             scope: scope.clone(),
         };
         let fetcher = Fetcher::new(parts, &settings);
-        let mirror = Mirror::new(store.content(), fetcher.clone(), MirrorSettings::default());
+        let content = store.content_of(policy);
+        let mirror = Mirror::new(content, fetcher.clone(), MirrorSettings::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         scope.service("mirror", mirror.serve(listener, scope.clone()));

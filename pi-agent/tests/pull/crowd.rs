@@ -14,6 +14,7 @@ use pi_agent::{
     fetch::{FetchSettings, Fetcher, Finder, Joined, Parts, Swarm, Verify},
     mirror::{Mirror, MirrorSettings},
     peer::{PeerServer, PeerSettings},
+    policy::Policy,
     sockets::{PeerBytes, PeerSockets, Unwatched},
 };
 use piccolo_api::{
@@ -137,11 +138,19 @@ impl Node {
     }
 
     pub(crate) async fn with_settings(turns: Vec<Verdict>, settings: FetchSettings) -> Self {
+        Self::with_policy(turns, settings, Policy::default()).await
+    }
+
+    pub(crate) async fn with_policy(
+        turns: Vec<Verdict>,
+        settings: FetchSettings,
+        policy: Policy,
+    ) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("blobs/sha256")).unwrap();
         fs::create_dir_all(root.path().join("ingest")).unwrap();
         let (scope, deaths) = Scope::new();
-        let content = Content::new(root.path().to_owned());
+        let content = Content::with_policy(root.path().to_owned(), policy);
         content.follow_growth(&scope);
         let script = Script::default();
         script.0.lock().turns = turns.into();

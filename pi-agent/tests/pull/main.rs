@@ -18,6 +18,7 @@ mod full;
 mod joining;
 mod kinds;
 mod nobodys;
+mod private;
 mod promised;
 mod ranges;
 mod serving;

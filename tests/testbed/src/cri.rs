@@ -26,7 +26,8 @@ pub use pods::{Container, ContainerSpec, Executed, MountSpec, Pod, Rights};
 
 use runtime::image_service_client::ImageServiceClient;
 use runtime::{
-    Image, ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest, RemoveImageRequest,
+    AuthConfig, Image, ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest,
+    RemoveImageRequest,
 };
 
 const SHORT: Duration = Duration::from_secs(10);
@@ -63,11 +64,38 @@ impl Cri {
     ///
     /// What containerd says, or that the deadline passed.
     pub fn pull(&self, name: &str, deadline: Duration) -> Result<String> {
+        self.pull_with(name, None, deadline)
+    }
+
+    /// The same with the name and the password of a pull secret.
+    ///
+    /// # Errors
+    ///
+    /// What containerd says, or that the deadline passed.
+    pub fn pull_as(
+        &self,
+        name: &str,
+        (user, password): (&str, &str),
+        deadline: Duration,
+    ) -> Result<String> {
+        let auth = AuthConfig {
+            username: user.to_owned(),
+            password: password.to_owned(),
+        };
+        self.pull_with(name, Some(auth), deadline)
+    }
+
+    fn pull_with(
+        &self,
+        name: &str,
+        auth: Option<AuthConfig>,
+        deadline: Duration,
+    ) -> Result<String> {
         let image = Some(named(name));
         let answer = self
             .call(deadline, async |channel| {
                 let mut images = ImageServiceClient::new(channel);
-                images.pull_image(PullImageRequest { image }).await
+                images.pull_image(PullImageRequest { image, auth }).await
             })
             .with_context(|| format!("pulling {name}"))?;
         Ok(answer.image_ref)

@@ -21,6 +21,10 @@ mod push;
 pub use log::AccessEntry;
 
 const PORT: u16 = 5000;
+/// Where it wants a password.
+const PRIVATE_PORT: u16 = 5001;
+/// The only user there, and bcrypt's hash of the password in [`Registry::CREDENTIALS`].
+const USERS: &str = "puller:$2b$05$PiccoloTestbedSaltAbcOMmexCLD9ckBO6sH5vxKhPeiunJhYISm\n";
 /// An answer is logged long before this has passed.
 const QUIET: Duration = Duration::from_millis(300);
 const START: Duration = Duration::from_secs(20);
@@ -32,6 +36,7 @@ pub struct Registry {
     storage: PathBuf,
     process: Process,
     with_tls: Option<Process>,
+    with_password: Option<Process>,
 }
 
 impl Registry {
@@ -60,6 +65,7 @@ impl Registry {
             storage,
             process,
             with_tls: None,
+            with_password: None,
         })
     }
 
@@ -86,6 +92,36 @@ impl Registry {
         process.wait_ready(START, || Ok(netns.connect(address, START).is_ok()))?;
         self.with_tls = Some(process);
         Ok(())
+    }
+
+    /// Who may pull where a password is wanted.
+    pub const CREDENTIALS: (&str, &str) = ("puller", "secret");
+
+    /// Serves the same content to those with a password as well; gives where.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub fn serve_private(&mut self, run: &Run) -> Result<String> {
+        let name = format!("{}-private", self.host.name);
+        let users = run.directory().join(format!("{name}.users"));
+        fs::write(&users, USERS).context("writing the registry's users")?;
+        let config = run.directory().join(format!("{name}.yml"));
+        let settings = configuration(&self.storage, &format!("addr: \":{PRIVATE_PORT}\""));
+        let users = users.display();
+        let settings =
+            format!("{settings}auth:\n  htpasswd:\n    realm: testbed\n    path: {users}\n");
+        fs::write(&config, settings).context("writing the registry's settings")?;
+        let arguments = ["serve".as_ref(), config.as_os_str()];
+        let (program, netns) = (Path::new("docker-registry"), &self.host.netns);
+        let mut process = Process::start(run, netns, &name, program, arguments)?;
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PRIVATE_PORT);
+        process.wait_ready(START, || {
+            Ok(http::get(netns, address, "/v2/").is_ok_and(|answer| answer.status == 401))
+        })?;
+        self.with_password = Some(process);
+        let address = SocketAddr::new(self.host.address, PRIVATE_PORT);
+        Ok(format!("http://{address}"))
     }
 
     /// Its address.
@@ -129,11 +165,13 @@ impl Registry {
         })
     }
 
-    /// What it has answered so far, oldest first, and after that what it has answered with TLS.
+    /// What it has answered so far, oldest first, and after that what it has answered with TLS, and to those
+    /// with a password.
     pub fn access_log(&self) -> Vec<AccessEntry> {
         let mut entries = log::parse(&self.process.log());
-        let with_tls = self.with_tls.as_ref().map(Process::log);
-        entries.extend(log::parse(&with_tls.unwrap_or_default()));
+        for other in [&self.with_tls, &self.with_password].into_iter().flatten() {
+            entries.extend(log::parse(&other.log()));
+        }
         entries
     }
 

@@ -29,6 +29,7 @@ pub(super) const GOOD: [&[&str]; 14] = [
         "agent.tags.caBundle=-----BEGIN CERTIFICATE-----",
         "agent.deny={registry.corp/private/*,*.internal}",
         "agent.allow={registry.corp}",
+        "agent.private={registry.corp/team/*}",
         "agent.extraEnv[0].name=TZ",
         "agent.extraEnv[0].value=UTC",
         "agent.extraVolumes[0].name=extra",

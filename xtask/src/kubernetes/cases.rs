@@ -35,6 +35,7 @@ pub(super) const CASES: &[Case] = &[
     case("value-tags", values::tags),
     case("value-tag-urls", values::tag_urls),
     case("value-extras", values::extras),
+    case("value-private", values::private),
     case("value-deny", values::deny),
     case("value-distribution", values::distribution),
     case("value-topology", values::topology),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Id, Image, Inventory, Manifest, Policy, Shareable, Wanted};
+use super::{Extent, Id, Image, Inventory, Manifest, Policy, Shareable, Wanted};
 
 fn id(n: u8) -> Id {
     Id::Sha256([n; 32])
@@ -111,6 +111,48 @@ fn a_layer_that_two_images_share_stays_with_the_second() {
 }
 
 #[test]
+fn manifests_of_private_repositories_are_hidden() {
+    let content = HashMap::from([
+        (id(1), index(&[2])),
+        (id(2), manifest(&[10, 11])),
+        (id(3), manifest(&[11, 12])),
+        (id(4), manifest(&[12, 13])),
+    ]);
+    let policy = Policy::default().with_private(vec!["r.io/secret".parse().unwrap()]);
+    let mut inventory = with_blobs(policy, &[1, 2, 3, 4, 10, 11, 12, 13]);
+    let images = vec![
+        image("r.io/secret:v1", 1),
+        image("r.io/public:v1", 3),
+        // As the CRI names it once more.
+        image("sha256:5c", 1),
+        image("r.io/copy:v1", 2),
+    ];
+    inventory.listed(&namespace(), images);
+    let hidden = |inventory: &mut Inventory| {
+        let table = settle(inventory, &content);
+        let hidden: Vec<u8> = (0..=u8::MAX)
+            .filter(|n| table.hidden.contains(&id(*n)))
+            .collect();
+        (hidden, table)
+    };
+    let (first, table) = hidden(&mut inventory);
+    assert_eq!(first, [1, 2], "whatever else has them");
+    assert_eq!(shared(&table), [1, 2, 3, 10, 11, 12], "layers are offered");
+    let tags: Vec<_> = table.tags.keys().map(String::as_str).collect();
+    assert!(!tags.contains(&"r.io/secret:v1"), "{tags:?}");
+    assert!(tags.contains(&"r.io/public:v1"), "{tags:?}");
+
+    // A pull of another one has begun.
+    let now = Instant::now();
+    inventory.begun(id(4), Extent::Blobs, now);
+    assert_eq!(hidden(&mut inventory).0, [1, 2, 4]);
+    inventory.begun(id(4), Extent::Whole, now);
+    assert_eq!(hidden(&mut inventory).0, [1, 2]);
+    inventory.image_gone(&namespace(), "r.io/secret:v1");
+    assert!(hidden(&mut inventory).0.is_empty());
+}
+
+#[test]
 fn lists_decide_by_name() {
     let content = HashMap::from([(id(1), manifest(&[10, 11])), (id(2), manifest(&[11, 12]))]);
     let policy = Policy::new(
@@ -135,7 +177,7 @@ fn a_pull_that_has_begun_counts_for_a_while() {
     let content = HashMap::from([(id(1), manifest(&[10]))]);
     let mut inventory = with_blobs(Policy::default(), &[1, 10]);
     let now = Instant::now();
-    inventory.begun(id(1), now);
+    inventory.begun(id(1), Extent::Whole, now);
     assert_eq!(shared(&settle(&mut inventory, &content)), [1, 10]);
     inventory.expire(now + Duration::from_hours(2));
     assert_eq!(shared(&settle(&mut inventory, &content)), Vec::<u8>::new());

@@ -12,10 +12,11 @@ use serde_json::Value;
 use system_tests::chart::root;
 
 /// A definition of the schema, and the command line that reads what it lets through.
-const RULES: [(&str, &[&str], &str); 9] = [
+const RULES: [(&str, &[&str], &str); 10] = [
     ("registry", &["pi-agent", "configure"], "--registry="),
     ("shared", &["pi-agent", "run"], "--allow="),
     ("shared", &["pi-agent", "run"], "--deny="),
+    ("shared", &["pi-agent", "run"], "--private="),
     ("server", &["pi-agent", "run"], "--server="),
     ("registryURL", &["pi-agent", "run"], "--registry-url=r="),
     ("namespace", &["pi-agent", "run"], "--containerd-namespace="),

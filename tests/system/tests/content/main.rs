@@ -7,6 +7,7 @@ mod damaged;
 mod grpc;
 mod named;
 mod operator;
+mod private;
 mod tags;
 
 use std::time::Duration;

@@ -102,6 +102,18 @@ pub(super) fn deny(stage: &mut Stage) -> Result<Vec<String>> {
     Ok(vec![stage.check_sharing()?])
 }
 
+/// The registry gives the manifests on each node, and a node the layers to the other one.
+pub(super) fn private(stage: &mut Stage) -> Result<Vec<String>> {
+    stage.have(&["agent.private={registry.test/lib/*}"])?;
+    let pushed = stage.push_new()?;
+    stage.pull(0, &pushed, By::Tag)?;
+    stage.wait_until_layers_are_shared(&pushed)?;
+    let pulled = stage.pull(1, &pushed, By::Digest)?;
+    pulled.check_only_manifests_were_asked()?;
+    stage.have(&[])?;
+    Ok(vec![stage.check_sharing()?])
+}
+
 /// The nodes become ones of K3s, none of whose paths is the usual one, and then what they were.
 pub(super) fn distribution(stage: &mut Stage) -> Result<Vec<String>> {
     const NAME: &str = "k3s";
@@ -248,12 +260,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What the cases here, and the modes, upgrade with.
-    const TRIED: [&str; 21] = [
+    const TRIED: [&str; 22] = [
         "agent.accounting",
         "agent.hosts.registries",
         "agent.tags.resolve",
         "agent.tags.registryURLs",
         "agent.tags.caBundle",
+        "agent.private",
         "agent.deny",
         "agent.allow",
         "agent.containerd.distribution",

@@ -94,6 +94,19 @@ impl Stage {
         })
     }
 
+    /// The same of a private image, of which nothing else is.
+    pub(in super::super) fn wait_until_layers_are_shared(&self, pushed: &Pushed) -> Result<()> {
+        wait_until("the server to know who has the layers", SHARED, || {
+            let variants = pushed.image.variants.first().context("no platform")?;
+            for layer in &variants.layers {
+                if self.holders(&layer.digest)? == 0 {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+    }
+
     /// Wants the second node to have all of a new image from the first.
     pub(in super::super) fn check_sharing(&mut self) -> Result<String> {
         let pushed = self.share_from_first()?;
@@ -183,6 +196,19 @@ impl Pulled {
             "the registry was asked: {}",
             self.requests()
         );
+        Ok(())
+    }
+
+    /// Wants the registry to have given the image, and its layers to have come from elsewhere. Its configuration is
+    /// as small as a manifest.
+    pub(in super::super) fn check_only_manifests_were_asked(&self) -> Result<()> {
+        let given = self.asked.iter().filter(|entry| entry.status == 200);
+        let manifests = given
+            .clone()
+            .filter(|entry| entry.uri.contains("/manifests/"));
+        ensure!(manifests.count() > 0, "no manifest: {}", self.requests());
+        let bytes: u64 = given.map(|entry| entry.bytes).sum();
+        ensure!(bytes < 64 << 10, "{bytes} bytes: {}", self.requests());
         Ok(())
     }
 

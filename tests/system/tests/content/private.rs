@@ -1,0 +1,78 @@
+//! Private images: their registry says who may have one, and peers give the layers.
+
+use anyhow::{Context as _, Result, ensure};
+use system_tests::{PULL, bed, node, on_release, push_app};
+use testbed::{Agent, Registry, Release, wait_until};
+
+use super::{SHARED, agent, holders, peer_status, wait_shared};
+
+on_release!(
+    installed_containerd,
+    Installed,
+    the_registry_says_who_may_have_a_private_image
+);
+
+const REFUSED: [&str; 2] = ["401", "authorization failed"];
+
+fn the_registry_says_who_may_have_a_private_image(release: Release) -> Result<()> {
+    let mut bed = bed(release, &[2])?;
+    let image = push_app(&bed)?;
+    let run = bed.run().clone();
+    let registry = bed.registry.serve_private(&run)?;
+    bed.start_server(&[])?;
+    bed.start_agents(&["--private=registry.test/lib/*"])?;
+    bed.set_hosts(&[Agent::mirror_url(), registry])?;
+    let (first, second) = (node(&bed, 0)?, node(&bed, 1)?);
+    let root = &image.root.digest;
+    let name = format!("registry.test/lib/app@{root}");
+
+    let credentials = Registry::CREDENTIALS;
+    first.containerd.cri().pull_as(&name, credentials, PULL)?;
+    let variant = image.variants.first().context("no platform")?;
+    for layer in &variant.layers {
+        wait_shared(&bed, &layer.digest)?;
+    }
+    let refused = second.containerd.cri().pull(&name, PULL);
+    let refused = refused
+        .err()
+        .context("a pull without the secret went through")?;
+    let refused = format!("{refused:#}");
+    ensure!(
+        REFUSED.iter().any(|word| refused.contains(word)),
+        "{refused}"
+    );
+    ensure!(agent(second)?.received()?.is_empty(), "from the peer");
+
+    second.containerd.cri().pull_as(&name, credentials, PULL)?;
+    bed.registry.settle()?;
+    let given = bed.registry.bytes_to(second.host.address);
+    ensure!(
+        system_tests::is_little(given, &image),
+        "{given} from the registry"
+    );
+    let received = agent(second)?.received()?;
+    ensure!(received.contains_key(&first.host.address), "{received:?}");
+
+    // Nobody offers what the registry has to give, nor gives it, as the image and as what is in it.
+    for digest in [root, &variant.manifest.digest] {
+        ensure!(holders(&bed, digest)? == 0, "{digest} is offered");
+        for kind in ["manifests", "blobs"] {
+            let path = format!("/v2/lib/app/{kind}/{digest}?ns=registry.test");
+            ensure!(agent(first)?.mirror(&path)?.status == 404, "{path}");
+            ensure!(peer_status(first, &path)? == 404, "{path}");
+        }
+    }
+    // Layers go by containerd's record of where they came from.
+    let layer = &variant.layers[0].digest;
+    let layer = |name: &str| format!("/v2/{name}/blobs/{layer}?ns=registry.test");
+    wait_until("the second node to share its layers", SHARED, || {
+        Ok((peer_status(second, &layer("lib/app"))? == 200).then_some(()))
+    })?;
+    for node in [first, second] {
+        ensure!(peer_status(node, &layer("lib/app"))? == 200);
+        ensure!(peer_status(node, &layer("lib/other"))? == 404);
+        let elsewhere = layer("lib/app").replace("registry.test", "other.test");
+        ensure!(peer_status(node, &elsewhere)? == 404);
+    }
+    Ok(())
+}
