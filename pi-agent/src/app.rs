@@ -2,6 +2,7 @@
 
 mod address;
 mod clients;
+mod former;
 mod listeners;
 mod metrics;
 mod sharing;
@@ -27,10 +28,11 @@ use daemon::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::{Holder, Load, Observation};
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use self::{
     clients::Clients,
+    former::Former,
     listeners::{Bound, Listeners},
 };
 use crate::{
@@ -90,6 +92,7 @@ pub struct Outside {
 pub struct App {
     addresses: Addresses,
     listeners: Listeners,
+    former: Option<Former>,
     parts: Working,
     scope: Scope,
     deaths: Deaths,
@@ -129,7 +132,8 @@ impl App {
                 Containerd::release(&settings.containerd.containerd_socket).await
             }
         };
-        let bound = Bound::new(settings)?;
+        let former = Former::of(settings).await;
+        let bound = Bound::new(settings, former.as_ref().map(Former::address))?;
         let addresses = bound.addresses();
         info!(
             mirror = %addresses.mirror,
@@ -158,6 +162,7 @@ impl App {
         Ok(Self {
             addresses,
             listeners,
+            former,
             parts,
             scope,
             deaths,
@@ -175,13 +180,14 @@ impl App {
         let Self {
             addresses,
             listeners,
+            former,
             parts,
             scope,
             deaths,
             drain,
         } = self;
         let discovery = parts.discovery.clone();
-        parts.start(listeners, addresses, &scope);
+        parts.start((listeners, former), addresses, &scope);
         let farewell = async move { discovery.leave().await };
         cycle::run(&scope, deaths, signals, Deadlines { drain }, farewell).await
     }
@@ -278,7 +284,12 @@ impl Working {
         })
     }
 
-    fn start(self, listeners: Listeners, addresses: Addresses, scope: &Scope) {
+    fn start(
+        self,
+        (listeners, former): (Listeners, Option<Former>),
+        addresses: Addresses,
+        scope: &Scope,
+    ) {
         let Outside {
             clock,
             jitter,
@@ -311,6 +322,10 @@ impl Working {
             ..MirrorSettings::default()
         };
         let mirror = Mirror::new(self.content.clone(), self.fetcher.clone(), mirroring);
+        if let (Some(former), Some(listener)) = (former, listeners.former) {
+            let serving = former.serve(mirror.clone(), listener, scope.clone());
+            scope.task(Span::none(), serving);
+        }
         scope.service("mirror", mirror.serve(listeners.mirror, scope.clone()));
         scope.service(
             "peer",

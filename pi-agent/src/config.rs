@@ -91,14 +91,24 @@ pub struct Run {
     /// not given.
     #[arg(long, env = "PI_AGENT_ADVERTISE_ADDRESS", value_name = "IP")]
     pub advertise_address: Option<IpAddr>,
-    /// Where containerd asks.
+    /// Where containerd asks. Below port 1024 no process without the capability `NET_BIND_SERVICE` can take its
+    /// place while it is away, and be sent registries' passwords.
     #[arg(
         long,
         env = "PI_AGENT_MIRROR_LISTEN",
         value_name = "ADDR",
-        default_value = "127.0.0.1:7788"
+        default_value = hosts::MIRROR_LISTEN
     )]
     pub mirror_listen: SocketAddr,
+    /// Seconds for which the mirror listens at port 7788, too, after no mirror file names it any more that an
+    /// older release wrote; 0: not at all.
+    #[arg(
+        long,
+        env = "PI_AGENT_FORMER_PORT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 600
+    )]
+    pub former_port_seconds: u64,
     /// Where peers ask.
     #[arg(
         long,
@@ -396,7 +406,7 @@ pub struct Doctor {
         long,
         env = "PI_AGENT_MIRROR_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:7788"
+        default_value = hosts::MIRROR_URL
     )]
     #[arg(value_parser = hosts::mirror_url)]
     pub mirror_url: String,

@@ -7,6 +7,7 @@ pub mod certs;
 pub mod config;
 pub mod default;
 pub mod entries;
+pub mod former;
 pub mod misplaced;
 pub mod place;
 pub mod reach;

@@ -106,6 +106,12 @@ impl Mirror {
                 }
             }
         });
+        self.accept(listener, scope).await;
+    }
+
+    /// Serves at another address as well, until the scope drains or this is dropped; connections that are
+    /// there go on.
+    pub async fn accept(self, listener: TcpListener, scope: Scope) {
         let bounds = Bounds {
             most: self.0.settings.connections,
             per_address: usize::MAX,

@@ -89,3 +89,32 @@ fn a_socket_of_another_user_is_named_with_what_is_missing() {
     ];
     check(root.path(), &arguments, "write to", &socket);
 }
+
+/// What keeps a process without the capability from the agent's place.
+#[test]
+fn the_mirrors_port_takes_a_capability_and_who_lacks_it_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_pi-agent"));
+    let mut command = as_stranger(program, root.path()).unwrap();
+    command.args([
+        "run",
+        "--server=http://127.0.0.1:1",
+        "--advertise-address=10.0.0.1",
+        "--accounting=tcp-info",
+        "--peer-listen=127.0.0.1:0",
+        "--admin-listen=127.0.0.1:0",
+    ]);
+    let hosts = format!("--hosts-dir={}", root.path().display());
+    let output = command.arg(hosts).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    for word in [
+        "port 288",
+        "CAP_NET_BIND_SERVICE",
+        "setcap",
+        "--mirror-listen 127.0.0.1:7788",
+        "Permission denied",
+    ] {
+        assert!(said.contains(word), "no {word:?} in:\n{said}");
+    }
+}

@@ -102,7 +102,7 @@ fn writes_keeps_and_restores() {
     let after = bed.tree();
     let quay = fs::read_to_string(bed.file("quay.io")).unwrap();
     assert!(
-        quay.find("[host.\"http://127.0.0.1:7788\"]") < quay.find("[host.\"https://cache.corp\"]")
+        quay.find("[host.\"http://127.0.0.1:288\"]") < quay.find("[host.\"https://cache.corp\"]")
     );
     assert!(quay.contains("x-team = [\"infra\"]"));
     assert!(bed.file("_default").exists());
@@ -173,7 +173,7 @@ fn what_is_set_for_all_registries_stays_in_force_for_one() {
     let ones = ["--registry", "docker.io,quay.io:8443"];
     bed.succeed(&ones);
     let text = fs::read_to_string(bed.file("docker.io")).unwrap();
-    let agent = text.find("[host.\"http://127.0.0.1:7788\"]");
+    let agent = text.find("[host.\"http://127.0.0.1:288\"]");
     assert!(agent < text.find("[host.\"https://cache.corp\"]") && agent.is_some());
     assert!(text.starts_with("# by hand\nserver = \"https://quay.io\"\n"));
     assert!(text.contains("x-team = [\"infra\"]"), "{text}");
@@ -308,7 +308,7 @@ fn with_two_directories_no_registry_of_the_operators_is_hidden() {
     bed.succeed(&both);
     let text = fs::read_to_string(registry.join("hosts.toml")).unwrap();
     assert!(
-        text.starts_with("ca = [") && text.contains("127.0.0.1:7788"),
+        text.starts_with("ca = [") && text.contains("127.0.0.1:288"),
         "{text}"
     );
     // Nobody would look there behind a _default in the first.
@@ -362,7 +362,7 @@ fn a_slip_names_the_nearest_flag() {
 fn a_mirror_that_containerd_could_not_read_is_refused() {
     let bed = Bed::new().with_config();
     let before = bed.tree();
-    let output = bed.run(&["--mirror-url", "http://[::1]:7788"]);
+    let output = bed.run(&["--mirror-url", "http://[::1]:288"]);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("cannot read an IPv6 address"), "{said}");

@@ -39,7 +39,7 @@ const RECIPES: [Recipe; 2] = [
         user: 0,
         directory: "/",
         command: "run",
-        ports: &[7786, 7787, 7788],
+        ports: &[288, 7786, 7787],
     },
     Recipe {
         program: "piccolo-server",

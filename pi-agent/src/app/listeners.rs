@@ -1,10 +1,11 @@
-//! The three listeners.
+//! The three listeners, and one more where containerd is still led to the port of older releases.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use anyhow::{Context as _, Result};
 use daemon::serve::bind;
 use tokio::net::{TcpListener, TcpSocket};
+use tracing::warn;
 
 use crate::{config::Run, status::Addresses};
 
@@ -17,6 +18,7 @@ pub(super) struct Bound {
     mirror: TcpSocket,
     peer: TcpSocket,
     admin: TcpSocket,
+    former: Option<TcpSocket>,
     addresses: Addresses,
 }
 
@@ -25,10 +27,13 @@ pub(super) struct Listeners {
     pub(super) mirror: TcpListener,
     pub(super) peer: TcpListener,
     pub(super) admin: TcpListener,
+    /// The mirror at its former port.
+    pub(super) former: Option<TcpListener>,
 }
 
 impl Bound {
-    pub(super) fn new(settings: &Run) -> Result<Self> {
+    /// Binds them; `former` is one more address of the mirror, if it is free.
+    pub(super) fn new(settings: &Run, former: Option<SocketAddr>) -> Result<Self> {
         settings.check_ports()?;
         let (mirror, mirror_addr) = bind("mirror", settings.mirror_listen)?;
         let (peer, peer_addr) = bind("peer", settings.peer_listen)?;
@@ -42,6 +47,7 @@ impl Bound {
             mirror,
             peer,
             admin,
+            former: former.and_then(bind_former),
             addresses,
         })
     }
@@ -60,6 +66,7 @@ impl Bound {
             mirror: listen(self.mirror, "mirror", self.addresses.mirror)?,
             peer: listen(self.peer, "peer", self.addresses.peer)?,
             admin: listen(self.admin, "admin", self.addresses.admin)?,
+            former: self.former.and_then(|socket| socket.listen(BACKLOG).ok()),
         })
     }
 }
@@ -70,7 +77,35 @@ fn bind(name: &str, addr: SocketAddr) -> Result<(TcpSocket, SocketAddr)> {
         let bound = socket.local_addr()?;
         Ok::<_, std::io::Error>((socket, bound))
     };
-    bind().with_context(|| {
-        format!("binding {addr} for --{name}-listen (another agent may be running)")
+    bind().map_err(|error| {
+        let may_not = error.kind() == io::ErrorKind::PermissionDenied && name == "mirror";
+        let port = addr.port();
+        let context = if may_not {
+            format!(
+                "port {port} for --mirror-listen takes the capability NET_BIND_SERVICE, and this process has not \
+                 got it: give it to the agent (systemd: CAP_NET_BIND_SERVICE in CapabilityBoundingSet, and in \
+                 AmbientCapabilities where User is not root; Kubernetes: capabilities.add in its \
+                 securityContext; by hand: setcap cap_net_bind_service=+ep on the program), or use the port \
+                 of older releases with --mirror-listen 127.0.0.1:7788 and --mirror-url \
+                 http://127.0.0.1:7788, whose place any process can take"
+            )
+        } else {
+            format!("binding {addr} for --{name}-listen (another agent may be running)")
+        };
+        anyhow::Error::new(error).context(context)
     })
+}
+
+/// Who has the port already is no reason not to serve at the own one.
+fn bind_former(addr: SocketAddr) -> Option<TcpSocket> {
+    let bound = bind::bind(addr);
+    bound
+        .inspect_err(|error| {
+            warn!(
+                %addr, %error,
+                "mirror files name an address of older releases that another process may have: pulls that \
+                 begin before they are renewed are not served"
+            );
+        })
+        .ok()
 }

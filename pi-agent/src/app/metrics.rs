@@ -6,6 +6,7 @@ use daemon::metric::Metric;
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
     [
         super::address::METRICS,
+        super::former::METRICS,
         crate::containerd::METRICS,
         crate::content::METRICS,
         crate::discovery::METRICS,

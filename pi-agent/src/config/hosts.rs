@@ -10,6 +10,12 @@ use crate::{
     registry::RegistryName,
 };
 
+/// Where the mirror listens. Only with `NET_BIND_SERVICE` is a port below 1024 taken; 288 is assigned to nobody,
+/// and lies below those from 600 on that clients of NFS and RPC call from.
+pub(super) const MIRROR_LISTEN: &str = "127.0.0.1:288";
+/// The same for containerd.
+pub(super) const MIRROR_URL: &str = "http://127.0.0.1:288";
+
 /// Which files name the agent, and under which address.
 #[derive(Debug, Clone, Args)]
 pub struct Hosts {
@@ -35,7 +41,7 @@ pub struct Hosts {
         long,
         env = "PI_AGENT_MIRROR_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:7788"
+        default_value = MIRROR_URL
     )]
     #[arg(value_parser = mirror_url)]
     pub mirror_url: String,

@@ -130,7 +130,7 @@ struct Tagged {
 }
 
 /// The agent alone.
-const HOSTS: &str = "[host.\"http://127.0.0.1:7788\"]\n";
+const HOSTS: &str = "[host.\"http://127.0.0.1:288\"]\n";
 
 impl Tagged {
     fn new(hosts: &str, told: Option<&str>, ttl: Duration, agent: &Agent) -> Self {
@@ -159,7 +159,7 @@ impl Tagged {
                 hosts_dir: files.path().to_owned(),
                 containerd_config: files.path().join("none"),
                 release: None,
-                mirror_url: "http://127.0.0.1:7788".to_owned(),
+                mirror_url: "http://127.0.0.1:288".to_owned(),
             },
             registries: told.into_iter().collect(),
             authorities: None,

@@ -13,12 +13,15 @@ use std::{
 };
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
-const MIRROR: u16 = 7788;
+/// Where older releases listen by default; a test need not be root for it.
+pub(crate) const FORMER: u16 = 7788;
 const ADMIN: u16 = 7786;
 
 pub(crate) struct Bed {
     pub(crate) root: tempfile::TempDir,
     ip: Ipv4Addr,
+    /// Of the mirror.
+    pub(crate) port: u16,
 }
 
 /// A process that ends with the test.
@@ -33,6 +36,7 @@ impl Bed {
         let bed = Self {
             root: tempfile::tempdir().unwrap(),
             ip,
+            port: FORMER,
         };
         fs::create_dir(bed.dir()).unwrap();
         let text = format!(
@@ -61,7 +65,18 @@ impl Bed {
     }
 
     pub(crate) fn mirror(&self) -> SocketAddr {
-        (self.ip, MIRROR).into()
+        (self.ip, self.port).into()
+    }
+
+    /// The status with which a mirror answers at a port, if one does.
+    pub(crate) fn answers(&self, port: u16) -> Option<String> {
+        let mut stream = TcpStream::connect((self.ip, port)).ok()?;
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let request = "GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        text.lines().next().map(str::to_owned)
     }
 
     pub(crate) fn url(&self) -> String {

@@ -8,6 +8,7 @@
 
 mod bed;
 mod doctor;
+mod former;
 
 use std::{
     fs,

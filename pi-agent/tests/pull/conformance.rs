@@ -249,7 +249,7 @@ async fn resolving(bed: &Bed, registry: SocketAddr) -> SocketAddr {
             hosts_dir: nowhere.clone(),
             containerd_config: nowhere,
             release: None,
-            mirror_url: "http://127.0.0.1:7788".to_owned(),
+            mirror_url: "http://127.0.0.1:288".to_owned(),
         },
         registries: vec![format!("registry.test=http://{registry}").parse().unwrap()],
         discovery: Discovery::new(client, server, "g".to_owned(), address),

@@ -18,7 +18,7 @@ use crate::run::Run;
 
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(20);
-const MIRROR: u16 = 7788;
+const MIRROR: u16 = 288;
 const ADMIN: u16 = 7786;
 
 /// What an agent is told; the rest follows from its node.

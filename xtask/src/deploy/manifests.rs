@@ -33,13 +33,13 @@ pub(super) const MANIFESTS: [Manifest; 5] = [
     },
     Manifest {
         name: "piccolo-capabilities.yaml",
-        purpose: "agents with eBPF and two capabilities, one server with SQLite",
+        purpose: "agents with eBPF and three capabilities, one server with SQLite",
         values: &["agent.accounting=capabilities"],
         only: &[],
     },
     Manifest {
         name: "piccolo-off.yaml",
-        purpose: "agents without eBPF and without rights, one server with SQLite",
+        purpose: "agents without eBPF, with no right but to the port of their mirror, one server with SQLite",
         values: &["agent.accounting=off"],
         only: &[],
     },

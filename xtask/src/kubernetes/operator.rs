@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use testbed::KubeNode;
 
 /// What an agent's block in them names.
-pub(super) const MIRROR: &str = "http://127.0.0.1:7788";
+pub(super) const MIRROR: &str = "http://127.0.0.1:288";
 
 /// An operator's own words, with a comment, an odd blank and no newline at the end.
 const DEFAULT: &str = "# Ours: ask before you change this.\n\n[host.\"https://registry.test\"]  \n  \

@@ -111,7 +111,7 @@ fn ports_that_meet_are_refused_by_both() -> Result<()> {
     for ports in [
         json!({"mirror": 7787}),
         json!({"peer": 7786}),
-        json!({"admin": 7788}),
+        json!({"admin": 288}),
     ] {
         let refused = render(&json!({"agent": {"ports": ports}}), Schema::InForce)?;
         ensure!(
@@ -130,11 +130,40 @@ fn ports_that_meet_are_refused_by_both() -> Result<()> {
     for flag in [
         "--mirror-listen=127.0.0.1:7787",
         "--peer-listen=127.0.0.1:7786",
-        "--admin-listen=[::]:7788",
+        "--admin-listen=[::]:288",
     ] {
         let refused: Result<()> = listeners(&[flag]);
         ensure!(refused.is_err(), "{flag}");
     }
+    Ok(())
+}
+
+/// What each agent may do besides nothing, and that nobody else may do anything.
+#[test]
+fn each_agent_may_take_its_port_and_no_other_container_may() -> Result<()> {
+    for (accounting, port, wanted) in [
+        ("off", 288, &["NET_BIND_SERVICE"][..]),
+        ("off", 7788, &[]),
+        ("capabilities", 288, &["BPF", "NET_ADMIN", "NET_BIND_SERVICE"]),
+        ("capabilities", 7788, &["BPF", "NET_ADMIN"]),
+        // All there are.
+        ("privileged", 288, &[]),
+    ] {
+        let values = json!({"agent": {"accounting": accounting, "ports": {"mirror": port}}});
+        let rendered = render(&values, Schema::InForce)?;
+        let manifest = rendered.map_err(anyhow::Error::msg)?;
+        render::each_container(&manifest, |_, container| {
+            let is_agent = render::text(container, &["name"]) == Some("agent");
+            let added = render::texts(container, &["securityContext", "capabilities", "add"]);
+            let wanted = if is_agent { wanted } else { &[] };
+            ensure!(added == wanted, "{accounting} at {port}: {added:?}");
+            Ok(())
+        })?;
+        let url = format!("http://127.0.0.1:{port}");
+        ensure!(manifest.contains(&url), "{accounting}: no {url}");
+    }
+    let usual = render(&json!({}), Schema::InForce)?.map_err(anyhow::Error::msg)?;
+    ensure!(usual.contains("value: \"127.0.0.1:288\""), "the port by default");
     Ok(())
 }
 

@@ -35,6 +35,15 @@ pub(crate) fn text<'a>(node: &'a Yaml<'_>, path: &[&str]) -> Option<&'a str> {
     at(node, path)?.as_str()
 }
 
+/// The texts of a list; none where there is none.
+pub(crate) fn texts<'a>(node: &'a Yaml<'_>, path: &[&str]) -> Vec<&'a str> {
+    let list = at(node, path).and_then(Yaml::as_sequence);
+    list.into_iter()
+        .flatten()
+        .filter_map(Yaml::as_str)
+        .collect()
+}
+
 pub(crate) fn items<'a, 'i>(node: &'a Yaml<'i>, key: &str) -> impl Iterator<Item = &'a Yaml<'i>> {
     let list = node.as_mapping_get(key);
     list.and_then(Yaml::as_sequence).into_iter().flatten()

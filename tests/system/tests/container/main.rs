@@ -30,8 +30,8 @@ const ADMIN: &str = "127.0.0.1:7786";
 
 on_each_release!(
     with_ebpf_in_a_privileged_container,
-    with_ebpf_and_two_capabilities,
-    without_ebpf_and_without_rights,
+    with_ebpf_and_three_capabilities,
+    without_ebpf_and_its_rights,
 );
 
 fn with_ebpf_in_a_privileged_container(release: Release) -> Result<()> {
@@ -41,16 +41,16 @@ fn with_ebpf_in_a_privileged_container(release: Release) -> Result<()> {
     })
 }
 
-fn with_ebpf_and_two_capabilities(release: Release) -> Result<()> {
+fn with_ebpf_and_three_capabilities(release: Release) -> Result<()> {
     check(release, "piccolo-capabilities.yaml", |pod| {
-        rights::has_only(pod, &["BPF", "NET_ADMIN"])?;
+        rights::has_only(pod, &["BPF", "NET_ADMIN", "NET_BIND_SERVICE"])?;
         pod.counts_by(InForce::Ebpf, Reason::Best)
     })
 }
 
-fn without_ebpf_and_without_rights(release: Release) -> Result<()> {
+fn without_ebpf_and_its_rights(release: Release) -> Result<()> {
     check(release, "piccolo-off.yaml", |pod| {
-        rights::has_only(pod, &[])?;
+        rights::has_only(pod, &["NET_BIND_SERVICE"])?;
         pod.counts_by(InForce::TcpInfo, Reason::Asked)
     })
 }

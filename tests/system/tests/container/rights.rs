@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::AgentPod;
 
 /// The bits of `linux/capability.h`.
-const BITS: [(&str, u32); 2] = [("NET_ADMIN", 12), ("BPF", 39)];
+const BITS: [(&str, u32); 3] = [("NET_BIND_SERVICE", 10), ("NET_ADMIN", 12), ("BPF", 39)];
 
 /// Holds these capabilities and no other, and cannot gain one.
 pub(crate) fn has_only(pod: &AgentPod<'_>, names: &[&str]) -> Result<()> {
