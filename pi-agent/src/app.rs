@@ -28,18 +28,19 @@ use daemon::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_api::{Holder, Load, Observation};
-use tracing::{Span, info, warn};
+use tracing::{info, warn};
 
 use self::{
     clients::Clients,
     former::Former,
     listeners::{Bound, Listeners},
+    sharing::Shared,
 };
 use crate::{
     admin::{self, Admin},
     config::{HostsMode, Run, SwarmMode},
     containerd::Containerd,
-    content::{self, Content, TagSharing, Tracking},
+    content::{self, Content, Tracking},
     datapath::Pace,
     discovery::{self, Discovery},
     ebpf::{self, Accounting},
@@ -55,7 +56,7 @@ use crate::{
     reach::Reach,
     sockets::{PeerBytes, PeerSockets},
     status::Addresses,
-    tags::Tags,
+    tags::{Openness, Tags},
     tracker::Tracker,
 };
 
@@ -107,6 +108,7 @@ struct Working {
     accounting: Arc<Accounting>,
     fetcher: Fetcher,
     tags: Option<Tags>,
+    openness: Option<Openness>,
     here: Here,
     clients: Clients,
     peers: PeerServer,
@@ -206,18 +208,13 @@ impl Working {
             &settings.containerd.containerd_socket,
             &settings.containerd.containerd_namespace,
         )?;
-        let sharing = if settings.tags.resolve_tags {
-            TagSharing::On
-        } else {
-            TagSharing::Off
-        };
         let readiness = Readiness::default();
-        let policy = sharing::policy(settings);
+        let shared = Shared::new(settings, release);
         let (content, tracking) = Content::of_images(content::Settings {
             path: settings.containerd.content_path.clone(),
             containerd,
-            policy: policy.clone(),
-            tags: sharing,
+            policy: shared.policy.clone(),
+            tags: sharing::of_tags(settings),
             readiness: readiness.clone(),
         });
         let takes_part = settings.swarm.mode == SwarmMode::On;
@@ -236,7 +233,8 @@ impl Working {
             tracker: tracker.clone(),
             reach: reach.clone(),
         });
-        let tags = sharing::resolver(settings, release, &discovery, &reach, &policy);
+        let tags = shared.resolver(settings, &discovery, &reach);
+        let openness = shared.openness(settings);
         let bytes = PeerBytes::default();
         let sockets = PeerSockets::new(bytes.clone(), Arc::new(accounting.sockets()));
         let peers = PeerServer::with(
@@ -274,6 +272,7 @@ impl Working {
             accounting,
             fetcher,
             tags,
+            openness,
             here,
             clients,
             peers,
@@ -284,12 +283,8 @@ impl Working {
         })
     }
 
-    fn start(
-        self,
-        (listeners, former): (Listeners, Option<Former>),
-        addresses: Addresses,
-        scope: &Scope,
-    ) {
+    fn start(self, at: (Listeners, Option<Former>), addresses: Addresses, scope: &Scope) {
+        let (listeners, former) = at;
         let Outside {
             clock,
             jitter,
@@ -316,29 +311,25 @@ impl Working {
         }
         let folding = telemetry::upkeep(metrics.clone(), METRICS_UPKEEP, scope.clone());
         scope.service("metrics", folding);
+        sharing::watch(self.openness.as_ref(), &self.content, &jitter, scope);
         let mirroring = MirrorSettings {
             tags: self.tags,
+            openness: self.openness,
             instance: Some(instance),
             ..MirrorSettings::default()
         };
         let mirror = Mirror::new(self.content.clone(), self.fetcher.clone(), mirroring);
-        if let (Some(former), Some(listener)) = (former, listeners.former) {
-            let serving = former.serve(mirror.clone(), listener, scope.clone());
-            scope.task(Span::none(), serving);
-        }
+        former::begin((former, listeners.former), &mirror, scope);
         scope.service("mirror", mirror.serve(listeners.mirror, scope.clone()));
-        scope.service(
-            "peer",
-            self.peers.clone().serve(listeners.peer, scope.clone()),
-        );
+        let serving = self.peers.clone().serve(listeners.peer, scope.clone());
+        scope.service("peer", serving);
         let tls = self.clients.tls.clone();
         let moved = moved(self.clients, self.fetcher.clone(), &self.peers);
         let following = address::follow(settings.clone(), self.here, moved, scope.clone());
         scope.service("address", following);
         let duty = Duty::from(settings.hosts_mode);
-        let mut entries = settings
-            .hosts
-            .entries(Capabilities::of(settings.tags.resolve_tags));
+        let capabilities = Capabilities::of(settings.tags.resolve_tags);
+        let mut entries = settings.hosts.entries(capabilities);
         entries.release = self.release;
         let report = Report::new(duty, entries.registries.len(), self.readiness.clone());
         notifier.ready();
@@ -351,9 +342,7 @@ impl Working {
             jitter,
         });
         let keeping = keeper.run(scope.clone());
-        scope.service("hosts", async move {
-            keeping.await;
-        });
+        scope.service("hosts", keeping);
         let admin = Admin {
             addresses,
             hosts: report,

@@ -124,7 +124,7 @@ enum Shared {
     All,
     /// What the images of this node refer to.
     Images {
-        table: RwLock<Shareable>,
+        table: Box<RwLock<Shareable>>,
         tags: TagSharing,
         sources: Box<Sources>,
     },
@@ -233,7 +233,7 @@ impl Content {
             containerd: Some(settings.containerd.clone()),
             listing: Some(Listing::new(settings.containerd.clone())),
             shared: Shared::Images {
-                table: RwLock::default(),
+                table: Box::default(),
                 tags: settings.tags,
                 sources: Box::new(Sources::new(Origin::new(
                     settings.containerd.clone(),

@@ -20,7 +20,7 @@ use crate::{
     fetch::Fetcher,
     instance::Instance,
     listen::{self, Bounds, Limits},
-    tags::Tags,
+    tags::{Openness, Tags},
 };
 
 /// Bounds of the mirror.
@@ -36,6 +36,8 @@ pub struct MirrorSettings {
     pub patience: Duration,
     /// Resolves tags; without it every tag is left to containerd's next host.
     pub tags: Option<Tags>,
+    /// Asks registries whether they give a repository to anybody; without it nobody asks.
+    pub openness: Option<Openness>,
     /// Which process this is, as the answer to `/v2/` says.
     pub instance: Option<Instance>,
 }
@@ -64,6 +66,7 @@ impl Default for MirrorSettings {
             head: Duration::from_secs(5),
             patience: Duration::from_mins(2),
             tags: None,
+            openness: None,
             instance: None,
         }
     }

@@ -1,5 +1,9 @@
 //! Which registries and repositories are shared with peers, and which of them are private.
 
+mod verdicts;
+
+pub use self::verdicts::{Verdict, Verdicts};
+
 use std::{fmt, str::FromStr};
 
 use wildmatch::WildMatchPattern;
@@ -22,6 +26,15 @@ type Stars = WildMatchPattern<'*', '\0'>;
 #[error("a pattern is a registry or registry/repository, with * for any characters")]
 pub struct PatternError;
 
+/// What is private.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Private {
+    /// What registries do not give to anybody.
+    Auto,
+    /// What the pattern covers.
+    Pattern(Pattern),
+}
+
 /// The lists of what is shared: allowed and not denied. An empty allow list allows all. Of what is private
 /// as well, no manifest is shared, and a blob only with who names a repository that has it.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +46,8 @@ pub struct Policy {
     private: Box<[Pattern]>,
     /// The same, whatever the port.
     private_hosts: Box<[Pattern]>,
+    /// Where every repository is private that its registry does not give to anybody.
+    verdicts: Option<Verdicts>,
 }
 
 impl Policy {
@@ -44,6 +59,7 @@ impl Policy {
             deny: deny.into(),
             private: Box::default(),
             private_hosts: Box::default(),
+            verdicts: None,
         }
     }
 
@@ -53,6 +69,15 @@ impl Policy {
         Self {
             private_hosts: private.iter().map(Pattern::without_port).collect(),
             private: private.into(),
+            ..self
+        }
+    }
+
+    /// The same where what registries say decides besides.
+    #[must_use]
+    pub fn with_verdicts(self, verdicts: Verdicts) -> Self {
+        Self {
+            verdicts: Some(verdicts),
             ..self
         }
     }
@@ -79,13 +104,30 @@ impl Policy {
 
     /// Whether anything may be private.
     pub fn has_private(&self) -> bool {
-        !self.private.is_empty()
+        !self.private.is_empty() || self.verdicts.is_some()
+    }
+
+    /// Whether a repository is on the list of what is private, whatever its registry says.
+    pub fn is_listed_private(&self, registry: &str, repository: &str) -> bool {
+        is_listed(&self.private, registry, repository)
+    }
+
+    /// Waits until what is private by what registries say is something else.
+    pub async fn changed(&self) {
+        match &self.verdicts {
+            Some(verdicts) => verdicts.changed().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Whether a repository is private. One of which nobody says the registry may be.
     pub fn is_private(&self, registry: Option<&str>, repository: &str) -> bool {
         match registry {
-            Some(registry) => is_listed(&self.private, registry, repository),
+            Some(registry) => {
+                let verdicts = self.verdicts.as_ref();
+                self.is_listed_private(registry, repository)
+                    || verdicts.is_some_and(|known| !known.is_public(registry, repository))
+            }
             None => self.has_private(),
         }
     }
@@ -93,7 +135,10 @@ impl Policy {
     /// Whether a repository is private of which the registry's port is not known: it is where it would be at
     /// some port.
     pub fn is_private_at_any_port(&self, host: &str, repository: &str) -> bool {
-        self.is_private(Some(host), repository) || is_listed(&self.private_hosts, host, repository)
+        let verdicts = self.verdicts.as_ref();
+        self.is_listed_private(host, repository)
+            || is_listed(&self.private_hosts, host, repository)
+            || verdicts.is_some_and(|known| !known.is_public_at_each_port(host, repository))
     }
 }
 
@@ -151,6 +196,26 @@ impl FromStr for Pattern {
     }
 }
 
+impl FromStr for Private {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            text => text.parse().map(Self::Pattern),
+        }
+    }
+}
+
+impl fmt::Display for Private {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Pattern(pattern) => pattern.fmt(f),
+        }
+    }
+}
+
 /// A pattern's registry, and the rest of it.
 fn split(text: &str) -> (&str, &str) {
     text.split_at(text.find('/').unwrap_or(text.len()))
@@ -163,127 +228,4 @@ impl fmt::Display for Pattern {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Policy;
-
-    fn check(allow: &[&str], deny: &[&str], name: &str) -> bool {
-        let list = |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect();
-        let (registry, repository) = name.split_once('/').unwrap();
-        Policy::new(list(allow), list(deny)).shares(registry, repository)
-    }
-
-    #[test]
-    fn no_other_way_to_write_a_name_is_around_a_list() {
-        for (pattern, name) in [
-            ("reg.test:5000/secret/*", "REG.test:5000/secret/y"),
-            ("REG.test/secret/*", "reg.test/secret/y"),
-            ("reg.test/secret/*", "reg.test:443/secret/y"),
-            ("reg.test:443", "reg.test/a"),
-            ("reg.test", "reg.test./a"),
-            ("docker.io/library/*", "index.docker.io/library/redis"),
-            ("registry-1.docker.io", "docker.io/a/b"),
-            ("[2001:db8::1]:5000/*", "[2001:DB8:0::1]:5000/a"),
-            ("*.corp/*", "R1.CORP/a"),
-            ("*/secret/*", "reg.test/Secret/y"),
-            ("reg.test/secret/*", "reg.test:0443/secret/y"),
-            ("reg.test:5000", "reg.test:05000/secret/y"),
-            ("*.corp:443/*", "r1.corp:443/x"),
-            ("reg.test:*", "reg.test:443/x"),
-            ("registry-*.docker.io/*", "registry-1.docker.io/a"),
-            ("*.docker.io", "registry-1.docker.io/a"),
-        ] {
-            assert!(!check(&[], &[pattern], name), "{pattern} and {name}");
-            assert!(check(&[pattern], &[], name), "{pattern} and {name}");
-        }
-    }
-
-    #[test]
-    fn what_is_denied_at_one_port_is_denied_where_the_port_is_not_known() {
-        let check = |deny: &str, name: &str| {
-            let policy = Policy::new(vec![], vec![deny.parse().unwrap()]);
-            let (host, repository) = name.split_once('/').unwrap();
-            policy.shares_at_any_port(host, repository)
-        };
-        for (deny, name) in [
-            ("reg.test:5000/secret/*", "reg.test/secret/y"),
-            ("reg.test:5000", "reg.test/a"),
-            ("reg.test/a", "reg.test/a"),
-            ("*:5000/secret/*", "reg.test/secret/y"),
-            ("[2001:db8::1]:5000/a", "2001:db8::1/a"),
-        ] {
-            assert!(!check(deny, name), "{deny} and {name}");
-        }
-        assert!(check("reg.test:5000/secret/*", "reg.test/public/y"));
-        assert!(check("reg.test:5000/secret/*", "other.test/secret/y"));
-    }
-
-    #[test]
-    fn what_is_private_is_so_under_each_of_its_names() {
-        let policy = |private: &str| Policy::default().with_private(vec![private.parse().unwrap()]);
-        for (private, name) in [
-            ("reg.test:5000/secret/*", "REG.test:05000/secret/y"),
-            ("reg.test", "reg.test.:443/a"),
-            ("docker.io/corp/*", "registry-1.docker.io/corp/app"),
-            ("index.docker.io/corp", "docker.io/corp"),
-            ("[2001:db8::1]:5000/*", "[2001:DB8:0::1]:5000/a"),
-            ("*/secret/*", "any.test/Secret/y"),
-        ] {
-            let (registry, repository) = name.split_once('/').unwrap();
-            let policy = policy(private);
-            let is_private = policy.is_private(Some(registry), repository);
-            assert!(is_private, "{private} and {name}");
-            assert!(policy.shares(registry, repository), "its layers are");
-            assert!(policy.is_private(None, repository), "{private}");
-        }
-        for (private, name) in [
-            ("reg.test:5000/secret/*", "reg.test:5001/secret/y"),
-            ("reg.test/secret/*", "reg.test/public/y"),
-            ("docker.io/corp/app", "docker.io/corp/app2"),
-        ] {
-            let (registry, repository) = name.split_once('/').unwrap();
-            let is_private = policy(private).is_private(Some(registry), repository);
-            assert!(!is_private, "{private} and {name}");
-        }
-        // As containerd records it.
-        let policy = policy("reg.test:5000/secret/*");
-        assert!(policy.is_private_at_any_port("reg.test", "secret/y"));
-        assert!(!policy.is_private_at_any_port("reg.test", "public/y"));
-        assert!(!policy.is_private(Some("reg.test"), "secret/y"));
-        let none = Policy::default();
-        assert!(!none.has_private() && !none.is_private(None, "a"));
-    }
-
-    #[test]
-    fn allowed_and_not_denied() {
-        assert!(check(&[], &[], "docker.io/library/redis"));
-        assert!(check(&["docker.io"], &[], "docker.io/library/redis"));
-        assert!(!check(&["docker.io"], &[], "quay.io/a/b"));
-        assert!(check(&["*.corp.example"], &[], "r1.corp.example/a"));
-        assert!(!check(
-            &["*.corp.example"],
-            &["*/secret/*"],
-            "r1.corp.example/secret/x"
-        ));
-        assert!(check(
-            &["docker.io/library/*"],
-            &[],
-            "docker.io/library/redis"
-        ));
-        assert!(!check(
-            &["docker.io/library/*"],
-            &[],
-            "docker.io/other/redis"
-        ));
-        assert!(!check(
-            &[],
-            &["docker.io/library/redis"],
-            "docker.io/library/redis"
-        ));
-        assert!(check(
-            &[],
-            &["docker.io/library/redis"],
-            "docker.io/library/redis7"
-        ));
-        assert!(check(&["*a*a*b"], &[], "xaxaxaxb/c"));
-    }
-}
+mod tests;

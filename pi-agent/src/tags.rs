@@ -1,4 +1,4 @@
-//! What a tag stands for, where the agent answers tags.
+//! What a tag stands for, where the agent answers tags; and whether a registry gives a repository to anybody.
 //!
 //! A tag may move at any time, and only its registry knows where to. So the hosts that containerd would ask
 //! are asked with a HEAD, and the reply is cached for a while. Where none of them says anything useful for
@@ -8,10 +8,14 @@
 
 mod ask;
 mod challenge;
+mod openness;
 mod outside;
 mod share;
 mod trust;
+mod turns;
 mod ways;
+
+pub use self::openness::{Openness, OpennessSettings};
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,7 +27,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use self::{
-    ask::{Answer, Asker, Target},
+    ask::{Answer, Asker, Refusal, Target},
     share::{Course, Sharing},
     ways::{Ways, Word},
 };
@@ -33,7 +37,7 @@ use crate::{
 };
 
 /// The metrics of this module.
-pub const METRICS: &[Metric] = &[RESOLVED, share::SHARED];
+pub const METRICS: &[Metric] = &[RESOLVED, share::SHARED, openness::ASKED];
 
 const RESOLVED: Metric = Metric::counter(
     "piccolo_agent_tags_resolved_total",
@@ -119,7 +123,7 @@ impl Tags {
             Some(target) => (Some(target.digest), "memory"),
             None => match self.current(name, &key).await {
                 (Word::Digest(target), source) => (Some(target.digest), source),
-                (Word::Refused | Word::Elsewhere, _) => (None, "nobody"),
+                (Word::Refused(_) | Word::Elsewhere, _) => (None, "nobody"),
                 (Word::Away, _) => self.without_registry(name, &key, own).await,
             },
         };
@@ -142,7 +146,7 @@ impl Tags {
                 self.learn(key, &target, left);
                 (Word::Digest(target), "shared")
             }
-            Course::Refused => (Word::Refused, "shared"),
+            Course::Refused => (Word::Refused(Refusal::Other), "shared"),
             Course::AskForAll => {
                 let word = self.asked(name, key).await;
                 sharing.tell(key, &word).await;

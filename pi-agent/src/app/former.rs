@@ -10,7 +10,7 @@ use std::{
 use daemon::{beat::beat, metric::Metric, scope::Scope, telemetry::chain};
 use metrics::gauge;
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
-use tracing::{debug, info};
+use tracing::{Span, debug, info};
 
 use crate::{config::Run, disk, hosts::former::FormerAddress, mirror::Mirror};
 
@@ -36,6 +36,14 @@ static LOOKING: Semaphore = Semaphore::const_new(1);
 pub(super) struct Former {
     files: FormerAddress,
     stays: Duration,
+}
+
+/// Serves at the former port where it is open.
+pub(super) fn begin(former: (Option<Former>, Option<TcpListener>), mirror: &Mirror, scope: &Scope) {
+    if let (Some(former), Some(listener)) = former {
+        let serving = former.serve(mirror.clone(), listener, scope.clone());
+        scope.task(Span::none(), serving);
+    }
 }
 
 impl Former {

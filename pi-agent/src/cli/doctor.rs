@@ -5,6 +5,7 @@ mod chart;
 mod containerd;
 mod kernel;
 mod mirrors;
+mod private;
 mod server;
 mod swarm;
 mod tags;
@@ -54,6 +55,7 @@ pub async fn run(settings: &config::Doctor) -> Result<ExitCode> {
     checks.extend(server::checks(settings, status.as_ref(), &Clock::system()).await);
     checks.extend(swarm::checks(settings, status.as_ref()).await);
     checks.extend(tags::checks(settings, status.as_ref()).await);
+    checks.extend(private::checks(status.as_ref()));
     checks.extend(kernel::checks(settings, status.as_ref()));
     if settings.managed_by == Manager::Chart {
         for check in &mut checks {

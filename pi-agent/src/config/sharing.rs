@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Run;
-use crate::policy::Pattern;
+use crate::policy::Private;
 
 /// Who asks registries for tags, and for whose manifests.
 #[derive(Debug, Clone, Args)]
@@ -16,15 +16,26 @@ pub struct Sharing {
     pub share_tags: bool,
     /// Leaves the manifests and tags of these registries or repositories to the registry, which asks each
     /// puller for its own credentials (`registry`, `registry/repository`, `*` for any characters). Their
-    /// layers come from peers, and are given to peers under the names of repositories that have them. Set it
-    /// on all nodes of the group.
+    /// layers come from peers, and are given to peers under the names of repositories that have them. `auto`,
+    /// alone or besides others: all repositories of which the registry gives a manifest to nobody without
+    /// credentials, or does not answer. Set it on all nodes of the group.
     #[arg(
         long,
         env = "PI_AGENT_PRIVATE",
         value_name = "PATTERN",
         value_delimiter = ','
     )]
-    pub private: Vec<Pattern>,
+    pub private: Vec<Private>,
+    /// With `--private auto`, seconds after which the registry is asked again for a manifest of a repository
+    /// that it gives to anybody, when that is pulled.
+    #[arg(
+        long,
+        env = "PI_AGENT_PRIVATE_TTL",
+        value_name = "SECONDS",
+        default_value_t = 3600
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400 * 30))]
+    pub private_ttl: u64,
 }
 
 /// Tags that nobody resolves are to be shared.

@@ -142,6 +142,14 @@ impl Repository {
         }
     }
 
+    /// Its registry and its path, where the port of the registry is known.
+    pub(super) fn parts(&self) -> Option<(&str, &str)> {
+        match &self.registry {
+            Registry::Named(registry) => Some((registry, &self.path)),
+            Registry::AtSomePort(_) => None,
+        }
+    }
+
     /// Whether it is private, at some port of its registry where that is not known.
     pub(crate) fn is_private(&self, policy: &Policy) -> bool {
         match &self.registry {

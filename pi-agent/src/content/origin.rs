@@ -46,9 +46,10 @@ impl Origin {
             let mut sources = sources.iter();
             sources.any(|(host, path)| is(policy, host, path))
         };
-        let extent = match any(Policy::is_private_at_any_port) {
-            true => Extent::Blobs,
-            false => Extent::Whole,
+        let extent = if any(Policy::is_private_at_any_port) {
+            Extent::Blobs
+        } else {
+            Extent::Whole
         };
         any(Policy::shares_at_any_port).then_some(extent)
     }

@@ -1,13 +1,15 @@
 //! What is given of repositories that may be private: no manifest, so that the registry decides who may have
 //! the image, and of its blobs what the name of a request is known to have.
 
+use std::collections::BTreeMap;
+
 use super::{
     Content, Shared,
     growth::Growing,
     id::Id,
     named::{Called, Recipient, Repository},
 };
-use crate::{digest::Digest, policy::Policy};
+use crate::{digest::Digest, policy::Policy, reference::TagName};
 
 impl Content {
     /// Whether anything may be private.
@@ -18,6 +20,31 @@ impl Content {
     /// Whether what is called so is private.
     pub(crate) fn is_private(&self, called: Called<'_>) -> bool {
         self.0.policy.is_private(called.registry, called.repository)
+    }
+
+    /// The repositories that the images of this node name, each with the digest of a manifest of it.
+    pub(crate) fn repositories(&self) -> Vec<TagName> {
+        let Shared::Images { table, .. } = &self.0.shared else {
+            return Vec::new();
+        };
+        let table = table.read();
+        let mut repositories = BTreeMap::new();
+        #[expect(
+            clippy::iter_over_hash_type,
+            reason = "they are put in order, and any manifest will do"
+        )]
+        for (id, names) in &table.names {
+            for (registry, repository) in names.iter().filter_map(|name| name.parts()) {
+                let of = repositories.entry((registry, repository));
+                of.or_insert_with(|| id.digest());
+            }
+        }
+        let name = |((registry, repository), digest): ((&str, &str), Digest)| TagName {
+            registry: registry.to_owned(),
+            repository: repository.to_owned(),
+            tag: digest.to_string(),
+        };
+        repositories.into_iter().map(name).collect()
     }
 
     /// Whether peers may have a manifest under a name that is its: not where it has the name of a private
@@ -82,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_blob_is_given_under_the_names_that_have_it() {
-        let policy = Policy::default().with_private(vec!["reg.test:5000/secret/*".parse().unwrap()]);
+        let policy =
+            Policy::default().with_private(vec!["reg.test:5000/secret/*".parse().unwrap()]);
         let secret = || Repository::of_image("reg.test:5000", "secret/a");
         let recorded = || Repository::of_source("reg.test", "secret/a");
         let public = || Repository::of_source("docker.io", "library/debian");

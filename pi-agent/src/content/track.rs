@@ -93,11 +93,13 @@ impl Tracker {
 
     /// Follows the changes until the scope drains.
     pub(crate) async fn run(mut self, mut changes: mpsc::Receiver<Change>, scope: Scope) {
+        let policy = self.origin.policy().clone();
         loop {
             let wake = self.next_wake();
             let change = tokio::select! {
                 () = scope.draining() => return,
                 change = changes.recv() => change,
+                () = policy.changed() => None,
                 () = sleep_until(wake) => None,
             };
             self.take(change);

@@ -79,14 +79,14 @@ impl Service for ContainerdSession<'_> {
         request: &Request,
         connection: Connection,
     ) -> Connection {
-        if self.is_manifest(object) && self.is_private(object).await {
+        if self.is_manifest(object) && self.is_private(object, request).await {
             return self.withhold(object.kind, request, connection).await;
         }
         let Some(digest) = self.resolve(object, request).await else {
             return self.miss(object.kind, request, connection).await;
         };
         match own::open(&self.mirror.content, &digest, &self.mirror.unreadable).await {
-            Some(own) if self.is_withheld(object, &own).await => {
+            Some(own) if self.is_withheld(object, &own, request).await => {
                 self.withhold(object.kind, request, connection).await
             }
             Some(own) if self.is_named(object, &own).await => {
@@ -125,16 +125,21 @@ impl ContainerdSession<'_> {
     }
 
     /// Whether manifests of the repository are left to its registry, which gives them to whom it may.
-    async fn is_private(&self, object: &ObjectRef) -> bool {
+    async fn is_private(&self, object: &ObjectRef, request: &Request) -> bool {
+        // Who passes a request on may be this node, as it asks.
+        let openness = self.mirror.settings.openness.as_ref();
+        if let (Some(openness), Some(name), false) = (openness, named(object), request.mirrored) {
+            openness.settle(&name).await;
+        }
         self.mirror.content.is_private(Called::from(object))
     }
 
     /// Whether an object of this node is a manifest of a private repository.
-    async fn is_withheld(&self, object: &ObjectRef, own: &Object) -> bool {
+    async fn is_withheld(&self, object: &ObjectRef, own: &Object, request: &Request) -> bool {
         let content = &self.mirror.content;
         content.has_private()
             && own::is_manifest(content, object.kind, own).await
-            && self.is_private(object).await
+            && self.is_private(object, request).await
     }
 
     /// Whether an object of this node belongs to the name that it is asked for under.
@@ -251,7 +256,7 @@ impl ContainerdSession<'_> {
             }
             // By the name of a blob, and a manifest all the same.
             Fetched::Small(small)
-                if small.media_type().is_some() && self.is_private(object).await =>
+                if small.media_type().is_some() && self.is_private(object, request).await =>
             {
                 self.withhold(object.kind, request, connection).await
             }
@@ -394,13 +399,20 @@ impl ContainerdSession<'_> {
 
 /// The name of the tag that is asked for; `None` where none is.
 fn tag_name(object: &ObjectRef) -> Option<TagName> {
-    let Reference::Tag(tag) = &object.reference else {
-        return None;
-    };
+    matches!(object.reference, Reference::Tag(_)).then_some(())?;
+    named(object)
+}
+
+/// The name of what is asked for in its repository, with a tag or a digest; `None` where the registry is not
+/// said.
+fn named(object: &ObjectRef) -> Option<TagName> {
     Some(TagName {
         registry: object.registry.clone()?,
         repository: object.repository.clone(),
-        tag: tag.clone(),
+        tag: match &object.reference {
+            Reference::Digest(digest) => digest.to_string(),
+            Reference::Tag(tag) => tag.clone(),
+        },
     })
 }
 

@@ -60,11 +60,22 @@ pub(super) enum Answer {
     /// The tag stands for this.
     Digest(Target),
     /// A reply that does not help; containerd may get a better one with its credentials.
-    Refused,
+    Refused(Refusal),
     /// A reply that the host itself is at fault.
     Failing,
     /// None.
     Silent,
+}
+
+/// Why a reply does not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The registry wants credentials.
+    Credentials,
+    /// It gives the manifest, and does not say which it is.
+    Unnamed,
+    /// Anything else: there is none, or the host is not understood or not trusted.
+    Other,
 }
 
 type Caller<R> = Client<HttpsConnector<HttpConnector<R>>, Empty<Bytes>>;
@@ -119,7 +130,7 @@ impl Asker {
             Ok(Err(error)) => {
                 debug!(uri, error = %daemon::telemetry::chain(&error), "no answer");
                 if speaks(&error) {
-                    Answer::Refused
+                    Answer::Refused(Refusal::Other)
                 } else {
                     Answer::Silent
                 }
@@ -130,36 +141,42 @@ impl Asker {
 
     async fn exchange(&self, uri: &str, challenges: Challenges) -> Result<Answer, ClientError> {
         let Some(request) = head(uri, None) else {
-            return Ok(Answer::Refused);
+            return Ok(Answer::Refused(Refusal::Other));
         };
         let reply = self.caller.request(request).await?;
         if reply.status() != StatusCode::UNAUTHORIZED {
             return Ok(read(&reply));
         }
         if challenges == Challenges::Refuse {
-            return Ok(Answer::Refused);
+            return Ok(Answer::Refused(Refusal::Credentials));
         }
         // This node has no credentials, but public repositories want none.
         let wanted = reply.headers().get(header::WWW_AUTHENTICATE);
         let wanted = wanted.and_then(|value| Challenge::parse(value.to_str().ok()?));
         let Some(challenge) = wanted else {
-            return Ok(Answer::Refused);
+            return Ok(Answer::Refused(Refusal::Credentials));
         };
         // The registry has answered; that it gets no token here says nothing of it.
-        let Ok(Some(token)) = self.token(&challenge, uri).await else {
-            return Ok(Answer::Refused);
+        let token = match self.token(&challenge, uri).await {
+            Ok(Ok(token)) => token,
+            Ok(Err(refusal)) => return Ok(Answer::Refused(refusal)),
+            Err(_) => return Ok(Answer::Refused(Refusal::Other)),
         };
         let Some(request) = head(uri, Some(&token)) else {
-            return Ok(Answer::Refused);
+            return Ok(Answer::Refused(Refusal::Other));
         };
         Ok(read(&self.caller.request(request).await?))
     }
 
-    /// An anonymous token for what was asked for at `uri`; `None` if there is none. Only a registry that is on
+    /// An anonymous token for what was asked for at `uri`, if there is one. Only a registry that is on
     /// this host may say that its tokens are, too.
-    async fn token(&self, challenge: &Challenge, uri: &str) -> Result<Option<String>, ClientError> {
+    async fn token(
+        &self,
+        challenge: &Challenge,
+        uri: &str,
+    ) -> Result<Result<String, Refusal>, ClientError> {
         let Ok(request) = Request::get(challenge.url()).body(Empty::new()) else {
-            return Ok(None);
+            return Ok(Err(Refusal::Other));
         };
         let registry = uri.parse::<Uri>().ok();
         let registry = registry.as_ref().and_then(Uri::host);
@@ -175,18 +192,18 @@ impl Asker {
                     ?host,
                     "tokens are not fetched from this node or its link"
                 );
-                return Ok(None);
+                return Ok(Err(Refusal::Other));
             }
         };
         if !reply.status().is_success() {
-            return Ok(None);
+            return Ok(Err(refusal(reply.status())));
         }
         let body = Limited::new(reply.into_body(), MAX_TOKEN).collect().await;
         let token = body.ok().and_then(|body| {
             let token: Token = serde_json::from_slice(&body.to_bytes()).ok()?;
             token.token.or(token.access_token)
         });
-        Ok(token)
+        Ok(token.ok_or(Refusal::Other))
     }
 }
 
@@ -240,7 +257,15 @@ fn read(reply: &Response<Incoming>) -> Answer {
             size: field("Content-Length").and_then(|size| size.parse().ok()),
             media_type: field("Content-Type").map(str::to_owned),
         }),
-        _ => Answer::Refused,
+        _ => Answer::Refused(refusal(status)),
+    }
+}
+
+fn refusal(status: StatusCode) -> Refusal {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refusal::Credentials,
+        _ if status.is_success() => Refusal::Unnamed,
+        _ => Refusal::Other,
     }
 }
 

@@ -1,23 +1,19 @@
 //! One node asks a registry for all of its group, as the server says. That keeps what was said for a while:
 //! no node's own word for a tag counts here.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::time::Duration;
 
 use daemon::metric::Metric;
 use metrics::counter;
-use parking_lot::Mutex;
 use piccolo_api::{Key, RegistryWord, TagReply, TagTarget};
-use tokio::{
-    sync::{Mutex as Queue, OwnedMutexGuard},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tracing::debug;
 
-use super::{ask::Target, ways::Word};
+use super::{
+    ask::Target,
+    turns::{Turn, Turns},
+    ways::Word,
+};
 use crate::{discovery::Discovery, jitter::Jitter, policy::Policy, reference::TagName};
 
 pub(super) const SHARED: Metric = Metric::counter(
@@ -48,7 +44,7 @@ pub(super) struct Sharing {
     jitter: Jitter,
     ttl: Duration,
     /// The tags that are being resolved: of several requests of this node one asks.
-    queues: Mutex<HashMap<String, Weak<Queue<()>>>>,
+    turns: Turns,
 }
 
 /// What is to be done about a tag.
@@ -71,23 +67,13 @@ impl Sharing {
             policy,
             jitter: Jitter::random(),
             ttl,
-            queues: Mutex::default(),
+            turns: Turns::default(),
         }
     }
 
     /// Waits for other requests of this node for the same tag.
-    pub(super) async fn turn(&self, tag: &str) -> OwnedMutexGuard<()> {
-        let queue = {
-            let mut queues = self.queues.lock();
-            queues.retain(|_, queue| queue.strong_count() > 0);
-            let known = queues.get(tag).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let queue = Arc::new(Queue::new(()));
-                queues.insert(tag.to_owned(), Arc::downgrade(&queue));
-                queue
-            })
-        };
-        queue.lock_owned().await
+    pub(super) async fn turn(&self, tag: &str) -> Turn {
+        self.turns.turn(tag).await
     }
 
     /// Asks the server, as long as another node asks the registry.
@@ -144,7 +130,7 @@ impl Sharing {
                 size: target.size,
                 media_type: target.media_type.clone(),
             }),
-            Word::Refused => RegistryWord::Refused,
+            Word::Refused(_) => RegistryWord::Refused,
             // Others may reach whom this node does not.
             Word::Elsewhere | Word::Away => RegistryWord::Nothing,
         };

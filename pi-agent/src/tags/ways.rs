@@ -12,10 +12,11 @@ use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
 
-use super::ask::{Answer, Asker, Target};
+use super::ask::{Answer, Asker, Refusal, Target};
 use crate::{
     disk,
     hosts::after::{After, HostFiles, NextHost},
+    policy::Verdict,
     reference::TagName,
     registry::{RegistryUrl, canonical},
 };
@@ -47,7 +48,7 @@ pub(super) enum Word {
     /// It stands for this.
     Digest(Target),
     /// None of them gives it to this node.
-    Refused,
+    Refused(Refusal),
     /// It is not known here, and may be where containerd asks next.
     Elsewhere,
     /// All that containerd would ask are away.
@@ -92,12 +93,27 @@ impl Ways {
         for way in self.ways(&name.registry, after) {
             match self.ask_one(&way, name).await {
                 Word::Digest(target) => return Word::Digest(target),
-                Word::Refused => word = Word::Refused,
-                Word::Elsewhere if !matches!(word, Word::Refused) => word = Word::Elsewhere,
+                Word::Refused(why) => word = Word::Refused(why),
+                Word::Elsewhere if !matches!(word, Word::Refused(_)) => word = Word::Elsewhere,
                 Word::Elsewhere | Word::Away => {}
             }
         }
         word
+    }
+
+    /// Who may have the manifest that is named, by what they say to this node, which has no credentials:
+    /// anybody where one of them gives it. `None` where none of them says anything of the kind.
+    pub(super) async fn verdict(&self, name: &TagName) -> Option<Verdict> {
+        let after = self.after(&name.registry).await;
+        let mut verdict = None;
+        for way in self.ways(&name.registry, after) {
+            match self.ask_one(&way, name).await {
+                Word::Digest(_) | Word::Refused(Refusal::Unnamed) => return Some(Verdict::Public),
+                Word::Refused(Refusal::Credentials) => verdict = Some(Verdict::Private),
+                Word::Refused(Refusal::Other) | Word::Elsewhere | Word::Away => {}
+            }
+        }
+        verdict
     }
 
     /// Whom containerd asks after the agent, where that can be read.
@@ -149,7 +165,7 @@ impl Ways {
         }
         let answer = self.asker.host(&way.host, name).await;
         let known = match answer {
-            Answer::Digest(_) | Answer::Refused => Known {
+            Answer::Digest(_) | Answer::Refused(_) => Known {
                 reached: true,
                 silent_until: None,
             },
@@ -162,7 +178,7 @@ impl Ways {
         self.log(&answer, &silent, way, name);
         match answer {
             Answer::Digest(target) => Word::Digest(target),
-            Answer::Refused => Word::Refused,
+            Answer::Refused(why) => Word::Refused(why),
             Answer::Failing => Word::Away,
             Answer::Silent => silent,
         }
@@ -170,7 +186,7 @@ impl Ways {
 
     fn log(&self, answer: &Answer, silent: &Word, way: &Way, name: &TagName) {
         let consequence = match (answer, silent) {
-            (Answer::Digest(_) | Answer::Refused, _) => return self.away.is_well(),
+            (Answer::Digest(_) | Answer::Refused(_), _) => return self.away.is_well(),
             (Answer::Silent, Word::Elsewhere) => {
                 "this agent has never reached it, and leaves its tags to containerd"
             }

@@ -26,6 +26,7 @@ use pi_agent::{
     peer::{PeerServer, PeerSettings},
     policy::Policy,
     sockets::{PeerBytes, PeerSockets, SocketWatch, Unwatched},
+    tags::Openness,
 };
 use piccolo_api::{FailureKind, Holder, Peer};
 use sha2::{Digest as _, Sha256};
@@ -184,11 +185,17 @@ impl Bed {
         settings: FetchSettings,
         watch: Arc<dyn SocketWatch>,
     ) -> Self {
-        Self::of_policy(peers, settings, watch, Policy::default()).await
+        Self::of_policy(peers, settings, watch, (Policy::default(), None)).await
     }
 
     /// A mirror for which some images are private.
     pub(crate) async fn private(peers: Vec<Peer>, policy: Policy) -> Self {
+        Self::of_policy(peers, settings(), Arc::new(Unwatched), (policy, None)).await
+    }
+
+    /// A mirror that asks registries whether images are.
+    pub(crate) async fn asking(peers: Vec<Peer>, policy: Policy, openness: Openness) -> Self {
+        let policy = (policy, Some(openness));
         Self::of_policy(peers, settings(), Arc::new(Unwatched), policy).await
     }
 
@@ -196,7 +203,7 @@ impl Bed {
         peers: Vec<Peer>,
         settings: FetchSettings,
         watch: Arc<dyn SocketWatch>,
-        policy: Policy,
+        (policy, openness): (Policy, Option<Openness>),
     ) -> Self {
         let store = Store::new();
         let known = Known::default();
@@ -213,7 +220,11 @@ impl Bed {
         };
         let fetcher = Fetcher::new(parts, &settings);
         let content = store.content_of(policy);
-        let mirror = Mirror::new(content, fetcher.clone(), MirrorSettings::default());
+        let settings = MirrorSettings {
+            openness,
+            ..MirrorSettings::default()
+        };
+        let mirror = Mirror::new(content, fetcher.clone(), settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         scope.service("mirror", mirror.serve(listener, scope.clone()));

@@ -18,6 +18,7 @@ mod full;
 mod joining;
 mod kinds;
 mod nobodys;
+mod openness;
 mod private;
 mod promised;
 mod ranges;

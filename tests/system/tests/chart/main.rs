@@ -21,7 +21,7 @@ fn good() -> Vec<Value> {
             "containerd": {"namespaces": ["k8s.io", "moby", "a"]},
             "allow": ["*.corp", "docker.io/library/redis", "r.corp:5000/*/x"],
             "deny": ["[fd00::1]:5000", "quay.io/"],
-            "private": ["registry.corp/*", "docker.io/corp"],
+            "private": ["registry.corp/*", "docker.io/corp", "auto"],
             "extraArgs": ["--upload-slots=8", "--verify=always"],
             "extraEnv": [{"name": "PI_AGENT_UPLOAD_RATE", "value": "1000"}],
         }}),
@@ -144,7 +144,11 @@ fn each_agent_may_take_its_port_and_no_other_container_may() -> Result<()> {
     for (accounting, port, wanted) in [
         ("off", 288, &["NET_BIND_SERVICE"][..]),
         ("off", 7788, &[]),
-        ("capabilities", 288, &["BPF", "NET_ADMIN", "NET_BIND_SERVICE"]),
+        (
+            "capabilities",
+            288,
+            &["BPF", "NET_ADMIN", "NET_BIND_SERVICE"],
+        ),
         ("capabilities", 7788, &["BPF", "NET_ADMIN"]),
         // All there are.
         ("privileged", 288, &[]),
@@ -163,7 +167,10 @@ fn each_agent_may_take_its_port_and_no_other_container_may() -> Result<()> {
         ensure!(manifest.contains(&url), "{accounting}: no {url}");
     }
     let usual = render(&json!({}), Schema::InForce)?.map_err(anyhow::Error::msg)?;
-    ensure!(usual.contains("value: \"127.0.0.1:288\""), "the port by default");
+    ensure!(
+        usual.contains("value: \"127.0.0.1:288\""),
+        "the port by default"
+    );
     Ok(())
 }
 
