@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Client, ResponseFuture, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use parking_lot::RwLock;
@@ -178,27 +178,36 @@ impl JsonClient {
     ) -> Result<Reply, CallError> {
         let request = request.map(Full::new);
         let url = request.uri().to_string();
-        let broken = |source| CallError::Connection {
-            url: url.clone(),
-            source,
-        };
-        let exchange = async {
-            let called = self.calls.read().request(request);
-            let response = called.await.map_err(|e| broken(e.into()))?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_REPLY)
-                .collect()
-                .await
-                .map_err(broken)?;
-            Ok(Reply {
-                status: head.status,
-                body: body.to_bytes(),
-            })
-        };
-        match tokio::time::timeout(deadline, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(CallError::Deadline { url, deadline }),
-        }
+        let called = self.calls.read().request(request);
+        exchange(called, url, deadline).await
+    }
+}
+
+/// Waits for the reply to a call.
+pub(crate) async fn exchange(
+    called: ResponseFuture,
+    url: String,
+    deadline: Duration,
+) -> Result<Reply, CallError> {
+    let broken = |source| CallError::Connection {
+        url: url.clone(),
+        source,
+    };
+    let exchange = async {
+        let response = called.await.map_err(|e| broken(e.into()))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_REPLY)
+            .collect()
+            .await
+            .map_err(broken)?;
+        Ok(Reply {
+            status: head.status,
+            body: body.to_bytes(),
+        })
+    };
+    match tokio::time::timeout(deadline, exchange).await {
+        Ok(result) => result,
+        Err(_) => Err(CallError::Deadline { url, deadline }),
     }
 }
 

@@ -10,7 +10,9 @@ pub mod cidr;
 pub mod client;
 pub mod clock;
 pub mod cycle;
+pub mod https;
 pub mod inotify;
+pub mod issuer;
 pub mod log_filter;
 pub mod memory;
 pub mod metric;
@@ -24,6 +26,7 @@ pub mod settings;
 pub mod spell;
 pub mod telemetry;
 pub mod tls;
+pub mod whole_file;
 
 /// Version, commit and target, as `--version` prints them.
 pub const VERSION: &str = concat!(

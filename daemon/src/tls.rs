@@ -18,7 +18,7 @@ mod settings;
 mod socket;
 mod stream;
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
 use parking_lot::{Mutex, RwLock};
@@ -31,10 +31,10 @@ pub use self::{
     gate::{Gate, GateError},
     identity::{Identity, IdentityError, Role},
     leaf::{Leaf, LeafError},
-    material::MaterialError,
+    material::{MaterialError, trusting},
     refusal::{AgentError, is_refusal},
     session::{Overhead, Uncounted},
-    settings::{Files, MissingError, Mode},
+    settings::{Files, MissingError, Mode, issuer_url},
     socket::{Socket, is_expiry},
     stream::MaybeTls,
 };
@@ -42,7 +42,15 @@ use self::{
     material::{Content, Material},
     seen::Seen,
 };
-use crate::{clock::Clock, metric::Metric, scope::Scope, spell::Spell, telemetry::chain};
+use crate::{
+    access::{Need, explain},
+    clock::Clock,
+    metric::Metric,
+    scope::Scope,
+    spell::Spell,
+    telemetry::chain,
+    whole_file::{self, IfThere, SECRET},
+};
 
 /// What this module counts.
 pub const METRICS: &[Metric] = &[connect::DIALLED, EXPIRES, RELOADS];
@@ -84,15 +92,23 @@ struct Inner {
     roles: &'static [Role],
     clock: Clock,
     files: Files,
-    material: RwLock<Arc<Material>>,
+    /// `None` until there is a certificate.
+    material: RwLock<Option<Arc<Material>>>,
+    /// Held by who reads all files, or writes them, so that a key meets its certificate.
+    files_in_hand: Mutex<()>,
     /// What the files had in them, so that only changes are parsed.
-    content: Mutex<Content>,
+    content: Mutex<Option<Content>>,
     seen: Seen,
     refusing: Spell,
     reloading: Spell,
     expiring: Spell,
     storing: Spell,
 }
+
+/// Nothing can be encrypted yet.
+#[derive(Debug, thiserror::Error)]
+#[error("this program has no certificate yet")]
+struct NoCertificate;
 
 /// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +122,26 @@ pub enum TlsError {
     /// Who has spoken TLS cannot be remembered.
     #[error("{0} (--tls-seen) cannot be read, or not be written")]
     Seen(String, #[source] io::Error),
+}
+
+/// Why a certificate was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// It cannot be used.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// It is not for this program.
+    #[error("{0}")]
+    Unfit(String),
+    /// It cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Tls {
@@ -124,28 +160,35 @@ impl Tls {
         };
         let content = Content::read(&files)?;
         let material = content.parse(&files, roles, &clock)?;
-        let seen = Seen::load(files.seen.clone(), clock.now()).map_err(|error| {
-            let file = files.seen.as_ref().map(|file| file.display().to_string());
-            TlsError::Seen(file.unwrap_or_default(), error)
-        })?;
-        let inner = Inner {
-            mode,
-            roles,
-            clock,
-            files,
-            material: RwLock::new(Arc::new(material)),
-            content: Mutex::new(content),
-            seen,
-            refusing: Spell::new("no connections are refused for want of TLS any more"),
-            reloading: Spell::new("certificate, key and authorities can be used again"),
-            expiring: Spell::new("this program has a newer certificate"),
-            storing: Spell::new("who has spoken TLS is remembered again"),
-        };
+        let inner = Inner::new((mode, roles), files, Some((content, material)), clock)?;
         inner.in_force();
-        Ok(Self {
-            inner: Some(Arc::new(inner)),
-            also_plain: false,
-        })
+        Ok(inner.into())
+    }
+
+    /// The same where somebody is to put a certificate there, once this program runs. Until then it takes and
+    /// makes no encrypted connection, and others only where the mode allows them.
+    ///
+    /// # Errors
+    /// When who has spoken TLS cannot be remembered.
+    pub fn load_or_wait(
+        mode: Mode,
+        files: Option<Files>,
+        roles: &'static [Role],
+        clock: Clock,
+    ) -> Result<Self, TlsError> {
+        let Some(files) = files else {
+            return Ok(Self::default());
+        };
+        let found = Content::read(&files).and_then(|content| {
+            let material = content.parse(&files, roles, &clock)?;
+            Ok((content, material))
+        });
+        if let Err(error) = &found {
+            info!(why = %chain(error), "no certificate yet");
+        }
+        let inner = Inner::new((mode, roles), files, found.ok(), clock)?;
+        inner.in_force();
+        Ok(inner.into())
     }
 
     /// Which connections are encrypted.
@@ -165,8 +208,32 @@ impl Tls {
 
     /// This program's own certificate.
     pub fn own(&self) -> Option<Leaf> {
-        let inner = self.inner.as_ref()?;
-        Some(inner.material.read().own.clone())
+        let material = self.inner.as_ref()?.material().ok()?;
+        Some(material.own.clone())
+    }
+
+    /// The files of this program's certificate.
+    pub fn files(&self) -> Option<&Files> {
+        self.inner.as_ref().map(|inner| &inner.files)
+    }
+
+    /// Writes a certificate and its key, in PEM, to this program's files, and puts them in force. `fits` looks at
+    /// the certificate before.
+    ///
+    /// # Errors
+    /// When they cannot be used or not be written: the earlier ones stay in force.
+    pub fn adopt(
+        &self,
+        certificate: &str,
+        key: &str,
+        fits: impl FnOnce(&Leaf) -> Result<(), String>,
+    ) -> Result<(), AdoptError> {
+        let Some(inner) = &self.inner else {
+            return Ok(());
+        };
+        inner.adopt(certificate, key, fits)?;
+        inner.in_force();
+        Ok(())
     }
 
     /// Who has a certificate, and says so at these names: it is not believed without any more.
@@ -216,10 +283,50 @@ impl Tls {
     }
 }
 
+impl From<Inner> for Tls {
+    fn from(inner: Inner) -> Self {
+        Self {
+            inner: Some(Arc::new(inner)),
+            also_plain: false,
+        }
+    }
+}
+
 impl Inner {
+    fn new(
+        (mode, roles): (Mode, &'static [Role]),
+        files: Files,
+        found: Option<(Content, Material)>,
+        clock: Clock,
+    ) -> Result<Self, TlsError> {
+        let seen = Seen::load(files.seen.clone(), clock.now()).map_err(|error| {
+            let file = files.seen.as_ref().map(|file| file.display().to_string());
+            TlsError::Seen(file.unwrap_or_default(), error)
+        })?;
+        let (content, material) = found.unzip();
+        Ok(Self {
+            mode,
+            roles,
+            clock,
+            files,
+            material: RwLock::new(material.map(Arc::new)),
+            files_in_hand: Mutex::default(),
+            content: Mutex::new(content),
+            seen,
+            refusing: Spell::new("no connections are refused for want of TLS any more"),
+            reloading: Spell::new("certificate, key and authorities can be used again"),
+            expiring: Spell::new("this program has a newer certificate"),
+            storing: Spell::new("who has spoken TLS is remembered again"),
+        })
+    }
+
     /// Takes what is new in the files, and stores what is new in memory.
     fn look(&self) {
         let reloaded = self.reload();
+        let Ok(own) = self.material().map(|material| material.own.clone()) else {
+            // Who is to put a certificate there says why there is none.
+            return;
+        };
         if reloaded.is_err() {
             counter!(RELOADS.name, "outcome" => "bad").increment(1);
         }
@@ -235,7 +342,7 @@ impl Inner {
                 warn!(error = %chain(&error), times, "new TLS files cannot be used; the earlier ones stay in force");
             }),
         }
-        let left = self.left(&self.material().own);
+        let left = self.left(&own);
         if left < NEAR {
             self.expiring.happened(|times| {
                 warn!(?left, times, "this program's certificate expires, and no newer one is there: it is nobody to others then");
@@ -253,19 +360,48 @@ impl Inner {
 
     /// Whether there was something new.
     fn reload(&self) -> Result<bool, MaterialError> {
+        let _in_hand = self.files_in_hand.lock();
         let content = Content::read(&self.files)?;
-        if *self.content.lock() == content {
+        if self.content.lock().as_ref() == Some(&content) {
             return Ok(false);
         }
         // A key may be there before its certificate: the pair is tried again at the next look.
         let material = content.parse(&self.files, self.roles, &self.clock)?;
-        *self.material.write() = Arc::new(material);
-        *self.content.lock() = content;
+        *self.material.write() = Some(Arc::new(material));
+        *self.content.lock() = Some(content);
         Ok(true)
     }
 
+    fn adopt(
+        &self,
+        certificate: &str,
+        key: &str,
+        fits: impl FnOnce(&Leaf) -> Result<(), String>,
+    ) -> Result<(), AdoptError> {
+        let _in_hand = self.files_in_hand.lock();
+        let content = Content::with(certificate, key, &self.files)?;
+        let material = content.parse(&self.files, self.roles, &self.clock)?;
+        fits(&material.own).map_err(AdoptError::Unfit)?;
+        for (path, text) in [
+            (&self.files.key, key),
+            (&self.files.certificate, certificate),
+        ] {
+            let written = whole_file::make_private_directory(path)
+                .and_then(|()| whole_file::write(path, text, SECRET, IfThere::Replace));
+            written.map_err(|source| AdoptError::Write {
+                path: path.clone(),
+                source: explain(source, path, Need::Write),
+            })?;
+        }
+        *self.material.write() = Some(Arc::new(material));
+        *self.content.lock() = Some(content);
+        Ok(())
+    }
+
     fn in_force(&self) {
-        let material = self.material();
+        let Ok(material) = self.material() else {
+            return;
+        };
         let left = self.left(&material.own);
         gauge!(EXPIRES.name).set(material.own.expires.as_secs_f64());
         info!(identity = %material.own.identity, ?left, "certificate in force");
@@ -275,7 +411,7 @@ impl Inner {
         leaf.expires.saturating_sub(self.clock.now())
     }
 
-    fn material(&self) -> Arc<Material> {
-        Arc::clone(&self.material.read())
+    fn material(&self) -> Result<Arc<Material>, NoCertificate> {
+        self.material.read().clone().ok_or(NoCertificate)
     }
 }

@@ -15,7 +15,7 @@ use daemon::{
 };
 use parking_lot::Mutex;
 use piccolo_server::{
-    config::{Cli, Command},
+    config::{Cli, Command, PkiCommand},
     pki,
 };
 use tempfile::TempDir;
@@ -225,7 +225,7 @@ impl Stand {
 
 fn run(args: &[&str]) {
     let cli = Cli::try_parse_from(["piccolo-server", "pki"].iter().chain(args)).expect("a command");
-    let Some(Command::Pki(command)) = cli.command else {
+    let Some(Command::Pki(PkiCommand::Files(command))) = cli.command else {
         panic!("it is one of pki");
     };
     pki::run(&command, &Clock::system()).expect("it is done");

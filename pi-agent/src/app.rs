@@ -221,7 +221,7 @@ impl Working {
         let tracker = takes_part.then(|| Tracker::new(outside.clock.clone()));
         let here = Here::from(holder);
         let agents = Agents::new(&tls, settings.nodes.group.as_str());
-        let clients = Clients::new(tls, settings.nodes.group.as_str(), &scope);
+        let clients = Clients::new(tls, (&outside, &here, &readiness), &scope);
         let reach = Reach::new(holder.ip(), settings.nodes.node_cidrs.clone());
         let discovery = Discovery::of_servers(discovery::Settings {
             client: clients.servers.clone(),

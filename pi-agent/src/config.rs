@@ -87,6 +87,8 @@ pub struct Run {
     pub nodes: Nodes,
     #[command(flatten)]
     pub tls: TlsSettings,
+    #[command(flatten)]
+    pub issuer: IssuerSettings,
     /// The address at which peers reach this node; found from the routing table where it is
     /// not given.
     #[arg(long, env = "PI_AGENT_ADVERTISE_ADDRESS", value_name = "IP")]

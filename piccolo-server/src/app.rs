@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use axum::{Router, middleware::from_fn_with_state, routing::get};
 use daemon::{
     clock::Clock,
+    issuer::{self, Issuer},
     memory,
     readiness::{Guard, Readiness},
     scope::Scope,
@@ -128,9 +129,7 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
     let (api, admin) = (api_listener.local_addr()?, admin_listener.local_addr()?);
     info!(%api, %admin, version = daemon::VERSION, "listening");
 
-    let tls = settings.tls.load(&[Role::Server], &host.clock)?;
-    host.scope
-        .service("certificates", tls.clone().follow(host.scope.clone()));
+    let tls = certificates(&settings, &host)?;
     let gate = Gate::new(tls.clone(), settings.operator_token_file.clone());
     let folding = telemetry::upkeep(host.metrics.clone(), METRICS_UPKEEP, host.scope.clone());
     host.scope.service("metrics", folding);
@@ -177,6 +176,35 @@ pub async fn build(settings: Serve, host: Host) -> anyhow::Result<App> {
         connections_per_address: settings.connections_per_address,
         scope: host.scope,
     })
+}
+
+/// Follows the certificates, and has them issued where the settings say so.
+fn certificates(settings: &Serve, host: &Host) -> anyhow::Result<Tls> {
+    let scope = &host.scope;
+    let tls = (settings.tls).load_or_wait(&settings.issuer, &[Role::Server], &host.clock)?;
+    scope.service("certificates", tls.clone().follow(scope.clone()));
+    let issuer = settings.issuer.tls_issuer.clone().and_then(|url| {
+        Issuer::new(issuer::Settings {
+            url,
+            token: settings.issuer.tls_issuer_token.clone(),
+            tls: tls.clone(),
+            readiness: host.readiness.clone(),
+            clock: host.clock.clone(),
+            random: Box::new(random),
+            fits: Box::new(|_own| Ok(())),
+        })
+    });
+    if let Some(issuer) = issuer {
+        scope.service("issuer", issuer.run(scope.clone()));
+    }
+    Ok(tls)
+}
+
+/// Uniform in 0 to 1: the standard library seeds its hash maps with random numbers.
+fn random() -> f64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default();
+    f64::from(bits) / f64::from(u32::MAX)
 }
 
 fn common(settings: &Serve, host: &Host) -> Common {

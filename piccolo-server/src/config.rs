@@ -6,6 +6,7 @@ mod duration;
 mod holders;
 mod instance;
 mod pki;
+mod signer;
 mod swarm;
 mod topology;
 
@@ -22,7 +23,8 @@ pub use self::{
     database::{Address, DatabaseError, DatabaseFile, DatabaseFileError, GroupDatabase},
     holders::Holders,
     instance::{InstanceAddress, InstanceAddressError},
-    pki::{PkiCommand, PkiInit, PkiIssue, PkiRole},
+    pki::{PkiCommand, PkiFiles, PkiInit, PkiIssue, PkiRole},
+    signer::{Account, AgentAccount, ObjectName, PkiServe},
     swarm::{Look, Swarm, Switch},
     topology::{Color, Explain, Server, TopologyCommand, TopologySource},
 };
@@ -173,6 +175,9 @@ pub struct Serve {
     /// Certificates.
     #[command(flatten)]
     pub tls: TlsSettings,
+    /// Who issues them.
+    #[command(flatten)]
+    pub issuer: IssuerSettings,
     /// A file with a token: who sends it as a bearer token may make the calls of operators, and read the
     /// metrics; without a certificate nobody else may then.
     #[arg(long, env = "PICCOLO_OPERATOR_TOKEN_FILE", value_name = "FILE")]

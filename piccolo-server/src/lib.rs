@@ -7,6 +7,7 @@ mod auditor;
 pub mod cli;
 pub mod config;
 pub mod pki;
+pub mod signer;
 
 mod api;
 mod bandwidth;

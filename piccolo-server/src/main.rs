@@ -11,11 +11,12 @@ use daemon::{
     scope::Scope,
     telemetry,
 };
+use metrics_exporter_prometheus::PrometheusHandle;
 use piccolo_server::{
     app::{self, Host},
     cli,
-    config::{Cli, Command, Migrate, Process, Serve},
-    pki,
+    config::{Cli, Command, Migrate, PkiCommand, PkiServe, Process, Serve},
+    pki, signer,
 };
 use tracing::{error, warn};
 
@@ -65,8 +66,14 @@ fn run() -> anyhow::Result<ExitCode> {
             runtime.block_on(cli::swarm(&look))?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Pki(command)) => print(&pki::run(&command, &Clock::system())?),
-        Some(Command::MetricsDoc) => print(&daemon::metric::reference(app::metrics())),
+        Some(Command::Pki(PkiCommand::Files(command))) => {
+            print(&pki::run(&command, &Clock::system())?)
+        }
+        Some(Command::Pki(PkiCommand::Serve(settings))) => runtime.block_on(sign(*settings)),
+        Some(Command::MetricsDoc) => {
+            let all = app::metrics().chain(signer::METRICS);
+            print(&daemon::metric::reference(all))
+        }
         Some(Command::SettingsDoc) => print(&daemon::settings::reference(&Cli::command())),
     }
 }
@@ -79,19 +86,39 @@ async fn serve(settings: Serve) -> anyhow::Result<ExitCode> {
     raise_open_files();
     let signals = Signals::catch().context("signals cannot be caught")?;
     let (scope, deaths) = Scope::new();
-    let host = Host {
+    app::build(settings, host(&scope, metrics)).await?.run();
+    let end = cycle::run(&scope, deaths, signals, DEADLINES, async {}).await;
+    Ok(code(end))
+}
+
+async fn sign(settings: PkiServe) -> anyhow::Result<ExitCode> {
+    start_log(&settings.process)?;
+    daemon::abort::on_panic();
+    let metrics = telemetry::init_metrics()?;
+    daemon::metric::announce(signer::metrics());
+    raise_open_files();
+    let signals = Signals::catch().context("signals cannot be caught")?;
+    let (scope, deaths) = Scope::new();
+    signer::build(&settings, host(&scope, metrics))?.run();
+    let end = cycle::run(&scope, deaths, signals, DEADLINES, async {}).await;
+    Ok(code(end))
+}
+
+fn host(scope: &Scope, metrics: PrometheusHandle) -> Host {
+    Host {
         scope: scope.clone(),
         readiness: Readiness::default(),
         metrics,
         clock: Clock::system(),
         instance: instance(),
-    };
-    app::build(settings, host).await?.run();
-    let end = cycle::run(&scope, deaths, signals, DEADLINES, async {}).await;
-    Ok(match end {
+    }
+}
+
+fn code(end: End) -> ExitCode {
+    match end {
         End::Asked => ExitCode::SUCCESS,
         End::Died(_) => ExitCode::FAILURE,
-    })
+    }
 }
 
 async fn migrate(settings: Migrate) -> anyhow::Result<ExitCode> {

@@ -1,8 +1,8 @@
 //! `pki`: a small certificate authority in files, for those who have none.
 
-mod authority;
+pub(crate) mod authority;
 mod files;
-mod subject;
+pub(crate) mod subject;
 
 use std::{
     io,
@@ -12,14 +12,14 @@ use std::{
 use daemon::{clock::Clock, tls::Role};
 
 use self::{authority::Authority, subject::Subject};
-use crate::config::{PkiCommand, PkiInit, PkiIssue};
+use crate::config::{PkiFiles, PkiInit, PkiIssue};
 
 /// The authority's own certificate, and its key.
-const CA: &str = "ca.crt";
-const CA_KEY: &str = "ca.key";
+pub(crate) const CA: &str = "ca.crt";
+pub(crate) const CA_KEY: &str = "ca.key";
 /// A certificate and its key, named as in a Secret of Kubernetes.
-const CERTIFICATE: &str = "tls.crt";
-const KEY: &str = "tls.key";
+pub(crate) const CERTIFICATE: &str = "tls.crt";
+pub(crate) const KEY: &str = "tls.key";
 
 /// Why the command made nothing.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +100,10 @@ pub enum PkiError {
 ///
 /// # Errors
 /// When nothing was made, or not all.
-pub fn run(command: &PkiCommand, clock: &Clock) -> Result<String, PkiError> {
+pub fn run(command: &PkiFiles, clock: &Clock) -> Result<String, PkiError> {
     match command {
-        PkiCommand::Init(init) => self::init(init, clock),
-        PkiCommand::Issue(issue) => self::issue(issue, clock),
+        PkiFiles::Init(init) => self::init(init, clock),
+        PkiFiles::Issue(issue) => self::issue(issue, clock),
     }
 }
 

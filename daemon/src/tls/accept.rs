@@ -133,7 +133,9 @@ impl Inner {
                 Err(AcceptError::Plain)
             };
         }
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.material().server));
+        let material = self.material();
+        let material = material.map_err(|none| AcceptError::Handshake(io::Error::other(none)))?;
+        let acceptor = TlsAcceptor::from(Arc::clone(&material.server));
         let handshake = acceptor.accept(wrap(socket)).await;
         let stream = handshake.map_err(AcceptError::Handshake)?;
         let shown = self.shown(stream.get_ref().1.peer_certificates())?;

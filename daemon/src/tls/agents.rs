@@ -233,6 +233,7 @@ impl Plane {
             };
         }
         let material = self.inner.material();
+        let material = material.map_err(|none| AgentError::Handshake(io::Error::other(none)))?;
         let config = Arc::clone(&material.among_agents.0);
         let server = UnbufferedServerConnection::new(config).map_err(broken)?;
         let mut session = Session::new(Side::Server(server), overhead);
@@ -263,12 +264,20 @@ impl Plane {
         within: Duration,
         overhead: Box<dyn Overhead>,
     ) -> Result<Secured, AgentError> {
-        let material = self.inner.material();
+        let is_believed = self.tls.takes_plain(format_args!("{}", agent_at(address)));
+        let material = self.inner.material().map_err(|none| {
+            let none = io::Error::other(none);
+            // One without a certificate has nothing to show.
+            if is_believed {
+                AgentError::NoTls(none)
+            } else {
+                AgentError::Handshake(none)
+            }
+        })?;
         let config = Arc::clone(&material.among_agents.1);
         let name = ServerName::IpAddress(address.into());
         let client = UnbufferedClientConnection::new(config, name).map_err(broken)?;
         let mut session = Session::new(Side::Client(client), overhead);
-        let is_believed = self.tls.takes_plain(format_args!("{}", agent_at(address)));
         let within = if is_believed {
             within.min(SILENT)
         } else {

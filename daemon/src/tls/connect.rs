@@ -132,7 +132,9 @@ impl Connector {
             }
             return self.dial(&host, uri).await.map(MaybeTls::Plain);
         };
-        if !is_https && self.is_plain(&host) {
+        // One without a certificate has nothing to show.
+        let has_none = || inner.material().is_err() && self.believes_plain(&host);
+        if !is_https && (self.is_plain(&host) || has_none()) {
             return self.dial(&host, uri).await.map(MaybeTls::Plain);
         }
         let connected = match self.encrypted(&inner, &host, &uri).await {
@@ -161,11 +163,7 @@ impl Connector {
         uri: Uri,
         error: io::Error,
     ) -> Result<MaybeTls<TcpStream>, ConnectError> {
-        if self
-            .peer
-            .tls
-            .takes_plain(format_args!("{}", self.seen(&host)))
-        {
+        if self.believes_plain(&host) {
             self.found_plain(&host);
             self.dial(&host, uri).await.map(MaybeTls::Plain)
         } else if inner.mode == Mode::Permissive {
@@ -185,11 +183,12 @@ impl Connector {
 
     fn is_plain(&self, host: &str) -> bool {
         let plain = self.plain.lock();
-        plain.get(host).is_some_and(|until| *until > Instant::now())
-            && self
-                .peer
-                .tls
-                .takes_plain(format_args!("{}", self.seen(host)))
+        plain.get(host).is_some_and(|until| *until > Instant::now()) && self.believes_plain(host)
+    }
+
+    fn believes_plain(&self, host: &str) -> bool {
+        let name = format_args!("{}", self.seen(host));
+        self.peer.tls.takes_plain(name)
     }
 
     /// By what name it is remembered that the other side has a certificate: an agent by its address alone.
@@ -229,8 +228,10 @@ impl Connector {
             .to_owned();
         let name = ServerName::try_from(name)
             .map_err(|error| ConnectError::Host(host.to_owned(), error))?;
+        let material = inner
+            .material()
+            .map_err(|none| ConnectError::Handshake(host.to_owned(), io::Error::other(none)))?;
         let socket = self.dial(host, uri.clone()).await?;
-        let material = inner.material();
         let config = match self.peer.role {
             Some(Role::Agent) => &material.among_agents.1,
             _ => &material.client,

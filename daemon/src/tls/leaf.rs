@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer as _, GeneralName, X509Certificate};
 
 use super::identity::{Identity, IdentityError};
 
@@ -14,7 +14,9 @@ pub struct Leaf {
     pub identity: Identity,
     /// The addresses that it has.
     pub addresses: Vec<IpAddr>,
-    /// When the certificate expires, since the Unix epoch.
+    /// When the certificate began to count, since the Unix epoch.
+    pub begins: Duration,
+    /// When it expires.
     pub expires: Duration,
 }
 
@@ -75,12 +77,16 @@ impl Leaf {
                 _ => {}
             }
         }
-        let expires = certificate.validity().not_after.timestamp();
-        let expires = Duration::from_secs(u64::try_from(expires).unwrap_or(0));
+        let validity = certificate.validity();
+        let since_epoch = |time: ASN1Time| {
+            let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+            Duration::from_secs(seconds)
+        };
         Ok(Self {
             identity: identity.ok_or(LeafError::Nameless)?,
             addresses,
-            expires,
+            begins: since_epoch(validity.not_before),
+            expires: since_epoch(validity.not_after),
         })
     }
 

@@ -122,15 +122,18 @@ pub enum MaterialError {
 
 impl Content {
     pub(super) fn read(files: &Files) -> Result<Self, MaterialError> {
-        let read = |path: &Path| {
-            fs::read(path).map_err(|error| MaterialError::Read {
-                path: path.to_owned(),
-                source: explain(error, path, Need::Read),
-            })
-        };
         Ok(Self {
             certificate: read(&files.certificate)?,
             key: read(&files.key)?,
+            authorities: read(&files.authorities)?,
+        })
+    }
+
+    /// What the files would have in them with this certificate and its key.
+    pub(super) fn with(certificate: &str, key: &str, files: &Files) -> Result<Self, MaterialError> {
+        Ok(Self {
+            certificate: certificate.into(),
+            key: key.into(),
             authorities: read(&files.authorities)?,
         })
     }
@@ -222,6 +225,34 @@ impl Content {
             own,
         })
     }
+}
+
+/// How one calls who is certified by these authorities, in PEM, without a certificate of one's own.
+///
+/// # Errors
+/// When they are none.
+pub fn trusting(pem: &[u8], path: &Path, clock: &Clock) -> Result<ClientConfig, MaterialError> {
+    let mut roots = RootCertStore::empty();
+    let unfit = |source| MaterialError::Authority {
+        path: path.to_owned(),
+        source,
+    };
+    for authority in certificates(pem, path)? {
+        roots.add(authority).map_err(unfit)?;
+    }
+    let time = Arc::new(WallTime(clock.clone()));
+    // The API of Kubernetes may know no TLS 1.3.
+    let config = ClientConfig::builder_with_details(Arc::new(provider()), time)
+        .with_safe_default_protocol_versions()
+        .map_err(unfit)?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, MaterialError> {
+    fs::read(path).map_err(|error| MaterialError::Read {
+        path: path.to_owned(),
+        source: explain(error, path, Need::Read),
+    })
 }
 
 fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, MaterialError> {

@@ -71,7 +71,21 @@ impl Mode {
     }
 }
 
-/// Defines `TlsSettings`. The names of its environment variables begin with `$prefix`.
+/// The URL of an issuer.
+///
+/// # Errors
+/// When it is none, or would send the token unencrypted.
+pub fn issuer_url(text: &str) -> Result<String, &'static str> {
+    let uri: http::Uri = text.parse().map_err(|_other| "it is no URL")?;
+    let is_plain = uri.query().is_none() && matches!(uri.path(), "" | "/");
+    if uri.scheme() != Some(&http::uri::Scheme::HTTPS) || uri.host().is_none() || !is_plain {
+        return Err("it is to be https://HOST:PORT");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Defines `TlsSettings`, and `IssuerSettings`, of which a command that only looks has none. The names of their
+/// environment variables begin with `$prefix`.
 #[macro_export]
 macro_rules! tls_settings {
     ($prefix:literal) => {
@@ -100,6 +114,20 @@ macro_rules! tls_settings {
             pub tls_seen: Option<::std::path::PathBuf>,
         }
 
+        /// Who issues this program's certificate, where it is not put there from elsewhere.
+        #[derive(Debug, Clone, ::clap::Args)]
+        pub struct IssuerSettings {
+            /// A `piccolo-server pki serve` in Kubernetes: it issues the certificate, which is written to --tls-cert
+            /// and --tls-key, and renewed. --tls-ca has to be there for it to be trusted.
+            #[arg(long, env = concat!($prefix, "_TLS_ISSUER"), value_name = "URL", requires = "tls_cert")]
+            #[arg(value_parser = $crate::tls::issuer_url)]
+            pub tls_issuer: Option<String>,
+            /// The token of this pod's service account, for the issuer alone (a projected one).
+            #[arg(long, env = concat!($prefix, "_TLS_ISSUER_TOKEN"), value_name = "FILE")]
+            #[arg(default_value = "/var/run/secrets/piccolo/token")]
+            pub tls_issuer_token: ::std::path::PathBuf,
+        }
+
         impl TlsSettings {
             /// The same for a command that looks: what the running program remembers stays its own.
             #[must_use]
@@ -119,9 +147,28 @@ macro_rules! tls_settings {
                 roles: &'static [$crate::tls::Role],
                 clock: &$crate::clock::Clock,
             ) -> Result<$crate::tls::Tls, $crate::tls::TlsError> {
+                $crate::tls::Tls::load(self.tls, self.files()?, roles, clock.clone())
+            }
+
+            /// The same where an issuer may be about to write them.
+            ///
+            /// # Errors
+            /// When one is not given, or cannot be used although nobody is to write it.
+            pub fn load_or_wait(
+                &self,
+                issuer: &IssuerSettings,
+                roles: &'static [$crate::tls::Role],
+                clock: &$crate::clock::Clock,
+            ) -> Result<$crate::tls::Tls, $crate::tls::TlsError> {
+                if issuer.tls_issuer.is_none() {
+                    return self.load(roles, clock);
+                }
+                $crate::tls::Tls::load_or_wait(self.tls, self.files()?, roles, clock.clone())
+            }
+
+            fn files(&self) -> Result<Option<$crate::tls::Files>, $crate::tls::MissingError> {
                 let files = [&self.tls_cert, &self.tls_key, &self.tls_ca].map(Option::as_ref);
-                let files = self.tls.files(files, self.tls_seen.as_ref())?;
-                $crate::tls::Tls::load(self.tls, files, roles, clock.clone())
+                self.tls.files(files, self.tls_seen.as_ref())
             }
         }
     };

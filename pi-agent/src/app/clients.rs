@@ -1,17 +1,20 @@
 //! How the agent calls servers and other agents, and who it shows itself as.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::Result;
 use daemon::{
     client::JsonClient,
     clock::Clock,
+    issuer::{self, Issuer},
+    readiness::Readiness,
     scope::Scope,
-    tls::{self, Mode, Role, Tls},
+    tls::{self, Leaf, Mode, Role, Tls},
 };
 use piccolo_api::Holder;
 
-use crate::config::Run;
+use super::Outside;
+use crate::{config::Run, here::Here};
 
 /// Connect timeout.
 const DIAL: Duration = Duration::from_millis(300);
@@ -23,27 +26,58 @@ const IDLE: usize = 4;
 /// # Errors
 /// When its certificate is another node's, or cannot be used.
 pub(super) fn certified(settings: &Run, holder: Holder, clock: &Clock) -> Result<Tls> {
-    let tls = settings.tls.load(&[Role::Agent], clock)?;
+    let tls = (settings.tls).load_or_wait(&settings.issuer, &[Role::Agent], clock)?;
     let mut servers = settings.servers.server.iter();
     if let (Mode::Off, Some(server)) = (tls.mode(), servers.find(|url| url.starts_with("https:"))) {
         anyhow::bail!("--server {server} is to be reached by https, for which --tls has to be on");
     }
-    if let Some(own) = tls.own() {
-        let identity = &own.identity;
-        anyhow::ensure!(
-            own.has(holder.ip()),
-            "the certificate of {identity} is for {:?}, and this node advertises {} \
-             (--advertise-address)",
-            own.addresses,
-            holder.ip()
-        );
-        anyhow::ensure!(
-            identity.group == settings.nodes.group.as_str(),
-            "the certificate is one of {identity}, and this node is in group {} (--group)",
-            settings.nodes.group
-        );
+    // One that does not fit is issued anew.
+    if let (Some(own), None) = (tls.own(), &settings.issuer.tls_issuer) {
+        let fits = fits(&own, Some(holder.ip()), settings.nodes.group.as_str());
+        fits.map_err(anyhow::Error::msg)?;
     }
     Ok(tls)
+}
+
+/// Why a certificate is not this agent's, which advertises that address.
+fn fits(own: &Leaf, address: Option<IpAddr>, group: &str) -> Result<(), String> {
+    let identity = &own.identity;
+    match address.filter(|ip| !own.has(*ip)) {
+        Some(ip) => Err(format!(
+            "the certificate of {identity} is for {:?}, and this node advertises {ip} \
+             (--advertise-address)",
+            own.addresses
+        )),
+        None if identity.group != group => Err(format!(
+            "the certificate is one of {identity}, and this node is in group {group} (--group)"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Has this agent's certificate issued, where the settings say so.
+fn issue(outside: &Outside, (tls, here): (&Tls, &Here), readiness: &Readiness, scope: &Scope) {
+    let settings = &outside.settings;
+    let Some(url) = settings.issuer.tls_issuer.clone() else {
+        return;
+    };
+    let (jitter, here) = (outside.jitter.clone(), here.clone());
+    let group = settings.nodes.group.clone();
+    let issuer = Issuer::new(issuer::Settings {
+        url,
+        token: settings.issuer.tls_issuer_token.clone(),
+        tls: tls.clone(),
+        readiness: readiness.clone(),
+        clock: outside.clock.clone(),
+        random: Box::new(move || jitter.next()),
+        fits: Box::new(move |own| {
+            let address = here.get().map(|holder| holder.ip());
+            fits(own, address, group.as_str())
+        }),
+    });
+    if let Some(issuer) = issuer {
+        scope.service("issuer", issuer.run(scope.clone()));
+    }
 }
 
 /// How other programs are called.
@@ -57,8 +91,14 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Follows this agent's certificate, too.
-    pub(super) fn new(tls: Tls, group: &str, scope: &Scope) -> Self {
+    /// Follows this agent's certificate, too, and has it issued where the settings say so.
+    pub(super) fn new(
+        tls: Tls,
+        (outside, here, readiness): (&Outside, &Here, &Readiness),
+        scope: &Scope,
+    ) -> Self {
+        issue(outside, (&tls, here), readiness, scope);
+        let group = outside.settings.nodes.group.as_str();
         let following = tls.clone().follow(scope.clone());
         scope.service("certificates", following);
         let mate = tls::Peer {

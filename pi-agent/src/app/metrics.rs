@@ -18,6 +18,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::peer::METRICS,
         crate::reach::METRICS,
         crate::tags::METRICS,
+        daemon::issuer::METRICS,
         daemon::tls::METRICS,
         daemon::tls::OF_LISTENERS,
         daemon::tls::OF_AGENTS,

@@ -20,6 +20,7 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
         crate::tags::METRICS,
         crate::topology_file::METRICS,
         crate::writer::METRICS,
+        daemon::issuer::METRICS,
         daemon::tls::METRICS,
         daemon::tls::OF_LISTENERS,
     ];

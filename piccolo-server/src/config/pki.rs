@@ -5,9 +5,21 @@ use std::{net::IpAddr, path::PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use daemon::tls::Role;
 
-/// A small certificate authority, for those who have none: files, and nothing that runs.
+use super::signer::PkiServe;
+
+/// A small certificate authority, for those who have none.
 #[derive(Debug, Clone, Subcommand)]
 pub enum PkiCommand {
+    /// Commands on files.
+    #[command(flatten)]
+    Files(PkiFiles),
+    /// Issues certificates to the pods of agents and servers in Kubernetes, as docs/tls.md says.
+    Serve(Box<PkiServe>),
+}
+
+/// What makes files, and ends.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PkiFiles {
     /// Makes an authority: the certificate that all programs trust, and the key that signs theirs.
     Init(PkiInit),
     /// Makes a key and a certificate for one program or person.

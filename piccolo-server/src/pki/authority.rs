@@ -1,7 +1,7 @@
 //! Certificates: the authority's own, and those that it signs.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use daemon::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData,
 };
 use sha2::{Digest as _, Sha256};
 use x509_parser::{pem::Pem, prelude::X509Certificate};
@@ -24,24 +24,32 @@ const BEGAN: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// An authority, read from its files.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) certificate: PathBuf,
-    pub(super) pem: String,
+    pub(crate) certificate: PathBuf,
+    pub(crate) pem: String,
     /// When it expires, since the Unix epoch.
-    expires: Duration,
+    pub(crate) expires: Duration,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A certificate and its key, in PEM.
-pub(super) struct Made {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Made {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
     /// The day on which it expires.
-    pub(super) until: String,
+    pub(crate) until: String,
 }
 
 /// A new authority.
-pub(super) fn make(days: u32, clock: &Clock) -> Result<Made, rcgen::Error> {
+pub(crate) fn make(days: u32, clock: &Clock) -> Result<Made, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = lasting(days, clock);
     // Two authorities of one name would be told apart only by their signatures.
@@ -59,7 +67,7 @@ pub(super) fn make(days: u32, clock: &Clock) -> Result<Made, rcgen::Error> {
 }
 
 impl Authority {
-    pub(super) fn read(directory: &Path) -> Result<Self, PkiError> {
+    pub(crate) fn read(directory: &Path) -> Result<Self, PkiError> {
         let [certificate, key] = [CA, CA_KEY].map(|name| directory.join(name));
         let read = |path: &Path| {
             fs::read_to_string(path).map_err(|source| PkiError::Read {
@@ -67,7 +75,15 @@ impl Authority {
                 source,
             })
         };
-        let pem = read(&certificate)?;
+        let (pem, key_pem) = (read(&certificate)?, read(&key)?);
+        Self::of((certificate, pem), (key, &key_pem))
+    }
+
+    /// Reads one from its files' content; they are named in errors.
+    pub(crate) fn of(
+        (certificate, pem): (PathBuf, String),
+        (key, key_pem): (PathBuf, &str),
+    ) -> Result<Self, PkiError> {
         let no_certificate = || PkiError::Pem {
             path: certificate.clone(),
             what: "certificate",
@@ -80,7 +96,7 @@ impl Authority {
         if !own.is_ca() {
             return Err(PkiError::NoAuthority(certificate));
         }
-        let pair = KeyPair::from_pem(&read(&key)?).map_err(|_other| PkiError::Pem {
+        let pair = KeyPair::from_pem(key_pem).map_err(|_other| PkiError::Pem {
             path: key.clone(),
             what: "private key",
         })?;
@@ -100,7 +116,7 @@ impl Authority {
     }
 
     /// A new key, and the certificate for it.
-    pub(super) fn issue(
+    pub(crate) fn issue(
         &self,
         subject: &Subject,
         days: u32,
@@ -117,6 +133,38 @@ impl Authority {
             });
         }
         let mut params = lasting(days, clock);
+        let key = KeyPair::generate().map_err(PkiError::Make)?;
+        let certificate = self.sign(&mut params, subject, &key)?;
+        Ok(Made {
+            certificate,
+            key: key.serialize_pem(),
+            until: params.not_after.date().to_string(),
+        })
+    }
+
+    /// A certificate for somebody's key, in PEM, that counts for so long, and not longer than the authority.
+    pub(crate) fn certify(
+        &self,
+        subject: &Subject,
+        key: &impl PublicKeyData,
+        lasts: Duration,
+        clock: &Clock,
+    ) -> Result<String, PkiError> {
+        let lasts = lasts.min(self.expires.saturating_sub(clock.now()));
+        if lasts.is_zero() {
+            return Err(PkiError::Expired(self.certificate.clone()));
+        }
+        // A small part of its life, as it is renewed by that.
+        let mut params = counting(lasts, BEGAN.min(lasts / 24), clock);
+        self.sign(&mut params, subject, key)
+    }
+
+    fn sign(
+        &self,
+        params: &mut CertificateParams,
+        subject: &Subject,
+        key: &impl PublicKeyData,
+    ) -> Result<String, PkiError> {
         let name = common_name(&subject.identity);
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::ExplicitNoCa;
@@ -124,13 +172,8 @@ impl Authority {
         params.extended_key_usages = usages(subject.identity.role);
         params.subject_alt_names.clone_from(&subject.names);
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().map_err(PkiError::Make)?;
-        let signed = params.signed_by(&key, &self.issuer);
-        Ok(Made {
-            certificate: signed.map_err(PkiError::Make)?.pem(),
-            key: key.serialize_pem(),
-            until: params.not_after.date().to_string(),
-        })
+        let signed = params.signed_by(key, &self.issuer);
+        Ok(signed.map_err(PkiError::Make)?.pem())
     }
 }
 
@@ -156,10 +199,14 @@ fn common_name(identity: &Identity) -> String {
 }
 
 fn lasting(days: u32, clock: &Clock) -> CertificateParams {
+    counting(DAY * days, BEGAN, clock)
+}
+
+fn counting(lasts: Duration, began: Duration, clock: &Clock) -> CertificateParams {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let now = clock.now();
     let mut params = CertificateParams::default();
-    params.not_before = epoch + now.saturating_sub(BEGAN);
-    params.not_after = epoch + now + DAY * days;
+    params.not_before = epoch + now.saturating_sub(began);
+    params.not_after = epoch + now + lasts;
     params
 }

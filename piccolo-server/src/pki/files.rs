@@ -1,34 +1,19 @@
-//! Files that are written as a whole, and overwrite nothing unless that is wanted.
+//! Files of the authority, of which nothing is overwritten unless that is wanted.
 
-use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+use std::{fs, io, path::Path};
+
+use daemon::{
+    access::{Need, explain},
+    whole_file::{self, IfThere},
 };
-
-use daemon::access::{Need, explain};
 
 use super::PkiError;
 
-/// Modes of files: keys are their owner's only.
-pub(super) const SECRET: u32 = 0o600;
-pub(super) const PUBLIC: u32 = 0o644;
-/// The mode of a directory.
-const PRIVATE: u32 = 0o700;
+pub(super) use daemon::whole_file::{PUBLIC, SECRET};
 
 /// Makes a directory where it is not there yet, and those above it, which others may read.
 pub(super) fn make_directory(directory: &Path) -> Result<(), PkiError> {
-    let make = || {
-        if directory.is_dir() {
-            return Ok(());
-        }
-        if let Some(parent) = directory.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        DirBuilder::new().mode(PRIVATE).create(directory)
-    };
-    make().map_err(|source| failed(directory, source))
+    whole_file::make_directory(directory).map_err(|source| failed(directory, source))
 }
 
 /// Writes a key, and then its certificate: neither where one of them would be overwritten and must not be.
@@ -49,46 +34,15 @@ pub(super) fn write_pair(
 
 /// Writes a file with this mode: all of it or nothing, also where the machine fails meanwhile.
 pub(super) fn write(path: &Path, text: &str, mode: u32, may_replace: bool) -> Result<(), PkiError> {
-    let beside = beside(path);
-    // Left by one that was killed.
-    let _ = fs::remove_file(&beside);
-    let put = |beside: &Path| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        if may_replace {
-            fs::rename(beside, path)
-        } else {
-            // A link, unlike a new name, replaces nothing.
-            fs::hard_link(beside, path)
-        }
+    let if_there = if may_replace {
+        IfThere::Replace
+    } else {
+        IfThere::Fail
     };
-    let done = put(&beside).and_then(|()| sync_directory(path));
-    let _ = fs::remove_file(&beside);
-    done.map_err(|source| match source.kind() {
+    whole_file::write(path, text, mode, if_there).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => PkiError::There(path.to_owned()),
         _ => failed(path, source),
     })
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
-    beside.into()
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    match path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
 }
 
 fn failed(path: &Path, source: io::Error) -> PkiError {

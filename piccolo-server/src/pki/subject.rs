@@ -10,9 +10,9 @@ use crate::config::PkiIssue;
 
 /// Who a certificate is for.
 #[derive(Debug)]
-pub(super) struct Subject {
-    pub(super) identity: Identity,
-    pub(super) names: Vec<SanType>,
+pub(crate) struct Subject {
+    pub(crate) identity: Identity,
+    pub(crate) names: Vec<SanType>,
 }
 
 /// Why there is no such certificate.
@@ -60,7 +60,7 @@ const NAME: usize = 128;
 const HOST: usize = 253;
 
 impl Subject {
-    pub(super) fn of(issue: &PkiIssue) -> Result<Self, SubjectError> {
+    pub(crate) fn of(issue: &PkiIssue) -> Result<Self, SubjectError> {
         let role = Role::from(issue.role);
         let identity = Identity {
             role,
@@ -76,11 +76,21 @@ impl Subject {
         if role != Role::Server && !issue.host.is_empty() {
             return Err(SubjectError::Host(role));
         }
-        let uri = identity.uri(domain(&issue.domain)?);
+        Self::new(identity, &issue.domain, &issue.address, &issue.host)
+    }
+
+    /// Who has these addresses and host names.
+    pub(crate) fn new(
+        identity: Identity,
+        domain: &str,
+        addresses: &[IpAddr],
+        hosts: &[String],
+    ) -> Result<Self, SubjectError> {
+        let uri = identity.uri(self::domain(domain)?);
         let uri = Ia5String::try_from(uri)
-            .map_err(|_not_ascii| SubjectError::Domain(issue.domain.clone()))?;
+            .map_err(|_not_ascii| SubjectError::Domain(domain.to_owned()))?;
         let mut names = vec![SanType::URI(uri)];
-        for address in &issue.address {
+        for address in addresses {
             let address = address.to_canonical();
             let name = SanType::IpAddress(address);
             if address.is_unspecified() || address.is_multicast() {
@@ -90,7 +100,7 @@ impl Subject {
                 names.push(name);
             }
         }
-        for host in &issue.host {
+        for host in hosts {
             names.push(SanType::DnsName(self::host(host)?));
         }
         Ok(Self { identity, names })

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -135,25 +136,25 @@ impl Authority {
         })
     }
 
+    /// Certifies the key of a request (PKCS #10 in PEM), whatever that says besides; gives PEM.
+    ///
+    /// # Errors
+    ///
+    /// When it is none.
+    pub fn sign(&self, request: &str, subject: &Subject<'_>) -> Result<String> {
+        let request = CertificateSigningRequestParams::from_pem(request).context("a request")?;
+        let wanted = wanted(subject)?;
+        let signed = wanted.signed_by(&request.public_key, &self.issuer);
+        Ok(signed.context("certifying a key")?.pem())
+    }
+
     /// Makes a certificate and its key. Files of the same stem are replaced, each as a whole.
     ///
     /// # Errors
     ///
     /// When they cannot be written.
     pub fn issue(&self, subject: &Subject<'_>) -> Result<Certificate> {
-        let mut wanted = certificate(subject.lasts)?;
-        wanted
-            .distinguished_name
-            .push(DnType::CommonName, subject.file);
-        let mut names = Vec::new();
-        if let Some(host) = subject.host {
-            names.push(SanType::DnsName(host.try_into()?));
-        }
-        if let Some(uri) = subject.uri {
-            names.push(SanType::URI(uri.try_into()?));
-        }
-        names.extend(subject.addresses.iter().copied().map(SanType::IpAddress));
-        wanted.subject_alt_names = names;
+        let wanted = wanted(subject)?;
         let key = KeyPair::generate().context("making a key")?;
         let signed = wanted.signed_by(&key, &self.issuer);
         let signed = signed.with_context(|| format!("certifying {}", subject.file))?;
@@ -165,6 +166,24 @@ impl Authority {
         replace(&files.key, &key.serialize_pem())?;
         Ok(files)
     }
+}
+
+/// A certificate that says this.
+fn wanted(subject: &Subject<'_>) -> Result<CertificateParams> {
+    let mut wanted = certificate(subject.lasts)?;
+    wanted
+        .distinguished_name
+        .push(DnType::CommonName, subject.file);
+    let mut names = Vec::new();
+    if let Some(host) = subject.host {
+        names.push(SanType::DnsName(host.try_into()?));
+    }
+    if let Some(uri) = subject.uri {
+        names.push(SanType::URI(uri.try_into()?));
+    }
+    names.extend(subject.addresses.iter().copied().map(SanType::IpAddress));
+    wanted.subject_alt_names = names;
+    Ok(wanted)
 }
 
 /// One that has counted for an hour already.

@@ -45,7 +45,8 @@ pub(super) async fn checks(
         Ok(tls) => tls,
         Err(error) => {
             let found = chain(&error).to_string();
-            let remedy = "the agent does not start so: see --tls and docs/tls.md";
+            let remedy = "see --tls and docs/tls.md; with --tls-issuer, the agent's log and /readyz say why \
+                          none was issued";
             return vec![Check::new("certificate", Verdict::Bad, found, remedy)];
         }
     };
