@@ -8,6 +8,7 @@ use super::stage::Stage;
 mod installing;
 mod outages;
 mod restarts;
+mod tls;
 mod values;
 
 /// One thing that the chart is to do.
@@ -42,6 +43,7 @@ pub(super) const CASES: &[Case] = &[
     case("value-node-cidrs", values::node_cidrs),
     case("value-monitoring", values::monitoring),
     case("value-servers", values::servers),
+    case("tls", tls::issued),
     case("bridge-address", outages::bridge_address),
     case("server-away", outages::server_away),
     case("power-cut", outages::power_cut),

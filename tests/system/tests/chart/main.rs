@@ -37,6 +37,19 @@ fn good() -> Vec<Value> {
         }, "monitoring": {"enabled": true}}),
         json!({"server": {"nodeTimeout": "999999999999h"}}),
         json!({"nodeCidrs": ["10.0.0.0/8", "192.168.255.0/24", "fd00::/8", "::ffff:10.0.0.0/104"]}),
+        json!({"tls": {"enabled": true}, "nodeCidrs": ["10.0.0.0/8"], "agent": {"group": "eu-1/blue"}}),
+        json!({
+            "tls": {"enabled": true, "mode": "permissive", "signer": {"authoritySecret": "mine"}},
+            "monitoring": {"enabled": true, "tokenSecret": "operators"},
+        }),
+        json!({
+            "tls": {
+                "enabled": true,
+                "agentFiles": {"hostPath": {"path": "/etc/piccolo/tls"}},
+                "serverFiles": {"secret": {"secretName": "server-tls"}},
+            },
+            "agent": {"servers": ["https://piccolo.corp:7789"]},
+        }),
     ]
 }
 
@@ -171,6 +184,67 @@ fn each_agent_may_take_its_port_and_no_other_container_may() -> Result<()> {
         usual.contains("value: \"127.0.0.1:288\""),
         "the port by default"
     );
+    Ok(())
+}
+
+/// Only the signer may ask Kubernetes anything, and it may not list, make or remove.
+#[test]
+fn only_the_signer_has_rights_and_few() -> Result<()> {
+    let of = |values: Value| -> Result<String> {
+        render(&values, Schema::InForce)?.map_err(anyhow::Error::msg)
+    };
+    let off = of(json!({}))?;
+    ensure!(!off.contains("kind: Role") && !off.contains("kind: Secret") && !off.contains("_TLS"));
+    let on = of(json!({"tls": {"enabled": true}}))?;
+    for verbs in on.lines().filter_map(|line| line.split_once("verbs: ")) {
+        let verbs = verbs.1.trim_end_matches('}');
+        ensure!(
+            ["[get]", "[create]", "[get, update]"].contains(&verbs),
+            "{verbs}"
+        );
+    }
+    let bound = on
+        .matches("{kind: ServiceAccount, name: piccolo-signer,")
+        .count();
+    ensure!(bound == 2 && on.matches("kind: ServiceAccount, name").count() == 2);
+    ensure!(on.matches("audience: piccolo,").count() == 2);
+    // Nothing says what its data is, so that no upgrade takes it away.
+    let secret = on.split("---").find(|part| part.contains("kind: Secret"));
+    ensure!(
+        secret.is_some_and(|secret| !secret.contains("\ndata") && !secret.contains("stringData"))
+    );
+    let own = of(json!({"tls": {"enabled": true, "signer": {"authoritySecret": "mine"}}}))?;
+    ensure!(!own.contains("kind: Secret") && !own.contains("resources: [secrets]"));
+    let files = of(json!({"tls": {
+        "enabled": true,
+        "agentFiles": {"hostPath": {"path": "/etc/piccolo/tls"}},
+        "serverFiles": {"secret": {"secretName": "server-tls"}},
+    }}))?;
+    ensure!(!files.contains("signer") && !files.contains("_ISSUER"));
+    Ok(())
+}
+
+/// What the signer believes of accounts, names and addresses is what the others have.
+#[test]
+fn the_signer_and_those_who_call_it_mean_the_same() -> Result<()> {
+    let values = json!({"tls": {"enabled": true}, "agent": {"group": "blue"}});
+    let manifest = render(&values, Schema::InForce)?.map_err(anyhow::Error::msg)?;
+    let has = |text: &str| ensure_in(&manifest, text);
+    has("--agents=blue=piccolo-system/piccolo-agent")?;
+    has("--servers=piccolo-system/piccolo-server")?;
+    has("serviceAccountName: piccolo-agent")?;
+    has("serviceAccountName: piccolo-server")?;
+    has("value: \"https://piccolo-signer.piccolo-system.svc:7791\"")?;
+    has("--host=piccolo-signer.piccolo-system.svc,")?;
+    has("http://piccolo-server.piccolo-system.svc:7789")?;
+    has(",piccolo-server.piccolo-system.svc,")?;
+    has("--config-map=piccolo-system/piccolo-authority-public")?;
+    has("configMap: {name: piccolo-authority-public}")?;
+    has("--secret=piccolo-system/piccolo-authority")
+}
+
+fn ensure_in(manifest: &str, text: &str) -> Result<()> {
+    ensure!(manifest.contains(text), "no {text}");
     Ok(())
 }
 

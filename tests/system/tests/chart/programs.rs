@@ -50,14 +50,18 @@ fn flags(program: &Command, container: &Yaml<'_>, prefix: &str) -> Result<Vec<St
     let mut words = vec![program.get_name().to_owned()];
     words.extend(items(container, "args").filter_map(|arg| arg.as_str().map(str::to_owned)));
     let name = words.get(1).context("a container without a command")?;
-    let command = program.find_subcommand(name).context("no such command")?;
+    let mut command = program.find_subcommand(name).context("no such command")?;
+    if let Some(within) = words.get(2).and_then(|name| command.find_subcommand(name)) {
+        command = within;
+    }
     for variable in items(container, "env") {
         let name = text(variable, &["name"]).context("a variable without a name")?;
         // The cluster's word is not known here.
         let Some(value) = text(variable, &["value"]) else {
             continue;
         };
-        let mut all = program.get_subcommands().flat_map(Command::get_arguments);
+        let all = program.get_subcommands().chain([command]);
+        let mut all = all.flat_map(Command::get_arguments);
         ensure!(
             !name.starts_with(prefix) || all.any(|arg| arg.get_env() == Some(name.as_ref())),
             "no command reads {name}"
