@@ -181,6 +181,7 @@ fn swarm(admin: &Admin) -> SwarmStatus {
                 .map(ToString::to_string)
                 .collect(),
             permit: member.permit,
+            slow: member.slow,
             waiting_seconds: member.waits.map(|waits| waits.as_secs_f64()),
             feeds: fed.iter().map(IpAddr::to_string).collect(),
             digest: member.digest.to_string(),

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use self::{
     ahead::Ahead,
     exchange::Exchanges,
-    peers::{Hints, Peers},
+    peers::{Hints, Patience, Peers},
     transfer::{Begun, Judge, Opener, QueuePosition, Smalls, Stored, Transfers, Turns, fits},
 };
 use crate::{
@@ -51,6 +51,7 @@ pub const METRICS: &[Metric] = &[
     peers::TURNS,
     peers::HANDED_OVER,
     peers::LOST,
+    peers::SLOW,
     transfer::CHECKED,
     transfer::MISFITS,
     transfer::LISTS_REFUSED,
@@ -92,8 +93,9 @@ struct Inner {
 /// Deadline of the find for the children of a manifest that this node already has; the manifest
 /// waits for it.
 const EXPECT_CHILDREN_DEADLINE: Duration = Duration::from_secs(1);
-/// Objects up to this size are not worth a crowd: each node asks the registry for them.
-const ALONE: u64 = 64 << 10;
+/// Up to this size an object is little: nodes wait for one another only briefly, since the registry could
+/// send it to each of them.
+const LITTLE: u64 = 64 << 10;
 
 /// The result of a fetch for containerd.
 #[derive(Debug)]
@@ -214,11 +216,9 @@ impl Fetcher {
             size: want.size.or_else(|| inner.hints.size(&want.digest)),
             ..want.clone()
         };
-        if want.kind == Kind::Blob
-            && want.size.is_none_or(|size| size > ALONE)
-            && inner.peers.has_crowds()
+        if inner.peers.has_crowds()
             && let Some(growing) = self.follow(want, range).await
-            && growing.total() > ALONE
+            && let Some(patience) = self.patience(&growing)
         {
             let start = growing_from(range);
             let want = &Want {
@@ -226,11 +226,17 @@ impl Fetcher {
                 ..want.clone()
             };
             let is_small = fits(growing.total());
-            let mut candidates = inner.peers.join(&growing, start).await?;
+            let since = Instant::now();
+            let joined = inner.peers.join(&growing, start, patience);
             if is_small {
-                let small = inner.smalls.fetch(want, &mut candidates).await;
+                let small = async { inner.smalls.fetch(want, &mut joined.await?).await };
+                let small = small.await;
+                if patience == Patience::Brief {
+                    inner.peers.waited(since, small.is_some());
+                }
                 return small.map(Fetched::Small);
             }
+            let candidates = joined.await?;
             let begun = inner.transfers.begin(want, range, candidates, place).await;
             return begun.map(Fetched::from);
         }
@@ -243,6 +249,19 @@ impl Fetcher {
         begun.map(Fetched::from)
     }
 
+    /// For how long others are waited for that may be getting it too; `None` where they are not, as they were
+    /// in vain just now.
+    fn patience(&self, growing: &Growing) -> Option<Patience> {
+        if growing.is_manifest() && !fits(growing.total()) {
+            return None;
+        }
+        if growing.is_manifest() || growing.total() <= LITTLE {
+            self.0.peers.may_wait().then_some(Patience::Brief)
+        } else {
+            Some(Patience::Whole)
+        }
+    }
+
     /// Follows the blob while containerd fetches it, if peers may fetch it from here meanwhile.
     async fn follow(&self, want: &Want, range: Option<ByteRange>) -> Option<Arc<Growing>> {
         if matches!(range, Some(ByteRange::Between(..) | ByteRange::Last(_))) {
@@ -251,6 +270,7 @@ impl Fetcher {
         let asked = Asked {
             registry: want.registry.as_deref(),
             repository: &want.repository,
+            kind: want.kind,
             start: growing_from(range),
         };
         self.0.content.follow(&want.digest, asked).await

@@ -187,6 +187,9 @@ pub struct SwarmBlob {
     pub takes_also_from: Vec<String>,
     /// Whether its containerd asks the registry, by a permit.
     pub permit: bool,
+    /// Whether it takes it much more slowly than its source gets it, and feeds nobody any more.
+    #[serde(default)]
+    pub slow: bool,
     /// For how long it has been waiting for somebody to take from.
     pub waiting_seconds: Option<f64>,
     /// The peers that are given it now.

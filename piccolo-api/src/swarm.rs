@@ -168,6 +168,10 @@ pub struct Progress {
     /// Whether its containerd takes the bytes from the registry, by a permit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub permit: bool,
+    /// Whether it takes the bytes much more slowly than its source gets them, by measurement: nobody is to
+    /// take from it any more. An older server does not know it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slow: bool,
     /// How it ended, once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,

@@ -14,6 +14,8 @@ pub struct Explanation<A> {
     pub fetching: usize,
     pub complete: usize,
     pub out: usize,
+    /// Of all these, nodes that are slow and feed nobody.
+    pub slow: usize,
     /// The nodes with a permit for the registry.
     pub permits: Vec<(A, Reason)>,
     /// Permits given so far: copies that the registry was asked for, at most.
@@ -94,6 +96,8 @@ pub struct Totals {
     pub permits_lost: u64,
     /// Nodes that were given another source than they had because theirs was slow.
     pub moves: u64,
+    /// Members that said that they are slow.
+    pub slow: u64,
     /// Members that got it all.
     pub completed: u64,
     pub settled: u64,

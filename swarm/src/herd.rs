@@ -83,6 +83,7 @@ pub(crate) struct Counts {
     pub(crate) patience: u64,
     pub(crate) lost: u64,
     pub(crate) moves: u64,
+    pub(crate) slow: u64,
     pub(crate) completed: u64,
     pub(crate) deepest: u16,
 }

@@ -83,6 +83,14 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         found.flatten().map(|found| self.answer(key, Some(found)))
     }
 
+    /// A node says that it drains slowly, and goes on with what it takes: nobody is sent to it any more, and
+    /// the next of its chain is given its source.
+    pub fn slows(&mut self, now: Duration, key: Key, node: A) {
+        if let Some(node) = self.known(key, node) {
+            self.with(now, key, |herd, context| herd.slows(node, context.now));
+        }
+    }
+
     /// A node reports its progress; one with a permit does so at the first byte, then each second.
     pub fn progress(&mut self, now: Duration, key: Key, progress: &Progress<A>) -> Heard {
         let unknown = Heard {
@@ -322,6 +330,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
         self.sums.patience += new.patience - counts.patience;
         self.sums.permits_lost += new.lost - counts.lost;
         self.sums.moves += new.moves - counts.moves;
+        self.sums.slow += new.slow - counts.slow;
         self.sums.completed += new.completed - counts.completed;
         self.sums.deepest = self.sums.deepest.max(new.deepest);
         let events = std::mem::take(&mut herd.events);

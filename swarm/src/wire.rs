@@ -58,7 +58,11 @@ pub fn report(
                 permit: progress.permit,
                 stalled,
             };
-            return (standing(swarm.progress(now, key, &said).standing), false);
+            let heard = swarm.progress(now, key, &said).standing;
+            if progress.slow {
+                swarm.slows(now, key, node);
+            }
+            return (standing(heard), false);
         }
     }
     (piccolo_api::Standing::Noted, false)

@@ -40,6 +40,8 @@ enum Act {
         fault: Fault,
     },
     Slow(u32),
+    /// It says that it is slow, and goes on.
+    Slows(u32),
     Complete(u32),
     Withdrawn(u32),
     Holder(u32),
@@ -72,6 +74,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (node.clone(), 0..NODES, fault())
             .prop_map(|(by, source, fault)| Act::Report { by, source, fault }),
         1 => node.clone().prop_map(Act::Slow),
+        1 => node.clone().prop_map(Act::Slows),
         2 => node.clone().prop_map(Act::Complete),
         1 => node.clone().prop_map(Act::Withdrawn),
         1 => node.clone().prop_map(Act::Holder),
@@ -169,6 +172,11 @@ impl World {
                 if let Some(answer) = answer {
                     self.check_answer(node, &[], &answer);
                 }
+            }
+            Act::Slows(node) => {
+                let had = self.has_permit(node);
+                self.swarm.slows(now, KEY, node);
+                assert_eq!(self.has_permit(node), had, "{node} keeps its permit");
             }
             Act::Complete(node) => self.swarm.complete(now, KEY, node),
             Act::Withdrawn(node) => self.swarm.withdrawn(now, KEY, node),

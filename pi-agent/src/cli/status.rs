@@ -200,6 +200,11 @@ fn crowd_table(blobs: &[SwarmBlob]) -> String {
                 (None, false, Some(seconds)) => format!("waits for {seconds:.1} s"),
                 (None, false, None) => "-".to_owned(),
             };
+            let feeds = if blob.slow {
+                "nobody: too slow".to_owned()
+            } else {
+                blob.feeds.join(" ")
+            };
             let percent = blob.bytes.saturating_mul(100) / blob.total.max(1);
             let digest: String = blob.digest.chars().take(19).collect();
             vec![
@@ -208,7 +213,7 @@ fn crowd_table(blobs: &[SwarmBlob]) -> String {
                 bytes(blob.total),
                 blob.rank.clone().unwrap_or_default(),
                 from,
-                blob.feeds.join(" "),
+                feeds,
             ]
         })
         .collect();

@@ -29,8 +29,13 @@ use tracing::{Span, debug, warn};
 
 use self::list::List;
 pub(crate) use self::list::Noted;
-use super::{ingest::Ingest, named::Repository, proof::Proofs, store::Store};
-use crate::{digest::Digest, disk, policy::Policy};
+use super::{
+    ingest::Ingest,
+    named::{Called, Repository},
+    proof::Proofs,
+    store::Store,
+};
+use crate::{digest::Digest, disk, http::Kind, policy::Policy};
 
 /// Most blobs that are followed at once. A pull has a few in flight; a node is no source of growing
 /// blobs beyond this number.
@@ -83,6 +88,8 @@ pub struct Growing {
     digest: Digest,
     data: File,
     total: u64,
+    /// The repository under whose name a manifest is fetched.
+    repository: Option<Repository>,
     reached: watch::Sender<Reached>,
     list: Mutex<List>,
     proofs: Proofs,
@@ -114,11 +121,12 @@ pub(crate) enum Ended {
     Vanished,
 }
 
-/// Under which name this node's containerd asked for a blob, and from which byte on.
+/// Under which name this node's containerd asked for an object, and from which byte on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) registry: Option<&'a str>,
     pub(crate) repository: &'a str,
+    pub(crate) kind: Kind,
     pub(crate) start: u64,
 }
 
@@ -160,6 +168,10 @@ impl Growth {
             growing.asked_for(asked);
             return Some(growing);
         }
+        let repository = match (asked.kind, asked.registry) {
+            (Kind::Blob, _) => None,
+            (Kind::Manifest, registry) => Some(Repository::of_image(registry?, asked.repository)),
+        };
         let (store, wanted) = (self.0.store.clone(), digest.clone());
         let find = move || Ingest::find(&store, &wanted);
         let ingest = disk::apart(&FINDING, FIND, find).await.ok()??;
@@ -172,6 +184,7 @@ impl Growth {
             digest: digest.clone(),
             data: ingest.data?,
             total,
+            repository,
             reached: watch::Sender::new(Reached {
                 bytes: size,
                 listed: 0,
@@ -337,6 +350,20 @@ impl Growing {
     /// Size of the whole.
     pub(crate) fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Whether it is given out as `kind` under the name `called`: a manifest belongs to the repository under
+    /// whose name it is fetched.
+    pub(crate) fn is_given(&self, kind: Kind, called: Called<'_>) -> bool {
+        match &self.repository {
+            Some(repository) => repository.is(called),
+            None => kind == Kind::Blob,
+        }
+    }
+
+    /// Whether it is a manifest.
+    pub(crate) fn is_manifest(&self) -> bool {
+        self.repository.is_some()
     }
 
     /// How far it is.

@@ -40,7 +40,7 @@ const SILENCE: RateFloor = RateFloor {
     window: Duration::from_millis(800),
 };
 /// Between two such questions before the first byte, and how long the answer may take.
-const PROBE: Duration = Duration::from_millis(500);
+pub(super) const PROBE: Duration = Duration::from_millis(500);
 
 /// Asks peers, on connections that it keeps.
 #[derive(Debug)]
@@ -154,9 +154,14 @@ impl Exchanges {
 
     /// Asks whether a peer that says nothing is still getting the object, and gives how many bytes of
     /// it that has.
-    pub(super) async fn reached(&self, want: &Want, holder: Holder) -> Option<u64> {
+    pub(super) async fn reached(
+        &self,
+        want: &Want,
+        holder: Holder,
+        within: Duration,
+    ) -> Option<u64> {
         let question = Question::plain(want, Ask::WHOLE, Method::Head);
-        let asked = timeout(PROBE, self.ask(question, holder)).await;
+        let asked = timeout(within, self.ask(question, holder)).await;
         let upstream = asked.ok()?.ok()?;
         let reached = upstream.reached;
         self.done(upstream);
@@ -168,7 +173,7 @@ impl Exchanges {
     pub(super) async fn death(&self, question: Question<'_>, holder: Holder, silent: &AtomicU8) {
         while silent.load(Relaxed) < 2 {
             tokio::time::sleep(PROBE).await;
-            if self.reached(question.want, holder).await.is_some() {
+            if self.reached(question.want, holder, PROBE).await.is_some() {
                 silent.store(0, Relaxed);
             } else {
                 silent.fetch_add(1, Relaxed);

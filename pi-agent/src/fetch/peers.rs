@@ -9,10 +9,10 @@ mod hints;
 mod named;
 mod seat;
 
-pub(crate) use self::crowd::MemberView;
+pub(crate) use self::crowd::{Member, MemberView};
 pub(super) use self::{
     candidates::Candidates,
-    count::{FAILURES, HANDED_OVER, LOST, QUARANTINED, QUARANTINES, TURNS},
+    count::{FAILURES, HANDED_OVER, LOST, QUARANTINED, QUARANTINES, SLOW, TURNS},
     hints::Hints,
 };
 pub use self::{
@@ -23,6 +23,7 @@ pub use self::{
 use std::{sync::Arc, time::Duration};
 
 use daemon::scope::Scope;
+use parking_lot::Mutex;
 use piccolo_api::{Holder, PeerState};
 use tokio::time::Instant;
 use tracing::debug;
@@ -31,7 +32,7 @@ use self::{
     count::Counts,
     crowd::Crowds,
     health::{Health, Standing},
-    seat::Seat,
+    seat::{BUDGET, Seat},
 };
 use super::{
     exchange::PeerError,
@@ -60,7 +61,24 @@ pub(super) struct Peers {
     jitter: Jitter,
     /// How long a node of a crowd is without a byte before the server's budget for the registry decides.
     busy: Duration,
+    /// When others were waited for in vain that were getting something little.
+    in_vain: Mutex<Option<Instant>>,
 }
+
+/// For how long a node waits for others that may be getting the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as it has to, before the server's budget for the registry decides.
+    Whole,
+    /// [`BRIEF`].
+    Brief,
+}
+
+/// How long a node may be without what is little, such as a manifest. All nodes may ask the registry for that
+/// after it, so it is long for the first of them, and short for a pull.
+const BRIEF: Duration = Duration::from_secs(2);
+/// How long nobody is waited for with that, after it was in vain.
+const IN_VAIN: Duration = Duration::from_secs(30);
 
 impl Peers {
     /// Peers that `finder` names, of which this node itself is never asked.
@@ -79,6 +97,7 @@ impl Peers {
             counts: Counts::new(),
             jitter: Jitter::random(),
             busy: settings.swarm_busy,
+            in_vain: Mutex::default(),
         }
     }
 
@@ -108,15 +127,33 @@ impl Peers {
         self: &Arc<Self>,
         growing: &Arc<Growing>,
         at: u64,
+        patience: Patience,
     ) -> Option<Candidates> {
         let mut candidates = Candidates::new(Arc::clone(self), growing.digest().clone());
         let crowds = self.crowds.as_ref()?;
         let member = crowds.member(growing);
         let finder = Arc::clone(&self.finder);
         let (digest, jitter) = (growing.digest().clone(), self.jitter.clone());
-        let seat = Seat::new(finder, member, digest, (jitter, self.busy));
+        let patience = match patience {
+            Patience::Whole => self.busy + BUDGET,
+            Patience::Brief => BRIEF.min(self.busy + BUDGET),
+        };
+        let seat = Seat::new(finder, member, digest, (jitter, patience));
         candidates.sit(seat, growing);
         candidates.ask_again(at).await.then_some(candidates)
+    }
+
+    /// Whether others are waited for that are getting something little.
+    pub(super) fn may_wait(&self) -> bool {
+        let in_vain = *self.in_vain.lock();
+        in_vain.is_none_or(|since| since.elapsed() >= IN_VAIN)
+    }
+
+    /// A fetch of something little has ended that began at `since`.
+    pub(super) fn waited(&self, since: Instant, is_there: bool) {
+        if !is_there && since.elapsed() >= BRIEF / 2 {
+            *self.in_vain.lock() = Some(Instant::now());
+        }
     }
 
     /// The objects will be looked for soon. Returns at once.

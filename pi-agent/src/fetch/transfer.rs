@@ -14,6 +14,7 @@ mod ordered;
 mod pump;
 mod room;
 mod silence;
+mod slowness;
 mod small;
 mod stored;
 mod striped;

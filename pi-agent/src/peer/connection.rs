@@ -9,16 +9,19 @@ use tracing::debug;
 use super::{Inner, count::UploadOutcome, rack, unknown};
 use crate::{
     chunks::start_of,
-    content::{Object, Recipient, Source},
+    content::{Called, Object, Recipient, Source},
     digest::Digest,
     http::{
-        ALTERNATES_FIELD, Answer, ByteRange, Connection, Framing, Kind, Method, ObjectRef,
-        RackCall, Reference, Reply, Request, STATE_FIELD, WITHHELD,
+        ALTERNATES_FIELD, Answer, ByteRange, Connection, Framing, Method, ObjectRef, RackCall,
+        Reference, Reply, Request, STATE_FIELD, WITHHELD,
     },
     listen::{self, Accepted, Client, Refused, Service},
     own::{self, Prepared, Unfit},
     sockets::Meter,
 };
+
+/// The type of a manifest that is not there yet.
+const UNTOLD: &str = "application/octet-stream";
 
 pub(super) async fn run(server: &Inner, accepted: Accepted, scope: &Scope) {
     let Accepted {
@@ -161,23 +164,48 @@ impl PeerSession<'_> {
         } else {
             None
         };
-        let found = match found {
-            None if object.kind == Kind::Blob => self.growing(&digest, request).await,
-            found => found,
-        };
-        let found = found.ok_or(Absent::Missing)?;
-        if own::is_named(content, object, &found, Recipient::Peer).await {
+        match found {
+            Some(found) => self.named(object, found).await,
+            None => {
+                let found = self.growing(object, &digest, request).await?;
+                if content.has_private() {
+                    self.named(object, found).await
+                } else {
+                    Ok(found)
+                }
+            }
+        }
+    }
+
+    /// It, where peers may have it under the name that they ask for.
+    async fn named(&self, object: &ObjectRef, found: Object) -> Result<Object, Absent> {
+        if own::is_named(&self.server.content, object, &found, Recipient::Peer).await {
             Ok(found)
         } else {
             Err(Absent::Withheld)
         }
     }
 
-    /// A blob that this node is still fetching, once its first requested byte is there.
-    async fn growing(&self, digest: &Digest, request: &Request) -> Option<Object> {
-        let growing = self.server.content.growing(digest).await?;
+    /// What this node is still fetching, once its first requested byte is there: all of a manifest, which
+    /// says itself of which type it is.
+    async fn growing(
+        &self,
+        object: &ObjectRef,
+        digest: &Digest,
+        request: &Request,
+    ) -> Result<Object, Absent> {
+        let growing = self.server.content.growing(digest).await;
+        let growing = growing.ok_or(Absent::Missing)?;
+        let called = Called {
+            registry: object.registry.as_deref(),
+            repository: &object.repository,
+        };
+        if !growing.is_given(object.kind, called) {
+            return Err(Absent::Withheld);
+        }
         if request.method == Method::Get {
             let start = match request.range {
+                _ if growing.is_manifest() => growing.total().saturating_sub(1),
                 // The whole chunk is sent then: wait for its first byte.
                 Some(ByteRange::From(start)) if request.chunks => start_of(start),
                 Some(ByteRange::From(start) | ByteRange::Between(start, _)) => start,
@@ -185,15 +213,18 @@ impl PeerSession<'_> {
                 None => 0,
             };
             let first = growing.beyond(start);
-            let reached = timeout(self.server.settings.first_byte, first).await.ok()?;
+            let reached = timeout(self.server.settings.first_byte, first).await;
+            let reached = reached.ok().ok_or(Absent::Missing)?;
             if reached.bytes <= start || reached.withdrawn {
-                return None;
+                return Err(Absent::Missing);
             }
         }
-        Some(Object {
+        // Its head may be asked for before it is there.
+        let is_untold = growing.is_manifest() && growing.reached().bytes < growing.total();
+        Ok(Object {
             digest: digest.clone(),
             size: growing.total(),
-            media_type: None,
+            media_type: is_untold.then(|| UNTOLD.to_owned()),
             source: Source::Growing(growing),
             chunks: None,
         })

@@ -36,7 +36,7 @@ pub(crate) struct Said {
     turns: VecDeque<Verdict>,
     pub(crate) joins: Vec<Fetch>,
     pub(crate) progress: Vec<Progress>,
-    standing: Option<Standing>,
+    pub(crate) standing: Option<Standing>,
     /// Who has all of it, where there is no crowd.
     pub(crate) peers: Vec<Peer>,
     /// Which of the joins nobody hears.

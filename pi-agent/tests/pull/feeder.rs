@@ -48,6 +48,8 @@ pub(crate) struct Faults {
     pub(crate) pause: Duration,
     /// From that byte on it sends nothing, and does not say that it lives.
     pub(crate) dies: Option<usize>,
+    /// It gets this number of bytes in a second, as it says, and has none yet.
+    pub(crate) gets: Option<usize>,
     /// From that byte on it sends nothing, and says each time that it has got more since then.
     pub(crate) boasts: Option<(usize, Instant)>,
 }
@@ -66,6 +68,7 @@ impl Feeder {
         let asked = Arc::<Mutex<Vec<usize>>>::default();
         let (blob, starts) = (blob.to_vec(), Arc::clone(&asked));
         let dead = Arc::new(AtomicBool::new(false));
+        let began = Instant::now();
         #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -74,7 +77,7 @@ impl Feeder {
                 #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
                 tokio::spawn(async move {
                     // The client may break off.
-                    let _ = serve(stream, &blob, &faults, (&starts, &dead)).await;
+                    let _ = serve(stream, &blob, &faults, (&starts, &dead, began)).await;
                 });
             }
         });
@@ -91,7 +94,7 @@ async fn serve(
     mut stream: TcpStream,
     blob: &[u8],
     faults: &Faults,
-    (asked, dead): (&Mutex<Vec<usize>>, &AtomicBool),
+    (asked, dead, began): (&Mutex<Vec<usize>>, &AtomicBool, Instant),
 ) -> std::io::Result<()> {
     loop {
         let mut head = Vec::new();
@@ -113,7 +116,12 @@ async fn serve(
                 let more = usize::try_from(since.elapsed().as_millis()).unwrap_or(usize::MAX);
                 total.min(at.saturating_add(more))
             };
+            let got = |rate: usize| {
+                let millis = usize::try_from(began.elapsed().as_millis()).unwrap_or(usize::MAX);
+                total.min(rate.saturating_mul(millis) / 1000)
+            };
             let reached = faults.boasts.map_or(total, more);
+            let reached = faults.gets.map_or(reached, got);
             let reply = format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\nPiccolo-State: growing\r\n\
                  Piccolo-Reached: {reached}\r\n\r\n"

@@ -68,6 +68,12 @@ const SAVED: Metric = Metric::counter(
     &[],
     "Nodes that got a key whole without the registry.",
 );
+const SLOW: Metric = Metric::counter(
+    "piccolo_server_swarm_slow_total",
+    &[],
+    "Nodes that said that they take a key much more slowly than their source gets it: nobody takes it from \
+     them any more.",
+);
 const REFUSED: Metric = Metric::counter(
     "piccolo_server_swarm_refused_total",
     &[],
@@ -94,6 +100,7 @@ pub(crate) const METRICS: &[Metric] = &[
     LOST,
     FROM_REGISTRY,
     SAVED,
+    SLOW,
     REFUSED,
     STRANGERS,
 ];
@@ -120,5 +127,6 @@ pub(super) fn show(totals: &Totals) {
     metrics::counter!(FROM_REGISTRY.name).absolute(totals.from_registry);
     metrics::counter!(LOST.name).absolute(totals.permits_lost);
     metrics::counter!(SAVED.name).absolute(totals.copies_saved());
+    metrics::counter!(SLOW.name).absolute(totals.slow);
     metrics::counter!(REFUSED.name).absolute(totals.refused);
 }

@@ -28,6 +28,7 @@ struct Sums {
     fetching: usize,
     complete: usize,
     out: usize,
+    slow: usize,
     permits: Vec<Permitted>,
     permitted: u64,
     permits_lost: u64,
@@ -118,6 +119,7 @@ impl View {
                 fetching: herd.fetching,
                 complete: herd.complete,
                 out: herd.out,
+                slow: herd.slow,
                 permits: permits.collect(),
                 permitted: herd.permitted,
                 permits_lost: herd.permits_lost,
@@ -144,6 +146,9 @@ impl fmt::Display for View {
             "for {:.0} s: {} wait, {} fetch, {} have it, {} are out; {} hops deep",
             sums.seconds, sums.waiting, sums.fetching, sums.complete, sums.out, sums.depth
         )?;
+        if sums.slow > 0 {
+            writeln!(f, "{} of them are slow, and feed nobody", sums.slow)?;
+        }
         writeln!(
             f,
             "the registry: {} permits so far, {} of them lost; {} copies saved",

@@ -75,6 +75,49 @@ async fn one_node_is_sent_to_the_registry_and_the_next_to_that_node() {
     assert_eq!(source(&next), "10.0.0.1:7787", "{next}");
 }
 
+#[tokio::test]
+async fn nobody_takes_from_a_node_that_says_that_it_is_slow() {
+    let (server, _state) = start().await;
+    tokio::time::sleep(HUSH).await;
+    let [first, slow, third, fourth] = [1, 2, 3, 4].map(|n| format!("10.0.0.{n}:7787"));
+    let permitted = join(&server, &first, json!({})).await;
+    let told = json!({"key": "k", "bytes": 9, "permit": true, "rank": permitted["swarm"]["rank"]});
+    tell(&server, &first, told).await;
+    join(&server, &slow, json!({})).await;
+    let behind = join(&server, &third, json!({})).await;
+    assert_eq!(source(&behind), &json!(slow), "{behind}");
+    let seen = format!("{}?key=k&group=g&node={slow}", path::SWARM);
+    // What an older agent says, and one that says something else, changes nothing.
+    for told in [json!({}), json!({"slow": false})] {
+        let mut told = told;
+        told["key"] = json!("k");
+        told["bytes"] = json!(1);
+        tell(&server, &slow, told).await;
+        let (_, view) = server.get(&seen).await;
+        assert_eq!(view["slow"], json!(0), "{view}");
+    }
+    for _ in 0..2 {
+        let told = json!({"key": "k", "bytes": 1, "slow": true});
+        let told = tell(&server, &slow, told).await;
+        assert_eq!(told, json!({"results": ["noted"]}));
+    }
+    let gave_up = json!({"source": slow, "fault": "empty"});
+    let again = join(&server, &third, json!({"offset": 1, "tried": [gave_up]})).await;
+    assert_eq!(source(&again), &json!(first), "{again}");
+    let next = join(&server, &fourth, json!({})).await;
+    assert_eq!(source(&next), &json!(third), "{next}");
+    let (_, view) = server.get(&seen).await;
+    assert_eq!(
+        (&view["slow"], &view["path"][0]["slow"]),
+        (&json!(1), &json!(true)),
+        "{view}"
+    );
+    // Who fetches from the registry goes on, whatever it says.
+    let told = json!({"key": "k", "bytes": 10, "permit": true, "slow": true});
+    let told = tell(&server, &first, told).await;
+    assert_eq!(told, json!({"results": ["permit"]}));
+}
+
 /// Whom the gateway of a rack is told to take from that says this, while two nodes of another rack have
 /// bytes; and whether it may ask for more.
 async fn gateways_sources(arguments: &[&str], fetch: Value) -> (Value, bool) {

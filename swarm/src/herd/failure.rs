@@ -167,6 +167,32 @@ impl Herd {
         Some(self.ask(id, ask, context))
     }
 
+    /// The node says that it drains slowly, and goes on with what it takes: it becomes a leaf at the end of
+    /// its chain. Who holds a permit cannot tell how fast the registry would be for others.
+    pub(crate) fn slows(&mut self, node: Node, now: Ms) {
+        let Some(&id) = self.index.get(&node) else {
+            return;
+        };
+        let member = &self[id];
+        if member.slow || member.permit || member.state != State::Fetching {
+            return;
+        }
+        let source = member.source;
+        self.touched = now;
+        self[id].slow = true;
+        self.counts.slow += 1;
+        self.say(id, Event::Slow);
+        self.make_leaf(id, now);
+        // From another rack it takes on by itself, as the next of its chain may be the gateway now.
+        if let Some(source) = source
+            && self[source].chain == self[id].chain
+            && self[source].is_usable()
+            && self.may_take(id, source)
+        {
+            self.link(id, source, Slot::Slow, now);
+        }
+    }
+
     fn make_leaf(&mut self, id: MemberId, now: Ms) {
         let heir = self[id].kids.into_iter().flatten().find(|&kid| {
             let same_chain = self[kid].chain == self[id].chain;

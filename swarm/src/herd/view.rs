@@ -22,6 +22,11 @@ impl Herd {
         counts
     }
 
+    /// How many feed nobody since they are slow.
+    pub(crate) fn slow_ones(&self) -> usize {
+        self.members.iter().filter(|member| member.slow).count()
+    }
+
     pub(crate) fn holders_of_permits(&self) -> impl Iterator<Item = (Node, Reason)> {
         let leases = self.leases.iter();
         leases.map(|lease| (self[lease.member].node, lease.reason))

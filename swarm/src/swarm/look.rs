@@ -29,6 +29,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             fetching,
             complete,
             out,
+            slow: herd.slow_ones(),
             permits: permits
                 .filter_map(|(node, reason)| Some((self.names.name(node)?, reason)))
                 .collect(),

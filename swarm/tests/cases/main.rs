@@ -498,6 +498,56 @@ fn a_slow_node_becomes_a_leaf_and_its_child_is_given_its_source() {
 }
 
 #[test]
+fn who_says_that_it_is_slow_goes_on_and_its_child_is_given_its_source() {
+    let mut bed = Bed::new(Rules::default());
+    for node in 0..5 {
+        bed.join(node);
+    }
+    for _ in 0..3 {
+        bed.swarm.slows(bed.now, KEY, 2);
+    }
+    assert_eq!(bed.member(3).sources, [1]);
+    let slow = bed.member(2);
+    assert!(
+        slow.slow && slow.sources == [1] && slow.feeds.is_empty(),
+        "{slow:?}"
+    );
+    assert_eq!(sources(&bed.give_up(3, 2, Fault::Empty)), [1]);
+    assert_eq!(bed.member(2).phase, Phase::Fetching, "nobody blames it");
+    assert_eq!(sources(&bed.join(5)), [4], "nobody is sent to it");
+    assert_eq!(bed.swarm.totals().slow, 1);
+}
+
+#[test]
+fn a_gateway_that_says_that_it_is_slow_is_none_any_more() {
+    let mut bed = Bed::new(Rules::default());
+    for node in 0..3 {
+        bed.join(node);
+    }
+    bed.progress(0, 1, None, true);
+    bed.wait(100);
+    for node in [100, 101] {
+        bed.join(node);
+    }
+    assert_eq!(bed.member(101).sources, [100]);
+    let source = bed.member(100).sources;
+    bed.swarm.slows(bed.now, KEY, 100);
+    assert_eq!(bed.member(101).sources, source);
+    assert_eq!(sources(&bed.join(102)), [101], "nobody waits for it");
+}
+
+#[test]
+fn who_holds_a_permit_cannot_be_slow() {
+    let mut bed = Bed::new(Rules::default());
+    bed.join(0);
+    bed.join(1);
+    bed.progress(0, 1, None, true);
+    bed.swarm.slows(bed.now, KEY, 0);
+    assert!(!bed.member(0).slow && bed.member(0).permit.is_some());
+    assert_eq!(bed.member(1).sources, [0]);
+}
+
+#[test]
 fn a_slow_gateway_hands_its_sources_to_the_next() {
     let mut bed = Bed::new(Rules {
         stripes: 2,

@@ -47,6 +47,7 @@ impl Bed {
         let asked = Asked {
             registry: Some("docker.io"),
             repository: "library/busybox",
+            kind: Kind::Blob,
             start,
         };
         self.growth.follow(&self.digest, asked).await
@@ -117,6 +118,7 @@ async fn what_is_denied_is_not_followed() {
     let asked = Asked {
         registry: None,
         repository: "public",
+        kind: Kind::Blob,
         start: 0,
     };
     assert!(bed.growth.follow(&bed.digest, asked).await.is_none());

@@ -8,6 +8,7 @@ use tracing::debug;
 
 use super::{
     Peers,
+    crowd::Member,
     health::Standing,
     named::may_be_asked,
     seat::{Course, Seat},
@@ -179,6 +180,11 @@ impl Candidates {
         *self = self.peers.find(&self.digest).await;
         self.found_again = true;
         true
+    }
+
+    /// This node in the crowd that it fetches in.
+    pub(crate) fn member(&self) -> Option<Arc<Member>> {
+        self.seat.as_ref().map(|seat| Arc::clone(seat.member()))
     }
 
     /// Bytes came from the peer that was asked last.

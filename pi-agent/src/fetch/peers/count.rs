@@ -53,6 +53,18 @@ pub(crate) const LOST: Metric = Metric::counter(
     "Permits to ask the registry that the server took back, since it gave too little here.",
 );
 
+/// Blobs for which this node was too slow to feed others.
+pub(crate) const SLOW: Metric = Metric::counter(
+    "piccolo_agent_swarm_slow_total",
+    &[],
+    "Blobs that this node took much more slowly than its source got them, and fed nobody any more.",
+);
+
+/// This node is too slow to feed others.
+pub(super) fn slow() {
+    counter!(SLOW.name).increment(1);
+}
+
 /// The server said what to do.
 pub(super) fn turn(verdict: &'static str) {
     counter!(TURNS.name, "verdict" => verdict).increment(1);

@@ -14,7 +14,10 @@ use tokio::{
 };
 use tracing::{Span, debug, info};
 
-use super::{Finder, count::LOST};
+use super::{
+    Finder,
+    count::{self, LOST},
+};
 use crate::{content::Growing, digest::Digest};
 
 /// Between two reports of a node that has a permit, and of one that has none.
@@ -42,7 +45,7 @@ struct Inner {
 
 /// This node in one crowd. Lasts as long as its pull of the blob.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(crate) struct Member {
     growing: Arc<Growing>,
     state: Mutex<CrowdState>,
     changed: Notify,
@@ -52,6 +55,8 @@ pub(super) struct Member {
 struct CrowdState {
     rank: Option<Rank>,
     permit: bool,
+    /// Whether it takes much more slowly than its source gets it.
+    slow: bool,
     /// Whom it takes from, since it was last told to.
     sources: Vec<Holder>,
     /// Since when it has been told to wait.
@@ -69,6 +74,7 @@ pub(crate) struct MemberView {
     pub(crate) rank: Option<Rank>,
     pub(crate) sources: Vec<Holder>,
     pub(crate) permit: bool,
+    pub(crate) slow: bool,
     pub(crate) waits: Option<Duration>,
 }
 
@@ -134,6 +140,10 @@ impl Crowds {
             if growing.reached().end.is_some() {
                 break;
             }
+            if member.lock().slow && heard.is_some() && !growing.reached().withdrawn {
+                // Those who took from here have another source by now, and ask for it.
+                growing.withdraw();
+            }
             if heard == Some(Standing::Lost) && !growing.reached().withdrawn {
                 if std::mem::take(&mut member.lock().permit) {
                     self.0.slow.happened(|times| {
@@ -162,6 +172,7 @@ impl Crowds {
             bytes: 0,
             rank: None,
             permit: false,
+            slow: false,
             end: Some(End::Failed),
             refused: Some(maker),
         };
@@ -182,9 +193,9 @@ impl Crowds {
     async fn tell(&self, member: &Member) -> Option<Standing> {
         let growing = &member.growing;
         let reached = growing.reached();
-        let (rank, permit) = {
+        let (rank, permit, slow) = {
             let state = member.lock();
-            (state.rank, state.permit)
+            (state.rank, state.permit, state.slow)
         };
         let progress = Progress {
             key: growing.digest().to_string(),
@@ -192,6 +203,7 @@ impl Crowds {
             rank,
             // While containerd commits what is all there, the registry is not needed any more.
             permit: permit && reached.bytes < growing.total(),
+            slow,
             end: reached.end.map(|end| match end {
                 crate::content::Ended::Committed => End::Complete,
                 crate::content::Ended::Vanished => End::Failed,
@@ -214,6 +226,11 @@ impl CrowdState {
 }
 
 impl Member {
+    /// Whether it is for a manifest.
+    pub(super) fn is_manifest(&self) -> bool {
+        self.growing.is_manifest()
+    }
+
     /// The place in the order that the server gave.
     pub(super) fn rank(&self) -> Option<Rank> {
         self.lock().rank
@@ -235,6 +252,7 @@ impl Member {
             rank: state.rank,
             sources: state.sources.clone(),
             permit: state.permit,
+            slow: state.slow,
             waits: state.waits.map(|since| since.elapsed()),
         }
     }
@@ -260,6 +278,16 @@ impl Member {
         let mut state = self.lock();
         state.permit = false;
         state.takes_from(sources);
+    }
+
+    /// It takes much more slowly than its source gets it: the server is told, and then nobody is fed any more.
+    pub(crate) fn slows(&self) {
+        let mut state = self.lock();
+        if !state.permit && !std::mem::replace(&mut state.slow, true) {
+            count::slow();
+            info!(digest = %self.growing.digest(), "this node is too slow to feed others");
+            self.changed.notify_one();
+        }
     }
 
     /// It is left to itself.

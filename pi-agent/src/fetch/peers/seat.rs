@@ -12,7 +12,7 @@ use crate::{content::Growing, digest::Digest, fetch::exchange::PeerError, jitter
 
 /// How long the server's budget for the registry may take to decide, after the time for which a node is
 /// without a byte. Then the node goes there by itself.
-const BUDGET: Duration = Duration::from_secs(2);
+pub(super) const BUDGET: Duration = Duration::from_secs(2);
 /// The pause after a source was busy: the first, and the longest.
 const BUSY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// The most sources tried for one byte.
@@ -67,7 +67,7 @@ impl Seat {
         finder: Arc<dyn Finder>,
         member: Arc<Member>,
         digest: Digest,
-        (jitter, busy): (Jitter, Duration),
+        (jitter, patience): (Jitter, Duration),
     ) -> Self {
         Self {
             finder,
@@ -79,7 +79,7 @@ impl Seat {
             tried: 0,
             pauses: Backoff::new(BUSY.0, BUSY.1),
             pause: None,
-            patience: busy + BUDGET,
+            patience,
             sources: SOURCES,
             taken: 0,
             again: None,
@@ -228,6 +228,11 @@ impl Seat {
         self.takes(vec![source], None);
     }
 
+    /// This node in the crowd.
+    pub(super) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
     /// Bytes came.
     pub(super) fn moved(&mut self) {
         self.heard = None;
@@ -249,6 +254,11 @@ impl Seat {
 
     /// A source did not deliver.
     pub(super) fn failed(&mut self, source: Holder, error: &PeerError) {
+        if matches!(error, PeerError::Withheld) && self.member.is_manifest() {
+            // It is getting it under another name, and so may the others: the registry decides.
+            self.tried = MOST;
+            return;
+        }
         let (fault, name) = match error {
             PeerError::Missing
             | PeerError::NoFirstByte

@@ -22,6 +22,7 @@ use super::{
     ordered::Ordered,
     pump::Pump,
     silence::Silence,
+    slowness::Slowness,
     stored::Stored,
     striped::Striped,
     turn::QueuePosition,
@@ -252,6 +253,11 @@ impl Transfer {
         if let Some(growing) = growing {
             growing.came_from(upstream.chunks.unwrap_or(upstream.peer()));
         }
+        // Where stripes come from several, none of them sends as much as it gets.
+        let alone = (upstream.growing && upstream.every == 1).then(|| upstream.peer());
+        let member = self.candidates.member();
+        let watching = Slowness::watch(alone, (growing, member), (&self.opener, &self.want));
+        let mut watching = std::pin::pin!(watching);
         let (candidates, senders, total) = (&mut self.candidates, &self.senders, self.total);
         let pumping = async {
             match upstream.chunks {
@@ -275,7 +281,12 @@ impl Transfer {
         };
         let mut pumping = std::pin::pin!(pumping);
         loop {
-            if let Ok(pumped) = timeout(HELD_UP, pumping.as_mut()).await {
+            let pumped = tokio::select! {
+                biased;
+                pumped = timeout(HELD_UP, pumping.as_mut()) => pumped,
+                never = watching.as_mut() => match never {},
+            };
+            if let Ok(pumped) = pumped {
                 return pumped;
             }
             let now = count.load(Ordering::Relaxed);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::{count::Counts, timing::FirstBytes};
 use crate::fetch::{
     Want,
-    exchange::{Exchanges, PeerError, Question, Upstream},
+    exchange::{Exchanges, PROBE, PeerError, Question, Upstream},
     peers::Candidates,
     settings::FetchSettings,
 };
@@ -90,7 +90,17 @@ impl Opener {
 
     /// How many bytes a peer that sends nothing has, if it is still getting the object.
     pub(super) async fn reached(&self, want: &Want, peer: Holder) -> Option<u64> {
-        self.exchanges.reached(want, peer).await
+        self.exchanges.reached(want, peer, PROBE).await
+    }
+
+    /// The same of one that sends, which may be slow to say it.
+    pub(super) async fn reached_within(
+        &self,
+        want: &Want,
+        peer: Holder,
+        within: Duration,
+    ) -> Option<u64> {
+        self.exchanges.reached(want, peer, within).await
     }
 
     /// The body of `upstream` was read to its end.
