@@ -164,16 +164,14 @@ impl PeerSession<'_> {
         } else {
             None
         };
-        match found {
-            Some(found) => self.named(object, found).await,
-            None => {
-                let found = self.growing(object, &digest, request).await?;
-                if content.has_private() {
-                    self.named(object, found).await
-                } else {
-                    Ok(found)
-                }
-            }
+        if let Some(found) = found {
+            return self.named(object, found).await;
+        }
+        let found = self.growing(object, &digest, request).await?;
+        if content.has_private() {
+            self.named(object, found).await
+        } else {
+            Ok(found)
         }
     }
 

@@ -4,6 +4,7 @@ pub mod cases;
 pub mod disk;
 pub mod faults;
 pub mod figures;
+mod servers;
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +17,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use serde_json::Value;
 use testbed::{
     Agent, Bed, BedSetup, Certified, Family, Image, ImageSpec, Layer, Node, Packing, Plan, Rate,
-    Run,
+    Run, SqlServer,
 };
 use testbed::{Release, wait_until};
 
+use self::servers::Others;
+pub use self::servers::Servers;
 use crate::{APP, pull_within};
 
 /// How long a pull of the bench and of the fault plans may take.
@@ -65,6 +69,8 @@ pub struct CrowdSetup<'a> {
     pub agents: &'a [&'a str],
     /// From how many nodes a rack's gateway takes.
     pub stripes: u8,
+    /// What they report to.
+    pub servers: Servers,
     /// How long a pull may take before it counts as one that hangs.
     pub deadline: Duration,
 }
@@ -74,6 +80,7 @@ pub struct CrowdSetup<'a> {
 pub struct Crowd {
     /// The bed.
     pub bed: Bed,
+    others: Others,
     deadline: Duration,
 }
 
@@ -140,10 +147,14 @@ impl Crowd {
             node.containerd.start()?;
         }
         let stripes = format!("--swarm-stripes={}", setup.stripes);
-        bed.start_server(&[&SERVER[..], &[&stripes]].concat())?;
+        let arguments = [&SERVER[..], &[&stripes]].concat();
+        let others = servers::start(&mut bed, setup.servers, &arguments)?;
         bed.start_agents(setup.agents)?;
-        let deadline = setup.deadline;
-        let crowd = Self { bed, deadline };
+        let crowd = Self {
+            bed,
+            others,
+            deadline: setup.deadline,
+        };
         crowd.use_piccolo(true)?;
         Ok(crowd)
     }
@@ -271,6 +282,11 @@ impl Crowd {
         Ok(pulled)
     }
 
+    /// The database of the servers, where they have one.
+    pub fn database(&self) -> Option<&SqlServer> {
+        self.others.database.as_ref()
+    }
+
     /// The numbers of all nodes.
     pub fn all(&self) -> Vec<usize> {
         (0..self.bed.nodes.len()).collect()
@@ -307,21 +323,27 @@ impl Crowd {
 
     /// How often each node was told to ask the registry; 0 where it does not say.
     pub fn permits(&self) -> Vec<u64> {
-        let count = |node: &Node| {
-            let page = node.agent.as_ref()?.admin("/metrics").ok()?.text();
-            let mut lines = page.lines();
-            lines.find_map(|line| line.strip_prefix(PERMITS)?.trim().parse().ok())
-        };
-        let nodes = self.bed.nodes.iter();
-        nodes.map(|node| count(node).unwrap_or(0)).collect()
+        self.bed.nodes.iter().map(permits_of).collect()
     }
 
-    /// The number of the node whose containerd the registry serves, since the nodes had `before`
-    /// permits.
+    /// The number of the node whose containerd the registry serves with the largest blob; where it serves
+    /// nobody now, of the first that it served since the nodes had `before` permits.
     pub fn first_fetcher(&self, before: &[u64]) -> Option<usize> {
-        let now = self.permits();
-        let mut nodes = now.iter().zip(before);
-        nodes.position(|(now, before)| now > before)
+        let serving = |node: &Node| {
+            let status = node.agent.as_ref()?.admin("/status").ok()?.text();
+            let status: Value = serde_json::from_str(&status).ok()?;
+            let blobs = status["swarm"]["blobs"].as_array()?.iter();
+            let permitted = blobs.filter(|blob| blob["permit"] == true);
+            permitted.filter_map(|blob| blob["total"].as_u64()).max()
+        };
+        let nodes = self.bed.nodes.iter().enumerate();
+        let serving = nodes.filter_map(|(number, node)| Some((serving(node)?, number)));
+        let served = || {
+            let now = self.permits();
+            let mut nodes = now.iter().zip(before);
+            nodes.position(|(now, before)| now > before)
+        };
+        serving.max().map(|(_, number)| number).or_else(served)
     }
 
     fn moved(&self) -> Result<Moved> {
@@ -371,6 +393,16 @@ impl Crowd {
         }
         racks
     }
+}
+
+/// How often a node was told to ask the registry; 0 where it does not say.
+fn permits_of(node: &Node) -> u64 {
+    let count = || {
+        let page = node.agent.as_ref()?.admin("/metrics").ok()?.text();
+        let mut lines = page.lines();
+        lines.find_map(|line| line.strip_prefix(PERMITS)?.trim().parse().ok())
+    };
+    count().unwrap_or(0)
 }
 
 impl Pulls {

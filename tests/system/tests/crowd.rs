@@ -10,12 +10,12 @@ use serde_json::Value;
 use system_tests::{
     APP, PULL,
     crowd::{
-        Crowd, CrowdSetup, Links, ON, Pulled,
+        Crowd, CrowdSetup, Links, ON, Pulled, Servers,
         disk::{arriving, damage},
     },
-    on_each_release, pull,
+    node, on_each_release, pull,
 };
-use testbed::{Agent, Bed, Release, wait_until};
+use testbed::{Agent, Bed, Rate, Release, wait_until};
 
 on_each_release!(one_copy_from_the_registry_and_one_into_each_rack);
 
@@ -26,6 +26,10 @@ const MIDDLE: Duration = Duration::from_millis(1500);
 
 /// Racks, with links as narrow as the machine moves bytes for all of them at once.
 fn crowd(release: Release, racks: &[u8], agents: &[&str]) -> Result<Crowd> {
+    crowd_of(release, racks, agents, Servers::One)
+}
+
+fn crowd_of(release: Release, racks: &[u8], agents: &[&str], servers: Servers) -> Result<Crowd> {
     Crowd::start(&CrowdSetup {
         release,
         settings: "",
@@ -37,6 +41,7 @@ fn crowd(release: Release, racks: &[u8], agents: &[&str]) -> Result<Crowd> {
         },
         agents,
         stripes: 1,
+        servers,
         deadline: PULL,
     })
 }
@@ -72,6 +77,31 @@ fn one_copy_from_the_registry_and_one_into_each_rack(release: Release) -> Result
             *copies <= 1.2,
             "{copies} copies into {rack}: {:?}",
             pulled.into_racks
+        );
+    }
+    Ok(())
+}
+
+/// Nodes ask their registry for manifests and configurations by digest as they do for layers.
+#[test]
+fn manifests_and_configurations_come_once_too() -> Result<()> {
+    let crowd = crowd(Release::V1_7, &[4, 4], &[ON])?;
+    let image = crowd.push("crowd", &[8])?;
+    let before = crowd.bed.registry.access_log().len();
+    crowd.pull(&image, &crowd.all(), Duration::ZERO)?;
+    let log = crowd.bed.registry.access_log();
+    let log = log
+        .iter()
+        .skip(before)
+        .filter(|entry| entry.method == "GET");
+    let asked: Vec<_> = log.map(|entry| entry.uri.as_str()).collect();
+    for blob in image.native_blobs() {
+        let times = asked.iter().filter(|uri| uri.contains(&blob.digest));
+        let times = times.count();
+        assert!(
+            (1..=2).contains(&times),
+            "{times} times {}: {asked:?}",
+            blob.digest
         );
     }
     Ok(())
@@ -133,6 +163,64 @@ fn the_server_may_die_in_the_middle() -> Result<()> {
     })?;
     let copies = pulled.registry_copies;
     assert!(copies <= MOST, "{copies} copies from the registry");
+    Ok(())
+}
+
+/// Of two instances one decides for each blob, whichever the nodes ask.
+#[test]
+fn two_servers_over_one_database_give_one_permit() -> Result<()> {
+    let two = Servers::OverMariaDb(2);
+    let crowd = crowd_of(Release::V1_7, &[2, 2], &[ON], two)?;
+    let pulled = pull_on_all(&crowd, &[12, 6, 4, 2])?;
+    let copies = pulled.registry_copies;
+    assert!(copies <= MOST, "{copies} copies from the registry");
+    Ok(())
+}
+
+#[test]
+fn one_of_two_servers_may_die_in_the_middle() -> Result<()> {
+    let two = Servers::OverMariaDb(2);
+    let mut crowd = crowd_of(Release::V1_7, &[2, 2], &[ON], two)?;
+    let pulled = pull_while(&mut crowd, &[12, 12], |crowd| {
+        crowd.bed.server.take().context("no server")?.kill();
+        Ok(())
+    })?;
+    let copies = pulled.registry_copies;
+    assert!(copies <= 2.05, "{copies} copies from the registry");
+    Ok(())
+}
+
+/// A node with a tenth of the link is second in its rack.
+#[test]
+fn a_slow_node_does_not_hold_up_those_behind_it() -> Result<()> {
+    let mut crowd = crowd(Release::V1_7, &[4], &[ON])?;
+    let slow = node(&crowd.bed, 1)?.host.clone();
+    crowd.bed.network().reshape(&slow, Rate::megabits(15))?;
+    let image = crowd.push("crowd", &[40])?;
+    let pulled = crowd.pull(&image, &crowd.all(), Duration::from_secs(2))?;
+    let seconds = |node: usize| pulled.seconds.get(&node).copied().unwrap_or(f64::NAN);
+    let [own, behind] = [seconds(1), seconds(2).max(seconds(3))];
+    assert!(
+        behind * 2.0 < own,
+        "{behind} s behind one that took {own} s"
+    );
+    let copies = pulled.registry_copies;
+    assert!(copies <= MOST, "{copies} copies from the registry");
+    let slow = |node: &testbed::Node| -> Result<bool> {
+        let page = agent(node)?.admin("/metrics")?.text();
+        Ok(page
+            .lines()
+            .any(|line| line == "piccolo_agent_swarm_slow_total 1"))
+    };
+    let server = crowd.bed.server.as_ref().context("no server")?;
+    let counted = |line: &str| line == "piccolo_server_swarm_slow_total 1";
+    assert!(
+        server.metrics()?.lines().any(counted),
+        "the server does not know"
+    );
+    let slow = crowd.bed.nodes.iter().map(slow);
+    let slow = slow.collect::<Result<Vec<_>>>()?;
+    assert_eq!(slow, [false, true, false, false]);
     Ok(())
 }
 

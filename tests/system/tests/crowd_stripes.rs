@@ -10,7 +10,7 @@ use serde_json::Value;
 use system_tests::{
     APP, PULL,
     crowd::{
-        Crowd, CrowdSetup, Links, ON,
+        Crowd, CrowdSetup, Links, ON, Servers,
         disk::{arriving, damage},
     },
     on_each_release, pull,
@@ -36,6 +36,7 @@ fn crowd(release: Release, racks: &[u8]) -> Result<Crowd> {
         },
         agents: &[ON],
         stripes: 2,
+        servers: Servers::One,
         deadline: PULL,
     })
 }

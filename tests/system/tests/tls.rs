@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use system_tests::{
     APP, PULL,
-    crowd::{Crowd, CrowdSetup, Links, ON},
+    crowd::{Crowd, CrowdSetup, Links, ON, Servers},
     is_little, node, on_each_release, pull, push_app,
 };
 use testbed::{
@@ -259,6 +259,7 @@ fn a_crowd_takes_one_copy_over_tls() -> Result<()> {
         },
         agents: &[ON],
         stripes: 1,
+        servers: Servers::One,
         deadline: PULL,
     })?;
     let certified = Certified::of(&crowd.bed)?;

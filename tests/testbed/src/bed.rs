@@ -42,6 +42,7 @@ pub struct Bed {
     pub registry: Registry,
     server_host: Host,
     server_urls: Vec<String>,
+    database: Option<String>,
     network: Network,
     run: Run,
 }
@@ -84,6 +85,7 @@ impl Bed {
             nodes,
             registry,
             server_urls: vec![Server::url_at(&server_host)],
+            database: None,
             server_host,
             network,
             run,
@@ -150,9 +152,15 @@ impl Bed {
     ///
     /// When it does not start.
     pub fn start_server_by(&mut self, command: &[PathBuf], arguments: &[&str]) -> Result<()> {
-        let server = Server::start_by(&self.run, &self.server_host, command, arguments);
+        let database = self.database.as_deref();
+        let server = Server::start_by(&self.run, &self.server_host, database, command, arguments);
         self.server = Some(server.context("starting the server")?);
         Ok(())
+    }
+
+    /// Has the server keep its data in this database from its next start on, by its URL.
+    pub fn use_database(&mut self, url: &str) {
+        self.database = Some(url.to_owned());
     }
 
     /// Where the server is or would be reached.

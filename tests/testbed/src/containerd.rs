@@ -103,11 +103,18 @@ impl Containerd {
     /// When it does not end, or something cannot be removed.
     pub fn wipe(&mut self) -> Result<()> {
         self.stop()?;
-        for path in [self.root(), self.state()] {
-            if path.exists() {
+        // The content may lie on a disk of its own, which stays.
+        let content = self.content();
+        let in_content = entries(&content).collect::<Vec<_>>();
+        let in_root = entries(&self.root()).filter(|path| *path != content);
+        let all = in_content.into_iter().chain(in_root);
+        for path in all.chain([self.state()]).filter(|path| path.exists()) {
+            let removed = if path.is_dir() {
                 fs::remove_dir_all(&path)
-                    .with_context(|| format!("removing {}", path.display()))?;
-            }
+            } else {
+                fs::remove_file(&path)
+            };
+            removed.with_context(|| format!("removing {}", path.display()))?;
         }
         Ok(())
     }

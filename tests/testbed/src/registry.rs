@@ -15,9 +15,11 @@ use crate::process::Process;
 use crate::run::Run;
 use crate::wait::wait_until;
 
+mod gate;
 mod log;
 mod push;
 
+pub use gate::{Gate, Refusal};
 pub use log::AccessEntry;
 
 const PORT: u16 = 5000;
@@ -132,6 +134,15 @@ impl Registry {
     /// Where nodes reach it.
     pub fn url(&self) -> String {
         format!("http://{}", SocketAddr::new(self.host.address, PORT))
+    }
+
+    /// Opens a gate to it, which turns some clients away: [`Gate::url`] is where nodes reach it then.
+    ///
+    /// # Errors
+    ///
+    /// When there is one already.
+    pub fn open_gate(&self) -> Result<Gate> {
+        Gate::open(&self.host, local())
     }
 
     /// Puts an image under a name, for instance `lib/app:v1`, from the registry's own namespace:

@@ -32,19 +32,21 @@ impl Server {
     ///
     /// When it has not been built or does not start.
     pub fn start(run: &Run, host: &Host, arguments: &[&str]) -> Result<Self> {
-        Self::start_by(run, host, &[], arguments)
+        Self::start_by(run, host, None, &[], arguments)
     }
 
-    /// [`Server::start`] with a program of another build, behind what it takes to run that.
+    /// [`Server::start`] with a program of another build, behind what it takes to run that, and over a database
+    /// by its URL where one is given.
     pub(crate) fn start_by(
         run: &Run,
         host: &Host,
+        database: Option<&str>,
         command: &[PathBuf],
         arguments: &[&str],
     ) -> Result<Self> {
-        let database = run.directory().join(format!("{}.sqlite", host.name));
-        let database = format!("sqlite://{}", database.display());
-        Self::launch(run, host, command, &database, arguments)
+        let file = run.directory().join(format!("{}.sqlite", host.name));
+        let file = format!("sqlite://{}", file.display());
+        Self::launch(run, host, command, database.unwrap_or(&file), arguments)
     }
 
     /// [`Server::start`] over a database by its URL, which several may share.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use testbed::Release;
 
-use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, Pulled};
+use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, Pulled, Servers};
 
 /// Where the registry binds.
 const REGISTRY_BINDS: Links = Links {
@@ -128,6 +128,7 @@ impl Bench<'_> {
             links,
             agents,
             stripes,
+            servers: Servers::One,
             deadline: DEADLINE,
         })
     }

@@ -33,6 +33,28 @@ pub fn arriving(node: &Node, bytes: u64) -> Result<(File, u64)> {
     Err(anyhow!("{bytes} bytes do not come to {}", node.host.name))
 }
 
+/// Opens the layer of which a node has the most so far, with how much that is.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn arrived(node: &Node) -> Result<Option<(File, u64)>> {
+    let mut most = None;
+    let ingests = node.containerd.content().join("ingest");
+    for entry in fs::read_dir(&ingests).into_iter().flatten() {
+        // Ingests come and go.
+        let Ok(entry) = entry else { continue };
+        let data = entry.path().join("data");
+        let Ok(data) = File::options().read(true).write(true).open(data) else {
+            continue;
+        };
+        let size = data.metadata()?.len();
+        if most.as_ref().is_none_or(|(_, most)| size > *most) {
+            most = Some((data, size));
+        }
+    }
+    Ok(most)
+}
+
 /// Damages a file, as a bad disk does: containerd has verified the byte on its way, and does not see it.
 ///
 /// # Errors

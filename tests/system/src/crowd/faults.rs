@@ -1,10 +1,12 @@
 //! Faults in the middle of a crowd's pulls, by a seeded plan.
 
+mod kinds;
+mod strikes;
+
 use std::{
     collections::BTreeMap,
     env, fs,
     io::{self, Write as _},
-    net::IpAddr,
     ops::Range,
     path::PathBuf,
     thread,
@@ -14,9 +16,14 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use fastrand::Rng;
 use serde::Serialize;
-use testbed::{Agent, Host, Image, Rate, Release, wait_until};
+use testbed::{Agent, Gate, Image, Release, SmallDisk, wait_until};
 
-use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, SERVER};
+pub use self::kinds::Fault;
+use self::{
+    kinds::{ALL, Place},
+    strikes::Damage,
+};
+use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, Servers};
 use crate::faults::soak;
 
 /// What every agent is told: the log of a failed run says what happened.
@@ -34,50 +41,17 @@ const LAYERS: [u32; 2] = [12, 4];
 const IMAGES: usize = 4;
 /// Milliseconds after the pulls' begin between which faults happen; a pull takes some 3.4 s.
 const MOMENTS: Range<u64> = 200..3000;
-/// How long a fault lasts that ends by itself.
-const LASTS: Duration = Duration::from_secs(3);
-/// How soon a killed program is started again.
-const RESTART: Duration = Duration::from_secs(1);
 /// How long the state of a crowd may live after it: an agent that died is forgotten after 90 s, a crowd
 /// 15 s after the last who wanted the key.
 const SETTLED: Duration = Duration::from_secs(150);
 /// How much of a copy manifests, configurations and what was in flight may be.
 const SPARE: f64 = 0.15;
-
-/// Something that goes wrong.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize)]
-pub enum Fault {
-    /// A node's agent is killed, and started again.
-    AgentKilled,
-    /// A node's agent halts for a while.
-    AgentHalts,
-    /// A node's containerd is killed, and started again.
-    ContainerdKilled,
-    /// A node's link is dead for a while.
-    LinkDown,
-    /// A node's link has a tenth of its rate for a while.
-    LinkSlow,
-    /// A rack's uplink is dead for a while.
-    UplinkDown,
-    /// A node cannot reach the registry for a while.
-    RegistryHidden,
-    /// The server is killed, and started again.
-    ServerKilled,
-    /// The server halts for a while.
-    ServerHalts,
-}
-
-const ALL: [Fault; 9] = [
-    Fault::AgentKilled,
-    Fault::AgentHalts,
-    Fault::ContainerdKilled,
-    Fault::LinkDown,
-    Fault::LinkSlow,
-    Fault::UplinkDown,
-    Fault::RegistryHidden,
-    Fault::ServerKilled,
-    Fault::ServerHalts,
-];
+/// The disk of each node's content, in MiB: agents keep open for half a minute what they followed, so what was
+/// removed of the runs before takes room.
+const DISK: u32 = 128;
+/// What an agent says of a peer whose bytes are wrong, and the server of a maker of false chunk lists.
+const WRONG: &str = "it sent a wrong chunk";
+const FALSE_LIST: &str = "list was false";
 
 /// Whom it strikes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -119,9 +93,15 @@ pub fn plan(seed: u64) -> Vec<Planned> {
     let mut random = Rng::with_seed(seed);
     let count = *random.choice(&[1, 1, 2, 3]).unwrap_or(&1);
     let nodes: usize = RACKS.iter().copied().map(usize::from).sum();
+    // Each kind has its turn, and meets any other.
+    let turn = usize::try_from(seed).unwrap_or_default() % ALL.len();
     let mut plan: Vec<_> = (0..count)
-        .map(|_| Planned {
-            fault: *random.choice(&ALL).unwrap_or(&Fault::AgentKilled),
+        .map(|number| Planned {
+            fault: ALL[if number == 0 {
+                turn
+            } else {
+                random.usize(..ALL.len())
+            }],
             victim: if random.bool() {
                 Victim::FirstFetcher
             } else {
@@ -154,15 +134,15 @@ pub fn run(release: Release, first: u64, runs: u32) -> Result<Found> {
 /// A crowd that things happen to.
 struct Lab {
     crowd: Crowd,
+    /// Nodes reach the registry through it.
+    gate: Gate,
+    /// Of each node's content.
+    disks: Vec<SmallDisk>,
+    /// What is damaged now, by the node.
+    damages: BTreeMap<usize, Damage>,
     usages: Vec<(u32, usize)>,
-}
-
-/// What is broken by a fault.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
-    Server,
-    Rack(u8),
-    Node(usize),
+    /// Seconds of the longest pull without a fault.
+    undisturbed: f64,
 }
 
 impl Lab {
@@ -174,18 +154,40 @@ impl Lab {
             links: LINKS,
             agents: AGENT,
             stripes: 1,
+            servers: Servers::OverMariaDb(1),
             deadline: DEADLINE,
         })?;
+        let gate = crowd.bed.registry.open_gate()?;
+        crowd.bed.set_hosts(&[Agent::mirror_url(), gate.url()])?;
         let mut lab = Self {
             crowd,
+            gate,
+            disks: Vec::new(),
+            damages: BTreeMap::new(),
             usages: Vec::new(),
+            undisturbed: 0.0,
         };
+        lab.mount_disks()?;
         // What the programs keep for good is there after one crowd.
         let image = lab.crowd.push("faults-warm-up", &LAYERS)?;
-        lab.crowd.pull(&image, &lab.crowd.all(), Duration::ZERO)?;
+        let pulled = lab.crowd.pull(&image, &lab.crowd.all(), Duration::ZERO)?;
+        lab.undisturbed = pulled.longest();
         lab.crowd.forget(&image)?;
         lab.usages = lab.usages_now()?;
         Ok(lab)
+    }
+
+    /// Gives each node's content a disk of its own.
+    fn mount_disks(&mut self) -> Result<()> {
+        for number in 0..self.crowd.bed.nodes.len() {
+            let node = self.node_mut(number)?;
+            node.agent = None;
+            node.containerd.stop()?;
+            let disk = SmallDisk::mount(&node.containerd.content(), DISK)?;
+            node.containerd.start()?;
+            self.disks.push(disk);
+        }
+        self.crowd.bed.start_agents(AGENT)
     }
 
     /// The image of a run, pushed in place of the one before.
@@ -197,6 +199,7 @@ impl Lab {
     fn one(&mut self, seed: u64, plan: &[Planned], found: &mut Found) -> Result<()> {
         let image = self.image(seed)?;
         let permits = self.crowd.permits();
+        let logged = self.logs()?;
         let pulls = self
             .crowd
             .begin(&image, &self.crowd.all(), Duration::ZERO)?;
@@ -222,11 +225,13 @@ impl Lab {
             pulled.to_nodes,
             self.keep_logs()?.display()
         );
+        self.check_times(&pulled.seconds, &struck)?;
+        self.check_blame(&logged, &struck)?;
         // A node that could not finish does now.
         let again: Vec<_> = pulled.failed.keys().copied().collect();
         self.crowd.pull(&image, &again, Duration::ZERO)?;
         for (fault, node) in &struck {
-            if *fault == Fault::ContainerdKilled {
+            if matches!(fault, Fault::ContainerdKilled | Fault::NodeGone) {
                 // The lease of the pull that died with it would keep the blobs for a day.
                 let containerd = &mut self.node_mut(*node)?.containerd;
                 containerd.wipe()?;
@@ -241,6 +246,49 @@ impl Lab {
         found.pulls += u32::try_from(pulled.seconds.len())?;
         found.most_copies = found.most_copies.max(pulled.registry_copies);
         found.longest = found.longest.max(pulled.longest());
+        Ok(())
+    }
+
+    /// What a fault costs those that it does not strike.
+    fn check_times(&self, seconds: &BTreeMap<usize, f64>, struck: &[(Fault, usize)]) -> Result<()> {
+        let more: f64 = struck.iter().map(|(fault, _)| fault.delays()).sum();
+        let most = 2.0 * self.undisturbed + more;
+        for (node, seconds) in seconds {
+            let is_victim = struck.iter().any(|(_, victim)| victim == node);
+            ensure!(
+                is_victim || *seconds <= most,
+                "the pull of node {node} took {seconds:.1} s, {most:.1} s at most should be; logs in {}",
+                self.keep_logs()?.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// The agents' logs, by node, and the server's.
+    fn logs(&self) -> Result<Vec<String>> {
+        let numbers = 0..self.crowd.bed.nodes.len();
+        let mut logs = numbers
+            .map(|number| Ok(self.agent(number)?.process().log()))
+            .collect::<Result<Vec<_>>>()?;
+        logs.push(self.server()?.process().log());
+        Ok(logs)
+    }
+
+    /// Who sent wrong bytes is the one that has them on its disk, and nobody behind it.
+    fn check_blame(&self, before: &[String], struck: &[(Fault, usize)]) -> Result<()> {
+        let damaged = |(fault, node): &(Fault, usize)| {
+            let host = &self.crowd.bed.nodes.get(*node)?.host;
+            (*fault == Fault::WrongByte).then(|| format!("peer={}:", host.address))
+        };
+        let damaged: Vec<_> = struck.iter().filter_map(damaged).collect();
+        for (now, before) in self.logs()?.iter().zip(before) {
+            let new = now.get(before.len()..).unwrap_or_default();
+            for line in new.lines() {
+                let is_named = || damaged.iter().any(|peer| line.contains(peer));
+                ensure!(!line.contains(WRONG) || is_named(), "a liar: {line}");
+                ensure!(!line.contains(FALSE_LIST), "{line}");
+            }
+        }
         Ok(())
     }
 
@@ -285,6 +333,10 @@ impl Lab {
                 Victim::Node(number) => number,
                 Victim::FirstFetcher => first.unwrap_or(0),
             };
+            let broken: Vec<_> = repairs.values().map(|(_, node)| *node).collect();
+            let Some(node) = self.victim(fault, node, permits, &broken)? else {
+                continue;
+            };
             let place = self.place(fault, node)?;
             // One thing breaks once at a time.
             let mut broken = repairs
@@ -298,85 +350,6 @@ impl Lab {
             struck.push((fault, node));
             repairs.insert(begin.elapsed() + fault.lasts(), (fault, node));
         }
-    }
-
-    /// What a fault breaks.
-    fn place(&self, fault: Fault, node: usize) -> Result<Place> {
-        Ok(match fault {
-            Fault::ServerKilled | Fault::ServerHalts => Place::Server,
-            Fault::UplinkDown => Place::Rack(self.rack(node)?),
-            _ => Place::Node(node),
-        })
-    }
-
-    fn strike(&mut self, fault: Fault, number: usize) -> Result<()> {
-        match fault {
-            Fault::AgentKilled => self
-                .node_mut(number)?
-                .agent
-                .take()
-                .map(Agent::kill)
-                .unwrap_or_default(),
-            Fault::AgentHalts => self.agent(number)?.process().freeze()?,
-            Fault::ContainerdKilled => self.node_mut(number)?.containerd.kill(),
-            Fault::LinkDown => {
-                let host = self.node_mut(number)?.host.clone();
-                self.crowd.bed.network().unplug(&host)?;
-            }
-            Fault::LinkSlow => self.shape(number, LINKS.node / 10)?,
-            Fault::UplinkDown => {
-                let rack = self.rack(number)?;
-                self.crowd.bed.network().cut(rack)?;
-            }
-            Fault::RegistryHidden => {
-                let (host, registry) = self.way_to_registry(number)?;
-                self.crowd.bed.network().hide(&host, registry)?;
-            }
-            Fault::ServerKilled => {
-                if let Some(server) = self.crowd.bed.server.take() {
-                    server.kill();
-                }
-            }
-            Fault::ServerHalts => self.server()?.process().freeze()?,
-        }
-        Ok(())
-    }
-
-    fn repair(&mut self, fault: Fault, number: usize) -> Result<()> {
-        match fault {
-            Fault::AgentKilled => self.crowd.bed.start_agent(number, AGENT)?,
-            Fault::AgentHalts => self.agent(number)?.process().thaw()?,
-            Fault::ContainerdKilled => self.node_mut(number)?.containerd.start()?,
-            Fault::LinkDown => {
-                let host = self.node_mut(number)?.host.clone();
-                self.crowd.bed.network().plug(&host)?;
-            }
-            Fault::LinkSlow => self.shape(number, LINKS.node)?,
-            Fault::UplinkDown => {
-                let rack = self.rack(number)?;
-                self.crowd.bed.network().mend(rack)?;
-            }
-            Fault::RegistryHidden => {
-                let (host, registry) = self.way_to_registry(number)?;
-                self.crowd.bed.network().show(&host, registry)?;
-            }
-            Fault::ServerKilled => self.crowd.bed.start_server(&SERVER)?,
-            Fault::ServerHalts => self.server()?.process().thaw()?,
-        }
-        Ok(())
-    }
-
-    fn shape(&mut self, number: usize, megabits: u32) -> Result<()> {
-        let host = self.node_mut(number)?.host.clone();
-        self.crowd
-            .bed
-            .network()
-            .reshape(&host, Rate::megabits(megabits))
-    }
-
-    fn way_to_registry(&mut self, number: usize) -> Result<(Host, IpAddr)> {
-        let registry = self.crowd.bed.registry.address();
-        Ok((self.node_mut(number)?.host.clone(), registry))
     }
 
     fn node_mut(&mut self, number: usize) -> Result<&mut testbed::Node> {
@@ -433,39 +406,11 @@ impl Lab {
             Ok(Some(()))
         })?;
         for node in &self.crowd.bed.nodes {
-            let ingests = fs::read_dir(node.containerd.content().join("ingest"))?.count();
+            // A containerd that was wiped makes the directory with its first pull.
+            let ingests = fs::read_dir(node.containerd.content().join("ingest"));
+            let ingests = ingests.map_or(0, Iterator::count);
             ensure!(ingests == 0, "{ingests} ingests on {}", node.host.name);
         }
         Ok(())
-    }
-}
-
-impl Fault {
-    /// Copies that it may cost. While a first fetcher that halts or is cut off goes on, another node
-    /// asks the registry. Without the server one node of each rack may; each of a rack that is cut off asks
-    /// for itself until it has noticed that the server is away.
-    fn costs(self) -> f64 {
-        match self {
-            Self::ServerKilled | Self::ServerHalts => 2.0,
-            Self::UplinkDown => 3.0,
-            _ => 1.0,
-        }
-    }
-
-    fn lasts(self) -> Duration {
-        match self {
-            Self::AgentKilled | Self::ContainerdKilled | Self::ServerKilled => RESTART,
-            Self::AgentHalts
-            | Self::ServerHalts
-            | Self::LinkDown
-            | Self::LinkSlow
-            | Self::UplinkDown
-            | Self::RegistryHidden => LASTS,
-        }
-    }
-
-    /// Whether its victim's pull would fail without Piccolo too.
-    fn may_fail_pull(self) -> bool {
-        matches!(self, Self::ContainerdKilled | Self::RegistryHidden)
     }
 }

@@ -22,7 +22,7 @@ pub struct AccessEntry {
 #[derive(Deserialize)]
 struct Line {
     #[serde(rename = "http.request.remoteaddr")]
-    client: SocketAddr,
+    client: Client,
     #[serde(rename = "http.request.method")]
     method: String,
     #[serde(rename = "http.request.uri")]
@@ -31,6 +31,23 @@ struct Line {
     status: u16,
     #[serde(rename = "http.response.written", default)]
     written: u64,
+}
+
+/// A client as the registry names it: without a port where it came through a gate.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Client {
+    Socket(SocketAddr),
+    Address(IpAddr),
+}
+
+impl Client {
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::Socket(socket) => socket.ip(),
+            Self::Address(address) => *address,
+        }
+    }
 }
 
 /// Lines that do not tell of an answer are not for us.
@@ -44,7 +61,7 @@ pub(super) fn parse(log: &str) -> Vec<AccessEntry> {
 impl From<Line> for AccessEntry {
     fn from(line: Line) -> Self {
         Self {
-            client: line.client.ip(),
+            client: line.client.address(),
             method: line.method,
             uri: line.uri,
             status: line.status,
