@@ -249,8 +249,8 @@ impl Fetcher {
         begun.map(Fetched::from)
     }
 
-    /// For how long others are waited for that may be getting it too; `None` where they are not, as they were
-    /// in vain just now.
+    /// For how long others are waited for that may be getting it too; `None` where they are not, as that wait ran
+    /// out just now.
     fn patience(&self, growing: &Growing) -> Option<Patience> {
         if growing.is_manifest() && !fits(growing.total()) {
             return None;

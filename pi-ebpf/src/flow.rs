@@ -112,6 +112,9 @@ impl Flow {
     ) -> Option<Step> {
         let idle = asked_ns > self.last_ns.saturating_add(policy.think_ns);
         let from_ns = if idle { asked_ns } else { self.last_ns };
+        // A tail's time is estimated, and may lie before what was asked since. An interval that began after
+        // its end would leave a gap beyond the union's end, which is then filled twice.
+        let from_ns = if from_ns < now_ns { from_ns } else { now_ns };
         self.last_ns = now_ns;
         if now_ns.saturating_sub(from_ns) > policy.stall_ns {
             // It is unknown when within that time these bytes passed: they tell no rate.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use testbed::{Alone, reference};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_piccolo-server");
+const SIGNER: &str = "piccolo_signer_";
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 
 #[test]
@@ -27,5 +28,9 @@ fn a_scrape_has_what_the_reference_names_and_nothing_else() -> Result<()> {
     assert!(server.get("api", find)?.starts_with("HTTP/1.1 404"));
     let scrape = server.get("admin", "/metrics")?;
     let documented = reference::said_by(Path::new(PROGRAM), "metrics-doc")?;
-    reference::check_scrape(&documented, &scrape)
+    // `pki serve` is another process.
+    let is_own = |line: &&str| !line.contains(SIGNER);
+    let lines: Vec<_> = documented.lines().filter(is_own).collect();
+    assert!(lines.len() < documented.lines().count() && !scrape.contains(SIGNER));
+    reference::check_scrape(&lines.join("\n"), &scrape)
 }

@@ -61,8 +61,8 @@ pub(super) struct Peers {
     jitter: Jitter,
     /// How long a node of a crowd is without a byte before the server's budget for the registry decides.
     busy: Duration,
-    /// When others were waited for in vain that were getting something little.
-    in_vain: Mutex<Option<Instant>>,
+    /// When a wait for a little object last ran out.
+    gave_up: Mutex<Option<Instant>>,
 }
 
 /// For how long a node waits for others that may be getting the same.
@@ -77,8 +77,8 @@ pub(super) enum Patience {
 /// How long a node may be without what is little, such as a manifest. All nodes may ask the registry for that
 /// after it, so it is long for the first of them, and short for a pull.
 const BRIEF: Duration = Duration::from_secs(2);
-/// How long nobody is waited for with that, after it was in vain.
-const IN_VAIN: Duration = Duration::from_secs(30);
+/// How long no little object is waited for after such a wait ran out.
+const AFTER_GIVING_UP: Duration = Duration::from_secs(30);
 
 impl Peers {
     /// Peers that `finder` names, of which this node itself is never asked.
@@ -97,7 +97,7 @@ impl Peers {
             counts: Counts::new(),
             jitter: Jitter::random(),
             busy: settings.swarm_busy,
-            in_vain: Mutex::default(),
+            gave_up: Mutex::default(),
         }
     }
 
@@ -145,14 +145,14 @@ impl Peers {
 
     /// Whether others are waited for that are getting something little.
     pub(super) fn may_wait(&self) -> bool {
-        let in_vain = *self.in_vain.lock();
-        in_vain.is_none_or(|since| since.elapsed() >= IN_VAIN)
+        let gave_up = *self.gave_up.lock();
+        gave_up.is_none_or(|since| since.elapsed() >= AFTER_GIVING_UP)
     }
 
     /// A fetch of something little has ended that began at `since`.
     pub(super) fn waited(&self, since: Instant, is_there: bool) {
         if !is_there && since.elapsed() >= BRIEF / 2 {
-            *self.in_vain.lock() = Some(Instant::now());
+            *self.gave_up.lock() = Some(Instant::now());
         }
     }
 

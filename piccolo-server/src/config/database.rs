@@ -40,8 +40,8 @@ pub enum DatabaseError {
     NoFile,
     /// Where the password ends is not certain, so nothing of the URL may be shown.
     #[error(
-        "the database's URL has an @ behind the host, or a password with a /, ? or # in it: write these as \
-         %40, %2F, %3F and %23"
+        "the database's URL has an @ behind the host, or a password with a /, ?, # or blank in it: write \
+         these as %40, %2F, %3F, %23 and %20"
     )]
     Ambiguous,
     /// A URL that is none, or has options that are not known.
@@ -137,6 +137,10 @@ impl FromStr for GroupDatabase {
         match text.find('=').filter(|at| *at < scheme) {
             Some(at) => {
                 let (group, url) = text.split_at(at);
+                // It may be the rest of a password with a blank, and of what stands before it.
+                if group.contains('@') {
+                    return Err(DatabaseError::Ambiguous);
+                }
                 let group = Some(group.parse()?);
                 Ok(Self {
                     group,
@@ -180,10 +184,11 @@ impl FromStr for Address {
 }
 
 /// Whether some of a password could be taken for what comes behind the host: a URL's host ends at the first
-/// of these characters, and the `@` behind a password is only looked for before.
+/// of these characters, and the `@` behind a password is only looked for before. Where a blank in a password
+/// has cut the URL off, there is no `@`, but a colon without a port.
 fn is_ambiguous(url: &str) -> bool {
-    let (_, behind) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
-    behind.contains('@')
+    let (host, behind) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
+    behind.contains('@') || host.ends_with(':')
 }
 
 impl Address {
