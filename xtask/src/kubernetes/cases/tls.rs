@@ -6,6 +6,7 @@ use crate::kubernetes::{objects::NAMESPACE, stage::Stage};
 
 const AUTHORITY: &str = "piccolo-authority";
 const PUBLIC: &str = "piccolo-authority-public";
+const TOKEN: &str = "operators";
 
 /// From off to required and back; the authority outlasts upgrades and the release.
 pub(super) fn issued(stage: &mut Stage) -> Result<Vec<String>> {
@@ -14,7 +15,9 @@ pub(super) fn issued(stage: &mut Stage) -> Result<Vec<String>> {
     stage.have(&permissive)?;
     let first = authority(stage)?;
     ensure!(!first.is_empty(), "the signer made no authority");
-    stage.have(&["tls.enabled=true"])?;
+    let token = ["create", "secret", "generic", TOKEN, "--from-literal=token=t"];
+    kubectl(stage, &token)?;
+    stage.have(&["tls.enabled=true", "monitoring.tokenSecret=operators"])?;
     let shared = stage.check_sharing()?;
     stage.restart_agents()?;
     stage.wait_until_rolled_out()?;
@@ -34,7 +37,11 @@ pub(super) fn issued(stage: &mut Stage) -> Result<Vec<String>> {
     let again = stage.check_sharing()?;
     stage.have(&permissive)?;
     stage.have(&[])?;
-    for (kind, name) in [("secret", AUTHORITY), ("configmap", PUBLIC)] {
+    for (kind, name) in [
+        ("secret", AUTHORITY),
+        ("configmap", PUBLIC),
+        ("secret", TOKEN),
+    ] {
         kubectl(stage, &["delete", kind, name])?;
     }
     Ok(vec![shared, again])

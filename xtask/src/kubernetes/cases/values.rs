@@ -260,7 +260,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What the cases here, and the modes, upgrade with.
-    const TRIED: [&str; 22] = [
+    const TRIED: [&str; 23] = [
         "agent.accounting",
         "agent.hosts.registries",
         "agent.tags.resolve",
@@ -282,6 +282,7 @@ mod tests {
         "server.database.secret",
         "server.topology",
         "monitoring.enabled",
+        "monitoring.tokenSecret",
         "nodeCidrs",
     ];
 
