@@ -24,7 +24,7 @@ const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHO
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rights {
     Root,
-    /// Nobody, without any capability.
+    /// Nobody, with no capability but that for the mirror's port.
     None,
 }
 
@@ -34,7 +34,7 @@ impl Rights {
         match self {
             Self::Root => (program, arguments.to_vec()),
             Self::None => {
-                let mut line = confined("");
+                let mut line = confined(",+net_bind_service");
                 line.push(program.display().to_string());
                 line.extend_from_slice(arguments);
                 (PathBuf::from("setpriv"), line)
