@@ -31,7 +31,8 @@ pub(crate) fn dashboard() -> Result<Vec<String>> {
 }
 
 /// Those of the rules. A healthy cluster raises no alert, so each comparison is asked for its
-/// outcome: then there is data exactly if there is some on both of its sides.
+/// outcome: then there is data exactly if there is some on both of its sides. Nor does it except anything, and
+/// what was days ago is taken for what is. The signer's are left out: it runs on Kubernetes alone.
 pub(crate) fn rules() -> Result<Vec<String>> {
     let text = read(RULES)?;
     let documents = Yaml::load_from_str(&text).context("parsing the rules")?;
@@ -47,7 +48,10 @@ pub(crate) fn rules() -> Result<Vec<String>> {
     let mut queries = Vec::new();
     for rule in rules {
         let query = rule.as_mapping_get("expr").and_then(Yaml::as_str);
-        queries.push(outcome_of(query.context("a rule without a query")?));
+        let query = query.context("a rule without a query")?;
+        if !query.contains("piccolo_signer_") {
+            queries.push(outcome_of(query));
+        }
         queries.extend(
             rule.as_mapping_get("record")
                 .and_then(Yaml::as_str)
@@ -58,9 +62,10 @@ pub(crate) fn rules() -> Result<Vec<String>> {
 }
 
 fn outcome_of(query: &str) -> String {
+    let query = query.replace(" unless ", " and ").replace(" offset 2d", "");
     [" == ", " > ", " < "]
         .iter()
-        .fold(query.to_owned(), |query, comparison| {
+        .fold(query, |query, comparison| {
             query.replace(comparison, &format!("{comparison}bool "))
         })
 }

@@ -15,7 +15,13 @@ pub(super) fn issued(stage: &mut Stage) -> Result<Vec<String>> {
     stage.have(&permissive)?;
     let first = authority(stage)?;
     ensure!(!first.is_empty(), "the signer made no authority");
-    let token = ["create", "secret", "generic", TOKEN, "--from-literal=token=t"];
+    let token = [
+        "create",
+        "secret",
+        "generic",
+        TOKEN,
+        "--from-literal=token=t",
+    ];
     kubectl(stage, &token)?;
     stage.have(&["tls.enabled=true", "monitoring.tokenSecret=operators"])?;
     let shared = stage.check_sharing()?;
