@@ -194,11 +194,7 @@ impl PeerSession<'_> {
     ) -> Result<Object, Absent> {
         let growing = self.server.content.growing(digest).await;
         let growing = growing.ok_or(Absent::Missing)?;
-        let called = Called {
-            registry: object.registry.as_deref(),
-            repository: &object.repository,
-        };
-        if !growing.is_given(object.kind, called) {
+        if !growing.is_given(object.kind, Called::from(object)) {
             return Err(Absent::Withheld);
         }
         if request.method == Method::Get {
