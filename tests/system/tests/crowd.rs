@@ -197,14 +197,18 @@ fn a_slow_node_does_not_hold_up_those_behind_it() -> Result<()> {
     let slow = node(&crowd.bed, 1)?.host.clone();
     crowd.bed.network().reshape(&slow, Rate::megabits(15))?;
     let image = crowd.push("crowd", &[40])?;
-    let pulled = crowd.pull(&image, &crowd.all(), Duration::from_secs(2))?;
+    let first = crowd.begin(&image, &[0], Duration::ZERO)?;
+    arriving(node(&crowd.bed, 0)?, MIB)?;
+    let others = crowd.begin(&image, &[1, 2, 3], Duration::from_millis(1500))?;
+    let pulled = crowd.finish(others)?;
+    ensure!(pulled.failed.is_empty(), "{:?}", pulled.failed);
     let seconds = |node: usize| pulled.seconds.get(&node).copied().unwrap_or(f64::NAN);
     let [own, behind] = [seconds(1), seconds(2).max(seconds(3))];
     assert!(
         behind * 2.0 < own,
         "{behind} s behind one that took {own} s"
     );
-    let copies = pulled.registry_copies;
+    let copies = crowd.finish(first)?.registry_copies;
     assert!(copies <= MOST, "{copies} copies from the registry");
     let slow = |node: &testbed::Node| -> Result<bool> {
         let page = agent(node)?.admin("/metrics")?.text();
