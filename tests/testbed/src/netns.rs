@@ -1,6 +1,6 @@
 //! A network namespace of the run.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -26,10 +26,23 @@ impl Netns {
         let name = format!("{}-{suffix}", run.name());
         run_line(&format!("ip netns add {name}"))?;
         run_line(&format!("ip -n {name} link set lo up"))?;
-        Ok(Self {
+        let netns = Self {
             name,
             _run: run.clone(),
-        })
+        };
+        netns.inside(Self::use_cubic)?;
+        Ok(netns)
+    }
+
+    /// Nodes have CUBIC unless somebody chose another, and mostly queues by flow. Here all flows of a link share one
+    /// queue, where BBR gives one of two flows up to five times as much as the other for ten seconds.
+    fn use_cubic() -> Result<()> {
+        const HAS: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+        const USES: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+        if fs::read_to_string(HAS)?.contains("cubic") {
+            fs::write(USES, "cubic").context(USES)?;
+        }
+        Ok(())
     }
 
     /// Its name, as `ip netns` knows it.
