@@ -12,16 +12,16 @@ use crate::{
     fetch::{peers::Member, want::Want},
 };
 
-/// Between two looks at the source.
-const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at the source. Two streams over one link can share it unevenly for a second or two.
+const LOOK: Duration = Duration::from_secs(2);
 /// Consecutive looks that have to find this node slow.
 const LOOKS: u32 = 2;
 /// Who is fewer bytes behind is not slow, however its last second was: these may be in sockets and in
 /// chunks that are being checked.
 const BEHIND: u64 = 4 << 20;
-/// A source that feeds two, as far as its link goes, gives each half of what it gets. Less than this part,
-/// two fifths, comes where the cause is here.
-const PART: (u64, u64) = (2, 5);
+/// A source that feeds two, and one more that has moved to the end of its chain, gives each a third of what it
+/// gets, as far as its link goes. Less than this part, a fifth, comes where the cause is here.
+const PART: (u64, u64) = (1, 5);
 
 /// What was seen of a source that is still getting the object, and of this node.
 #[derive(Debug, Clone, Copy)]
@@ -120,8 +120,9 @@ mod tests {
         let rates = |source: u64, own: u64| (1..20).map(move |n| (n * source, n * own));
         assert_eq!(slow_after(rates(10, 1), 500), Some(3));
         assert_eq!(slow_after(rates(10, 0), 500), Some(3));
-        // Half of what the source gets, as beside another one.
+        // Half of what the source gets, as beside another one, and a third.
         assert_eq!(slow_after(rates(10, 5), 500), None);
+        assert_eq!(slow_after(rates(10, 3), 500), None);
         assert_eq!(slow_after(rates(10, 10), 500), None);
         // A source that is as slow.
         assert_eq!(slow_after(rates(1, 1), 500), None);
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_source_that_has_it_all_sends_as_quickly_as_it_got_it() {
-        let rest = |own: u64| (1..9).map(move |n| (50, 4 + n * own));
+        let rest = |own: u64| (1..9).map(move |n| (50, 3 + n * own));
         let begin = || [(20, 2), (30, 3)];
         assert_eq!(slow_after(begin().into_iter().chain(rest(1)), 50), Some(3));
         assert_eq!(slow_after([(40, 2)].into_iter().chain(rest(5)), 50), None);
