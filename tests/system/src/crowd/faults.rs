@@ -23,7 +23,7 @@ use self::{
     kinds::{ALL, Place},
     strikes::Damage,
 };
-use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, Servers};
+use super::{Crowd, CrowdSetup, DEADLINE, Links, ON, Pulled, Servers};
 use crate::faults::soak;
 
 /// What every agent is told: the log of a failed run says what happened.
@@ -44,6 +44,8 @@ const MOMENTS: Range<u64> = 200..3000;
 /// How long the state of a crowd may live after it: an agent that died is forgotten after 90 s, a crowd
 /// 15 s after the last who wanted the key.
 const SETTLED: Duration = Duration::from_secs(150);
+/// Whom the registry sent this part of a copy it has served.
+const SERVED: f64 = 0.02;
 /// How much of a copy manifests, configurations and what was in flight may be.
 const SPARE: f64 = 0.15;
 /// The disk of each node's content, in MiB: agents keep open for half a minute what they followed, so what was
@@ -73,6 +75,59 @@ pub struct Planned {
     pub at: Duration,
 }
 
+/// A fault that has struck.
+#[derive(Clone, Copy, Debug)]
+struct Felt {
+    fault: Fault,
+    victim: usize,
+    /// Whether the registry served the victim.
+    asked: bool,
+}
+
+impl Felt {
+    fn new((fault, victim): (Fault, usize), pulled: &Pulled) -> Self {
+        let copies = pulled.to_nodes.get(&victim).copied().unwrap_or(0.0);
+        Self {
+            fault,
+            victim,
+            asked: copies >= SERVED,
+        }
+    }
+
+    /// Copies that it may cost.
+    fn costs(&self) -> f64 {
+        self.fault.costs(self.asked)
+    }
+
+    fn name(&self) -> String {
+        let Self { fault, asked, .. } = self;
+        let whom = if *asked {
+            "who asks the registry"
+        } else {
+            "another"
+        };
+        format!("{fault:?} of {whom}")
+    }
+}
+
+/// Those that nothing struck, with the seconds of their pulls.
+fn others(seconds: &BTreeMap<usize, f64>, struck: &[Felt]) -> impl Iterator<Item = (usize, f64)> {
+    let is_victim = |node: &usize| struck.iter().any(|felt| felt.victim == *node);
+    let all = seconds.iter().map(|(node, seconds)| (*node, *seconds));
+    all.filter(move |(node, _)| !is_victim(node))
+}
+
+/// What a kind of fault cost where it was the only one of its run, at most.
+#[derive(Debug, Default, Serialize)]
+pub struct Alone {
+    /// Crowds.
+    pub runs: u32,
+    /// Copies from the registry.
+    pub copies: f64,
+    /// The longest pull of those that were not struck, times the longest without a fault.
+    pub times: f64,
+}
+
 /// What many crowds with faults came to.
 #[derive(Debug, Default, Serialize)]
 pub struct Found {
@@ -86,6 +141,8 @@ pub struct Found {
     pub most_copies: f64,
     /// The longest pull, in seconds.
     pub longest: f64,
+    /// What each kind cost.
+    pub alone: BTreeMap<String, Alone>,
 }
 
 /// The faults of one crowd: one, or two or three mixed.
@@ -205,10 +262,14 @@ impl Lab {
             .begin(&image, &self.crowd.all(), Duration::ZERO)?;
         let struck = self.play(plan, &permits)?;
         let pulled = self.crowd.finish(pulls)?;
+        let struck: Vec<_> = struck
+            .into_iter()
+            .map(|struck| Felt::new(struck, &pulled))
+            .collect();
         for (node, error) in &pulled.failed {
             let excused = struck
                 .iter()
-                .any(|(fault, victim)| fault.may_fail_pull() && victim == node);
+                .any(|felt| felt.fault.may_fail_pull() && felt.victim == *node);
             ensure!(excused, "the pull of node {node} failed: {error}");
         }
         writeln!(
@@ -217,7 +278,7 @@ impl Lab {
             pulled.registry_copies,
             pulled.longest()
         )?;
-        let most = 1.0 + SPARE + struck.iter().map(|(fault, _)| fault.costs()).sum::<f64>();
+        let most = 1.0 + SPARE + struck.iter().map(Felt::costs).sum::<f64>();
         ensure!(
             pulled.registry_copies <= most,
             "{:.2} copies from the registry, {most:.2} at most should be: {:.2?}; logs in {}",
@@ -230,17 +291,25 @@ impl Lab {
         // A node that could not finish does now.
         let again: Vec<_> = pulled.failed.keys().copied().collect();
         self.crowd.pull(&image, &again, Duration::ZERO)?;
-        for (fault, node) in &struck {
-            if matches!(fault, Fault::ContainerdKilled | Fault::NodeGone) {
+        for felt in &struck {
+            if matches!(felt.fault, Fault::ContainerdKilled | Fault::NodeGone) {
                 // The lease of the pull that died with it would keep the blobs for a day.
-                let containerd = &mut self.node_mut(*node)?.containerd;
+                let containerd = &mut self.node_mut(felt.victim)?.containerd;
                 containerd.wipe()?;
                 containerd.start()?;
             }
         }
         self.crowd.forget(&image)?;
-        for (fault, _) in struck {
-            *found.faults.entry(fault).or_default() += 1;
+        if let [felt] = struck[..] {
+            let alone = found.alone.entry(felt.name()).or_default();
+            alone.runs += 1;
+            alone.copies = alone.copies.max(pulled.registry_copies);
+            let others = others(&pulled.seconds, &struck);
+            let longest = others.map(|(_, seconds)| seconds).fold(0.0, f64::max);
+            alone.times = alone.times.max(longest / self.undisturbed);
+        }
+        for felt in struck {
+            *found.faults.entry(felt.fault).or_default() += 1;
         }
         found.runs += 1;
         found.pulls += u32::try_from(pulled.seconds.len())?;
@@ -250,13 +319,12 @@ impl Lab {
     }
 
     /// What a fault costs those that it does not strike.
-    fn check_times(&self, seconds: &BTreeMap<usize, f64>, struck: &[(Fault, usize)]) -> Result<()> {
-        let more: f64 = struck.iter().map(|(fault, _)| fault.delays()).sum();
+    fn check_times(&self, seconds: &BTreeMap<usize, f64>, struck: &[Felt]) -> Result<()> {
+        let more: f64 = struck.iter().map(|felt| felt.fault.delays()).sum();
         let most = 2.0 * self.undisturbed + more;
-        for (node, seconds) in seconds {
-            let is_victim = struck.iter().any(|(_, victim)| victim == node);
+        for (node, seconds) in others(seconds, struck) {
             ensure!(
-                is_victim || *seconds <= most,
+                seconds <= most,
                 "the pull of node {node} took {seconds:.1} s, {most:.1} s at most should be; logs in {}",
                 self.keep_logs()?.display()
             );
@@ -275,10 +343,10 @@ impl Lab {
     }
 
     /// Who sent wrong bytes is the one that has them on its disk, and nobody behind it.
-    fn check_blame(&self, before: &[String], struck: &[(Fault, usize)]) -> Result<()> {
-        let damaged = |(fault, node): &(Fault, usize)| {
-            let host = &self.crowd.bed.nodes.get(*node)?.host;
-            (*fault == Fault::WrongByte).then(|| format!("peer={}:", host.address))
+    fn check_blame(&self, before: &[String], struck: &[Felt]) -> Result<()> {
+        let damaged = |felt: &Felt| {
+            let host = &self.crowd.bed.nodes.get(felt.victim)?.host;
+            (felt.fault == Fault::WrongByte).then(|| format!("peer={}:", host.address))
         };
         let damaged: Vec<_> = struck.iter().filter_map(damaged).collect();
         for (now, before) in self.logs()?.iter().zip(before) {

@@ -94,11 +94,12 @@ impl Fault {
     /// Copies that it may cost. While a first fetcher that halts or is cut off goes on, another node
     /// asks the registry. Without the server one node of each rack may; each of a rack that is cut off asks
     /// for itself until it has noticed that the server is away.
-    pub(super) fn costs(self) -> f64 {
+    pub(super) fn costs(self, asked: bool) -> f64 {
         match self {
             Self::ServerKilled | Self::ServerHalts => 2.0,
             Self::UplinkDown => 3.0,
-            _ => 1.0,
+            _ if asked => 1.0,
+            _ => 0.0,
         }
     }
 
