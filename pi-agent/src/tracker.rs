@@ -21,6 +21,16 @@ const HERE: NodePlace = NodePlace {
     zone: Zone(0),
 };
 
+/// A node of the rack, as the rules know it: one rack is one group.
+fn caller(node: Holder) -> wire::Caller {
+    wire::Caller {
+        node,
+        place: HERE,
+        group: 0,
+        stalled: false,
+    }
+}
+
 /// Who of the rack takes which blob from whom. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Tracker(Arc<Inner>);
@@ -62,7 +72,7 @@ impl Tracker {
         // Whom this is told knows its rack.
         let rack = |_| String::new();
         self.with(|swarm, now| {
-            let answer = wire::join(swarm, now, key_of(key), (node, HERE), fetch, false);
+            let answer = wire::join(swarm, now, key_of(key), caller(node), fetch);
             wire::turn(answer, now, rack)
         })
     }
@@ -71,8 +81,8 @@ impl Tracker {
     pub(crate) fn progress(&self, call: &ProgressRequest) -> Vec<Standing> {
         let standing = |fetch: &Progress| {
             self.with(|swarm, now| {
-                let (key, node) = (key_of(&fetch.key), ((call.holder, HERE), false));
-                wire::report(swarm, now, key, node, fetch, |_| HERE).0
+                let (key, caller) = (key_of(&fetch.key), caller(call.holder));
+                wire::report(swarm, now, key, caller, fetch, |_| HERE).0
             })
         };
         call.fetches.iter().map(standing).collect()

@@ -168,6 +168,13 @@ pub struct Progress {
     /// Whether its containerd takes the bytes from the registry, by a permit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub permit: bool,
+    /// The registry from which it takes them, as containerd calls it: what nodes get from one tells who is slow.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient::option"
+    )]
+    pub registry: Option<String>,
     /// Whether it takes the bytes much more slowly than its source gets them, by measurement: nobody is to
     /// take from it any more. An older server does not know it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -87,8 +87,13 @@ impl<'a> Fetcher<'a> {
         self.source
     }
 
-    fn node(&self) -> (Holder, NodePlace) {
-        (self.holder, self.place)
+    fn caller(&self, stalled: bool) -> wire::Caller {
+        wire::Caller {
+            node: self.holder,
+            place: self.place,
+            group: self.group,
+            stalled,
+        }
     }
 
     /// What the rules call a key of the node's group.
@@ -203,7 +208,7 @@ impl Crowd {
         for (holder, place) in holders {
             swarm.holder(now, key, holder, place);
         }
-        let answer = wire::join(&mut swarm, now, key, who.node(), fetch, stalled);
+        let answer = wire::join(&mut swarm, now, key, who.caller(stalled), fetch);
         drop(swarm);
         self.answered(key, answer, now, who)
     }
@@ -250,7 +255,7 @@ impl Crowd {
         if !swarm.knows(key, who.holder) || self.heard.lacks(key, tenure).is_some() {
             return None;
         }
-        let answer = wire::join(&mut swarm, now, key, who.node(), fetch, stalled);
+        let answer = wire::join(&mut swarm, now, key, who.caller(stalled), fetch);
         drop(swarm);
         Some(self.answered(key, answer, now, who))
     }
@@ -279,8 +284,8 @@ impl Crowd {
         let place_of = |maker: Holder| place(who.topology, maker.ip());
         let mut swarm = self.swarm.lock();
         let stalled = self.has_stalled(&mut swarm, (now, key), who.source);
-        let node = (who.node(), stalled);
-        let (standing, is_cut) = wire::report(&mut swarm, now, key, node, progress, place_of);
+        let caller = who.caller(stalled);
+        let (standing, is_cut) = wire::report(&mut swarm, now, key, caller, progress, place_of);
         if standing == Standing::Permit {
             self.losses.given(key, who.holder, who.source);
         }

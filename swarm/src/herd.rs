@@ -29,6 +29,7 @@ use permits::Lease;
 
 use crate::budget::Bucket;
 use crate::identity::Node;
+use crate::pace::Paces;
 use crate::{Event, NodePlace, Rack, Rank, Rules, Zone};
 
 /// Parameters of one call.
@@ -37,6 +38,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Ms,
     pub(crate) rules: &'a Rules,
     pub(crate) bucket: &'a mut Bucket,
+    /// What is known of registries.
+    pub(crate) paces: &'a mut Paces,
     /// No permit is given before.
     pub(crate) hush: Ms,
     /// The token bucket's time.
@@ -67,6 +70,8 @@ pub(crate) struct Herd {
     ranked: BTreeMap<Number, ChainId>,
     open: BTreeSet<Opening>,
     leases: Vec<Lease>,
+    /// Whether a permit was lost for its holder's pace: once, as it may be the registry's all the same.
+    has_given_way: bool,
     permit_free_since: Ms,
     touched: Ms,
     swept: Ms,
@@ -107,6 +112,7 @@ impl Herd {
             ranked: BTreeMap::new(),
             open: BTreeSet::new(),
             leases: Vec::new(),
+            has_given_way: false,
             permit_free_since: 0,
             touched: 0,
             swept: 0,

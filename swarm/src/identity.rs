@@ -16,6 +16,10 @@ pub struct Rack(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 pub struct Zone(pub u64);
 
+/// A registry, by a number that means the same on every instance, and another one in each group of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Registry(pub u64);
+
 /// A node's place in the order of a herd: it takes from earlier ones only.
 ///
 /// Agents keep theirs and say it with each call, so that it outlives the instance that gave it.

@@ -16,6 +16,20 @@ pub fn owner(key: Key, candidates: impl IntoIterator<Item = u64>) -> Option<usiz
         .map(|(index, _)| index)
 }
 
+/// A number for a name, another one for each `salt`.
+pub(crate) fn hash(salt: u128, name: &str) -> u64 {
+    let [low, high] = halves(salt);
+    let length = u64::try_from(name.len()).unwrap_or(u64::MAX);
+    name.as_bytes()
+        .chunks(8)
+        .map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        })
+        .fold(mix(mix(length ^ low) ^ high), |hash, word| mix(hash ^ word))
+}
+
 fn halves(wide: u128) -> [u64; 2] {
     let part = |shift: u32| u64::try_from((wide >> shift) & u128::from(u64::MAX)).unwrap_or(0);
     [part(0), part(64)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Rack, Rank, Zone};
+use crate::{Rack, Rank, Registry, Zone};
 
 /// Where a node is, as the caller knows it; never as the node claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -68,6 +68,8 @@ pub struct Progress<A> {
     pub rank: Option<Rank>,
     /// Whether it is taking from the registry by a permit.
     pub permit: bool,
+    /// The registry, where it says which.
+    pub registry: Option<Registry>,
     /// The same as [`Join::stalled`]: a permit that it claims and does not have is not given.
     pub stalled: bool,
 }

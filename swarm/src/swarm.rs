@@ -11,6 +11,7 @@ use crate::budget::Bucket;
 use crate::herd::{self, Ask, Context, Found, Herd, Ms, Noted, Said};
 use crate::identity::Node;
 use crate::names::Names;
+use crate::pace::Paces;
 use crate::{Change, Event, Fault, Join, Key, NodePlace, Progress, Rules, Totals};
 
 /// Who wants which key, and from whom each takes it. `A` is what nodes are called, such as the
@@ -23,6 +24,7 @@ pub struct Swarm<A> {
     herds: HashMap<Key, Herd>,
     names: Names<A>,
     bucket: Bucket,
+    paces: Paces,
     members: usize,
     changes: VecDeque<Change<A>>,
     sums: Totals,
@@ -43,6 +45,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             started: now,
             herds: HashMap::new(),
             names: Names::new(),
+            paces: Paces::default(),
             members: 0,
             changes: VecDeque::new(),
             sums: Totals::default(),
@@ -108,6 +111,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             bytes: progress.bytes,
             rank: progress.rank,
             permit: progress.permit,
+            registry: progress.registry,
             stalled: progress.stalled,
             is_fed: (self.names.fed(node)).is_some_and(|fed| at.saturating_sub(fed) < stall),
         };
@@ -314,6 +318,7 @@ impl<A: Copy + Eq + Hash> Swarm<A> {
             now: since(now),
             rules: &self.rules,
             bucket: &mut self.bucket,
+            paces: &mut self.paces,
             hush: since(self.started + self.rules.hush),
             clock: now,
             latest: self

@@ -5,43 +5,55 @@ use std::time::Duration;
 use piccolo_api::{End, Fetch, Holder};
 
 use crate::{
-    Answer, Fault, Join, Key, NodePlace, Progress, Rank, Source, Standing, Swarm, Tried, Verdict,
+    Answer, Fault, Join, Key, NodePlace, Progress, Rank, Registry, Source, Standing, Swarm, Tried,
+    Verdict, rendezvous,
 };
 
-/// A node wants a key, as it says it on the wire; `stalled` is [`Join::stalled`].
+/// A node that calls, as who is called knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    pub node: Holder,
+    pub place: NodePlace,
+    /// The hash of its group: registries of other groups are others.
+    pub group: u128,
+    /// The same as [`Join::stalled`].
+    pub stalled: bool,
+}
+
+/// A node wants a key, as it says it on the wire.
 pub fn join(
     swarm: &mut Swarm<Holder>,
     now: Duration,
     key: Key,
-    (node, place): (Holder, NodePlace),
+    caller: Caller,
     fetch: &Fetch,
-    stalled: bool,
 ) -> Answer<Holder> {
     let tried: Vec<_> = fetch.tried.iter().map(tried).collect();
     let join = Join {
-        node,
-        place,
+        node: caller.node,
+        place: caller.place,
         offset: fetch.offset,
         tried: &tried,
         // Older agents take from one source at a time.
         sources: fetch.sources.map_or(1, sources),
         waited_ms: fetch.waited_ms,
-        stalled,
+        stalled: caller.stalled,
         rank: fetch.rank.map(rank),
     };
     swarm.join(now, key, &join)
 }
 
-/// A node, which may be [`Progress::stalled`], says how far it is with a key, how its fetch ended, or who made a false chunk list of it;
-/// `place_of` is where that one is. Gives how the node stands, and whether all begin again.
+/// A node says how far it is with a key, how its fetch ended, or who made a false chunk list of it; `place_of` is
+/// where that one is. Gives how the node stands, and whether all begin again.
 pub fn report(
     swarm: &mut Swarm<Holder>,
     now: Duration,
     key: Key,
-    ((node, place), stalled): ((Holder, NodePlace), bool),
+    caller: Caller,
     progress: &piccolo_api::Progress,
     place_of: impl Fn(Holder) -> NodePlace,
 ) -> (piccolo_api::Standing, bool) {
+    let Caller { node, place, .. } = caller;
     if let Some(maker) = progress.refused {
         let is_cut = swarm.refused(now, key, node, maker, place_of(maker));
         return (piccolo_api::Standing::Noted, is_cut);
@@ -56,7 +68,11 @@ pub fn report(
                 bytes: progress.bytes,
                 rank: progress.rank.map(rank),
                 permit: progress.permit,
-                stalled,
+                registry: progress
+                    .registry
+                    .as_deref()
+                    .map(|name| registry(caller.group, name)),
+                stalled: caller.stalled,
             };
             let heard = swarm.progress(now, key, &said).standing;
             if progress.slow {
@@ -86,6 +102,11 @@ fn tried(tried: &piccolo_api::Tried) -> Tried<Holder> {
 /// From how many sources at once an agent that says so can take.
 fn sources(said: u32) -> usize {
     usize::try_from(said).unwrap_or(usize::MAX).max(1)
+}
+
+/// The number of a group's registry.
+fn registry(group: u128, name: &str) -> Registry {
+    Registry(rendezvous::hash(group, name))
 }
 
 fn rank(rank: piccolo_api::Rank) -> Rank {

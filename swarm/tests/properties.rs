@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use swarm::{
-    Answer, Budget, Fault, Join, Key, MemberView, NodePlace, Phase, Progress, Rack, Rank, Rules,
-    Swarm, Tried, Verdict, Zone,
+    Answer, Budget, Fault, Join, Key, MemberView, NodePlace, Phase, Progress, Rack, Rank, Registry,
+    Rules, Swarm, Tried, Verdict, Zone,
 };
 
 const KEY: Key = Key(7);
@@ -159,6 +159,7 @@ impl World {
                     bytes,
                     rank: None,
                     permit: permit || self.has_permit(node),
+                    registry: Some(Registry(node.into())).filter(|_| bytes % 2 == 0),
                     stalled: false,
                 };
                 self.swarm.progress(now, KEY, &progress);

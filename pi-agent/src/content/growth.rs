@@ -331,6 +331,13 @@ impl Growing {
         self.names.lock().clone()
     }
 
+    /// The registry from which this node's containerd wants it, where it says which.
+    pub(crate) fn registry(&self) -> Option<String> {
+        let names = self.names.lock();
+        let (registry, _) = names.first()?.parts()?;
+        Some(registry.to_owned())
+    }
+
     fn asked_for(&self, asked: Asked<'_>) {
         let Some(registry) = asked.registry else {
             return;

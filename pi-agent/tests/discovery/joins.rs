@@ -17,6 +17,7 @@ pub(super) fn progress(digest: &Digest) -> Progress {
         bytes: 1,
         rank: None,
         permit: true,
+        registry: None,
         slow: false,
         end: None,
         refused: None,

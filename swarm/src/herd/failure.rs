@@ -179,10 +179,7 @@ impl Herd {
         }
         let source = member.source;
         self.touched = now;
-        self[id].slow = true;
-        self.counts.slow += 1;
-        self.say(id, Event::Slow);
-        self.make_leaf(id, now);
+        self.becomes_slow(id, now);
         // From another rack it takes on by itself, as the next of its chain may be the gateway now.
         if let Some(source) = source
             && self[source].chain == self[id].chain
@@ -191,6 +188,13 @@ impl Herd {
         {
             self.link(id, source, Slot::Slow, now);
         }
+    }
+
+    pub(super) fn becomes_slow(&mut self, id: MemberId, now: Ms) {
+        self[id].slow = true;
+        self.counts.slow += 1;
+        self.say(id, Event::Slow);
+        self.make_leaf(id, now);
     }
 
     fn make_leaf(&mut self, id: MemberId, now: Ms) {

@@ -1,9 +1,12 @@
 //! Permits: which nodes may fetch from the registry.
 
+use std::time::Duration;
+
 use super::chain_id::ChainId;
 use super::member::{MemberId, Ms, State, ms};
 use super::{Context, Herd};
-use crate::{Event, Fault, Reason, Rules, Zone};
+use crate::pace::per_second;
+use crate::{Event, Fault, Reason, Registry, Rules, Zone};
 
 /// A permit that is held.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +21,16 @@ pub(super) struct Lease {
     pub(super) begun: bool,
     /// Since when it has received no new byte of this key, whatever it received of others.
     since: Ms,
+    /// When its pace was last looked at, and the bytes that it had then.
+    looked: (Ms, u64),
+    /// How many looks in a row have found it slow.
+    slow: u8,
 }
+
+/// Between two looks at the pace of who has a permit.
+const LOOK: Ms = 2_000;
+/// So many in a row have to find it slow.
+const LOOKS: u8 = 2;
 
 impl Herd {
     pub(super) fn lease(&self, id: MemberId) -> Option<Lease> {
@@ -91,6 +103,8 @@ impl Herd {
             moved: now,
             begun: false,
             since: now,
+            looked: (now, member.bytes),
+            slow: 0,
         };
         self.leases.push(lease);
         lease
@@ -109,12 +123,49 @@ impl Herd {
         let lease = self.leases.iter_mut().find(|lease| lease.member == id)?;
         lease.until = now.saturating_add(ms(rules.lease));
         if bytes > lease.bytes {
+            if !lease.begun {
+                lease.looked = (now, bytes);
+            }
             (lease.bytes, lease.moved, lease.begun) = (bytes, now, true);
             lease.since = now;
         } else if is_fed && now.saturating_sub(lease.since) < ms(rules.patience) {
             lease.moved = now;
         }
         Some(*lease)
+    }
+
+    /// Whether the registry sends the holder of a permit much less than it sent others of late, and there is
+    /// another node that could ask it.
+    pub(super) fn is_outpaced(
+        &mut self,
+        id: MemberId,
+        registry: Registry,
+        context: &mut Context,
+    ) -> bool {
+        let Context { now, clock, .. } = *context;
+        let (node, bytes) = (self[id].node, self[id].bytes);
+        let Some(lease) = self.leases.iter_mut().find(|lease| lease.member == id) else {
+            return false;
+        };
+        let (at, had) = lease.looked;
+        let time = now.saturating_sub(at);
+        if time < LOOK {
+            return false;
+        }
+        lease.looked = (now, bytes);
+        let time = Duration::from_millis(time.into());
+        let rate = per_second(bytes.saturating_sub(had), time);
+        let is_slow = context.paces.is_slow(registry, node, rate, clock);
+        lease.slow = if is_slow { lease.slow + 1 } else { 0 };
+        let is_slow = lease.slow >= LOOKS && lease.reason == Reason::Turn;
+        let could_ask = |kid: MemberId| self[kid].is_usable() && !self[kid].has_stalled();
+        is_slow && !self.has_given_way && self[id].kids.into_iter().flatten().any(could_ask)
+    }
+
+    /// The permit of who is slow is free for those who waited behind it. It goes on by itself.
+    pub(super) fn gives_way(&mut self, id: MemberId, now: Ms) {
+        self.has_given_way = true;
+        self.becomes_slow(id, now);
     }
 
     /// Ends the leases of silent and of stalled nodes.

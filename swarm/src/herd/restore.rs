@@ -7,7 +7,7 @@ use super::member::{Member, MemberId, Ms, State};
 use super::permits::Lease;
 use super::{Context, Herd};
 use crate::identity::Node;
-use crate::{NodePlace, Rank, Reason, Rules};
+use crate::{NodePlace, Rank, Reason, Registry, Rules};
 
 /// The largest rack number and place that a herd can have; larger ranks are invented.
 const MAX_NUMBER: u32 = 1 << 24;
@@ -22,6 +22,7 @@ pub(crate) struct Said {
     pub(crate) bytes: u64,
     pub(crate) rank: Option<Rank>,
     pub(crate) permit: bool,
+    pub(crate) registry: Option<Registry>,
     pub(crate) stalled: bool,
     /// Whether the registry sends it another key.
     pub(crate) is_fed: bool,
@@ -40,13 +41,14 @@ pub(crate) struct Noted {
 
 impl Herd {
     /// A member reports its progress.
-    pub(crate) fn progress(&mut self, said: &Said, context: &Context) -> Noted {
+    pub(crate) fn progress(&mut self, said: &Said, context: &mut Context) -> Noted {
         let Said {
             node,
             place,
             bytes,
             rank,
             permit: says_permit,
+            registry,
             stalled,
             is_fed,
         } = *said;
@@ -58,13 +60,22 @@ impl Herd {
             None => self.adopt(node, place, rank, says_permit && !stalled, context),
         };
         self[id].shunned = stalled;
-        let more = bytes > self[id].bytes;
+        let came = bytes.saturating_sub(self[id].bytes);
+        let more = came > 0;
         self[id].note(bytes, now);
         if self[id].state == State::Out && more {
             self.set_state(id, State::Fetching);
         }
         let mut lease: Option<Lease> = self.renew(id, is_fed, now, rules);
         let moved = more && lease.is_some();
+        if moved && let Some(registry) = registry {
+            context.paces.add(registry, came, context.clock);
+            if self.is_outpaced(id, registry, context) {
+                context.paces.doubt(registry);
+                self.gives_way(id, now);
+                lease = None;
+            }
+        }
         if !says_permit && lease.is_some_and(|lease| lease.begun) {
             // It has all bytes, and has not committed them yet.
             self.return_permit(id);

@@ -1,6 +1,7 @@
 //! One case for each thing that the rules promise.
 
 mod gateways;
+mod paces;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,6 +17,8 @@ const KEY: Key = Key(42);
 struct Bed {
     swarm: Swarm<u32>,
     now: Duration,
+    /// Of joins and reports.
+    key: Key,
 }
 
 impl Bed {
@@ -30,6 +33,7 @@ impl Bed {
         Self {
             swarm: Swarm::new(rules, epoch, now),
             now,
+            key: KEY,
         }
     }
 
@@ -64,7 +68,7 @@ impl Bed {
             stalled: false,
             rank,
         };
-        self.swarm.join(self.now, KEY, &join)
+        self.swarm.join(self.now, self.key, &join)
     }
 
     fn progress(&mut self, node: u32, bytes: u64, rank: Option<Rank>, permit: bool) -> Standing {
@@ -74,9 +78,10 @@ impl Bed {
             bytes,
             rank,
             permit,
+            registry: None,
             stalled: false,
         };
-        self.swarm.progress(self.now, KEY, &progress).standing
+        self.swarm.progress(self.now, self.key, &progress).standing
     }
 
     /// Joins, and waits and joins again while it is told to.
@@ -92,7 +97,10 @@ impl Bed {
     }
 
     fn member(&self, node: u32) -> MemberView<u32> {
-        let found = self.swarm.members(KEY).find(|member| member.node == node);
+        let found = self
+            .swarm
+            .members(self.key)
+            .find(|member| member.node == node);
         found.expect("the node is known")
     }
 }
@@ -402,6 +410,7 @@ fn a_permit_is_kept_while_the_registry_sends_its_holder_another_key() {
             bytes: second << 20,
             rank: None,
             permit: true,
+            registry: None,
             stalled: false,
         };
         let fast = bed.swarm.progress(bed.now, other, &fast).standing;

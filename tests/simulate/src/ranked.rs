@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use swarm::{
-    Answer, Join, Key, NodePlace, Progress, Rack, Rank, Rules, Standing, Swarm, Totals, Tried,
-    Verdict, Zone,
+    Answer, Join, Key, NodePlace, Progress, Rack, Rank, Registry, Rules, Standing, Swarm, Totals,
+    Tried, Verdict, Zone,
 };
 
 use crate::guide::{Advice, Guide, Request};
@@ -173,6 +173,7 @@ impl Guide for Ranked {
             bytes: whole(bytes),
             rank: self.ranks[layer * self.nodes + node],
             permit: true,
+            registry: Some(Registry(0)),
             stalled: false,
         };
         let heard = self.tracker(node).progress(now, key(layer), &progress);

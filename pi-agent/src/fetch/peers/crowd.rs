@@ -172,6 +172,7 @@ impl Crowds {
             bytes: 0,
             rank: None,
             permit: false,
+            registry: None,
             slow: false,
             end: Some(End::Failed),
             refused: Some(maker),
@@ -203,6 +204,7 @@ impl Crowds {
             rank,
             // While containerd commits what is all there, the registry is not needed any more.
             permit: permit && reached.bytes < growing.total(),
+            registry: growing.registry().filter(|_| permit),
             slow,
             end: reached.end.map(|end| match end {
                 crate::content::Ended::Committed => End::Complete,
