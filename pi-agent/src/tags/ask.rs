@@ -72,7 +72,7 @@ pub(super) enum Answer {
 pub(super) enum Refusal {
     /// The registry wants credentials.
     Credentials,
-    /// It gives the manifest, and does not say which it is.
+    /// It gives a manifest, and does not say which it is.
     Unnamed,
     /// Anything else: there is none, or the host is not understood or not trusted.
     Other,
@@ -196,7 +196,7 @@ impl Asker {
             }
         };
         if !reply.status().is_success() {
-            return Ok(Err(refusal(reply.status())));
+            return Ok(Err(refusal(reply.status(), None)));
         }
         let body = Limited::new(reply.into_body(), MAX_TOKEN).collect().await;
         let token = body.ok().and_then(|body| {
@@ -257,16 +257,25 @@ fn read(reply: &Response<Incoming>) -> Answer {
             size: field("Content-Length").and_then(|size| size.parse().ok()),
             media_type: field("Content-Type").map(str::to_owned),
         }),
-        _ => Answer::Refused(refusal(status)),
+        _ => Answer::Refused(refusal(status, field("Content-Type"))),
     }
 }
 
-fn refusal(status: StatusCode) -> Refusal {
+/// What a reply says that names no manifest. A page that is shown to everybody, such as that of a login, is no
+/// manifest.
+fn refusal(status: StatusCode, media_type: Option<&str>) -> Refusal {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refusal::Credentials,
-        _ if status.is_success() => Refusal::Unnamed,
+        _ if status.is_success() && media_type.is_some_and(is_manifest) => Refusal::Unnamed,
         _ => Refusal::Other,
     }
+}
+
+/// Whether a media type is that of a manifest, as they are asked for.
+pub(super) fn is_manifest(media_type: &str) -> bool {
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let mut asked = ACCEPT.split(", ");
+    asked.any(|known| known.eq_ignore_ascii_case(media_type))
 }
 
 /// Whether a peer answered that is not understood or not trusted: a certificate of an unknown

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
 
-use super::ask::{Answer, Asker, Refusal, Target};
+use super::ask::{Answer, Asker, Refusal, Target, is_manifest};
 use crate::{
+    digest::Digest,
     disk,
     hosts::after::{After, HostFiles, NextHost},
     policy::Verdict,
@@ -108,9 +109,13 @@ impl Ways {
         let mut verdict = None;
         for way in self.ways(&name.registry, after) {
             match self.ask_one(&way, name).await {
-                Word::Digest(_) | Word::Refused(Refusal::Unnamed) => return Some(Verdict::Public),
+                Word::Digest(target) if is_it(&target, name) => return Some(Verdict::Public),
+                Word::Refused(Refusal::Unnamed) => return Some(Verdict::Public),
                 Word::Refused(Refusal::Credentials) => verdict = Some(Verdict::Private),
-                Word::Refused(Refusal::Other) | Word::Elsewhere | Word::Away => {}
+                Word::Digest(_)
+                | Word::Refused(Refusal::Other)
+                | Word::Elsewhere
+                | Word::Away => {}
             }
         }
         verdict
@@ -199,5 +204,13 @@ impl Ways {
                 registry, times, consequence, "a host that tells tags is away"
             );
         });
+    }
+}
+
+/// Whether what a host says that it gives is the manifest that was asked for.
+fn is_it(target: &Target, name: &TagName) -> bool {
+    match name.tag.parse::<Digest>() {
+        Ok(digest) => target.digest == digest,
+        Err(_) => target.media_type.as_deref().is_some_and(is_manifest),
     }
 }

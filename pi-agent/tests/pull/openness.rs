@@ -23,7 +23,7 @@ use pi_agent::{
 use tokio::net::TcpListener;
 
 use crate::{
-    bed::{Bed, blob_path, manifest_path, object, settings},
+    bed::{Bed, blob_path, digest, manifest_path, object, settings},
     client::request,
     counted::Counted,
     crowd::{Node, permit},
@@ -31,10 +31,24 @@ use crate::{
 };
 
 const IMAGE: &[u8] = br#"{"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-/// The registry gives this to those that have fetched a token, which anybody gets.
-const TOKENS: u16 = 1;
-/// It closes the connection.
+/// The registry is away.
 const AWAY: u16 = 0;
+/// It gives a manifest to those that have fetched a token, which anybody gets.
+const TOKENS: u16 = 1;
+/// It says which manifest it gives, and not of which kind that is.
+const NAMED: u16 = 2;
+/// It gives another one.
+const OTHER: u16 = 3;
+/// It shows everybody a page to log in at.
+const PAGE: u16 = 4;
+/// It says nothing of what it gives.
+const BARE: u16 = 5;
+
+const DIGEST: &str = "Docker-Content-Digest";
+const OF_A_MANIFEST: (header::HeaderName, &str) = (
+    header::CONTENT_TYPE,
+    "application/vnd.oci.image.index.v1+json; charset=utf-8",
+);
 
 /// A registry that says the same of all manifests.
 #[derive(Debug, Clone, Default)]
@@ -98,7 +112,11 @@ async fn answer(
             )
                 .into_response()
         }
-        TOKENS => StatusCode::OK.into_response(),
+        NAMED => [(DIGEST, digest(IMAGE).to_string())].into_response(),
+        OTHER => ([OF_A_MANIFEST], [(DIGEST, digest(b"other").to_string())]).into_response(),
+        PAGE => [(header::CONTENT_TYPE, "text/html")].into_response(),
+        BARE => StatusCode::OK.into_response(),
+        TOKENS | 200 => [OF_A_MANIFEST].into_response(),
         status => StatusCode::from_u16(status).unwrap().into_response(),
     }
 }
@@ -135,6 +153,11 @@ async fn what_the_registry_gives_to_anybody_comes_from_peers_and_nothing_else() 
     for (says, wanted) in [
         (200, 200),
         (TOKENS, 200),
+        (NAMED, 200),
+        // Not what it was asked for.
+        (OTHER, 404),
+        (PAGE, 404),
+        (BARE, 404),
         (401, 404),
         (403, 404),
         // Nothing that tells, and never anything before.
