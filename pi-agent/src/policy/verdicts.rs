@@ -1,21 +1,28 @@
 //! What registries say to strangers of their repositories: a verdict holds for a while, and beyond that until
-//! another one is known.
+//! another one is known. That a repository is public does not hold for ever: it has to be heard again.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use daemon::retry::Backoff;
 use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::registry::{canonical, canonical_host};
+use crate::{
+    jitter::Jitter,
+    registry::{canonical, canonical_host},
+};
 
 /// Most repositories, at whatever ports, that are remembered; the least recently used one is forgotten first.
 const MOST: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Most ports of a host that a repository is remembered at.
 const PORTS: usize = 8;
-/// For how long a registry is not asked again that has not said anything, and one that wants credentials.
-const UNANSWERED: Duration = Duration::from_secs(30);
+/// For how long a registry is not asked again that wants credentials.
 const PRIVATE: Duration = Duration::from_mins(10);
+/// And one that says nothing of the kind: the first time, and the longest. All nodes may hear the same of it at once.
+const UNANSWERED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(10));
+/// After how many times the TTL a repository is no longer public of which nothing more was heard.
+const LAPSES: u32 = 2;
 
 /// The verdicts. Clones are the same.
 #[derive(Debug, Clone)]
@@ -28,6 +35,8 @@ pub enum Verdict {
     Public,
     /// Those with credentials.
     Private,
+    /// Nobody, as far as it says: to who shows no credentials it has no such manifest.
+    Absent,
 }
 
 #[derive(Debug)]
@@ -37,14 +46,27 @@ struct Inner {
     /// By the host without its port, and the repository.
     known: Mutex<LruCache<String, Vec<Known>>>,
     changed: Notify,
+    jitter: Jitter,
 }
 
 #[derive(Debug)]
 struct Known {
     registry: String,
     verdict: Option<Verdict>,
+    /// When it was last heard that it is public.
+    heard: Instant,
     asked: Instant,
     until: Instant,
+    unanswered: Backoff,
+}
+
+/// When the next verdict lapses.
+#[derive(Debug, Clone, Copy)]
+enum Lapse {
+    /// One did just now.
+    Now,
+    At(Instant),
+    Never,
 }
 
 impl Verdicts {
@@ -54,38 +76,28 @@ impl Verdicts {
             ttl,
             known: Mutex::new(LruCache::new(MOST)),
             changed: Notify::new(),
+            jitter: Jitter::random(),
         }))
     }
 
     /// Takes what a registry said of a repository; `None` where it did not say anything.
     pub fn learn(&self, registry: &str, repository: &str, said: Option<Verdict>) {
-        let asked = Instant::now();
-        let stands = match said {
-            Some(Verdict::Public) => self.0.ttl,
-            Some(Verdict::Private) => self.0.ttl.min(PRIVATE),
-            None => self.0.ttl.min(UNANSWERED),
-        };
-        let until = asked + stands;
+        let now = Instant::now();
         let registry = canonical(registry);
         let mut known = self.0.known.lock();
         let ports = known.get_or_insert_mut(key(&registry, repository), Vec::new);
-        let same = ports.iter_mut().find(|known| known.registry == registry);
-        let is_news = if let Some(known) = same {
-            let before = known.verdict;
-            (known.verdict, known.asked, known.until) = (said.or(before), asked, until);
-            known.verdict != before
-        } else {
+        let same = ports.iter().position(|known| known.registry == registry);
+        let at = same.unwrap_or_else(|| {
             if ports.len() >= PORTS {
                 ports.remove(0);
             }
-            ports.push(Known {
-                registry,
-                verdict: said,
-                asked,
-                until,
-            });
-            true
-        };
+            ports.push(Known::new(registry, now));
+            ports.len() - 1
+        });
+        let Some(of) = ports.get_mut(at) else { return };
+        let before = of.verdict;
+        of.learn(said, now, &self.0);
+        let is_news = same.is_none() || of.verdict != before;
         drop(known);
         if is_news {
             self.0.changed.notify_one();
@@ -110,23 +122,55 @@ impl Verdicts {
 
     /// Whether anybody may have the repository, as far as is known.
     pub fn is_public(&self, registry: &str, repository: &str) -> bool {
-        let is_public = |known: &Known| known.verdict == Some(Verdict::Public);
+        let (now, ttl) = (Instant::now(), self.0.ttl);
+        let is_public = |known: &Known| known.is_public(now, ttl);
         self.of(registry, repository, is_public).unwrap_or(false)
     }
 
     /// The same of one of which the registry's port is not known: at all ports that are known.
     pub fn is_public_at_each_port(&self, host: &str, repository: &str) -> bool {
+        let (now, ttl) = (Instant::now(), self.0.ttl);
         let mut known = self.0.known.lock();
         let ports = known.get(&key(host, repository));
         ports.is_some_and(|ports| {
             let mut ports = ports.iter();
-            ports.all(|known| known.verdict == Some(Verdict::Public))
+            ports.all(|known| known.is_public(now, ttl))
         })
     }
 
-    /// Waits until a verdict is another one.
+    /// Waits until a verdict is another one, or has lapsed.
     pub async fn changed(&self) {
-        self.0.changed.notified().await;
+        loop {
+            let next = match self.lapse() {
+                Lapse::Now => return,
+                Lapse::At(next) => next,
+                Lapse::Never => return self.0.changed.notified().await,
+            };
+            tokio::select! {
+                () = self.0.changed.notified() => return,
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Takes those for unknown that have not been heard again.
+    fn lapse(&self) -> Lapse {
+        let (now, ttl) = (Instant::now(), self.0.ttl);
+        let mut known = self.0.known.lock();
+        let all = known.iter_mut().flat_map(|(_, ports)| ports);
+        let mut lapse = Lapse::Never;
+        for known in all.filter(|known| known.verdict == Some(Verdict::Public)) {
+            if !known.is_public(now, ttl) {
+                known.verdict = None;
+                lapse = Lapse::Now;
+            }
+            lapse = match lapse {
+                Lapse::Now => Lapse::Now,
+                Lapse::Never => Lapse::At(known.lapses(ttl)),
+                Lapse::At(other) => Lapse::At(other.min(known.lapses(ttl))),
+            };
+        }
+        lapse
     }
 
     fn of<T>(&self, registry: &str, repository: &str, what: impl Fn(&Known) -> T) -> Option<T> {
@@ -140,6 +184,50 @@ impl Verdicts {
     }
 }
 
+impl Known {
+    fn new(registry: String, now: Instant) -> Self {
+        let (first, longest) = UNANSWERED;
+        Self {
+            registry,
+            verdict: None,
+            heard: now,
+            asked: now,
+            until: now,
+            unanswered: Backoff::new(first, longest),
+        }
+    }
+
+    fn learn(&mut self, said: Option<Verdict>, now: Instant, by: &Inner) {
+        let stands = match said {
+            Some(Verdict::Public) => {
+                self.heard = now;
+                by.ttl
+            }
+            Some(Verdict::Private) => PRIVATE,
+            Some(Verdict::Absent) | None => self.unanswered.delay(by.jitter.next()),
+        };
+        if matches!(said, Some(Verdict::Public | Verdict::Private)) {
+            self.unanswered.reset();
+        }
+        // What was public long ago is so no more, whatever happened meanwhile.
+        let before = self.verdict.filter(|before| {
+            *before != Verdict::Public || self.is_public(now, by.ttl)
+        });
+        self.verdict = said.or(before);
+        self.asked = now;
+        self.until = now + stands.min(by.ttl);
+    }
+
+    fn is_public(&self, now: Instant, ttl: Duration) -> bool {
+        self.verdict == Some(Verdict::Public) && now < self.lapses(ttl)
+    }
+
+    /// Until when it is public, unless that is heard again.
+    fn lapses(&self, ttl: Duration) -> Instant {
+        self.heard + ttl * LAPSES
+    }
+}
+
 fn key(registry: &str, repository: &str) -> String {
     format!("{}/{repository}", canonical_host(registry))
 }
@@ -147,6 +235,8 @@ fn key(registry: &str, repository: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use tokio::time::Instant;
 
     use super::{Verdict, Verdicts};
 
@@ -176,6 +266,10 @@ mod tests {
         verdicts.learn(registry, path, None);
         assert!(public(&verdicts), "the last one holds");
         assert!(!verdicts.is_due(registry, path));
+        verdicts.learn(registry, path, Some(Verdict::Absent));
+        assert!(!public(&verdicts), "no more than that there is none");
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert!(verdicts.is_due(registry, path));
 
         verdicts.learn(registry, path, Some(Verdict::Private));
         assert!(!public(&verdicts));
@@ -183,6 +277,46 @@ mod tests {
         assert!(verdicts.is_due(registry, path) && !verdicts.is_stale(registry, path));
         verdicts.learn(registry, path, None);
         assert!(!public(&verdicts));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_heard_again_is_public_no_more() {
+        let verdicts = Verdicts::new(TTL);
+        verdicts.learn("a.test", "a", Some(Verdict::Public));
+        verdicts.changed().await;
+        let began = Instant::now();
+        for _ in 0..12 {
+            tokio::time::advance(Duration::from_mins(9)).await;
+            verdicts.learn("a.test", "a", None);
+            assert!(verdicts.is_public("a.test", "a"));
+        }
+        verdicts.changed().await;
+        assert_eq!(began.elapsed().as_secs(), 2 * TTL.as_secs());
+        assert!(!verdicts.is_public("a.test", "a"));
+        assert!(!verdicts.is_public_at_each_port("a.test", "a"));
+        verdicts.learn("a.test", "a", Some(Verdict::Public));
+        assert!(verdicts.is_public("a.test", "a"));
+        // Also where nobody waits for changes.
+        tokio::time::advance(TTL * 2).await;
+        assert!(!verdicts.is_public("a.test", "a"));
+        verdicts.learn("a.test", "a", None);
+        assert!(!verdicts.is_public("a.test", "a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_asked_ever_more_rarely() {
+        let verdicts = Verdicts::new(TTL);
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            verdicts.learn("a.test", "a", None);
+            let since = Instant::now();
+            while !verdicts.is_due("a.test", "a") {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            waits.push(since.elapsed());
+        }
+        assert!(waits[0] >= Duration::from_secs(15) && waits[0] <= Duration::from_secs(31));
+        assert!(waits[9] >= Duration::from_mins(5) && waits[9] <= Duration::from_mins(11));
     }
 
     #[test]

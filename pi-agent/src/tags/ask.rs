@@ -74,7 +74,9 @@ pub(super) enum Refusal {
     Credentials,
     /// It gives a manifest, and does not say which it is.
     Unnamed,
-    /// Anything else: there is none, or the host is not understood or not trusted.
+    /// It has none.
+    Missing,
+    /// Anything else: too many requests, or the host is not understood or not trusted.
     Other,
 }
 
@@ -266,6 +268,7 @@ fn read(reply: &Response<Incoming>) -> Answer {
 fn refusal(status: StatusCode, media_type: Option<&str>) -> Refusal {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Refusal::Credentials,
+        StatusCode::NOT_FOUND | StatusCode::GONE => Refusal::Missing,
         _ if status.is_success() && media_type.is_some_and(is_manifest) => Refusal::Unnamed,
         _ => Refusal::Other,
     }

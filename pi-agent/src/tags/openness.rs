@@ -111,7 +111,7 @@ impl Openness {
         let outcome = match verdict {
             Some(Verdict::Public) => "public",
             Some(Verdict::Private) => "private",
-            None => "unknown",
+            Some(Verdict::Absent) | None => "unknown",
         };
         counter!(ASKED.name, "outcome" => outcome).increment(1);
         debug!(%name, outcome, "whether anybody may have it");

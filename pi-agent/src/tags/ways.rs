@@ -103,22 +103,25 @@ impl Ways {
     }
 
     /// Who may have the manifest that is named, by what they say to this node, which has no credentials:
-    /// anybody where one of them gives it. `None` where none of them says anything of the kind.
+    /// anybody where one of them gives it. `None` where none of them says anything of the kind. That there is no
+    /// such manifest is the registry's to say, who is asked last: a mirror may just not have it yet.
     pub(super) async fn verdict(&self, name: &TagName) -> Option<Verdict> {
         let after = self.after(&name.registry).await;
-        let mut verdict = None;
+        let (mut is_private, mut is_absent) = (false, false);
         for way in self.ways(&name.registry, after) {
-            match self.ask_one(&way, name).await {
+            let word = self.ask_one(&way, name).await;
+            is_absent = matches!(word, Word::Refused(Refusal::Missing));
+            match word {
                 Word::Digest(target) if is_it(&target, name) => return Some(Verdict::Public),
                 Word::Refused(Refusal::Unnamed) => return Some(Verdict::Public),
-                Word::Refused(Refusal::Credentials) => verdict = Some(Verdict::Private),
-                Word::Digest(_)
-                | Word::Refused(Refusal::Other)
-                | Word::Elsewhere
-                | Word::Away => {}
+                Word::Refused(Refusal::Credentials) => is_private = true,
+                Word::Digest(_) | Word::Refused(_) | Word::Elsewhere | Word::Away => {}
             }
         }
-        verdict
+        if is_private {
+            return Some(Verdict::Private);
+        }
+        is_absent.then_some(Verdict::Absent)
     }
 
     /// Whom containerd asks after the agent, where that can be read.

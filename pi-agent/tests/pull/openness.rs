@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU16, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -178,30 +178,55 @@ async fn what_the_registry_gives_to_anybody_comes_from_peers_and_nothing_else() 
     assert_eq!(bed.get(&manifest_path(IMAGE), "").await.status, 404);
 }
 
-#[tokio::test]
-async fn the_last_word_holds_while_the_registry_says_nothing() {
-    let peer = Fake::start(Fault::None, IMAGE).await;
-    let registry = Says::new(200);
-    // It is asked at each pull.
-    let bed = bed(&registry.start().await, Duration::ZERO, &peer).await;
-    let status = async || bed.get(&manifest_path(IMAGE), "").await.status;
-    assert_eq!(status().await, 200);
-    registry.now(AWAY);
-    assert_eq!(status().await, 200);
-    registry.now(429);
-    assert_eq!(status().await, 200);
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    registry.now(401);
-    let until_heard = async {
-        // One that did not answer is not asked for ten seconds.
-        while status().await == 200 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+/// Asks until it is as wanted.
+async fn until(bed: &Bed, wanted: u16) {
+    let until = async {
+        while bed.get(&manifest_path(IMAGE), "").await.status != wanted {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let heard = tokio::time::timeout(Duration::from_secs(20), until_heard).await;
-    heard.expect("the registry is not asked again");
-    registry.now(AWAY);
-    assert_eq!(status().await, 404, "and that holds, too");
+    let heard = tokio::time::timeout(Duration::from_secs(30), until).await;
+    heard.unwrap_or_else(|_| panic!("it does not become {wanted}"));
+}
+
+#[tokio::test]
+async fn the_last_word_holds_for_a_while_when_the_registry_says_nothing() {
+    let peer = Fake::start(Fault::None, IMAGE).await;
+    for silence in [AWAY, 429] {
+        let registry = Says::new(200);
+        let ttl = Duration::from_secs(2);
+        let bed = bed(&registry.start().await, ttl, &peer).await;
+        let begin = Instant::now();
+        assert_eq!(bed.get(&manifest_path(IMAGE), "").await.status, 200);
+        registry.now(silence);
+        tokio::time::sleep(ttl + ttl / 4).await;
+        assert_eq!(bed.get(&manifest_path(IMAGE), "").await.status, 200);
+        assert!(registry.asked() == 2 && begin.elapsed() < ttl * 2);
+        // It may have been made private meanwhile.
+        until(&bed, 404).await;
+        assert!(begin.elapsed() >= ttl * 2, "{:?}", begin.elapsed());
+        registry.now(200);
+        until(&bed, 200).await;
+        registry.now(401);
+        until(&bed, 404).await;
+        registry.now(AWAY);
+        tokio::time::sleep(ttl * 2).await;
+        assert_eq!(bed.get(&manifest_path(IMAGE), "").await.status, 404);
+    }
+}
+
+/// So answer registries that do not say of what they have to whom it is not given.
+#[tokio::test]
+async fn what_the_registry_says_it_has_not_is_public_no_more() {
+    let peer = Fake::start(Fault::None, IMAGE).await;
+    let registry = Says::new(200);
+    let ttl = Duration::from_secs(10);
+    let bed = bed(&registry.start().await, ttl, &peer).await;
+    assert_eq!(bed.get(&manifest_path(IMAGE), "").await.status, 200);
+    registry.now(404);
+    let begin = Instant::now();
+    until(&bed, 404).await;
+    assert!(begin.elapsed() < ttl * 2 - ttl / 2, "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
