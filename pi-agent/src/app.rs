@@ -311,7 +311,7 @@ impl Working {
         }
         let folding = telemetry::upkeep(metrics.clone(), METRICS_UPKEEP, scope.clone());
         scope.service("metrics", folding);
-        sharing::watch(self.openness.as_ref(), &self.content, &jitter, scope);
+        sharing::watch(self.openness.as_ref(), &jitter, scope);
         let mirroring = MirrorSettings {
             tags: self.tags,
             openness: self.openness,

@@ -8,7 +8,10 @@ use std::{fmt, str::FromStr};
 
 use wildmatch::WildMatchPattern;
 
-use crate::registry::{canonical, host_and_port};
+use crate::{
+    reference::TagName,
+    registry::{canonical, host_and_port},
+};
 
 /// `registry` for all of its repositories, or `registry/repository`; `*` stands for any
 /// characters, separators too.
@@ -117,6 +120,16 @@ impl Policy {
         match &self.verdicts {
             Some(verdicts) => verdicts.changed().await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// A peer wants a manifest that is named by its digest: where registries decide who may have it, the one that
+    /// has it may have to be asked.
+    pub fn want(&self, name: TagName) {
+        if let Some(verdicts) = &self.verdicts
+            && !self.is_listed_private(&name.registry, &name.repository)
+        {
+            verdicts.want(name);
         }
     }
 

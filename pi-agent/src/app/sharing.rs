@@ -6,7 +6,7 @@ use daemon::scope::Scope;
 
 use crate::{
     config::Run,
-    content::{Content, TagSharing},
+    content::TagSharing,
     discovery::Discovery,
     hosts::{after::HostFiles, release::Release},
     jitter::Jitter,
@@ -86,15 +86,10 @@ impl Shared {
     }
 }
 
-/// Keeps asking about this node's own images, where somebody asks.
-pub(super) fn watch(
-    openness: Option<&Openness>,
-    content: &Content,
-    jitter: &Jitter,
-    scope: &Scope,
-) {
+/// Asks registries about what peers want, where their word decides.
+pub(super) fn watch(openness: Option<&Openness>, jitter: &Jitter, scope: &Scope) {
     if let Some(openness) = openness.cloned() {
-        let watch = openness.watch(content.clone(), jitter.clone(), scope.clone());
+        let watch = openness.watch(jitter.clone(), scope.clone());
         scope.service("openness", watch);
     }
 }

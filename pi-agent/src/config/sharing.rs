@@ -27,7 +27,8 @@ pub struct Sharing {
     )]
     pub private: Vec<Private>,
     /// With `--private auto`, seconds after which the registry is asked again for a manifest of a repository
-    /// that it gives to anybody, when that is pulled.
+    /// that it gives to anybody, when containerd or a peer wants one. After twice as many without such an answer
+    /// it counts as private.
     #[arg(
         long,
         env = "PI_AGENT_PRIVATE_TTL",

@@ -1,15 +1,13 @@
 //! What is given of repositories that may be private: no manifest, so that the registry decides who may have
 //! the image, and of its blobs what the name of a request is known to have.
 
-use std::collections::BTreeMap;
-
 use super::{
     Content, Shared,
     growth::Growing,
     id::Id,
     named::{Called, Recipient, Repository},
 };
-use crate::{digest::Digest, policy::Policy, reference::TagName};
+use crate::{digest::Digest, policy::Policy, reference::TagName, registry::canonical};
 
 impl Content {
     /// Whether anything may be private.
@@ -22,34 +20,10 @@ impl Content {
         self.0.policy.is_private(called.registry, called.repository)
     }
 
-    /// The repositories that the images of this node name, each with the digest of a manifest of it.
-    pub(crate) fn repositories(&self) -> Vec<TagName> {
-        let Shared::Images { table, .. } = &self.0.shared else {
-            return Vec::new();
-        };
-        let table = table.read();
-        let mut repositories = BTreeMap::new();
-        #[expect(
-            clippy::iter_over_hash_type,
-            reason = "they are put in order, and any manifest will do"
-        )]
-        for (id, names) in &table.names {
-            for (registry, repository) in names.iter().filter_map(|name| name.parts()) {
-                let of = repositories.entry((registry, repository));
-                of.or_insert_with(|| id.digest());
-            }
-        }
-        let name = |((registry, repository), digest): ((&str, &str), Digest)| TagName {
-            registry: registry.to_owned(),
-            repository: repository.to_owned(),
-            tag: digest.to_string(),
-        };
-        repositories.into_iter().map(name).collect()
-    }
-
     /// Whether peers may have a manifest under a name that is its: not where it has the name of a private
     /// repository as well.
     pub(crate) async fn is_open_manifest(&self, digest: &Digest, called: Called<'_>) -> bool {
+        self.want(digest, called);
         if self.is_private(called) {
             return false;
         }
@@ -61,6 +35,31 @@ impl Content {
         let is_private = |name: &Repository| name.is_private(policy);
         let is_named_private = named.is_some_and(|names| names.iter().any(|n| is_private(n)));
         !is_named_private && !sources.any(digest, Recipient::Peer, is_private).await
+    }
+
+    /// Has the registry asked whether peers may have it, if that is not known. Only one that an image of this node
+    /// names: a peer does not say whom this node asks.
+    fn want(&self, digest: &Digest, called: Called<'_>) {
+        let Some(registry) = called.registry.map(canonical) else {
+            return;
+        };
+        let is_known = match &self.0.shared {
+            Shared::All => true,
+            Shared::Images { table, .. } => {
+                let table = table.read();
+                let names = table.names.get(&Id::from(digest));
+                let mut names = names.into_iter().flatten();
+                let name = Some((&*registry, called.repository));
+                names.any(|known| known.parts() == name)
+            }
+        };
+        if is_known {
+            self.0.policy.want(TagName {
+                registry,
+                repository: called.repository.to_owned(),
+                tag: digest.to_string(),
+            });
+        }
     }
 
     /// Whether peers may have a blob of this node under a name: one that containerd has recorded as its

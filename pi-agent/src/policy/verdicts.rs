@@ -1,7 +1,7 @@
 //! What registries say to strangers of their repositories: a verdict holds for a while, and beyond that until
 //! another one is known. That a repository is public does not hold for ever: it has to be heard again.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use daemon::retry::Backoff;
 use lru::LruCache;
@@ -10,6 +10,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     jitter::Jitter,
+    reference::TagName,
     registry::{canonical, canonical_host},
 };
 
@@ -21,6 +22,8 @@ const PORTS: usize = 8;
 const PRIVATE: Duration = Duration::from_mins(10);
 /// And one that says nothing of the kind: the first time, and the longest. All nodes may hear the same of it at once.
 const UNANSWERED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(10));
+/// Most repositories that wait until their registries are asked, since peers want manifests of them.
+const WANTED: usize = 64;
 /// After how many times the TTL a repository is no longer public of which nothing more was heard.
 const LAPSES: u32 = 2;
 
@@ -46,6 +49,9 @@ struct Inner {
     /// By the host without its port, and the repository.
     known: Mutex<LruCache<String, Vec<Known>>>,
     changed: Notify,
+    /// Manifests that peers asked for, of which it is not known whether they may have them, or is to be heard again.
+    wanted: Mutex<VecDeque<TagName>>,
+    is_wanted: Notify,
     jitter: Jitter,
 }
 
@@ -55,7 +61,6 @@ struct Known {
     verdict: Option<Verdict>,
     /// When it was last heard that it is public.
     heard: Instant,
-    asked: Instant,
     until: Instant,
     unanswered: Backoff,
 }
@@ -76,6 +81,8 @@ impl Verdicts {
             ttl,
             known: Mutex::new(LruCache::new(MOST)),
             changed: Notify::new(),
+            wanted: Mutex::default(),
+            is_wanted: Notify::new(),
             jitter: Jitter::random(),
         }))
     }
@@ -104,20 +111,37 @@ impl Verdicts {
         }
     }
 
-    /// Whether the registry is to be asked before the verdict is used for a pull.
+    /// Whether the registry is to be asked before the verdict is used for a pull, and where peers want something.
     pub fn is_due(&self, registry: &str, repository: &str) -> bool {
         let now = Instant::now();
         self.of(registry, repository, |known| known.until <= now)
             .unwrap_or(true)
     }
 
-    /// Whether it is to be asked although nobody pulls: it has not been for a while, and what it gives to
-    /// anybody is offered to peers.
-    pub fn is_stale(&self, registry: &str, repository: &str) -> bool {
-        let stale = |known: &Known| {
-            known.verdict != Some(Verdict::Private) && known.asked.elapsed() >= self.0.ttl
-        };
-        self.of(registry, repository, stale).unwrap_or(true)
+    /// A peer wants a manifest that is named by its digest. Where its registry is to be asked, that is noted, unless
+    /// enough others wait.
+    pub fn want(&self, name: TagName) {
+        if !self.is_due(&name.registry, &name.repository) {
+            return;
+        }
+        let mut wanted = self.0.wanted.lock();
+        let is_same =
+            |one: &TagName| one.registry == name.registry && one.repository == name.repository;
+        if wanted.len() < WANTED && !wanted.iter().any(is_same) {
+            wanted.push_back(name);
+            self.0.is_wanted.notify_one();
+        }
+    }
+
+    /// Waits for what a peer wants, and gives what has waited longest.
+    pub async fn wanted(&self) -> TagName {
+        loop {
+            let wanted = self.0.wanted.lock().pop_front();
+            match wanted {
+                Some(name) => return name,
+                None => self.0.is_wanted.notified().await,
+            }
+        }
     }
 
     /// Whether anybody may have the repository, as far as is known.
@@ -191,7 +215,6 @@ impl Known {
             registry,
             verdict: None,
             heard: now,
-            asked: now,
             until: now,
             unanswered: Backoff::new(first, longest),
         }
@@ -210,11 +233,10 @@ impl Known {
             self.unanswered.reset();
         }
         // What was public long ago is so no more, whatever happened meanwhile.
-        let before = self.verdict.filter(|before| {
-            *before != Verdict::Public || self.is_public(now, by.ttl)
-        });
+        let before = self
+            .verdict
+            .filter(|before| *before != Verdict::Public || self.is_public(now, by.ttl));
         self.verdict = said.or(before);
-        self.asked = now;
         self.until = now + stands.min(by.ttl);
     }
 
@@ -233,105 +255,4 @@ fn key(registry: &str, repository: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::time::Instant;
-
-    use super::{Verdict, Verdicts};
-
-    const TTL: Duration = Duration::from_hours(1);
-
-    #[tokio::test(start_paused = true)]
-    async fn the_last_verdict_holds_until_another_one_is_known() {
-        let verdicts = Verdicts::new(TTL);
-        let (registry, path) = ("reg.test:5000", "a");
-        let public = |verdicts: &Verdicts| {
-            let is = verdicts.is_public("REG.test:05000", path);
-            assert_eq!(is, verdicts.is_public_at_each_port("reg.test", path));
-            is
-        };
-        assert!(!public(&verdicts) && verdicts.is_due(registry, path));
-        verdicts.learn(registry, path, None);
-        assert!(!public(&verdicts) && !verdicts.is_due(registry, path));
-        assert!(!verdicts.is_stale(registry, path), "asked just now");
-        tokio::time::advance(Duration::from_secs(31)).await;
-        assert!(verdicts.is_due(registry, path));
-
-        verdicts.learn(registry, path, Some(Verdict::Public));
-        verdicts.changed().await;
-        assert!(public(&verdicts));
-        tokio::time::advance(TTL).await;
-        assert!(verdicts.is_due(registry, path) && verdicts.is_stale(registry, path));
-        verdicts.learn(registry, path, None);
-        assert!(public(&verdicts), "the last one holds");
-        assert!(!verdicts.is_due(registry, path));
-        verdicts.learn(registry, path, Some(Verdict::Absent));
-        assert!(!public(&verdicts), "no more than that there is none");
-        tokio::time::advance(Duration::from_mins(1)).await;
-        assert!(verdicts.is_due(registry, path));
-
-        verdicts.learn(registry, path, Some(Verdict::Private));
-        assert!(!public(&verdicts));
-        tokio::time::advance(Duration::from_mins(11)).await;
-        assert!(verdicts.is_due(registry, path) && !verdicts.is_stale(registry, path));
-        verdicts.learn(registry, path, None);
-        assert!(!public(&verdicts));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_not_heard_again_is_public_no_more() {
-        let verdicts = Verdicts::new(TTL);
-        verdicts.learn("a.test", "a", Some(Verdict::Public));
-        verdicts.changed().await;
-        let began = Instant::now();
-        for _ in 0..12 {
-            tokio::time::advance(Duration::from_mins(9)).await;
-            verdicts.learn("a.test", "a", None);
-            assert!(verdicts.is_public("a.test", "a"));
-        }
-        verdicts.changed().await;
-        assert_eq!(began.elapsed().as_secs(), 2 * TTL.as_secs());
-        assert!(!verdicts.is_public("a.test", "a"));
-        assert!(!verdicts.is_public_at_each_port("a.test", "a"));
-        verdicts.learn("a.test", "a", Some(Verdict::Public));
-        assert!(verdicts.is_public("a.test", "a"));
-        // Also where nobody waits for changes.
-        tokio::time::advance(TTL * 2).await;
-        assert!(!verdicts.is_public("a.test", "a"));
-        verdicts.learn("a.test", "a", None);
-        assert!(!verdicts.is_public("a.test", "a"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_asked_ever_more_rarely() {
-        let verdicts = Verdicts::new(TTL);
-        let mut waits = Vec::new();
-        for _ in 0..10 {
-            verdicts.learn("a.test", "a", None);
-            let since = Instant::now();
-            while !verdicts.is_due("a.test", "a") {
-                tokio::time::advance(Duration::from_secs(1)).await;
-            }
-            waits.push(since.elapsed());
-        }
-        assert!(waits[0] >= Duration::from_secs(15) && waits[0] <= Duration::from_secs(31));
-        assert!(waits[9] >= Duration::from_mins(5) && waits[9] <= Duration::from_mins(11));
-    }
-
-    #[test]
-    fn a_repository_is_public_where_it_is_so_at_each_port() {
-        let verdicts = Verdicts::new(TTL);
-        verdicts.learn("reg.test", "a", Some(Verdict::Public));
-        verdicts.learn("reg.test:5000", "a", Some(Verdict::Private));
-        assert!(verdicts.is_public("reg.test:443", "a"));
-        assert!(!verdicts.is_public("reg.test:5000", "a"));
-        assert!(!verdicts.is_public("reg.test", "b"));
-        assert!(!verdicts.is_public_at_each_port("reg.test", "a"));
-        for port in 1..20 {
-            verdicts.learn(&format!("many.test:{port}"), "a", Some(Verdict::Public));
-        }
-        assert!(verdicts.is_public("many.test:19", "a"));
-        assert!(!verdicts.is_public("many.test:1", "a"), "forgotten");
-    }
-}
+mod tests;

@@ -11,7 +11,6 @@ use tracing::debug;
 
 use super::{ask::Asker, turns::Turns, ways::Ways};
 use crate::{
-    content::Content,
     hosts::after::HostFiles,
     jitter::Jitter,
     policy::{Verdict, Verdicts},
@@ -31,8 +30,9 @@ pub(super) const ASKED: Metric = Metric::counter(
 
 /// Most repositories that are asked about at once.
 const AT_ONCE: usize = 16;
-/// Between two of the node's own images of which nobody pulls anything now.
-const PAUSE: Duration = Duration::from_secs(10);
+/// Longest wait before the registry is asked for what a peer wants, the next one in turn. Many nodes may be asked
+/// by the same peer.
+const SPREAD: Duration = Duration::from_secs(10);
 
 /// Asks. Clones are the same.
 #[derive(Debug, Clone)]
@@ -83,17 +83,14 @@ impl Openness {
         }
     }
 
-    /// Keeps asking about the repositories of this node's images, one after the other, so that peers may have
-    /// the manifests of public ones from a node that was started again. Until the scope drains.
-    pub async fn watch(self, content: Content, jitter: Jitter, scope: Scope) {
+    /// Asks about what peers want of this node and may not be public, or not any more: one after the other, at a
+    /// time of its own. Until the scope drains.
+    pub async fn watch(self, jitter: Jitter, scope: Scope) {
         let watch = async {
             loop {
-                tokio::time::sleep(jitter.around(PAUSE)).await;
-                let verdicts = &self.0.verdicts;
-                let is_stale = |name: &TagName| verdicts.is_stale(&name.registry, &name.repository);
-                if let Some(name) = content.repositories().into_iter().find(is_stale) {
-                    self.ask(&name).await;
-                }
+                let name = self.0.verdicts.wanted().await;
+                tokio::time::sleep(SPREAD.mul_f64(jitter.next())).await;
+                self.settle(&name).await;
             }
         };
         tokio::select! {

@@ -1,7 +1,9 @@
 //! Private images: their registry says who may have one, and peers give the layers.
 
+use std::{thread, time::Duration};
+
 use anyhow::{Context as _, Result, ensure};
-use system_tests::{PULL, bed, node, on_release, push_app};
+use system_tests::{APP, PULL, bed, node, on_release, pull, push_app};
 use testbed::{Agent, Registry, Release, wait_until};
 
 use super::{SHARED, agent, holders, peer_status, wait_shared};
@@ -12,6 +14,8 @@ on_release!(
     the_registry_says_who_may_have_a_private_image
 );
 
+/// The longest wait of an agent before it asks a registry for a peer, and some more.
+const ASKED: Duration = Duration::from_secs(14);
 const REFUSED: [&str; 2] = ["401", "authorization failed"];
 
 fn the_registry_says_who_may_have_a_private_image(release: Release) -> Result<()> {
@@ -74,5 +78,42 @@ fn the_registry_says_who_may_have_a_private_image(release: Release) -> Result<()
         let elsewhere = layer("lib/app").replace("registry.test", "other.test");
         ensure!(peer_status(node, &elsewhere)? == 404);
     }
+    Ok(())
+}
+
+/// With `--private auto` a node's images cost the registry nothing until somebody wants one.
+#[test]
+fn the_registry_is_asked_about_what_peers_want_and_nothing_else() -> Result<()> {
+    let mut bed = bed(Release::Installed, &[1])?;
+    let image = push_app(&bed)?;
+    bed.set_hosts(&[bed.registry.url()])?;
+    pull(node(&bed, 0)?, APP)?;
+    bed.start_server(&[])?;
+    let registry = format!("--registry-url=registry.test={}", bed.registry.url());
+    bed.start_agents(&["--private=auto", &registry])?;
+    let node = node(&bed, 0)?;
+    let variant = image.variants.first().context("no platform")?;
+    wait_shared(&bed, &variant.layers[0].digest)?;
+    bed.registry.settle()?;
+    let asked = || {
+        let log = bed.registry.access_log().into_iter();
+        log.filter(|entry| !entry.client.is_loopback()).count()
+    };
+    let before = asked();
+    thread::sleep(ASKED);
+    ensure!(asked() == before, "the registry was asked for nobody");
+
+    let root = &image.root.digest;
+    ensure!(holders(&bed, root)? == 0, "it may be private");
+    let path = format!("/v2/lib/app/manifests/{root}?ns=registry.test");
+    // A name that no image of the node has.
+    let other = path.replace("lib/app", "lib/other");
+    ensure!(peer_status(node, &other)? == 404 && peer_status(node, &path)? == 404);
+    wait_until("the peer to get it", ASKED, || {
+        Ok((peer_status(node, &path)? == 200).then_some(()))
+    })?;
+    wait_shared(&bed, root)?;
+    bed.registry.settle()?;
+    ensure!(asked() == before + 1, "{} requests", asked() - before);
     Ok(())
 }
