@@ -93,9 +93,6 @@ struct Inner {
 /// Deadline of the find for the children of a manifest that this node already has; the manifest
 /// waits for it.
 const EXPECT_CHILDREN_DEADLINE: Duration = Duration::from_secs(1);
-/// Up to this size an object is little: nodes wait for one another only briefly, since the registry could
-/// send it to each of them.
-const LITTLE: u64 = 64 << 10;
 
 /// The result of a fetch for containerd.
 #[derive(Debug)]
@@ -255,7 +252,7 @@ impl Fetcher {
         if growing.is_manifest() && !fits(growing.total()) {
             return None;
         }
-        if growing.is_manifest() || growing.total() <= LITTLE {
+        if growing.is_little() {
             self.0.peers.may_wait().then_some(Patience::Brief)
         } else {
             Some(Patience::Whole)

@@ -30,6 +30,9 @@ const MAX_SINGLE_WRITE: u64 = 64 << 10;
 const BEGINNING: u64 = 64;
 /// The media type of a blob; clients ignore it.
 const BLOB_TYPE: &str = "application/octet-stream";
+/// How long the rest of what grows is waited for where only the whole tells what it is: who asks for something
+/// little waits for two seconds.
+const WHOLE: Duration = Duration::from_secs(1);
 /// How long an upload of a growing object waits for its next byte.
 const STANDSTILL: Duration = Duration::from_secs(10);
 
@@ -175,12 +178,24 @@ async fn looks_like_manifest(object: &Object) -> bool {
         return true;
     }
     let begins_so = |bytes: &[u8]| matches!(bytes.trim_ascii_start().first(), Some(b'{') | None);
-    match &object.source {
-        Source::Growing(_) => there > 0 && begins_so(&bytes),
-        Source::File(_) | Source::Remote(_) => {
-            begins_so(&bytes) && sniff(&object.source, object.size).await.is_ok()
-        }
+    if there == 0 || !begins_so(&bytes) {
+        return false;
     }
+    // So do configs.
+    if let Source::Growing(growing) = &object.source
+        && !becomes_whole(growing).await
+    {
+        return true;
+    }
+    let sniffed = sniff(&object.source, object.size).await;
+    !matches!(sniffed, Err(Unfit::NotManifest(_)))
+}
+
+/// Waits a moment for the rest of what grows.
+async fn becomes_whole(growing: &Growing) -> bool {
+    let last = growing.total().saturating_sub(1);
+    let reached = timeout(WHOLE, growing.beyond(last)).await;
+    reached.is_ok_and(|reached| reached.bytes > last)
 }
 
 /// Adds what every reply with an object has to its head.

@@ -40,6 +40,8 @@ use crate::{digest::Digest, disk, http::Kind, policy::Policy};
 /// Most blobs that are followed at once. A pull has a few in flight; a node is no source of growing
 /// blobs beyond this number.
 const MAX_FOLLOWED: usize = 256;
+/// Up to this size, in bytes, an object is little as manifests are: the registry could send it to each node.
+const LITTLE: u64 = 64 << 10;
 /// Most repositories that are remembered for each.
 const MAX_NAMES: usize = 16;
 /// How long a blob is served from its ingest after the commit: until the watch of the content store
@@ -371,6 +373,11 @@ impl Growing {
     /// Whether it is a manifest.
     pub(crate) fn is_manifest(&self) -> bool {
         self.repository.is_some()
+    }
+
+    /// Whether nodes wait for one another only briefly to get it.
+    pub(crate) fn is_little(&self) -> bool {
+        self.is_manifest() || self.total <= LITTLE
     }
 
     /// How far it is.

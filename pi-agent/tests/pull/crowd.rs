@@ -33,7 +33,7 @@ pub(crate) struct Script(pub(crate) Arc<Mutex<Said>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    turns: VecDeque<Verdict>,
+    pub(crate) turns: VecDeque<Verdict>,
     pub(crate) joins: Vec<Fetch>,
     pub(crate) progress: Vec<Progress>,
     pub(crate) standing: Option<Standing>,

@@ -1,7 +1,7 @@
 //! Private repositories: their manifests are the registry's to give, and their layers go to those that name
 //! them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pi_agent::policy::Policy;
 
@@ -134,14 +134,17 @@ async fn public_layers_are_the_same_everywhere_and_a_manifest_is_never_one() {
         assert!(reply.status == 200 && reply.body == layer, "{path}");
     }
 
-    // One that is asked for as a blob, as long as a manifest may be.
-    let image = [b" {\"layers\":[".as_slice(), &vec![b' '; 1 << 20]].concat();
+    // One that is asked for as a blob, as long as a manifest may be: while it is not whole, and then.
+    let spaces = vec![b' '; 1 << 20];
+    let image = [b" ", &IMAGE[..IMAGE.len() - 1], &spaces, b"}"].concat();
     let ingest = first.begin(&image);
     first.ask(&image, "").await;
-    ingest.write(&image);
-    for path in [blob_path(&image), elsewhere(&blob_path(&image))] {
-        let reply = request(first.peer, "GET", &path, "").await;
-        assert_eq!(reply.status, 404, "{path}");
+    for part in image.chunks(image.len() / 2 + 1) {
+        ingest.write(part);
+        for path in [blob_path(&image), elsewhere(&blob_path(&image))] {
+            let reply = request(first.peer, "GET", &path, "").await;
+            assert_eq!(reply.status, 404, "{path}");
+        }
     }
 }
 
@@ -158,5 +161,48 @@ async fn of_what_nobody_knows_where_it_came_from_nothing_is_given() {
     for path in [blob_path(&layer), elsewhere(&blob_path(&layer))] {
         assert_eq!(request(first.peer, "GET", &path, "").await.status, 404);
         assert_eq!(request(open.peer, "GET", &path, "").await.status, 200);
+    }
+}
+
+/// A config begins as a manifest does, and is none.
+#[tokio::test]
+async fn a_config_comes_from_the_crowd_and_a_manifest_that_is_asked_for_as_one_does_not() {
+    let padding = " ".repeat(20_000);
+    let config =
+        format!("{{\"architecture\":\"amd64\",{padding}\"os\":\"linux\",\"rootfs\":{{}}}}");
+    let image = format!(
+        "{{\"schemaVersion\":2,{padding}{}",
+        std::str::from_utf8(&IMAGE[1..]).unwrap()
+    );
+    for (bytes, status) in [(config.as_bytes(), 200), (image.as_bytes(), 404)] {
+        let first = node(vec![permit()]).await;
+        let ingest = first.begin(bytes);
+        assert_eq!(first.ask(bytes, "").await.status, 404);
+        let second = node(vec![take(&first); 50]).await;
+        let _ingest = second.begin(bytes);
+        let coming = async {
+            ingest.write(&bytes[..9]);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            ingest.write(&bytes[9..]);
+        };
+        let begin = Instant::now();
+        let (reply, ()) = tokio::join!(second.ask(bytes, ""), coming);
+        assert_eq!(reply.status, status);
+        assert!(status == 404 || reply.body == bytes);
+        // Who is refused asks the registry at once, and no other of the crowd.
+        assert!(
+            begin.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begin.elapsed()
+        );
+        assert_eq!(second.script.0.lock().joins.len(), 1);
+        // And the next little object is waited for as this one was.
+        let next = object(900, 145);
+        let ingest = first.begin(&next);
+        first.script.0.lock().turns.push_back(permit());
+        first.ask(&next, "").await;
+        ingest.write(&next);
+        let _ingest = second.begin(&next);
+        assert!(second.ask(&next, "").await.body == next, "from the crowd");
     }
 }

@@ -228,9 +228,9 @@ impl CrowdState {
 }
 
 impl Member {
-    /// Whether it is for a manifest.
-    pub(super) fn is_manifest(&self) -> bool {
-        self.growing.is_manifest()
+    /// Whether it is for something little, such as a manifest.
+    pub(super) fn is_little(&self) -> bool {
+        self.growing.is_little()
     }
 
     /// The place in the order that the server gave.

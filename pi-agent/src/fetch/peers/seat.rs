@@ -254,8 +254,9 @@ impl Seat {
 
     /// A source did not deliver.
     pub(super) fn failed(&mut self, source: Holder, error: &PeerError) {
-        if matches!(error, PeerError::Withheld) && self.member.is_manifest() {
-            // It is getting it under another name, and so may the others: the registry decides.
+        if matches!(error, PeerError::Withheld) && self.member.is_little() {
+            // It has it for others than this node, and so may the rest of them: the registry decides, and gives it
+            // as quickly.
             self.tried = MOST;
             return;
         }
