@@ -113,7 +113,7 @@ impl Content {
         if named.is_some_and(|names| names.iter().any(|name| is_it(name))) {
             return true;
         }
-        sources.any(digest, recipient, is_it).await
+        sources.any(digest, recipient, is_it).await == Some(true)
     }
 
     /// Whether an image of this node has the object as its manifest, shared or not.
@@ -185,16 +185,17 @@ impl Sources {
         }
     }
 
-    /// Whether one of the repositories that an object came from is as wanted. More may come to them.
+    /// Whether one of the repositories that an object came from is as wanted. More may come to them. `None` where
+    /// containerd does not say in time, which the caller takes as it must.
     pub(super) async fn any(
         &self,
         digest: &Digest,
         recipient: Recipient,
         is_wanted: impl Fn(&Repository) -> bool + Send + Sync,
-    ) -> bool {
+    ) -> Option<bool> {
         let id = Id::from(digest);
         if let Some(is_one) = self.is_seen(&id, &is_wanted) {
-            return is_one;
+            return Some(is_one);
         }
         let turns = match recipient {
             Recipient::Containerd => &self.for_containerd,
@@ -206,7 +207,7 @@ impl Sources {
             if let Some(is_one) = self.is_seen(&id, &is_wanted) {
                 return Some(is_one);
             }
-            let recorded = self.origin.repositories(digest).await;
+            let recorded = self.origin.repositories(digest).await?;
             let recorded = recorded.iter();
             let sources = recorded.map(|(host, path)| Repository::of_source(host, path));
             let sources: Arc<[Repository]> = sources.collect();
@@ -215,7 +216,7 @@ impl Sources {
             self.seen.lock().put(id.clone(), Seen { sources, at });
             Some(is_one)
         };
-        matches!(timeout(CALL, asked).await, Ok(Some(true)))
+        timeout(CALL, asked).await.ok()?
     }
 
     /// What containerd said a moment ago, if it did.

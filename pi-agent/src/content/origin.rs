@@ -35,13 +35,13 @@ impl Origin {
     }
 
     /// How far a manifest is shared that belongs to a shared namespace and, where there are lists, came from a
-    /// shared repository. `None` also while containerd does not know it yet.
+    /// shared repository. `None` also while containerd does not know it yet, or does not answer.
     pub(super) async fn extent(&self, digest: &Digest) -> Option<Extent> {
         let policy = &self.policy;
         if policy.shares_all() && !policy.has_private() {
             return self.is_known(digest).await.then_some(Extent::Whole);
         }
-        let sources = self.repositories(digest).await;
+        let sources = self.repositories(digest).await?;
         let any = |is: fn(&Policy, &str, &str) -> bool| {
             let mut sources = sources.iter();
             sources.any(|(host, path)| is(policy, host, path))
@@ -63,17 +63,16 @@ impl Origin {
         false
     }
 
-    /// The registries, without their ports, and repositories that a blob came from. None also while containerd
-    /// does not know the blob yet, or does not answer.
-    pub(super) async fn repositories(&self, digest: &Digest) -> Vec<(String, String)> {
+    /// The registries, without their ports, and repositories that a blob came from; there are none while containerd
+    /// does not know the blob yet. `None` where it does not answer.
+    pub(super) async fn repositories(&self, digest: &Digest) -> Option<Vec<(String, String)>> {
         let mut repositories = Vec::new();
         for namespace in self.containerd.namespaces() {
-            if let Ok(Some(info)) = self.containerd.blob(namespace, digest).await {
-                let named = sources(&info);
-                repositories.extend(named.map(|(host, path)| (host.to_owned(), path.to_owned())));
-            }
+            let info = self.containerd.blob(namespace, digest).await.ok()?;
+            let named = info.iter().flat_map(sources);
+            repositories.extend(named.map(|(host, path)| (host.to_owned(), path.to_owned())));
         }
-        repositories
+        Some(repositories)
     }
 }
 

@@ -34,7 +34,8 @@ impl Content {
         let named = table.read().names.get(&Id::from(digest)).cloned();
         let is_private = |name: &Repository| name.is_private(policy);
         let is_named_private = named.is_some_and(|names| names.iter().any(|n| is_private(n)));
-        !is_named_private && !sources.any(digest, Recipient::Peer, is_private).await
+        // Where containerd does not say of which it is besides, one of them may be private.
+        !is_named_private && sources.any(digest, Recipient::Peer, is_private).await == Some(false)
     }
 
     /// Has the registry asked whether peers may have it, if that is not known. Only one that an image of this node
@@ -76,11 +77,15 @@ impl Content {
         let Shared::Images { sources, .. } = &self.0.shared else {
             return is_open(&self.0.policy, &names, called);
         };
-        if sources.any(digest, Recipient::Peer, is_it).await {
-            return true;
+        match sources.any(digest, Recipient::Peer, is_it).await {
+            Some(true) => true,
+            Some(false) => {
+                names.extend(sources.just_seen(digest));
+                is_open(&self.0.policy, &names, called)
+            }
+            // Other names than those that are known may be private.
+            None => false,
         }
-        names.extend(sources.just_seen(digest));
-        is_open(&self.0.policy, &names, called)
     }
 
     /// Whether peers may have a blob that grows under a name: one under which this node's containerd asked
@@ -104,7 +109,13 @@ fn is_exactly(name: &Repository, called: Called<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Called, Policy, Repository, is_open};
+    use daemon::readiness::Readiness;
+
+    use super::{Called, Content, Digest, Policy, Repository, is_open};
+    use crate::{
+        containerd::Containerd,
+        content::{Settings, TagSharing},
+    };
 
     #[test]
     fn a_blob_is_given_under_the_names_that_have_it() {
@@ -144,5 +155,25 @@ mod tests {
             repository: "secret/a",
         };
         assert!(!is_open(&policy, &[secret()], nameless));
+    }
+
+    #[tokio::test]
+    async fn where_containerd_does_not_say_whose_it_is_it_may_be_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let nobody = directory.path().join("containerd.sock");
+        let (content, _tracking) = Content::of_images(Settings {
+            path: directory.path().to_owned(),
+            containerd: Containerd::new(&nobody, &["k8s.io".to_owned()]).unwrap(),
+            policy: Policy::default().with_private(vec!["secret.test".parse().unwrap()]),
+            tags: TagSharing::Off,
+            readiness: Readiness::default(),
+        });
+        let digest: Digest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
+        let called = Called {
+            registry: Some("docker.io"),
+            repository: "library/debian",
+        };
+        assert!(!content.is_open_manifest(&digest, called).await);
+        assert!(!content.is_open_blob(&digest, called).await);
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use system_tests::{APP, PULL, bed, node, on_release, pull, push_app};
 use testbed::{Agent, Registry, Release, wait_until};
 
-use super::{SHARED, agent, holders, peer_status, wait_shared};
+use super::{SHARED, agent, ctr, holders, peer_status, wait_shared};
 
 on_release!(
     installed_containerd,
@@ -115,5 +115,36 @@ fn the_registry_is_asked_about_what_peers_want_and_nothing_else() -> Result<()> 
     wait_shared(&bed, root)?;
     bed.registry.settle()?;
     ensure!(asked() == before + 1, "{} requests", asked() - before);
+    Ok(())
+}
+
+/// By name it is public now, and by containerd's record still private.
+#[test]
+fn while_containerd_does_not_say_whose_it_is_a_manifest_may_be_private() -> Result<()> {
+    let mut bed = bed(Release::Installed, &[1])?;
+    let image = push_app(&bed)?;
+    let run = bed.run().clone();
+    let registry = bed.registry.serve_private(&run)?;
+    bed.start_server(&[])?;
+    bed.start_agents(&["--private=registry.test/lib/*"])?;
+    bed.set_hosts(&[Agent::mirror_url(), registry])?;
+    let root = &image.root.digest;
+    let name = format!("registry.test/lib/app@{root}");
+    let first = node(&bed, 0)?;
+    let cri = first.containerd.cri();
+    cri.pull_as(&name, Registry::CREDENTIALS, PULL)?;
+    let copy = "registry.test/open/app:v1";
+    ctr(first, "k8s.io", &["images", "tag", &name, copy])?;
+    ctr(first, "k8s.io", &["images", "rm", &name])?;
+    wait_shared(&bed, root)?;
+    let first = bed.nodes.first_mut().context("no node")?;
+    first.containerd.kill();
+    let path = format!("/v2/open/app/manifests/{root}?ns=registry.test");
+    ensure!(
+        peer_status(first, &path)? == 404,
+        "while containerd is away"
+    );
+    first.containerd.start()?;
+    ensure!(peer_status(first, &path)? == 404, "by its record");
     Ok(())
 }
