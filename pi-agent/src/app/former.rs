@@ -3,7 +3,7 @@
 //! what it read when it began.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -12,7 +12,12 @@ use metrics::gauge;
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 use tracing::{Span, debug, info};
 
-use crate::{config::Run, disk, hosts::former::FormerAddress, mirror::Mirror};
+use crate::{
+    config::Run,
+    disk,
+    hosts::former::{FormerAddress, PORT},
+    mirror::Mirror,
+};
 
 /// The metrics of this module.
 pub(super) const METRICS: &[Metric] = &[OPEN];
@@ -23,8 +28,6 @@ const OPEN: Metric = Metric::gauge(
     "Whether the mirror listens at port 7788 as well (1 or 0), since a mirror file of an older release names it.",
 );
 
-/// The port.
-const PORT: u16 = 7788;
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long the disk may take for them.
@@ -35,6 +38,7 @@ static LOOKING: Semaphore = Semaphore::const_new(1);
 #[derive(Debug)]
 pub(super) struct Former {
     files: FormerAddress,
+    address: SocketAddr,
     stays: Duration,
 }
 
@@ -51,25 +55,26 @@ impl Former {
     pub(super) async fn of(settings: &Run) -> Option<Self> {
         gauge!(OPEN.name).set(0.0);
         let own = settings.mirror_listen;
-        let ip = match own.ip() {
-            ip if ip.is_loopback() => ip,
-            _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        let files = FormerAddress {
+            hosts_dir: settings.hosts.hosts_dir.clone(),
+            containerd_config: settings.hosts.containerd_config.clone(),
+            own: Some(own.ip()).filter(IpAddr::is_loopback),
         };
-        let former = Self {
-            files: FormerAddress {
-                hosts_dir: settings.hosts.hosts_dir.clone(),
-                containerd_config: settings.hosts.containerd_config.clone(),
-                address: SocketAddr::new(ip, PORT),
-            },
-            stays: Duration::from_secs(settings.former_port_seconds),
-        };
-        let is_wanted = own.port() != PORT && !former.stays.is_zero();
-        (is_wanted && former.is_named().await).then_some(former)
+        let stays = Duration::from_secs(settings.former_port_seconds);
+        if own.port() == PORT || stays.is_zero() {
+            return None;
+        }
+        let address = named(&files).await?;
+        Some(Self {
+            files,
+            address,
+            stays,
+        })
     }
 
     /// Where that is.
     pub(super) fn address(&self) -> SocketAddr {
-        self.files.address
+        self.address
     }
 
     /// Serves until nobody is led there any more.
@@ -86,22 +91,23 @@ impl Former {
 
     /// Waits until no file has named it for a while.
     async fn forgotten(&self) {
-        let mut named = Instant::now();
-        while named.elapsed() < self.stays {
+        let mut since = Instant::now();
+        while since.elapsed() < self.stays {
             beat(LOOK).await;
-            if self.is_named().await {
-                named = Instant::now();
+            if named(&self.files).await.is_some() {
+                since = Instant::now();
             }
         }
     }
+}
 
-    /// What cannot be read may name it.
-    async fn is_named(&self) -> bool {
-        let files = self.files.clone();
-        let looked = disk::apart(&LOOKING, PATIENCE, move || files.is_named()).await;
-        looked.unwrap_or_else(|error| {
-            debug!(error = %chain(&error), "mirror files cannot be looked at");
-            true
-        })
-    }
+/// The address that is named. What cannot be read may name the first.
+async fn named(files: &FormerAddress) -> Option<SocketAddr> {
+    let first = files.addresses().first().copied();
+    let files = files.clone();
+    let looked = disk::apart(&LOOKING, PATIENCE, move || files.named()).await;
+    looked.unwrap_or_else(|error| {
+        debug!(error = %chain(&error), "mirror files cannot be looked at");
+        first
+    })
 }

@@ -287,7 +287,7 @@ fn section(root: &toml_edit::Table, version: i64) -> Option<&Item> {
 }
 
 /// The files that a configuration imports; a pattern is a star in the last component.
-fn imports(path: &Path, text: &str) -> Vec<PathBuf> {
+pub(super) fn imports(path: &Path, text: &str) -> Vec<PathBuf> {
     let base = path.parent().unwrap_or(Path::new("/"));
     let document = Document::parse(text).ok();
     let patterns: Vec<_> = document

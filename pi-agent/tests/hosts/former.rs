@@ -75,6 +75,30 @@ fn nobody_listens_there_where_no_file_names_it_or_it_is_not_to_be() {
     agent.stop();
 }
 
+/// As distributions do, and operators of their own.
+#[test]
+fn what_containerds_configuration_imports_may_name_it_as_well() {
+    let mut bed = Bed::new();
+    let config = fs::read_to_string(bed.path("config.toml")).unwrap();
+    let imports = "imports = [\"conf.d/*.toml\"]\n";
+    fs::write(bed.path("config.toml"), format!("{imports}{config}")).unwrap();
+    let mirror = format!(
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"quay.io\"]\n\
+         endpoint = [\"{}\"]\n",
+        bed.url()
+    );
+    fs::create_dir(bed.path("conf.d")).unwrap();
+    fs::write(bed.path("conf.d/mirrors.toml"), mirror).unwrap();
+    bed.port = PORT;
+    let agent = bed.agent(&["--former-port-seconds=1"]);
+    assert_eq!(bed.answers(FORMER).as_deref(), Some(OK));
+    fs::write(bed.path("conf.d/mirrors.toml"), "version = 2\n").unwrap();
+    until("the old port to be closed", || {
+        bed.answers(FORMER).is_none()
+    });
+    agent.stop();
+}
+
 /// Who has taken it is not served, and does not keep the agent from its own port.
 #[test]
 fn who_has_the_old_port_does_not_stop_an_upgrade() {
