@@ -9,6 +9,7 @@ use toml_edit::{DocumentMut, Item};
 
 use super::{
     block,
+    former::PORT,
     reach::Reach,
     release::{PullPath, Release},
     search::{Search, Taken, exists},
@@ -77,7 +78,9 @@ fn after(text: &str, registry: &str, mirror_url: &str) -> Option<After> {
     let table = document.get("host").and_then(Item::as_table_like);
     let hosts = block::hosts(&document);
     let own = hosts.iter().position(|host| is_agent(host, mirror_url))?;
-    let behind = hosts.iter().skip(own + 1).filter_map(|host| {
+    let behind = hosts.iter().skip(own + 1);
+    let behind = behind.filter(|host| !is_agent(host, mirror_url));
+    let behind = behind.filter_map(|host| {
         let settings = table?.get(host);
         let resolves = setting(settings, "capabilities").is_none_or(|capabilities| {
             let words = capabilities.as_array().into_iter().flatten();
@@ -124,15 +127,18 @@ fn next(host: &str, settings: Option<&Item>, registry: &str) -> NextHost {
     NextHost { base, stands_in }
 }
 
-/// Whether a host of the file is the agent: by the URL that was agreed on, or by the port on this host.
+/// Whether a host of the file is the agent: by the URL that was agreed on, or by the port on this host, which may
+/// still be that of older releases.
 fn is_agent(host: &str, mirror_url: &str) -> bool {
     let here = |url: &str| {
         let (host, port) = host_and_port(authority(url));
         let is_here = host == "localhost" || address(host).is_some_and(|ip| ip.is_loopback());
         is_here.then(|| port.map(str::to_owned))
     };
-    host.trim_end_matches('/') == mirror_url
-        || (here(mirror_url).is_some() && here(host) == here(mirror_url))
+    let (own, former) = (here(mirror_url), Some(PORT.to_string()));
+    let port = here(host);
+    let is_here = port.is_some() && (port == own || port == Some(former));
+    is_here || host.trim_end_matches('/') == mirror_url
 }
 
 /// The host and the port of a URL.
@@ -149,7 +155,11 @@ mod tests {
 
     /// The URLs before the repository, each with `ns` where the host stands in for the registry.
     fn check(text: &str, registry: &str, expected: Option<&[&str]>) {
-        let found = after(text, registry, MIRROR).map(|after| {
+        check_at(MIRROR, text, registry, expected);
+    }
+
+    fn check_at(mirror: &str, text: &str, registry: &str, expected: Option<&[&str]>) {
+        let found = after(text, registry, mirror).map(|after| {
             let all = after.hosts.into_iter().chain([after.last]);
             all.map(|host| host.base + if host.stands_in { " ns" } else { "" })
                 .collect::<Vec<_>>()
@@ -180,6 +190,21 @@ mod tests {
         check(localhost, "r.test", Some(&["https://r.test/v2"]));
         let proxied = format!("server = \"https://cache.test\"\n{agent}");
         check(&proxied, "r.test", Some(&["https://cache.test/v2 ns"]));
+    }
+
+    #[test]
+    fn a_file_of_an_older_release_names_the_agent_as_well() {
+        let last = Some(&["https://r.test/v2"][..]);
+        for older in ["127.0.0.1", "localhost", "[::1]"] {
+            let older = format!("[host.\"http://{older}:7788\"]\n");
+            for newer in ["http://127.0.0.1:288", "https://mirror.test"] {
+                check_at(newer, &older, "r.test", last);
+                let both = format!("[host.\"{newer}\"]\n{older}");
+                check_at(newer, &both, "r.test", last);
+            }
+        }
+        let elsewhere = "[host.\"http://10.0.0.1:7788\"]\n";
+        check_at("http://127.0.0.1:288", elsewhere, "r.test", None);
     }
 
     #[test]

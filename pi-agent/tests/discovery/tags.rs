@@ -273,6 +273,16 @@ async fn a_tag_moves_where_only_the_next_host_knows() {
     assert_eq!(next.asked(), asked);
 }
 
+/// After an update, until the file is renewed, or for good where its operator writes it.
+#[tokio::test]
+async fn a_file_that_names_the_former_port_says_whom_to_ask_as_well() {
+    let (_registry, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
+    let agent = Agent::new(&[]);
+    let hosts = format!("server = \"http://{addr}\"\n[host.\"http://127.0.0.1:7788\"]\n");
+    let tags = Tagged::new(&hosts, None, Duration::ZERO, &agent);
+    assert_eq!(tags.resolve(&name(), None).await, Some(digest('a')));
+}
+
 #[tokio::test]
 async fn who_was_never_reached_is_not_away() {
     let (registry, addr) = FakeRegistry::start(Says::Digest(digest('a'))).await;
