@@ -136,11 +136,11 @@ impl Crowds {
                 // The first byte is told of as soon as it is there.
                 let _ = timeout(PERMITTED, growing.beyond(0)).await;
             }
-            let heard = self.tell(member).await;
+            let (heard, said_slow) = self.tell(member).await;
             if growing.reached().end.is_some() {
                 break;
             }
-            if member.lock().slow && heard.is_some() && !growing.reached().withdrawn {
+            if said_slow && heard.is_some() && !growing.reached().withdrawn {
                 // Those who took from here have another source by now, and ask for it.
                 growing.withdraw();
             }
@@ -191,7 +191,8 @@ impl Crowds {
         self.0.began + period.saturating_mul(periods.saturating_add(1))
     }
 
-    async fn tell(&self, member: &Member) -> Option<Standing> {
+    /// What the server says to it, and whether it was told that the member is slow.
+    async fn tell(&self, member: &Member) -> (Option<Standing>, bool) {
         let growing = &member.growing;
         let reached = growing.reached();
         let (rank, permit, slow) = {
@@ -213,7 +214,7 @@ impl Crowds {
             refused: None,
         };
         debug!(digest = %growing.digest(), ?progress, "telling how far this node is");
-        self.0.finder.progress(progress).await
+        (self.0.finder.progress(progress).await, slow)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Member>>> {
@@ -319,3 +320,6 @@ impl Member {
         self.state.lock()
     }
 }
+
+#[cfg(test)]
+mod tests;
