@@ -254,11 +254,14 @@ impl Issuer {
         counts.then_some(own)
     }
 
+    /// Whether it is time for another certificate, or the signer has another authority than it had.
     fn is_due(&self) -> bool {
-        self.in_force().is_none_or(|own| {
+        let Settings { tls, clock, .. } = &self.settings;
+        let is_old = |own: Leaf| {
             let life = own.expires.saturating_sub(own.begins);
-            self.settings.clock.now() >= own.begins + life.mul_f64(self.at)
-        })
+            clock.now() >= own.begins + life.mul_f64(self.at)
+        };
+        !tls.is_certified() || self.in_force().is_none_or(is_old)
     }
 
     fn spread(&mut self) {

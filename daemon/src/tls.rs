@@ -130,6 +130,9 @@ pub enum AdoptError {
     /// It cannot be used.
     #[error(transparent)]
     Material(#[from] MaterialError),
+    /// Nobody who trusts the same authorities would believe it.
+    #[error("it is signed by none of the authorities in {}", .0.display())]
+    Uncertified(PathBuf),
     /// It is not for this program.
     #[error("{0}")]
     Unfit(String),
@@ -210,6 +213,12 @@ impl Tls {
     pub fn own(&self) -> Option<Leaf> {
         let material = self.inner.as_ref()?.material().ok()?;
         Some(material.own.clone())
+    }
+
+    /// Whether it is signed by an authority that this program trusts itself.
+    pub fn is_certified(&self) -> bool {
+        let material = self.inner.as_ref().and_then(|inner| inner.material().ok());
+        material.is_some_and(|material| material.is_certified)
     }
 
     /// The files of this program's certificate.
@@ -381,6 +390,9 @@ impl Inner {
         let _in_hand = self.files_in_hand.lock();
         let content = Content::with(certificate, key, &self.files)?;
         let material = content.parse(&self.files, self.roles, &self.clock)?;
+        if !material.is_certified {
+            return Err(AdoptError::Uncertified(self.files.authorities.clone()));
+        }
         fits(&material.own).map_err(AdoptError::Unfit)?;
         for (path, text) in [
             (&self.files.key, key),
@@ -405,6 +417,9 @@ impl Inner {
         let left = self.left(&material.own);
         gauge!(EXPIRES.name).set(material.own.expires.as_secs_f64());
         info!(identity = %material.own.identity, ?left, "certificate in force");
+        if !material.is_certified {
+            warn!(authorities = %self.files.authorities.display(), "none of these authorities has signed this program's certificate: it is nobody to those who trust the same ones");
+        }
     }
 
     fn left(&self, leaf: &Leaf) -> Duration {

@@ -24,7 +24,7 @@ use daemon::{
 use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
 use tempfile::TempDir;
-use testbed::{Alone, Authority, Subject};
+use testbed::{Alone, Authority, Certificate, Subject};
 use tokio::net::TcpListener;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pi-agent");
@@ -50,7 +50,7 @@ struct Cluster {
 }
 
 struct Seen {
-    authority: Authority,
+    authority: Mutex<Authority>,
     /// The address that certificates are for, and how long they count; `None` refuses.
     issues: Mutex<Option<(&'static str, Duration)>>,
     tokens: Mutex<Vec<String>>,
@@ -61,12 +61,7 @@ struct Seen {
 impl Cluster {
     async fn start() -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let authority = Authority::within(directory.path())?;
-        let own = authority.identify(
-            "server",
-            "spiffe://c/piccolo/server/s",
-            &[[127, 0, 0, 1].into()],
-        )?;
+        let (authority, own) = authority(directory.path())?;
         let files = Files {
             certificate: own.certificate,
             key: own.key,
@@ -80,7 +75,7 @@ impl Cluster {
             Clock::system(),
         )?;
         let seen = Arc::new(Seen {
-            authority,
+            authority: Mutex::new(authority),
             issues: Mutex::default(),
             tokens: Mutex::default(),
             callers: Mutex::default(),
@@ -92,6 +87,7 @@ impl Cluster {
             .fallback(any(called))
             .with_state(Arc::clone(&seen));
         let (scope, _deaths) = Scope::new();
+        scope.service("certificates", tls.clone().follow(scope.clone()));
         scope.service(
             "cluster",
             serve::serve(listener, router, tls, LIMITS, scope.clone()),
@@ -127,6 +123,13 @@ impl Cluster {
         *self.seen.issues.lock() = Some((address, lasts));
     }
 
+    /// Another authority takes the place of the one that there was, as if nobody had prepared for it.
+    fn replace_authority(&self) -> Result<()> {
+        let (authority, _own) = authority(self.directory.path())?;
+        *self.seen.authority.lock() = authority;
+        Ok(())
+    }
+
     /// Whether the agent has called the server as itself.
     fn is_called(&self) -> bool {
         let callers = std::mem::take(&mut *self.seen.callers.lock());
@@ -141,6 +144,14 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.scope.kill();
     }
+}
+
+/// An authority, and what it certifies the cluster by.
+fn authority(directory: &Path) -> Result<(Authority, Certificate)> {
+    let authority = Authority::within(directory)?;
+    let here = [[127, 0, 0, 1].into()];
+    let own = authority.identify("server", "spiffe://c/piccolo/server/s", &here)?;
+    Ok((authority, own))
 }
 
 async fn issue(
@@ -170,6 +181,7 @@ async fn issue(
     };
     let certificate = seen
         .authority
+        .lock()
         .sign(&call.request, &subject)
         .expect("a request");
     Json(Issued { certificate }).into_response()
@@ -286,6 +298,24 @@ async fn a_certificate_is_renewed_before_its_end() -> Result<()> {
         let _ = agent.get("mirror", MISSING)?;
         Ok(cluster.is_called())
     })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_an_authority_that_is_gone_is_replaced_at_once() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.issue(HERE, Duration::from_hours(24));
+    let agent = cluster.agent("required")?;
+    let read = || std::fs::read(cluster.file("state/tls.crt")).unwrap_or_default();
+    let called = || {
+        let _ = agent.get("mirror", MISSING)?;
+        Ok(cluster.is_called())
+    };
+    eventually("a call", called)?;
+    let first = read();
+    cluster.replace_authority()?;
+    eventually("one of the other authority", || Ok(read() != first))?;
+    let _ = cluster.is_called();
+    eventually("a call with it", called)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use rustls::{
     client::Resumption,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     time_provider::TimeProvider,
     version::TLS13,
 };
@@ -43,6 +43,8 @@ pub(super) struct Material {
     pub(super) among_agents: (Arc<ServerConfig>, Arc<ClientConfig>),
     /// This program's own certificate.
     pub(super) own: Leaf,
+    /// Whether one of the authorities has signed it: to those who trust the same ones it is nobody's else.
+    pub(super) is_certified: bool,
 }
 
 /// Why certificate, key and authorities cannot be used.
@@ -146,24 +148,7 @@ impl Content {
         clock: &Clock,
     ) -> Result<Material, MaterialError> {
         let chain = certificates(&self.certificate, &files.certificate)?;
-        let own = Leaf::of(&chain).map_err(|source| MaterialError::Leaf {
-            path: files.certificate.clone(),
-            source,
-        })?;
-        if !roles.contains(&own.identity.role) {
-            return Err(MaterialError::Role {
-                path: files.certificate.clone(),
-                is: own.identity.role,
-                fit: roles
-                    .iter()
-                    .map(|role| role.as_str())
-                    .collect::<Vec<_>>()
-                    .join(" or "),
-            });
-        }
-        if own.expires <= clock.now() {
-            return Err(MaterialError::Expired(files.certificate.clone()));
-        }
+        let own = usable(&chain, &files.certificate, roles, clock)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_none| MaterialError::Pem {
             path: files.key.clone(),
             what: "private key",
@@ -195,6 +180,7 @@ impl Content {
         // Who has no certificate may still have a token; what is asked decides.
         let anybody = verifier().allow_unauthenticated().build();
         let certified = verifier().build().map_err(unusable)?;
+        let is_certified = is_certified(&*certified, &chain, &own);
         let server = |verifier| {
             ServerConfig::builder_with_details(Arc::clone(&provider), time.clone())
                 .with_protocol_versions(&[&TLS13])
@@ -223,8 +209,52 @@ impl Content {
             client: Arc::new(client),
             among_agents: (Arc::new(of_agent), Arc::new(to_agent)),
             own,
+            is_certified,
         })
     }
+}
+
+/// What a program's own certificate says, if it may have it now.
+fn usable(
+    chain: &[CertificateDer<'_>],
+    path: &Path,
+    roles: &[Role],
+    clock: &Clock,
+) -> Result<Leaf, MaterialError> {
+    let own = Leaf::of(chain).map_err(|source| MaterialError::Leaf {
+        path: path.to_owned(),
+        source,
+    })?;
+    if !roles.contains(&own.identity.role) {
+        return Err(MaterialError::Role {
+            path: path.to_owned(),
+            is: own.identity.role,
+            fit: roles
+                .iter()
+                .map(|role| role.as_str())
+                .collect::<Vec<_>>()
+                .join(" or "),
+        });
+    }
+    if own.expires <= clock.now() {
+        return Err(MaterialError::Expired(path.to_owned()));
+    }
+    Ok(own)
+}
+
+/// Whether this verifier's authorities have signed a certificate. Whether it counts now is another question.
+fn is_certified(
+    verifier: &dyn ClientCertVerifier,
+    chain: &[CertificateDer<'_>],
+    own: &Leaf,
+) -> bool {
+    let Some((certificate, between)) = chain.split_first() else {
+        return false;
+    };
+    let while_it_counts = UnixTime::since_unix_epoch(own.begins + own.expires.saturating_sub(own.begins) / 2);
+    verifier
+        .verify_client_cert(certificate, between, while_it_counts)
+        .is_ok()
 }
 
 /// How one calls who is certified by these authorities, in PEM, without a certificate of one's own.
