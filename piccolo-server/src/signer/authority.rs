@@ -18,6 +18,7 @@ use metrics::gauge;
 use parking_lot::{Mutex, RwLock};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::kubernetes::{ApiError, Kubernetes};
@@ -42,7 +43,10 @@ const DAYS: u32 = 3650;
 /// How long the signer's own certificate counts.
 const OWN: Duration = Duration::from_hours(24);
 /// Between two looks at whether all is as it has to be.
-const LOOK: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_secs(5);
+/// How long an empty Secret is left to a signer that still runs, which puts back what was in it: as long as that
+/// takes for three looks.
+const OTHERS: Duration = Duration::from_secs(15);
 /// Between two tries that fail.
 const FIRST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(30);
@@ -61,6 +65,8 @@ pub(super) struct Keeper {
     current: RwLock<Option<Arc<Authority>>>,
     /// What the Secret had in it.
     last: Mutex<Option<(String, String)>>,
+    /// Since when there is nothing in it.
+    empty: Mutex<Option<Instant>>,
     failing: Spell,
 }
 
@@ -89,6 +95,11 @@ enum KeepError {
     NotThere(ObjectName),
     #[error("{0} was changed at the same time")]
     Changed(ObjectName),
+    #[error(
+        "Secret {0} is empty: it is given a new authority in {} seconds, unless a signer that runs puts back what \
+         was in it", OTHERS.as_secs()
+    )]
+    Empty(ObjectName),
     #[error(
         "Secret {secret} is empty, and ConfigMap {config_map} names an authority: its key is lost. Put the Secret \
          back; or empty the ConfigMap, for a new authority that nobody trusts until pods have seen it"
@@ -131,6 +142,7 @@ impl Keeper {
             readiness: host.readiness.clone(),
             current: RwLock::default(),
             last: Mutex::default(),
+            empty: Mutex::default(),
             failing: Spell::new("the authority can be used again"),
         }))
     }
@@ -149,6 +161,10 @@ impl Keeper {
                     self.failing.is_well();
                     self.readiness.good(CONDITION, "");
                     backoff.reset();
+                    LOOK
+                }
+                Err(error @ KeepError::Empty(_)) => {
+                    self.readiness.bad(CONDITION, chain(&error).to_string());
                     LOOK
                 }
                 Err(error) => {
@@ -220,6 +236,7 @@ impl Keeper {
             }
             (certificate, key) => (certificate.unwrap_or_default(), key.unwrap_or_default()),
         };
+        *self.empty.lock() = None;
         let at = |key: &str| PathBuf::from(format!("Secret {name}, {key}"));
         let authority = Authority::of((at(CA), pair.0.clone()), (at(CA_KEY), &pair.1))?;
         *self.last.lock() = Some(pair);
@@ -239,6 +256,10 @@ impl Keeper {
                 secret: name.clone(),
                 config_map: config_map.clone(),
             });
+        }
+        let since = *self.empty.lock().get_or_insert_with(Instant::now);
+        if since.elapsed() < OTHERS {
+            return Err(KeepError::Empty(name.clone()));
         }
         let made = authority::make(DAYS, &self.clock)?;
         Ok((made.certificate, made.key))

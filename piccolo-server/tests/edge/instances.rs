@@ -7,7 +7,7 @@ use std::{
 
 use daemon::{client::JsonClient, clock::Clock};
 use piccolo_api::path;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -359,9 +359,7 @@ async fn an_owner_that_hangs_delays_a_find_once_and_for_half_a_second() {
     let (_database, url) = sqlite();
     let pair = Pair::start(&url, &[]).await;
     let of = fetched(&pair, "10.0.0.1:7787").await;
-    let two = i32::try_from(pair.two.id()).ok().and_then(Pid::from_raw);
-    let two = two.expect("a process");
-    kill_process(two, Signal::STOP).expect("it stops");
+    pair.two.signal(Signal::STOP);
     let mut late = 0;
     for n in 2..12 {
         let begin = Instant::now();
@@ -372,7 +370,7 @@ async fn an_owner_that_hangs_delays_a_find_once_and_for_half_a_second() {
         late += u32::from(took > Duration::from_millis(400));
     }
     assert!((1..=2).contains(&late), "{late}");
-    kill_process(two, Signal::CONT).expect("it goes on");
+    pair.two.signal(Signal::CONT);
     let key = &of[1][0];
     eventually("it is asked again", async || {
         decider(pair.one.api, key).await == Some(pair.two.api)

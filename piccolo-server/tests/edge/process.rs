@@ -12,6 +12,7 @@ use std::{
 
 use daemon::client::JsonClient;
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -105,6 +106,12 @@ impl Process {
     /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it that signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("a process"), signal).expect("it is sent");
     }
 
     /// Ends it as a supervisor does.

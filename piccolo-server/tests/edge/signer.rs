@@ -16,6 +16,7 @@ use daemon::{
 use http::{Request, header};
 use piccolo_api::path;
 use rcgen::{CertificateParams, KeyPair, SanType};
+use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
 
@@ -229,7 +230,26 @@ fn server_flags(kubernetes: &Kubernetes, url: &str) -> Vec<String> {
     ]
 }
 
+/// A cluster whose authority is there already.
 async fn cluster() -> Kubernetes {
+    let kubernetes = new_cluster().await;
+    let directory = kubernetes.file("authority");
+    init(&directory, &[]);
+    let file = |name: &str| STANDARD.encode(fs::read(directory.join(name)).expect("a file"));
+    let data = json!({"ca.crt": file("ca.crt"), "ca.key": file("ca.key")});
+    let secret = json!({"metadata": {}, "data": data});
+    kubernetes.world.lock().put("secrets/authority", secret);
+    kubernetes
+}
+
+/// Makes an authority there.
+fn init(directory: &Path, more: &[&str]) {
+    let flag = format!("--directory={}", directory.display());
+    let status = program(&["pki", "init", &flag]).args(more).status();
+    assert!(status.expect("it runs").success());
+}
+
+async fn new_cluster() -> Kubernetes {
     let kubernetes = Kubernetes::start().await;
     kubernetes.node(
         "n-1",
@@ -535,7 +555,7 @@ async fn while_kubernetes_is_away_what_was_issued_goes_on() {
 
 #[tokio::test]
 async fn two_signers_that_begin_at_once_have_one_authority() {
-    let kubernetes = cluster().await;
+    let kubernetes = new_cluster().await;
     let both = ["one", "two"].map(|name| Signer::begin(&kubernetes, name, &[]));
     for signer in &both {
         eventually("ready", async || signer.ready().await.0).await;
@@ -603,23 +623,42 @@ async fn a_signer_that_runs_puts_back_what_somebody_empties() {
     assert_eq!(signer.ask(&kubernetes, &token).await.0, 200);
 }
 
+/// As `helm upgrade --force` does, which also has a new pod take the place of the old one.
+#[tokio::test]
+async fn a_new_signer_leaves_what_somebody_empties_to_one_that_runs() {
+    let kubernetes = cluster().await;
+    let old = Signer::start(&kubernetes, &[]).await;
+    let before = kubernetes.trusted(TRUSTED);
+    // The old one does not look for some seconds.
+    old.0.signal(Signal::STOP);
+    for object in ["secrets/authority", "configmaps/public"] {
+        kubernetes.world.lock().put(object, json!({"metadata": {}}));
+    }
+    let new = Signer::begin(&kubernetes, "new", &[]);
+    eventually("a reason", async || {
+        let (is_ready, why) = new.ready().await;
+        is_ready || why.contains("it is given a new authority")
+    })
+    .await;
+    old.0.signal(Signal::CONT);
+    eventually("ready", async || new.ready().await.0).await;
+    assert_eq!(kubernetes.trusted(TRUSTED), before);
+    let token = kubernetes.pod("a-1", "agent", &json!({}));
+    assert_eq!(new.ask(&kubernetes, &token).await.0, 200);
+}
+
 #[tokio::test]
 async fn another_authority_takes_over_without_a_gap() {
     let kubernetes = cluster().await;
     let directory = kubernetes.file("pki");
-    let init = |more: &[&str]| {
-        let flag = format!("--directory={}", directory.display());
-        let status = program(&["pki", "init", &flag]).args(more).status();
-        assert!(status.expect("it runs").success());
-    };
-    init(&[]);
+    init(&directory, &[]);
     let flag = format!("--directory={}", directory.display());
     let signer = Signer::start(&kubernetes, &[&flag, "--lasts=1h"]).await;
     let token = kubernetes.pod("a-1", "agent", &json!({}));
     let old = kubernetes.trusted(TRUSTED);
     assert_eq!(signer.ask(&kubernetes, &token).await.0, 200);
     drop(signer);
-    init(&["--replace"]);
+    init(&directory, &["--replace"]);
     let signer = Signer::start(&kubernetes, &[&flag, "--lasts=1h"]).await;
     // Both are trusted until somebody takes the old one out.
     let both = kubernetes.trusted(TRUSTED);
