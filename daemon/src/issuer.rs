@@ -2,7 +2,7 @@
 //!
 //! The signer learns of the pod from the token of its service account. The key is made here and stays here.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -96,7 +96,7 @@ pub struct Settings {
     /// Uniform in 0 to 1.
     pub random: Box<dyn Fn() -> f64 + Send + Sync>,
     /// Why a certificate is not for this program.
-    pub fits: Box<Fits>,
+    pub fits: Arc<Fits>,
 }
 
 /// Renews the certificate of a program.
@@ -108,6 +108,7 @@ pub struct Issuer {
     /// The part of its life after which a certificate is renewed.
     at: f64,
     failing: Spell,
+    storing: Spell,
 }
 
 /// Why no certificate was issued.
@@ -151,6 +152,7 @@ impl Issuer {
             backoff: Backoff::new(FIRST, MOST),
             at: 0.0,
             failing: Spell::new("this program's certificate is issued again"),
+            storing: Spell::new("this program's certificate is kept over a restart again"),
         };
         issuer.spread();
         if issuer.in_force().is_none() {
@@ -172,6 +174,7 @@ impl Issuer {
             wait = if self.is_due() {
                 self.renew().await
             } else {
+                self.store().await;
                 LOOK
             };
         }
@@ -185,9 +188,9 @@ impl Issuer {
         let error = match issued {
             Ok(()) => {
                 self.failing.is_well();
-                self.settings.readiness.good(CONDITION, "");
                 self.backoff.reset();
                 self.spread();
+                self.store().await;
                 return LOOK;
             }
             Err(error) => error,
@@ -207,6 +210,24 @@ impl Issuer {
                 delay.max(after.mul_f64(0.5 + self.random()))
             }
             _ => delay,
+        }
+    }
+
+    /// Writes what was issued, if its files have not got it yet. It counts without.
+    async fn store(&self) {
+        let Settings { tls, readiness, .. } = &self.settings;
+        match tls.store().await {
+            Ok(()) => {
+                self.storing.is_well();
+                readiness.good(CONDITION, "");
+            }
+            Err(error) => {
+                let why = chain(&error).to_string();
+                self.storing.happened(|times| {
+                    warn!(error = %why, times, "this program's certificate is in force, and would not outlast a restart");
+                });
+                readiness.degraded(CONDITION, format!("it would not outlast a restart: {why}"));
+            }
         }
     }
 
@@ -231,10 +252,10 @@ impl Issuer {
             });
         }
         let Issued { certificate } = reply.json()?;
-        let key = key.serialize_pem();
-        self.settings
-            .tls
-            .adopt(&certificate, &key, &*self.settings.fits)?;
+        let fits = Arc::clone(&self.settings.fits);
+        let adopted =
+            (self.settings.tls).adopt(certificate, key.serialize_pem(), move |own| fits(own));
+        adopted.await?;
         info!("this program's certificate was issued");
         Ok(())
     }

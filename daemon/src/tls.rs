@@ -4,6 +4,7 @@
 //! its owner is. Its files are read again when they change. TLS 1.3 only, without early data.
 
 mod accept;
+mod adopt;
 mod agents;
 mod buffer;
 mod connect;
@@ -26,6 +27,7 @@ use tracing::{info, warn};
 
 pub use self::{
     accept::{AcceptError, Shown},
+    adopt::{AdoptError, StoreError},
     agents::{Agents, Way},
     connect::{Connector, Peer},
     gate::{Gate, GateError},
@@ -42,15 +44,7 @@ use self::{
     material::{Content, Material},
     seen::Seen,
 };
-use crate::{
-    access::{Need, explain},
-    clock::Clock,
-    metric::Metric,
-    scope::Scope,
-    spell::Spell,
-    telemetry::chain,
-    whole_file::{self, IfThere, SECRET},
-};
+use crate::{clock::Clock, metric::Metric, scope::Scope, spell::Spell, telemetry::chain};
 
 /// What this module counts.
 pub const METRICS: &[Metric] = &[connect::DIALLED, EXPIRES, RELOADS];
@@ -94,9 +88,10 @@ struct Inner {
     files: Files,
     /// `None` until there is a certificate.
     material: RwLock<Option<Arc<Material>>>,
-    /// Held by who reads all files, or writes them, so that a key meets its certificate.
-    files_in_hand: Mutex<()>,
-    /// What the files had in them, so that only changes are parsed.
+    /// Whether the files have what is in force. Held by who reads them all, or writes them, so that a key meets its
+    /// certificate.
+    is_stored: Mutex<bool>,
+    /// What is in force, so that only changes are parsed.
     content: Mutex<Option<Content>>,
     seen: Seen,
     refusing: Spell,
@@ -122,29 +117,6 @@ pub enum TlsError {
     /// Who has spoken TLS cannot be remembered.
     #[error("{0} (--tls-seen) cannot be read, or not be written")]
     Seen(String, #[source] io::Error),
-}
-
-/// Why a certificate was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
-    /// It cannot be used.
-    #[error(transparent)]
-    Material(#[from] MaterialError),
-    /// Nobody who trusts the same authorities would believe it.
-    #[error("it is signed by none of the authorities in {}", .0.display())]
-    Uncertified(PathBuf),
-    /// It is not for this program.
-    #[error("{0}")]
-    Unfit(String),
-    /// It cannot be written.
-    #[error("{} cannot be written", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
 }
 
 impl Tls {
@@ -226,25 +198,6 @@ impl Tls {
         self.inner.as_ref().map(|inner| &inner.files)
     }
 
-    /// Writes a certificate and its key, in PEM, to this program's files, and puts them in force. `fits` looks at
-    /// the certificate before.
-    ///
-    /// # Errors
-    /// When they cannot be used or not be written: the earlier ones stay in force.
-    pub fn adopt(
-        &self,
-        certificate: &str,
-        key: &str,
-        fits: impl FnOnce(&Leaf) -> Result<(), String>,
-    ) -> Result<(), AdoptError> {
-        let Some(inner) = &self.inner else {
-            return Ok(());
-        };
-        inner.adopt(certificate, key, fits)?;
-        inner.in_force();
-        Ok(())
-    }
-
     /// Who has a certificate, and says so at these names: it is not believed without any more.
     pub fn note(&self, name: &str, leaf: &Leaf) {
         if let Some(inner) = &self.inner {
@@ -319,7 +272,7 @@ impl Inner {
             clock,
             files,
             material: RwLock::new(material.map(Arc::new)),
-            files_in_hand: Mutex::default(),
+            is_stored: Mutex::new(true),
             content: Mutex::new(content),
             seen,
             refusing: Spell::new("no connections are refused for want of TLS any more"),
@@ -369,9 +322,13 @@ impl Inner {
 
     /// Whether there was something new.
     fn reload(&self) -> Result<bool, MaterialError> {
-        let _in_hand = self.files_in_hand.lock();
-        let content = Content::read(&self.files)?;
-        if self.content.lock().as_ref() == Some(&content) {
+        let is_stored = self.is_stored.lock();
+        let in_force = self.content.lock().clone();
+        let content = match &in_force {
+            Some(in_force) if !*is_stored => in_force.by_authorities_of(&self.files)?,
+            _ => Content::read(&self.files)?,
+        };
+        if in_force.as_ref() == Some(&content) {
             return Ok(false);
         }
         // A key may be there before its certificate: the pair is tried again at the next look.
@@ -379,35 +336,6 @@ impl Inner {
         *self.material.write() = Some(Arc::new(material));
         *self.content.lock() = Some(content);
         Ok(true)
-    }
-
-    fn adopt(
-        &self,
-        certificate: &str,
-        key: &str,
-        fits: impl FnOnce(&Leaf) -> Result<(), String>,
-    ) -> Result<(), AdoptError> {
-        let _in_hand = self.files_in_hand.lock();
-        let content = Content::with(certificate, key, &self.files)?;
-        let material = content.parse(&self.files, self.roles, &self.clock)?;
-        if !material.is_certified {
-            return Err(AdoptError::Uncertified(self.files.authorities.clone()));
-        }
-        fits(&material.own).map_err(AdoptError::Unfit)?;
-        for (path, text) in [
-            (&self.files.key, key),
-            (&self.files.certificate, certificate),
-        ] {
-            let written = whole_file::make_private_directory(path)
-                .and_then(|()| whole_file::write(path, text, SECRET, IfThere::Replace));
-            written.map_err(|source| AdoptError::Write {
-                path: path.clone(),
-                source: explain(source, path, Need::Write),
-            })?;
-        }
-        *self.material.write() = Some(Arc::new(material));
-        *self.content.lock() = Some(content);
-        Ok(())
     }
 
     fn in_force(&self) {

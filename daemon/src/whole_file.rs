@@ -27,7 +27,12 @@ pub enum IfThere {
 ///
 /// # Errors
 /// When it cannot be written; `AlreadyExists` where it is there and must not be replaced.
-pub fn write(path: &Path, text: &str, mode: u32, if_there: IfThere) -> io::Result<()> {
+pub fn write(
+    path: &Path,
+    content: impl AsRef<[u8]>,
+    mode: u32,
+    if_there: IfThere,
+) -> io::Result<()> {
     let beside = beside(path);
     // Left by one that was killed.
     let _ = fs::remove_file(&beside);
@@ -37,7 +42,7 @@ pub fn write(path: &Path, text: &str, mode: u32, if_there: IfThere) -> io::Resul
             .create_new(true)
             .mode(mode)
             .open(beside)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content.as_ref())?;
         file.sync_all()?;
         match if_there {
             IfThere::Replace => fs::rename(beside, path),

@@ -319,6 +319,59 @@ async fn a_certificate_of_an_authority_that_is_gone_is_replaced_at_once() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_counts_before_it_can_be_written() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.issue(HERE, Duration::from_hours(24));
+    // There can be no directory.
+    std::fs::write(cluster.file("state"), "")?;
+    let agent = cluster.agent("required")?;
+    eventually("a call", || {
+        let _ = agent.get("mirror", MISSING)?;
+        Ok(cluster.is_called())
+    })?;
+    let page = agent.get("admin", "/readyz?verbose")?;
+    ensure!(
+        page.starts_with("HTTP/1.1 200")
+            && page.contains("certificate degraded: it would not outlast a restart")
+            && page.contains("state/tls.key cannot be written"),
+        "{page}"
+    );
+    std::fs::remove_file(cluster.file("state"))?;
+    eventually("the files", || {
+        Ok(agent
+            .get("admin", "/readyz?verbose")?
+            .contains("[+]certificate ok"))
+    })?;
+    ensure!(Path::new(&cluster.file("state/tls.crt")).exists());
+    ensure!(cluster.seen.tokens.lock().len() == 1, "it was asked again");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_between_key_and_certificate_loses_neither_pair() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    // It is renewed at each look.
+    cluster.issue(HERE, Duration::from_secs(20 * 60 + 10));
+    let agent = cluster.agent("required")?;
+    let file = cluster.file("state/tls.crt");
+    eventually("a certificate", || Ok(Path::new(&file).exists()))?;
+    // From now on only the key can be written.
+    std::fs::create_dir(format!("{file}.{}.new", agent.id()))?;
+    cluster.issue(HERE, Duration::from_hours(24));
+    eventually("a newer key", || {
+        let page = agent.get("admin", "/readyz?verbose")?;
+        Ok(page.contains("state/tls.crt cannot be written"))
+    })?;
+    drop(agent);
+    *cluster.seen.issues.lock() = None;
+    let _ = cluster.is_called();
+    let agent = cluster.agent("required")?;
+    let page = agent.get("admin", "/readyz?verbose")?;
+    ensure!(page.contains("[+]certificate ok"), "{page}");
+    eventually("a call", || Ok(cluster.is_called()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_sent_to_nobody_who_is_not_trusted() -> Result<()> {
     let (cluster, other) = (Cluster::start().await?, Cluster::start().await?);
     cluster.issue(HERE, Duration::from_hours(1));

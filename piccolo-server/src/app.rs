@@ -191,7 +191,7 @@ fn certificates(settings: &Serve, host: &Host) -> anyhow::Result<Tls> {
             readiness: host.readiness.clone(),
             clock: host.clock.clone(),
             random: Box::new(random),
-            fits: Box::new(|_own| Ok(())),
+            fits: Arc::new(|_own| Ok(())),
         })
     });
     if let Some(issuer) = issuer {

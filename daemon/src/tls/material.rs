@@ -24,6 +24,7 @@ use super::{
 use crate::{
     access::{Need, explain},
     clock::Clock,
+    whole_file::{self, IfThere, SECRET},
 };
 
 /// What the files had in them when they were read.
@@ -131,13 +132,38 @@ impl Content {
         })
     }
 
-    /// What the files would have in them with this certificate and its key.
+    /// What the files are to have in them with this certificate and its key.
     pub(super) fn with(certificate: &str, key: &str, files: &Files) -> Result<Self, MaterialError> {
         Ok(Self {
             certificate: certificate.into(),
-            key: key.into(),
+            // Who is stopped between the two files leaves a pair in this one.
+            key: [key, certificate].concat().into(),
             authorities: read(&files.authorities)?,
         })
+    }
+
+    /// The same certificate and key, and the authorities as their file has them now.
+    pub(super) fn by_authorities_of(&self, files: &Files) -> Result<Self, MaterialError> {
+        Ok(Self {
+            authorities: read(&files.authorities)?,
+            ..self.clone()
+        })
+    }
+
+    /// Writes key and certificate.
+    ///
+    /// # Errors
+    /// The file that cannot be written, and why.
+    pub(super) fn write(&self, files: &Files) -> Result<(), (PathBuf, io::Error)> {
+        for (path, bytes) in [
+            (&files.key, &self.key),
+            (&files.certificate, &self.certificate),
+        ] {
+            whole_file::make_private_directory(path)
+                .and_then(|()| whole_file::write(path, bytes, SECRET, IfThere::Replace))
+                .map_err(|error| (path.clone(), error))?;
+        }
+        Ok(())
     }
 
     /// Makes what connections need. `files` are named in errors.
@@ -147,7 +173,22 @@ impl Content {
         roles: &[Role],
         clock: &Clock,
     ) -> Result<Material, MaterialError> {
-        let chain = certificates(&self.certificate, &files.certificate)?;
+        let parsed = self.parse_with(&self.certificate, files, roles, clock);
+        parsed.or_else(|error| {
+            // Somebody was stopped between the two files: the key's has its certificate, too.
+            let parsed = self.parse_with(&self.key, files, roles, clock);
+            parsed.map_err(|_none| error)
+        })
+    }
+
+    fn parse_with(
+        &self,
+        certificate: &[u8],
+        files: &Files,
+        roles: &[Role],
+        clock: &Clock,
+    ) -> Result<Material, MaterialError> {
+        let chain = certificates(certificate, &files.certificate)?;
         let own = usable(&chain, &files.certificate, roles, clock)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_none| MaterialError::Pem {
             path: files.key.clone(),

@@ -1,6 +1,6 @@
 //! How the agent calls servers and other agents, and who it shows itself as.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use daemon::{
@@ -70,7 +70,7 @@ fn issue(outside: &Outside, (tls, here): (&Tls, &Here), readiness: &Readiness, s
         readiness: readiness.clone(),
         clock: outside.clock.clone(),
         random: Box::new(move || jitter.next()),
-        fits: Box::new(move |own| {
+        fits: Arc::new(move |own| {
             let address = here.get().map(|holder| holder.ip());
             fits(own, address, group.as_str())
         }),

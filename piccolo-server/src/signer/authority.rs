@@ -1,6 +1,12 @@
 //! The authority that signs: where it is kept, who is told of it, and the signer's own certificate.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use daemon::{
@@ -11,14 +17,17 @@ use daemon::{
     scope::Scope,
     spell::Spell,
     telemetry::chain,
-    tls::{AdoptError, Identity, Role, Tls},
+    tls::{AdoptError, Identity, Role, StoreError, Tls},
     whole_file::{self, IfThere, PUBLIC},
 };
 use metrics::gauge;
 use parking_lot::{Mutex, RwLock};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{
+    task::{JoinError, spawn_blocking},
+    time::Instant,
+};
 use tracing::{info, warn};
 
 use super::kubernetes::{ApiError, Kubernetes};
@@ -114,8 +123,12 @@ enum KeepError {
     Key(#[from] rcgen::Error),
     #[error("this signer's own certificate cannot be used")]
     Adopt(#[from] AdoptError),
+    #[error("this signer's own certificate would not outlast a restart")]
+    Store(#[from] StoreError),
     #[error("{0} cannot be written")]
     Write(String, #[source] std::io::Error),
+    #[error("the files were not looked at")]
+    Ended(#[from] JoinError),
 }
 
 impl Keeper {
@@ -190,7 +203,10 @@ impl Keeper {
 
     async fn look(&self) -> Result<(), KeepError> {
         let found = match &self.source {
-            Source::Directory(directory) => Authority::read(directory)?,
+            Source::Directory(directory) => {
+                let directory = directory.clone();
+                spawn_blocking(move || Authority::read(&directory)).await??
+            }
             Source::Secret(secret) => self.kept(secret).await?,
         };
         let is_new = self.current().is_none_or(|now| now.pem != found.pem);
@@ -202,9 +218,10 @@ impl Keeper {
             info!(authority = %found.certificate.display(), "this authority signs");
         }
         if is_new || self.is_due() {
-            self.certify(&found)?;
+            self.certify(&found).await?;
         }
         *self.current.write() = Some(Arc::new(found));
+        self.tls.store().await?;
         Ok(())
     }
 
@@ -304,19 +321,22 @@ impl Keeper {
     }
 
     /// Certifies the signer itself.
-    fn certify(&self, authority: &Authority) -> Result<(), KeepError> {
+    async fn certify(&self, authority: &Authority) -> Result<(), KeepError> {
         let key = KeyPair::generate()?;
         let certificate = authority.certify(&self.own, &key, OWN, &self.clock)?;
         if let Some(files) = self.tls.files() {
-            let path = &files.authorities;
-            let written = whole_file::make_private_directory(path)
-                .and_then(|()| whole_file::write(path, &authority.pem, PUBLIC, IfThere::Replace));
-            written.map_err(|error| KeepError::Write(path.display().to_string(), error))?;
+            let (path, pem) = (files.authorities.clone(), authority.pem.clone());
+            spawn_blocking(move || write_public(&path, &pem)).await??;
         }
-        self.tls
-            .adopt(&certificate, &key.serialize_pem(), |_own| Ok(()))?;
-        Ok(())
+        let adopted = (self.tls).adopt(certificate, key.serialize_pem(), |_own| Ok(()));
+        Ok(adopted.await?)
     }
+}
+
+fn write_public(path: &Path, pem: &str) -> Result<(), KeepError> {
+    whole_file::make_private_directory(path)
+        .and_then(|()| whole_file::write(path, pem, PUBLIC, IfThere::Replace))
+        .map_err(|error| KeepError::Write(path.display().to_string(), error))
 }
 
 fn path(name: &ObjectName, kind: &str) -> String {

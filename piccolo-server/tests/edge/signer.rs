@@ -1,6 +1,8 @@
 //! `piccolo-server pki serve`: to whom it issues what, and how programs live by it.
 
-use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -167,7 +169,7 @@ impl Agent {
             readiness: readiness.clone(),
             clock: Clock::system(),
             random: Box::new(|| 0.0),
-            fits: Box::new(|_own| Ok(())),
+            fits: Arc::new(|_own| Ok(())),
         });
         let (scope, _deaths) = Scope::new();
         scope.service("issuer", issuer.expect("TLS").run(scope.clone()));

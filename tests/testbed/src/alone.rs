@@ -88,6 +88,11 @@ impl Alone {
         Self::start(program, all, " bound ")
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The lines of its log so far, without the one that it was waited for and those before.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().clone()
