@@ -86,8 +86,12 @@ async fn agent_accepts(stand: &Stand, party: &Party, mode: Mode, parts: &[&[u8]]
     match (said.first(), accepted) {
         (None, Err(AgentError::Closed)) => assert!(replied.is_empty()),
         (Some(&HANDSHAKE_RECORD), Err(AgentError::Handshake(_))) => is_tls(&replied),
-        (Some(_), Err(AgentError::Plain)) => assert_eq!(mode, Mode::Required),
-        (Some(_), Ok(read)) => {
+        (Some(first), Err(AgentError::Plain)) => {
+            assert_ne!(*first, HANDSHAKE_RECORD);
+            assert_eq!(mode, Mode::Required);
+        }
+        (Some(first), Ok(read)) => {
+            assert_ne!(*first, HANDSHAKE_RECORD);
             assert_eq!((read, mode), (said, Mode::Permissive));
         }
         (first, accepted) => panic!("{first:?}: {accepted:?}"),
@@ -108,7 +112,10 @@ async fn server_accepts(stand: &Stand, party: &Party, mode: Mode, parts: &[&[u8]
     match (said.first(), accepted) {
         (None, Err(AcceptError::Closed)) => assert!(replied.is_empty()),
         (Some(&HANDSHAKE_RECORD), Err(AcceptError::Handshake(_))) => is_tls(&replied),
-        (Some(_), Err(AcceptError::Plain)) => assert_eq!(mode, Mode::Required),
+        (Some(first), Err(AcceptError::Plain)) => {
+            assert_ne!(*first, HANDSHAKE_RECORD);
+            assert_eq!(mode, Mode::Required);
+        }
         (Some(first), Ok(read)) => {
             assert_ne!(*first, HANDSHAKE_RECORD);
             assert_eq!((read, mode), (said, Mode::Permissive));
