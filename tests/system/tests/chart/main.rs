@@ -5,7 +5,7 @@ mod programs;
 mod render;
 mod rules;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use system_tests::chart::{Schema, render};
@@ -221,6 +221,44 @@ fn only_the_signer_has_rights_and_few() -> Result<()> {
         "serverFiles": {"secret": {"secretName": "server-tls"}},
     }}))?;
     ensure!(!files.contains("signer") && !files.contains("_ISSUER"));
+    Ok(())
+}
+
+/// Whom a permissive program no longer believes without TLS, it does not believe after a restart either.
+#[test]
+fn who_has_spoken_tls_is_remembered_over_a_restart_of_the_container() -> Result<()> {
+    let files = json!({"secret": {"secretName": "tls"}});
+    for (mode, files, wanted) in [
+        ("permissive", json!({}), 2),
+        ("permissive", files, 2),
+        // Nobody is believed without.
+        ("required", json!({}), 0),
+    ] {
+        let tls = json!({"enabled": true, "mode": mode, "agentFiles": files, "serverFiles": files});
+        let rendered = render(&json!({ "tls": tls }), Schema::InForce)?;
+        let mut remember = 0;
+        render::each_container(&rendered.map_err(anyhow::Error::msg)?, |_, container| {
+            let file = render::items(container, "env").find_map(|variable| {
+                let name = render::text(variable, &["name"])?;
+                name.ends_with("_TLS_SEEN")
+                    .then(|| render::text(variable, &["value"]))?
+            });
+            let Some((directory, _)) = file.and_then(|file| file.rsplit_once('/')) else {
+                return Ok(());
+            };
+            remember += 1;
+            let mut mounts = render::items(container, "volumeMounts");
+            let mount =
+                mounts.find(|mount| render::text(mount, &["mountPath"]) == Some(directory));
+            let mount = mount.with_context(|| format!("nothing at {directory}"))?;
+            ensure!(
+                render::at(mount, &["readOnly"]).is_none(),
+                "it cannot write there"
+            );
+            Ok(())
+        })?;
+        ensure!(remember == wanted, "{mode}: {remember}");
+    }
     Ok(())
 }
 

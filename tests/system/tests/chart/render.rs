@@ -26,7 +26,7 @@ pub(crate) fn each_container(
     Ok(())
 }
 
-fn at<'a, 'i>(node: &'a Yaml<'i>, path: &[&str]) -> Option<&'a Yaml<'i>> {
+pub(crate) fn at<'a, 'i>(node: &'a Yaml<'i>, path: &[&str]) -> Option<&'a Yaml<'i>> {
     path.iter()
         .try_fold(node, |node, key| node.as_mapping_get(key))
 }
