@@ -46,7 +46,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Between two tries that fail: at first, and at most.
 const FIRST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_mins(2);
-/// Longer than the signer waits for others.
+/// Longer than a signer takes for a call, so that it says why there is none.
 const DEADLINE: Duration = Duration::from_secs(30);
 const DIAL: Duration = Duration::from_secs(5);
 /// A certificate is renewed after two thirds of its life, give or take this part of it.

@@ -43,7 +43,7 @@ pub(super) const REQUESTS: Metric = Metric::counter(
         "outcome",
         "`issued`; refused: `request` (none), `token` (not valid, or for another audience), `account` (one that gets \
          none), `pod` (gone, another one, ended), `node` (gone, without an address), `limited` (asks too often), \
-         `busy` (too many at once); not found out: `away` (the API of Kubernetes), `failed`",
+         `busy` (too many at once); not found out: `away` (the API of Kubernetes), `late` (not in time), `failed`",
     )],
     "Calls for certificates by what came of them.",
 );
@@ -58,6 +58,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TOKEN: usize = 8 << 10;
 /// Calls that are looked into at once. Each takes three calls of the API.
 const PLACES: usize = 16;
+/// How long a call takes altogether, before its caller gives it up.
+const DEADLINE: Duration = Duration::from_secs(20);
 /// Calls that wait for a place, and for how long.
 const WAITING: usize = 512;
 const WAIT: Duration = Duration::from_secs(10);
@@ -163,7 +165,8 @@ async fn certificate(
     body: Body,
 ) -> Response {
     let caller = caller.ip().to_canonical();
-    match signing.issue(caller, &headers, body).await {
+    let issued = timeout(DEADLINE, signing.issue(caller, &headers, body)).await;
+    match issued.unwrap_or(Err(Refused::Late)) {
         Ok(certificate) => {
             counter!(REQUESTS.name, "outcome" => "issued").increment(1);
             reply(StatusCode::OK, &Issued { certificate })

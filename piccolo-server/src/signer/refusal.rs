@@ -32,6 +32,9 @@ pub(super) enum Refused {
     /// Kubernetes does not answer.
     #[error("who asks cannot be found out")]
     Away(#[from] ApiError),
+    /// It takes too long.
+    #[error("who asks was not found out in time")]
+    Late,
     /// There is nothing to sign with.
     #[error("there is no authority yet")]
     NoAuthority,
@@ -55,6 +58,7 @@ impl Refused {
             Self::Limited(_) => "limited",
             Self::Busy => "busy",
             Self::Away(_) => "away",
+            Self::Late => "late",
             Self::NoAuthority | Self::Subject(_) | Self::Sign(_) => "failed",
         }
     }
@@ -65,7 +69,9 @@ impl Refused {
             Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::Account(_) | Self::Pod { .. } | Self::Node { .. } => StatusCode::FORBIDDEN,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::Away(_) | Self::NoAuthority => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Away(_) | Self::Late | Self::NoAuthority => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Subject(_) | Self::Sign(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -74,7 +80,7 @@ impl Refused {
     pub(super) fn retry_after(&self) -> u64 {
         match self {
             Self::Limited(_) => 60,
-            Self::Busy => 10,
+            Self::Busy | Self::Late => 10,
             _ => 0,
         }
     }

@@ -4,7 +4,9 @@ use std::{collections::HashMap, fs, net::SocketAddr, path::PathBuf, sync::Arc, t
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
     routing::{get, post},
 };
 use daemon::{
@@ -49,6 +51,8 @@ pub(crate) struct World {
     pub(crate) objects: HashMap<String, Value>,
     /// Answers nothing but errors.
     pub(crate) is_away: bool,
+    /// How long it takes for each call.
+    pub(crate) takes: Duration,
     /// How often tokens were looked at.
     pub(crate) reviews: u32,
     version: u64,
@@ -95,6 +99,7 @@ impl Kubernetes {
                 "/api/v1/namespaces/{namespace}/{kind}/{name}",
                 get(read).put(replace),
             )
+            .layer(from_fn_with_state(Arc::clone(&world), take_time))
             .with_state(Arc::clone(&world));
         let (scope, _deaths) = Scope::new();
         scope.service(
@@ -211,6 +216,12 @@ type Answer = (StatusCode, Json<Value>);
 
 fn failed(status: StatusCode, message: &str) -> Answer {
     (status, Json(json!({"kind": "Status", "message": message})))
+}
+
+async fn take_time(State(world): Shared, call: Request, next: Next) -> Response {
+    let takes = world.lock().takes;
+    tokio::time::sleep(takes).await;
+    next.run(call).await
 }
 
 async fn review(State(world): Shared, headers: HeaderMap, Json(call): Json<Value>) -> Answer {

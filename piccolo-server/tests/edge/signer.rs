@@ -1,7 +1,8 @@
 //! `piccolo-server pki serve`: to whom it issues what, and how programs live by it.
 
 use std::{
-    fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration,
+    fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -28,7 +29,8 @@ use crate::{
     server::{Server, eventually},
 };
 
-const DEADLINE: Duration = Duration::from_secs(20);
+/// As long as programs wait for a certificate.
+const DEADLINE: Duration = Duration::from_secs(30);
 const TRUSTED: &str = "trusted.crt";
 
 /// A signer for the pods of a cluster.
@@ -553,6 +555,24 @@ async fn while_kubernetes_is_away_what_was_issued_goes_on() {
     kubernetes.world.lock().is_away = false;
     eventually("a certificate", async || late.tls.own().is_some()).await;
     eventually("ready", async || late.readiness.is_ready()).await;
+}
+
+#[tokio::test]
+async fn while_kubernetes_is_slow_a_call_ends_before_its_caller_gives_it_up() {
+    let kubernetes = cluster().await;
+    let signer = Signer::start(&kubernetes, &[]).await;
+    let token = kubernetes.pod("a-1", "agent", &json!({}));
+    // Each of three calls is answered in time.
+    kubernetes.world.lock().takes = Duration::from_millis(7500);
+    let begin = Instant::now();
+    let (status, reply) = signer.ask(&kubernetes, &token).await;
+    assert_eq!(status, 503, "{reply}");
+    let said = reply["error"].as_str().unwrap_or_default();
+    assert!(said.contains("not found out in time"), "{said}");
+    assert!(begin.elapsed() < DEADLINE * 3 / 4, "{:?}", begin.elapsed());
+    kubernetes.world.lock().takes = Duration::ZERO;
+    assert_eq!(signer.counted("late").await, 1);
+    assert_eq!(signer.ask(&kubernetes, &token).await.0, 200);
 }
 
 #[tokio::test]
