@@ -7,6 +7,7 @@ mod patient;
 pub mod places;
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -25,9 +26,10 @@ use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
-pub use self::addresses::network;
+pub use self::addresses::{host, network};
 use self::{
     accept::{Accepted, accept_all},
+    addresses::Grouping,
     patient::Patient,
     places::Places,
 };
@@ -46,9 +48,10 @@ pub struct Limits {
     pub head: Duration,
     /// How long a client may read nothing while a reply waits for it.
     pub stall: Duration,
-    /// Connections of one address at once; further ones are closed. Of IPv6, a network of 64 bits
-    /// counts as one address.
+    /// Connections of one address at once; further ones are closed.
     pub per_address: usize,
+    /// What counts as one address: [`network`] or [`host`].
+    pub counts_as: fn(IpAddr) -> IpAddr,
     /// Called for each connection that a bound ended.
     pub dropped: fn(Dropped),
 }
@@ -77,7 +80,8 @@ const HEAD: usize = 16 << 10;
 /// Serves `router` until the scope drains; then connections finish their request and close. Each request
 /// has what its connection has [`Shown`] as an extension; a connection ends when the certificate does.
 pub async fn serve(listener: TcpListener, router: Router, tls: Tls, limits: Limits, scope: Scope) {
-    let places = Places::new(limits.connections, 0, limits.per_address);
+    let grouping = Grouping::by(limits.counts_as);
+    let places = Places::with(limits.connections, 0, limits.per_address, grouping);
     let open = Arc::new(());
     // Connections inherit the size from their listener.
     if let Err(error) = set_socket_send_buffer_size(&listener, SEND_BUFFER) {

@@ -19,6 +19,7 @@ const LIMITS: Limits = Limits {
     head: Duration::from_millis(200),
     stall: DEADLINE,
     per_address: 8,
+    counts_as: serve::network,
     dropped: |_| {},
 };
 

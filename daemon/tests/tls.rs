@@ -108,6 +108,7 @@ async fn serve_at(address: SocketAddr, tls: Tls, connections: usize) -> Serving 
         head: DEADLINE,
         stall: DEADLINE,
         per_address: usize::MAX,
+        counts_as: serve::network,
         dropped: |_| {},
     };
     let router = Router::new().route("/", get(who));

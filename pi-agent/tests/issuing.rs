@@ -38,6 +38,7 @@ const LIMITS: Limits = Limits {
     head: Duration::from_secs(10),
     stall: Duration::from_secs(10),
     per_address: 64,
+    counts_as: serve::network,
     dropped: |_| {},
 };
 

@@ -85,6 +85,7 @@ const ADMIN_LIMITS: serve::Limits = serve::Limits {
     stall: Duration::from_secs(30),
     // No bound: idle connections make room for a probe, also for one of the same address.
     per_address: usize::MAX,
+    counts_as: serve::network,
     dropped: |_| {},
 };
 

@@ -89,6 +89,7 @@ pub(crate) fn limits(per_address: usize, memory: Option<u64>, mode: Mode) -> Lim
         head: Duration::from_secs(4),
         stall: Duration::from_secs(10),
         per_address,
+        counts_as: serve::network,
         dropped: count,
     }
 }

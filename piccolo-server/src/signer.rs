@@ -38,6 +38,8 @@ const LIMITS: Limits = Limits {
     head: Duration::from_secs(10),
     stall: Duration::from_secs(10),
     per_address: 256,
+    // All nodes of a cluster may be in one network of 64 bits.
+    counts_as: serve::host,
     dropped: |_| {},
 };
 const ADMIN_LIMITS: Limits = Limits {
@@ -46,6 +48,7 @@ const ADMIN_LIMITS: Limits = Limits {
     stall: Duration::from_secs(30),
     // No bound: idle connections make room for a probe, also for one of the same address.
     per_address: usize::MAX,
+    counts_as: serve::network,
     dropped: |_| {},
 };
 

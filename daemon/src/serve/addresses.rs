@@ -60,13 +60,28 @@ impl Drop for ConnectionSlot {
 }
 
 /// Which addresses count as one. Clones are the same.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Grouping {
+    counts_as: fn(IpAddr) -> IpAddr,
     /// The network of this host.
     home: Arc<RwLock<Option<IpAddr>>>,
 }
 
+impl Default for Grouping {
+    fn default() -> Self {
+        Self::by(network)
+    }
+}
+
 impl Grouping {
+    /// By [`network`] or [`host`].
+    pub fn by(counts_as: fn(IpAddr) -> IpAddr) -> Self {
+        Self {
+            counts_as,
+            home: Arc::default(),
+        }
+    }
+
     /// For a host at `own`. The addresses of its own network of 64 bits, in which its neighbours are, count
     /// for themselves; others as [`network`] says.
     pub fn at(own: IpAddr) -> Self {
@@ -82,7 +97,7 @@ impl Grouping {
 
     /// What an address counts as.
     pub fn of(&self, address: IpAddr) -> IpAddr {
-        let network = network(address);
+        let network = (self.counts_as)(address);
         if *self.home.read() == Some(network) {
             address.to_canonical()
         } else {
@@ -97,6 +112,11 @@ pub fn network(address: IpAddr) -> IpAddr {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
+}
+
+/// The same where all hosts of a cluster may be in one network of 64 bits: each address for itself.
+pub fn host(address: IpAddr) -> IpAddr {
+    address.to_canonical()
 }
 
 #[cfg(test)]
@@ -121,6 +141,14 @@ mod tests {
         check("10.0.0.1", "10.0.0.2", false);
         check("2001:db8::1", "2001:db8::ffff:0:0:1", true);
         check("2001:db8::1", "2001:db8:0:1::1", false);
+    }
+
+    #[test]
+    fn by_host_each_address_counts_for_itself() {
+        let by_host = Grouping::by(host);
+        let of = |text: &str| by_host.of(text.parse().expect("an address"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8::2"));
+        assert_eq!(of("10.0.0.1"), of("::ffff:10.0.0.1"));
     }
 
     #[test]

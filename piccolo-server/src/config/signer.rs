@@ -114,6 +114,16 @@ pub struct PkiServe {
     /// How long certificates count; they are renewed after two thirds of that.
     #[arg(long, env = "PICCOLO_SIGNER_LASTS", value_name = "TIME", default_value = "24h", value_parser = lasts)]
     pub lasts: Duration,
+    /// Calls that an address may make in a second, of which it may save up those of ten seconds. Agents behind address
+    /// translation share one.
+    #[arg(
+        long,
+        env = "PICCOLO_SIGNER_CALLS_PER_ADDRESS",
+        value_name = "NUMBER",
+        default_value = "20",
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub calls_per_address: u32,
     /// The trust domain in the URI names; any will do.
     #[arg(
         long,

@@ -64,6 +64,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const WAITING: usize = 512;
 const WAIT: Duration = Duration::from_secs(10);
 
+/// Calls that an address may make at once, by those that it may make in a second.
+const BURST: u32 = 10;
+
 /// What a call needs.
 #[derive(Debug)]
 pub(super) struct Signing {
@@ -87,6 +90,7 @@ impl Signing {
         keeper: Arc<Keeper>,
         host: &Host,
     ) -> Arc<Self> {
+        let calls = settings.calls_per_address;
         Arc::new(Self {
             pods: Pods::new(settings, kubernetes),
             keeper,
@@ -94,7 +98,7 @@ impl Signing {
             lasts: settings.lasts,
             places: Semaphore::new(PLACES),
             waiting: AtomicUsize::new(0),
-            by_address: Rate::new(200, Duration::from_millis(50)),
+            by_address: Rate::new(BURST * calls, Duration::from_secs(1) / calls),
             by_pod: Rate::new(10, Duration::from_mins(1)),
             refusing: Spell::new("no calls for certificates are refused any more"),
         })
@@ -107,7 +111,7 @@ impl Signing {
         body: Body,
     ) -> Result<String, Refused> {
         let now = Instant::now();
-        if !self.by_address.admit(serve::network(caller), now) {
+        if !self.by_address.admit(serve::host(caller), now) {
             return Err(Refused::Limited(caller.to_string()));
         }
         let token = bearer(headers)?;

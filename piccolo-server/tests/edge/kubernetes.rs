@@ -31,6 +31,7 @@ const LIMITS: Limits = Limits {
     head: Duration::from_secs(10),
     stall: Duration::from_secs(10),
     per_address: 256,
+    counts_as: serve::network,
     dropped: |_| {},
 };
 

@@ -530,6 +530,25 @@ async fn a_pod_that_asks_too_often_has_to_wait() {
 }
 
 #[tokio::test]
+async fn an_address_has_as_many_calls_as_it_is_given() {
+    let kubernetes = cluster().await;
+    let signer = Signer::start(&kubernetes, &["--calls-per-address=1"]).await;
+    let mut refused = 0;
+    // Ten at once, and one each second: the default would take them all.
+    for _ in 0..40 {
+        match signer.post(&kubernetes, None, request(&key())).await {
+            (401, _) => {}
+            (429, reply) => {
+                assert!(reply.to_string().contains("too many calls of 127.0.0.1"));
+                refused += 1;
+            }
+            (status, reply) => panic!("{status}: {reply}"),
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[tokio::test]
 async fn while_kubernetes_is_away_what_was_issued_goes_on() {
     let kubernetes = cluster().await;
     let signer = Signer::start(&kubernetes, &["--lasts=1h"]).await;

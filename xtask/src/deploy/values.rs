@@ -75,6 +75,7 @@ pub(super) const GOOD: [&[&str]; 17] = [
         "tls.mode=permissive",
         "tls.signer.replicas=2",
         "tls.signer.authoritySecret=mine",
+        "tls.signer.extraArgs={--calls-per-address=1000}",
         "tls.serverFiles.secret.secretName=server-tls",
         "monitoring.enabled=true",
         "networkPolicy.enabled=true",
