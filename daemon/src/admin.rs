@@ -1,5 +1,7 @@
 //! The admin endpoints that both processes have: `/healthz`, `/readyz` and `/metrics`.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::{RawQuery, State},
@@ -9,7 +11,21 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::readiness::Readiness;
+use crate::{
+    readiness::Readiness,
+    serve::{self, Limits},
+};
+
+/// The bounds of a listener for probes and Prometheus.
+pub const LIMITS: Limits = Limits {
+    connections: 64,
+    head: Duration::from_secs(30),
+    stall: Duration::from_secs(30),
+    // No bound: idle connections make room for a probe, also for one of the same address.
+    per_address: usize::MAX,
+    counts_as: serve::network,
+    dropped: |_| {},
+};
 
 /// All of them, to which the process adds its own.
 pub fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {

@@ -22,7 +22,7 @@ use daemon::{
     clock::Clock,
     readiness::Readiness,
     scope::Scope,
-    serve::{self, Limits},
+    serve,
     tls::{Gate, Tls},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -38,16 +38,6 @@ use crate::{
     peer::PeerServer,
     sockets::{PeerBytes, PeerTotals},
     status::{Addresses, PeerStatus, QuarantineStatus, Status, SwarmBlob, SwarmStatus, TagsStatus},
-};
-
-const LIMITS: Limits = Limits {
-    connections: 64,
-    head: Duration::from_secs(30),
-    stall: Duration::from_secs(30),
-    // No bound: idle connections make room for a probe, also for one of the same address.
-    per_address: usize::MAX,
-    counts_as: serve::network,
-    dropped: |_| {},
 };
 
 /// What the admin endpoint looks at.
@@ -89,7 +79,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, scope: Scope) {
         .route_layer(middleware::from_fn_with_state(gate, readers::admit));
     // Probes come without TLS.
     let tls = tls.also_plain();
-    serve::serve(listener, probes.merge(guarded), tls, LIMITS, scope).await;
+    serve::serve(listener, probes.merge(guarded), tls, daemon::admin::LIMITS, scope).await;
 }
 
 /// Refreshes the counters before a request that shows them.

@@ -79,16 +79,6 @@ pub struct Host {
     pub instance: i64,
 }
 
-const ADMIN_LIMITS: serve::Limits = serve::Limits {
-    connections: 64,
-    head: Duration::from_secs(30),
-    stall: Duration::from_secs(30),
-    // No bound: idle connections make room for a probe, also for one of the same address.
-    per_address: usize::MAX,
-    counts_as: serve::network,
-    dropped: |_| {},
-};
-
 const LIMITS: Limits = Limits {
     body: 4 << 20,
     keys: 20_000,
@@ -359,7 +349,7 @@ impl App {
             self.admin_listener,
             self.admin_router,
             tls,
-            ADMIN_LIMITS,
+            daemon::admin::LIMITS,
             scope.clone(),
         );
         scope.service("admin", admin);

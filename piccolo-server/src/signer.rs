@@ -42,16 +42,6 @@ const LIMITS: Limits = Limits {
     counts_as: serve::host,
     dropped: |_| {},
 };
-const ADMIN_LIMITS: Limits = Limits {
-    connections: 64,
-    head: Duration::from_secs(30),
-    stall: Duration::from_secs(30),
-    // No bound: idle connections make room for a probe, also for one of the same address.
-    per_address: usize::MAX,
-    counts_as: serve::network,
-    dropped: |_| {},
-};
-
 /// A signer whose listeners are bound.
 #[derive(Debug)]
 pub struct Signer {
@@ -133,7 +123,13 @@ impl Signer {
         let also_plain = self.tls.clone().also_plain();
         let api = serve::serve(api, calls, self.tls, LIMITS, scope.clone());
         scope.service("api", api);
-        let admin = serve::serve(admin, probes, also_plain, ADMIN_LIMITS, scope.clone());
+        let admin = serve::serve(
+            admin,
+            probes,
+            also_plain,
+            daemon::admin::LIMITS,
+            scope.clone(),
+        );
         scope.service("admin", admin);
     }
 }
