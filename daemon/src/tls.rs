@@ -19,7 +19,7 @@ mod settings;
 mod socket;
 mod stream;
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
 use parking_lot::{Mutex, RwLock};

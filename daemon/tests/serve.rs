@@ -39,6 +39,7 @@ async fn server(
         head: DEADLINE,
         stall: STALL,
         per_address,
+        counts_as: serve::network,
         dropped,
     };
     scope.task(

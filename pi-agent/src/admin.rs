@@ -79,7 +79,14 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, scope: Scope) {
         .route_layer(middleware::from_fn_with_state(gate, readers::admit));
     // Probes come without TLS.
     let tls = tls.also_plain();
-    serve::serve(listener, probes.merge(guarded), tls, daemon::admin::LIMITS, scope).await;
+    serve::serve(
+        listener,
+        probes.merge(guarded),
+        tls,
+        daemon::admin::LIMITS,
+        scope,
+    )
+    .await;
 }
 
 /// Refreshes the counters before a request that shows them.

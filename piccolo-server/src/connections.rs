@@ -10,7 +10,7 @@ use axum::{
 };
 use daemon::{
     metric::Metric,
-    serve::{Dropped, Limits, Open},
+    serve::{self, Dropped, Limits, Open},
     tls::Mode,
 };
 use http::{HeaderValue, header};

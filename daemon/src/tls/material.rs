@@ -292,7 +292,8 @@ fn is_certified(
     let Some((certificate, between)) = chain.split_first() else {
         return false;
     };
-    let while_it_counts = UnixTime::since_unix_epoch(own.begins + own.expires.saturating_sub(own.begins) / 2);
+    let while_it_counts =
+        UnixTime::since_unix_epoch(own.begins + own.expires.saturating_sub(own.begins) / 2);
     verifier
         .verify_client_cert(certificate, between, while_it_counts)
         .is_ok()

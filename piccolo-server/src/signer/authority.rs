@@ -105,8 +105,7 @@ enum KeepError {
     #[error("{0} was changed at the same time")]
     Changed(ObjectName),
     #[error(
-        "Secret {0} is empty: it is given a new authority in {} seconds, unless a signer that runs puts back what \
-         was in it", OTHERS.as_secs()
+        "Secret {0} is empty: it is given a new authority, unless a signer that still runs puts back what was in it"
     )]
     Empty(ObjectName),
     #[error(

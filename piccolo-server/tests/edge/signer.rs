@@ -1,7 +1,11 @@
 //! `piccolo-server pki serve`: to whom it issues what, and how programs live by it.
 
 use std::{
-    fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc,
+    fs,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 

@@ -248,8 +248,7 @@ fn who_has_spoken_tls_is_remembered_over_a_restart_of_the_container() -> Result<
             };
             remember += 1;
             let mut mounts = render::items(container, "volumeMounts");
-            let mount =
-                mounts.find(|mount| render::text(mount, &["mountPath"]) == Some(directory));
+            let mount = mounts.find(|mount| render::text(mount, &["mountPath"]) == Some(directory));
             let mount = mount.with_context(|| format!("nothing at {directory}"))?;
             ensure!(
                 render::at(mount, &["readOnly"]).is_none(),
