@@ -23,6 +23,9 @@ impl Content {
     /// Whether peers may have a manifest under a name that is its: not where it has the name of a private
     /// repository as well.
     pub(crate) async fn is_open_manifest(&self, digest: &Digest, called: Called<'_>) -> bool {
+        if !self.has_private() {
+            return true;
+        }
         self.want(digest, called);
         if self.is_private(called) {
             return false;
