@@ -68,6 +68,15 @@ struct Found {
     pulls: u32,
     most_copies: f64,
     longest: f64,
+    alone: BTreeMap<String, Alone>,
+}
+
+/// What a kind of fault cost where it was the only one of its run, at most.
+#[derive(Debug, Deserialize)]
+struct Alone {
+    runs: u32,
+    copies: f64,
+    times: f64,
 }
 
 const PROGRAMS: [(&str, &str); 3] = [
@@ -88,7 +97,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Table>> {
             format!("--seed={}", options.seed),
         ];
         let found: Found = serde_json::from_str(&say(&arguments)?).context("what it found")?;
-        return Ok(vec![faults(&found)]);
+        return Ok(vec![faults(&found), alone(&found)]);
     }
     let racks: Vec<_> = options.racks.iter().map(u8::to_string).collect();
     let mut tables = Vec::new();
@@ -156,6 +165,24 @@ fn median(case: &str, rows: &[Row]) -> Vec<Cell> {
         of(|row| row.longest_over_p50),
         of(|row| row.reference_seconds),
     ]
+}
+
+/// What each kind of fault cost at most, by whether it struck a node that the registry served.
+fn alone(found: &Found) -> Table {
+    let mut table = Table::new(
+        "faults that were alone",
+        ["", "crowds", "registry copies", "longest of the others"],
+    );
+    for (fault, alone) in &found.alone {
+        table.row([
+            Cell::from(fault.as_str()),
+            f64::from(alone.runs).into(),
+            alone.copies.into(),
+            alone.times.into(),
+        ]);
+    }
+    table.note("longest of the others: of the pulls that were not struck, times that of a crowd without a fault");
+    table
 }
 
 fn faults(found: &Found) -> Table {
