@@ -26,23 +26,22 @@ impl Netns {
         let name = format!("{}-{suffix}", run.name());
         run_line(&format!("ip netns add {name}"))?;
         run_line(&format!("ip -n {name} link set lo up"))?;
-        let netns = Self {
+        Ok(Self {
             name,
             _run: run.clone(),
-        };
-        netns.inside(Self::use_cubic)?;
-        Ok(netns)
+        })
     }
 
-    /// Nodes have CUBIC unless somebody chose another, and mostly queues by flow. Here all flows of a link share one
-    /// queue, where BBR gives one of two flows up to five times as much as the other for ten seconds.
-    fn use_cubic() -> Result<()> {
+    /// Has TCP inside it use CUBIC, where the kernel has that.
+    pub(crate) fn use_cubic(&self) -> Result<()> {
         const HAS: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
         const USES: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
-        if fs::read_to_string(HAS)?.contains("cubic") {
-            fs::write(USES, "cubic").context(USES)?;
-        }
-        Ok(())
+        self.inside(|| {
+            if fs::read_to_string(HAS)?.contains("cubic") {
+                fs::write(USES, "cubic").context(USES)?;
+            }
+            Ok(())
+        })
     }
 
     /// Its name, as `ip netns` knows it.

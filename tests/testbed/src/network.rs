@@ -319,6 +319,9 @@ impl Network {
         rate: Option<Rate>,
     ) -> Result<Host> {
         let netns = Netns::create(&self.run, name)?;
+        // Nodes have CUBIC unless somebody chose another, and mostly a queue for each flow. Here all flows of a link
+        // share one, where BBR gave one of two flows five times as much as the other for ten seconds.
+        netns.use_cubic()?;
         let port = port(name);
         let peer = netns.name();
         ip(
