@@ -241,6 +241,19 @@ impl Network {
         ip(&self.fabric, &format!("link set up{rack} up"))
     }
 
+    /// Has the nodes speak TCP with CUBIC from now on, where the kernel has it: nodes have that unless somebody chose
+    /// another, and this machine has BBR. All flows of a link share one queue here, where BBR gave one of two flows
+    /// five times as much as the other for ten seconds.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn use_cubic(&self) -> Result<()> {
+        self.nodes
+            .iter()
+            .try_for_each(|host| host.netns.use_cubic())
+    }
+
     /// Gives a host's link another rate.
     ///
     /// # Errors
@@ -319,9 +332,6 @@ impl Network {
         rate: Option<Rate>,
     ) -> Result<Host> {
         let netns = Netns::create(&self.run, name)?;
-        // Nodes have CUBIC unless somebody chose another, and mostly a queue for each flow. Here all flows of a link
-        // share one, where BBR gave one of two flows five times as much as the other for ten seconds.
-        netns.use_cubic()?;
         let port = port(name);
         let peer = netns.name();
         ip(

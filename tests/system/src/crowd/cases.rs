@@ -121,7 +121,7 @@ impl Bench<'_> {
     }
 
     fn start(&self, links: Links, stripes: u8, agents: &[&str]) -> Result<Crowd> {
-        Crowd::start(&CrowdSetup {
+        let mut crowd = Crowd::start(&CrowdSetup {
             release: self.puller.release,
             settings: self.puller.settings,
             racks: self.racks,
@@ -130,7 +130,9 @@ impl Bench<'_> {
             stripes,
             servers: Servers::One,
             deadline: DEADLINE,
-        })
+        })?;
+        crowd.bed.network().use_cubic()?;
+        Ok(crowd)
     }
 
     fn row(&self, reference: f64, pulled: &Pulled) -> Row {
