@@ -88,11 +88,15 @@ impl Paces {
             .collect();
         let mut others = known.iter().filter(|quick| quick.node != node);
         let usual = others.nth(1).map(|quick| quick.rate);
-        let at = now;
+        let own = Measured {
+            node,
+            rate,
+            at: now,
+        };
         match known.iter_mut().find(|quick| quick.node == node) {
-            Some(own) if own.rate > rate => {}
-            Some(own) => *own = Measured { node, rate, at },
-            None => known.push(Measured { node, rate, at }),
+            Some(quicker) if quicker.rate > rate => {}
+            Some(before) => *before = own,
+            None => known.push(own),
         }
         known.sort_by_key(|quick| std::cmp::Reverse(quick.rate));
         let mut known = known.into_iter();

@@ -15,7 +15,7 @@ use system_tests::{
     },
     node, on_each_release, pull,
 };
-use testbed::{Agent, Bed, Rate, Release, wait_until};
+use testbed::{Agent, Bed, Image, Rate, Release, wait_until};
 
 on_each_release!(one_copy_from_the_registry_and_one_into_each_rack);
 
@@ -190,6 +190,29 @@ fn one_of_two_servers_may_die_in_the_middle() -> Result<()> {
     Ok(())
 }
 
+/// Pulls on the first of four nodes, and on the others once it has a part of the layer; gives what each came to. The
+/// registry's copies of the first are those of all.
+fn pull_behind_first(crowd: &Crowd, image: &Image, spread: Duration) -> Result<(Pulled, Pulled)> {
+    let first = crowd.begin(image, &[0], Duration::ZERO)?;
+    arriving(node(&crowd.bed, 0)?, MIB)?;
+    let others = crowd.finish(crowd.begin(image, &[1, 2, 3], spread)?)?;
+    let first = crowd.finish(first)?;
+    for pulled in [&first, &others] {
+        ensure!(pulled.failed.is_empty(), "{:?}", pulled.failed);
+    }
+    Ok((first, others))
+}
+
+fn knows_one_slow(crowd: &Crowd) -> Result<()> {
+    let server = crowd.bed.server.as_ref().context("no server")?;
+    let counted = |line: &str| line == "piccolo_server_swarm_slow_total 1";
+    ensure!(
+        server.metrics()?.lines().any(counted),
+        "the server does not know"
+    );
+    Ok(())
+}
+
 /// A node with a tenth of the link is second in its rack.
 #[test]
 fn a_slow_node_does_not_hold_up_those_behind_it() -> Result<()> {
@@ -197,18 +220,14 @@ fn a_slow_node_does_not_hold_up_those_behind_it() -> Result<()> {
     let slow = node(&crowd.bed, 1)?.host.clone();
     crowd.bed.network().reshape(&slow, Rate::megabits(15))?;
     let image = crowd.push("crowd", &[40])?;
-    let first = crowd.begin(&image, &[0], Duration::ZERO)?;
-    arriving(node(&crowd.bed, 0)?, MIB)?;
-    let others = crowd.begin(&image, &[1, 2, 3], Duration::from_millis(1500))?;
-    let pulled = crowd.finish(others)?;
-    ensure!(pulled.failed.is_empty(), "{:?}", pulled.failed);
+    let (first, pulled) = pull_behind_first(&crowd, &image, Duration::from_millis(1500))?;
     let seconds = |node: usize| pulled.seconds.get(&node).copied().unwrap_or(f64::NAN);
     let [own, behind] = [seconds(1), seconds(2).max(seconds(3))];
     assert!(
         behind * 1.3 < own,
         "{behind} s behind one that took {own} s"
     );
-    let copies = crowd.finish(first)?.registry_copies;
+    let copies = first.registry_copies;
     assert!(copies <= MOST, "{copies} copies from the registry");
     let slow = |node: &testbed::Node| -> Result<bool> {
         let page = agent(node)?.admin("/metrics")?.text();
@@ -216,12 +235,7 @@ fn a_slow_node_does_not_hold_up_those_behind_it() -> Result<()> {
             .lines()
             .any(|line| line == "piccolo_agent_swarm_slow_total 1"))
     };
-    let server = crowd.bed.server.as_ref().context("no server")?;
-    let counted = |line: &str| line == "piccolo_server_swarm_slow_total 1";
-    assert!(
-        server.metrics()?.lines().any(counted),
-        "the server does not know"
-    );
+    knows_one_slow(&crowd)?;
     let slow = crowd.bed.nodes.iter().map(slow);
     let slow = slow.collect::<Result<Vec<_>>>()?;
     assert_eq!(slow, [false, true, false, false]);
@@ -239,13 +253,7 @@ fn a_slow_first_fetcher_gives_way_to_the_next() -> Result<()> {
     let slow = node(&crowd.bed, 0)?.host.clone();
     crowd.bed.network().reshape(&slow, Rate::megabits(15))?;
     let image = crowd.push("crowd", &[40])?;
-    let first = crowd.begin(&image, &[0], Duration::ZERO)?;
-    arriving(node(&crowd.bed, 0)?, MIB)?;
-    let others = crowd.begin(&image, &[1, 2, 3], Duration::from_millis(500))?;
-    let pulled = crowd.finish(others)?;
-    ensure!(pulled.failed.is_empty(), "{:?}", pulled.failed);
-    let first = crowd.finish(first)?;
-    ensure!(first.failed.is_empty(), "{:?}", first.failed);
+    let (first, pulled) = pull_behind_first(&crowd, &image, Duration::from_millis(500))?;
     let own = first.seconds.get(&0).copied().unwrap_or(f64::NAN);
     let behind = pulled.seconds.values().copied().fold(0.0, f64::max);
     assert!(
@@ -254,12 +262,7 @@ fn a_slow_first_fetcher_gives_way_to_the_next() -> Result<()> {
     );
     let copies = first.registry_copies;
     assert!(copies <= 2.05, "{copies} copies from the registry");
-    let server = crowd.bed.server.as_ref().context("no server")?;
-    let counted = |line: &str| line == "piccolo_server_swarm_slow_total 1";
-    assert!(
-        server.metrics()?.lines().any(counted),
-        "the server does not know"
-    );
+    knows_one_slow(&crowd)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use system_tests::{APP, PULL, bed, node, on_release, pull, push_app};
-use testbed::{Agent, Registry, Release, wait_until};
+use testbed::{Agent, Bed, Image, Registry, Release, wait_until};
 
 use super::{SHARED, agent, ctr, holders, peer_status, wait_shared};
 
@@ -18,14 +18,20 @@ on_release!(
 const ASKED: Duration = Duration::from_secs(14);
 const REFUSED: [&str; 2] = ["401", "authorization failed"];
 
-fn the_registry_says_who_may_have_a_private_image(release: Release) -> Result<()> {
-    let mut bed = bed(release, &[2])?;
+/// Nodes for which an image is private, and its registry, which wants a password.
+fn private_bed(release: Release, racks: &[u8]) -> Result<(Bed, Image)> {
+    let mut bed = bed(release, racks)?;
     let image = push_app(&bed)?;
     let run = bed.run().clone();
     let registry = bed.registry.serve_private(&run)?;
     bed.start_server(&[])?;
     bed.start_agents(&["--private=registry.test/lib/*"])?;
     bed.set_hosts(&[Agent::mirror_url(), registry])?;
+    Ok((bed, image))
+}
+
+fn the_registry_says_who_may_have_a_private_image(release: Release) -> Result<()> {
+    let (bed, image) = private_bed(release, &[2])?;
     let (first, second) = (node(&bed, 0)?, node(&bed, 1)?);
     let root = &image.root.digest;
     let name = format!("registry.test/lib/app@{root}");
@@ -121,13 +127,7 @@ fn the_registry_is_asked_about_what_peers_want_and_nothing_else() -> Result<()> 
 /// By name it is public now, and by containerd's record still private.
 #[test]
 fn while_containerd_does_not_say_whose_it_is_a_manifest_may_be_private() -> Result<()> {
-    let mut bed = bed(Release::Installed, &[1])?;
-    let image = push_app(&bed)?;
-    let run = bed.run().clone();
-    let registry = bed.registry.serve_private(&run)?;
-    bed.start_server(&[])?;
-    bed.start_agents(&["--private=registry.test/lib/*"])?;
-    bed.set_hosts(&[Agent::mirror_url(), registry])?;
+    let (mut bed, image) = private_bed(Release::Installed, &[1])?;
     let root = &image.root.digest;
     let name = format!("registry.test/lib/app@{root}");
     let first = node(&bed, 0)?;

@@ -91,7 +91,7 @@ pub(super) enum Place {
 }
 
 impl Fault {
-    /// Copies that it may cost. While a first fetcher that halts or is cut off goes on, another node
+    /// Copies that it may cost, by whether the registry served its victim. While a first fetcher that halts or is cut off goes on, another node
     /// asks the registry. Without the server one node of each rack may; each of a rack that is cut off asks
     /// for itself until it has noticed that the server is away.
     pub(super) fn costs(self, asked: bool) -> f64 {
